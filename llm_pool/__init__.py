@@ -1,0 +1,1 @@
+"""One question to several local language models at once, one answer."""

@@ -1,0 +1,1 @@
+"""``python -m llm_pool``: the command line."""

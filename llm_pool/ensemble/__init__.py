@@ -1,0 +1,1 @@
+"""Strategies: how a panel of models becomes one decision. The rule stands above, the async class below."""

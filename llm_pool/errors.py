@@ -1,0 +1,207 @@
+"""
+Every error this package raises, in one tree.
+
+::
+
+    LlmPoolError
+    ├─ ConfigError(path, line, key, got, want, hint)
+    ├─ InvalidRequest(field, reason, hint)
+    ├─ Unauthenticated(reason), PermissionDenied(reason)
+    ├─ RateLimited(retry_after)
+    ├─ Overloaded(retry_after, what)
+    ├─ DeadlineExceeded(asked, attempts)
+    ├─ NoConsensus(decision)
+    ├─ AllProvidersFailed(task, attempts)
+    └─ ProviderError(provider, reason)        inside only; travels as a value in an Attempt
+       ├─ Unreachable      nobody listens, or the connection broke before a byte came
+       ├─ TimedOut         the attempt's own timeout passed
+       ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
+       ├─ Busy             the backend asks us to come back later (429, 503)
+       ├─ Failed           the backend broke (5xx, a cut stream, an error inside a 200 stream)
+       ├─ BadReply         the backend answered, but not what was asked for (schema, garbage)
+       └─ BreakerOpen      our own breaker refuses to ask it now
+
+Each class takes typed fields and builds its own sentence: what, which, got, expected, way out.
+Exit codes live in ``cli/exits.py``, HTTP and gRPC status in ``server/status.py``; both walk this tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from llm_pool.messages import Attempt, Decision
+
+
+class LlmPoolError(Exception):
+    """
+    The base of every error raised on purpose by this package.
+
+    Attributes:
+        hint: what the person can do next, usually a command to type; empty if nothing helps.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(LlmPoolError):
+    """
+    The configuration cannot be used.
+
+    Args:
+        path: the file, or None for a value that came from elsewhere (a flag, the environment).
+        key: the dotted key as written in TOML, e.g. ``qos.hedge_after_ms``; empty for a syntax error.
+        got: the offending value as the person wrote it.
+        want: what would be accepted.
+        line: 1-based line in *path*, or None where unknown.
+        hint: the way out, e.g. the nearest known name.
+    """
+
+    def __init__(  # one parameter for each part of the sentence
+        self,
+        *,
+        path: Path | None,
+        key: str,
+        got: str,
+        want: str,
+        line: int | None = None,
+        hint: str = "",
+    ) -> None:
+        place = str(path) if path is not None else "configuration"
+        if line is not None:
+            place = f"{place}:{line}"
+        subject = f"{key}: " if key else ""
+        super().__init__(f"{place}: {subject}expected {want}, got {got}", hint=hint)
+        self.path, self.line, self.key, self.got, self.want = path, line, key, got, want
+
+
+class InvalidRequest(LlmPoolError):
+    """A request that cannot be served as it stands; *field* names the culprit."""
+
+    def __init__(self, field: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{field}: {reason}", hint=hint)
+        self.field, self.reason = field, reason
+
+
+class Unauthenticated(LlmPoolError):
+    """Nobody we know sent this request."""
+
+
+class PermissionDenied(LlmPoolError):
+    """We know the sender, and this is not theirs to do."""
+
+
+class RateLimited(LlmPoolError):
+    """The sender's rate is spent; *retry_after* is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"rate limit reached; try again in {retry_after:.1f} s")
+        self.retry_after = retry_after
+
+
+class Overloaded(LlmPoolError):
+    """Our own queue is full or could not be served in time; *retry_after* is in seconds."""
+
+    def __init__(self, what: str, retry_after: float) -> None:
+        super().__init__(f"{what} is overloaded; try again in {retry_after:.1f} s")
+        self.what, self.retry_after = what, retry_after
+
+
+class DeadlineExceeded(LlmPoolError):
+    """No usable answer came in time. *asked* is the span that was given, in seconds."""
+
+    def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
+        tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
+        super().__init__(
+            f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else ""),
+            hint="give it longer with --deadline-ms, or see who was slow with --explain",
+        )
+        self.asked, self.attempts = asked, tuple(attempts)
+
+
+class NoConsensus(LlmPoolError):
+    """The panel did not agree as far as the strict rule demands; *decision* shows how far it did."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(f"no consensus: {decision.reason}")
+        self.decision = decision
+
+
+class AllProvidersFailed(LlmPoolError):
+    """Every provider able to serve *task* was asked or skipped, and none gave a usable answer."""
+
+    def __init__(self, task: str, attempts: Sequence[Attempt] = ()) -> None:
+        lines = "".join(f"\n  {a.provider}: {a.error}" for a in attempts if a.error)
+        super().__init__(
+            f"no provider could answer task '{task}'{lines}",
+            hint="llm-pool health  shows the state of each provider",
+        )
+        self.task, self.attempts = task, tuple(attempts)
+
+
+class ProviderError(LlmPoolError):
+    """
+    One provider's failure. Racing turns it into the ``error`` of an Attempt; it never reaches a caller.
+
+    Attributes:
+        kind: short stable word for metrics and JSON.
+        trips_breaker: whether the failure says that the backend is ill. Busy, wrong and refused are not ill.
+        retry_after: seconds the backend asked us to wait, where it said so.
+    """
+
+    kind: ClassVar[str] = "failed"
+    trips_breaker: ClassVar[bool] = False
+
+    def __init__(self, provider: str, reason: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(reason, hint=hint)
+        self.provider, self.reason, self.retry_after = provider, reason, retry_after
+
+
+class Unreachable(ProviderError):
+    """Nobody listens, or the connection broke before an answer began."""
+
+    kind = "unreachable"
+    trips_breaker = True
+
+
+class TimedOut(ProviderError):
+    """The attempt's own timeout passed."""
+
+    kind = "timed_out"
+    trips_breaker = True
+
+
+class Rejected(ProviderError):
+    """The backend refused the request as it stands (4xx): the same request will not do better."""
+
+    kind = "rejected"
+
+
+class Busy(ProviderError):
+    """The backend asks us to come back later (429, 503); ``retry_after`` says when, if it did."""
+
+    kind = "busy"
+
+
+class Failed(ProviderError):
+    """The backend broke: 5xx, a stream cut short, an error line inside a 200 stream."""
+
+    kind = "failed"
+    trips_breaker = True
+
+
+class BadReply(ProviderError):
+    """The backend answered, but the answer is not what the task asks for."""
+
+    kind = "bad_reply"
+
+
+class BreakerOpen(ProviderError):
+    """Our own breaker refuses to ask this provider now; ``retry_after`` is the rest of the cooldown."""
+
+    kind = "breaker_open"

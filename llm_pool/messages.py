@@ -1,0 +1,442 @@
+"""
+The values that travel, and the events.
+
+::
+
+    edge ──Query──▶ Orchestrator ──Call──▶ Strategy ──▶ racing ──▶ Provider
+         ◀─Answer──              ◀─Decision──       ◀─Attempt──     ◀─Delta… | ProviderError
+
+Each is frozen and made in one place: Query at the edge, Call in the orchestrator, Delta in a provider,
+Completion and Attempt in racing, Decision in a strategy, Answer in the orchestrator. Times are seconds:
+*spans* unless a docstring says *instant* (then on ``Clock.now()``'s scale).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from llm_pool.interfaces import Provider
+
+Json: TypeAlias = Any
+"""A parsed JSON value: dict, list, str, int, float, bool or None."""
+
+
+class StrategyName(StrEnum):
+    """The five ensemble strategies."""
+
+    FASTEST = "FASTEST"
+    VOTING = "VOTING"
+    WEIGHTED = "WEIGHTED"
+    CONSENSUS = "CONSENSUS"
+    JUDGE = "JUDGE"
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a person or program asks.
+
+    Attributes:
+        task: name of a task, or ``ask`` for a plain question.
+        prompt: text, or JSON text where the task takes an object.
+        deadline: seconds from now; None takes the task's or the configuration's.
+        strategy: None takes the task's own.
+        no_cache: neither read nor fill the cache.
+    """
+
+    prompt: str
+    task: str = "ask"
+    request_id: str = ""
+    tenant_id: str = ""
+    project_id: str = ""
+    max_tokens: int | None = None
+    deadline: float | None = None
+    strategy: StrategyName | None = None
+    meta: dict[str, str] = msgspec.field(default_factory=dict)
+    no_cache: bool = False
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What one model is shown: a system text (may be empty) and the user's turn."""
+
+    system: str
+    user: str
+
+
+OutputKind: TypeAlias = Literal["text", "value", "object", "ranking"]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A kind of work: how it is asked for and what a good answer looks like. Loaded from ``prompts/<name>.md``.
+
+    Attributes:
+        template: the prompt body; the first ``---user---`` line, if any, parts system from user text.
+        variants: other phrasings of the same task by name (``prompts/<variant>/<name>.md``), for models that need them.
+        input_schema: JSON Schema of the input, if the task takes JSON; None takes any text.
+        output_schema: JSON Schema of the output; None means free text.
+        kind: how answers are compared: free ``text``; the ``value`` of one named field; an ``object`` field by
+            field; a ``ranking`` of ids.
+        field: the deciding field for ``value`` and ``ranking``.
+        ids_from: where in a JSON input the ids are that ``field`` may name, e.g. ``candidates[].id``.
+        version: a short hash of everything above; part of every cache key.
+    """
+
+    name: str
+    template: str
+    variants: dict[str, str] = msgspec.field(default_factory=dict)
+    description: str = ""
+    input_schema: dict[str, Json] | None = None
+    output_schema: dict[str, Json] | None = None
+    kind: OutputKind = "text"
+    field: str = ""
+    ids_from: str = ""
+    temperature: float = 0.2
+    max_tokens: int | None = None
+    deadline: float | None = None
+    version: str = ""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One question as the panel gets it.
+
+    Attributes:
+        input: the query's prompt, parsed if the task takes JSON.
+        schema: the task's output schema narrowed to this input (the ids it may name); None for free text.
+        ids: ids the answer may name, in the input's order; empty where the task names none.
+        deadline: instant.
+        top_logprobs: how many alternatives per token to ask for; 0 asks for none.
+        timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
+    """
+
+    request_id: str
+    task: Task
+    input: Json
+    prompt: Prompt
+    schema: dict[str, Json] | None
+    ids: tuple[str, ...]
+    max_tokens: int
+    temperature: float
+    deadline: float
+    seed: int | None = None
+    top_logprobs: int = 0
+    timeout: float | None = None
+    tenant_id: str = ""
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """One generated token with the alternatives the model weighed: natural logarithms."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "other"]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the backend counted them; None where it does not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """
+    A piece of a stream.
+
+    Attributes:
+        final: the backend finished properly; exactly one per good stream, and its last.
+        finish: why it finished, on the final delta.
+        loading: seconds the backend spent loading the model, on the final delta, where it says so.
+    """
+
+    text: str = ""
+    final: bool = False
+    finish: FinishReason = "stop"
+    usage: Usage = Usage()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    loading: float | None = None
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A gathered stream.
+
+    Attributes:
+        ttft: seconds to the first token; None if no text came.
+        duration: seconds from asking to the final delta.
+    """
+
+    text: str
+    finish: FinishReason
+    usage: Usage
+    duration: float
+    ttft: float | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    loading: float | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """
+    What a completion says, once read.
+
+    Attributes:
+        content: the answer as text: the JSON alone where JSON was asked for.
+        value: the parsed JSON, None for free text.
+        rung: which rung of the repair ladder made it readable; ``strict`` needed none.
+    """
+
+    content: str
+    value: Json
+    rung: str = "strict"
+
+
+Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One call to one provider, told to its end.
+
+    Attributes:
+        outcome: ``ok`` a valid answer; ``invalid`` an answer that fails the task's schema; ``failed`` and
+            ``timed_out`` no answer; ``cancelled`` lost the race; ``refused`` not sent (breaker, queue, budget).
+        started: seconds after the request began.
+        duration: seconds, up to the end or the cancellation.
+        why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
+        reading: present exactly when the outcome is ``ok``.
+        error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind.
+    """
+
+    provider: str
+    model: str
+    outcome: Outcome
+    started: float
+    duration: float
+    why: str = "primary"
+    ttft: float | None = None
+    usage: Usage = Usage()
+    finish: FinishReason = "other"
+    reading: Reading | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    error: str = ""
+    error_kind: str = ""
+    retry_after: float | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A provider in its seat on a panel.
+
+    Attributes:
+        weight: the configuration's, > 0.
+        group: providers of one group share a machine and slow each other down.
+        rank: position in the configuration file; ties go to the lower.
+        loaded: the model answers without a loading time, as far as we know.
+        free: the group has a free slot right now.
+    """
+
+    provider: Provider
+    model: str
+    weight: float
+    group: str
+    rank: int
+    loaded: bool = True
+    free: bool = True
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.provider.name
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """Providers whose answers count as the same, and the weight behind them."""
+
+    providers: tuple[str, ...]
+    score: float
+    label: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How an answer was chosen.
+
+    Attributes:
+        asked: the strategy that was asked for; *used* the one that decided (a fallback differs).
+        winner: provider whose answer it is; for a fused answer, the one that agrees with it most.
+        scores: per provider, what the strategy weighed; comparable within one decision only.
+        agreement: weight behind the winner by weight of all asked, in [0, 1]; None where it was not measured.
+        reason: one sentence why the winner won.
+        notes: what else a careful reader wants to know: skipped, fell back, untrusted for this shape.
+        saved: calls that early stopping made unnecessary.
+        degraded: a promise was bent (quorum lost, last resort, deadline); *missing* names who did not answer.
+        judge: the judge's evidence, where there was one.
+    """
+
+    asked: StrategyName
+    used: StrategyName
+    winner: str
+    model: str
+    reading: Reading
+    reason: str
+    attempts: tuple[Attempt, ...]
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
+    clusters: tuple[Cluster, ...] = ()
+    agreement: float | None = None
+    notes: tuple[str, ...] = ()
+    saved: int = 0
+    degraded: bool = False
+    degraded_reason: str = ""
+    missing: tuple[str, ...] = ()
+    judge: dict[str, Json] | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What goes back to the asker.
+
+    Attributes:
+        content: the text; *json* the parsed value, None for free text.
+        duration: seconds from admission to this answer.
+        age: seconds since a cached answer was made; None if it is fresh.
+    """
+
+    request_id: str
+    task: str
+    content: str
+    json: Json
+    winner: str
+    winner_model: str
+    strategy_used: StrategyName
+    decision: Decision
+    usage: Usage
+    duration: float
+    from_cache: bool = False
+    age: float | None = None
+    degraded: bool = False
+
+
+Condition: TypeAlias = Literal["healthy", "warming", "unreachable", "model_missing", "failing"]
+
+
+class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a provider's backend says of itself.
+
+    Attributes:
+        condition: ``healthy`` ready now; ``warming`` there, but the model is not loaded yet; ``unreachable``
+            nobody listens; ``model_missing`` it listens, but does not have the model; ``failing`` it answers
+            with errors.
+        detail: one clause for a person.
+        hint: the next command to type; empty when healthy.
+        loaded: models the backend holds in memory now, where it tells.
+    """
+
+    name: str
+    model: str
+    condition: Condition
+    detail: str = ""
+    hint: str = ""
+    loaded: tuple[str, ...] = ()
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on disk. *size* in bytes, *place* a path or an address."""
+
+    name: str
+    size: int | None
+    place: str
+    loaded: bool = False
+    digest: str = ""
+    detail: dict[str, Json] = msgspec.field(default_factory=dict)
+
+
+class PullProgress(msgspec.Struct, frozen=True):
+    """One step of a pull: *done* and *total* in bytes of the part being fetched; total None while unknown."""
+
+    status: str
+    done: int = 0
+    total: int | None = None
+
+
+# Events: what others may want to know. They leave sideways, through ``emit`` and the observers.
+
+
+class AttemptStarted(msgspec.Struct, frozen=True):
+    """A call to a provider begins; *after* seconds since the request began, *why* as in Attempt."""
+
+    request_id: str
+    provider: str
+    model: str
+    why: str
+    after: float
+
+
+class TextArrived(msgspec.Struct, frozen=True):
+    """A provider wrote *text*. *committed* says that this stream is the answer's own."""
+
+    request_id: str
+    provider: str
+    text: str
+    committed: bool = False
+
+
+class AttemptEnded(msgspec.Struct, frozen=True):
+    """A call to a provider is over."""
+
+    request_id: str
+    task: str
+    attempt: Attempt
+
+
+class ModelLoading(msgspec.Struct, frozen=True):
+    """The request waits for *model* to be loaded."""
+
+    request_id: str
+    provider: str
+    model: str
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The request queues for a slot in *group*, with *ahead* requests before it."""
+
+    request_id: str
+    provider: str
+    group: str
+    ahead: int
+
+
+class BreakerChanged(msgspec.Struct, frozen=True):
+    """A breaker moved: closed, half-open, open."""
+
+    provider: str
+    task: str
+    before: str
+    after: str
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A request got its answer."""
+
+    query: Query
+    answer: Answer
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A request ended in *error* after *duration* seconds."""
+
+    query: Query
+    error: Exception
+    duration: float
+
+
+Event: TypeAlias = (
+    AttemptStarted | TextArrived | AttemptEnded | ModelLoading | Waiting | BreakerChanged | Answered | Refused
+)

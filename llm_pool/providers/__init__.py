@@ -1,0 +1,1 @@
+"""Backends: wire format to Call, Delta and ProviderError, and back."""

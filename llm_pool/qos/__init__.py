@@ -1,0 +1,1 @@
+"""Policies: a Provider around a Provider."""

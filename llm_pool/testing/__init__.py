@@ -1,0 +1,1 @@
+"""Public fakes: what a test plays the outside world with."""
