@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from llm_pool.messages import Answer, Call, Decision, Delta, Event, Member, ModelInfo, ProviderState, PullProgress
 
@@ -27,7 +27,7 @@ class Provider(Protocol):
     def name(self) -> str:
         """The name in the configuration."""
 
-    def stream(self, call: Call) -> AsyncIterator[Delta]:
+    def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """
         Ask, and yield what comes as it comes.
 
@@ -60,7 +60,7 @@ class ModelStore(Protocol):
     async def models(self) -> Sequence[ModelInfo]:
         """Models that are here now."""
 
-    def pull(self, model: str) -> AsyncIterator[PullProgress]:
+    def pull(self, model: str) -> AsyncGenerator[PullProgress]:
         """Fetch *model*, resuming what an earlier pull left; raises ProviderError."""
 
     async def show(self, model: str) -> ModelInfo:

@@ -108,7 +108,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         input: the query's prompt, parsed if the task takes JSON.
         schema: the task's output schema narrowed to this input (the ids it may name); None for free text.
         ids: ids the answer may name, in the input's order; empty where the task names none.
+        began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
+        stream: somebody reads along, so the first stream to write owns a free-text answer.
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
     """
@@ -121,7 +123,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...]
     max_tokens: int
     temperature: float
+    began: float
     deadline: float
+    stream: bool = False
     seed: int | None = None
     top_logprobs: int = 0
     timeout: float | None = None
@@ -239,7 +243,6 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         group: providers of one group share a machine and slow each other down.
         rank: position in the configuration file; ties go to the lower.
         loaded: the model answers without a loading time, as far as we know.
-        free: the group has a free slot right now.
     """
 
     provider: Provider
@@ -248,7 +251,6 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     rank: int
     loaded: bool = True
-    free: bool = True
 
     @property
     def name(self) -> str:
