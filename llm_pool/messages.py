@@ -215,7 +215,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
         reading: present exactly when the outcome is ``ok``.
-        error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind.
+        error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
+            *hint* its way out.
     """
 
     provider: str
@@ -231,6 +232,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     error: str = ""
     error_kind: str = ""
+    hint: str = ""
     retry_after: float | None = None
 
 

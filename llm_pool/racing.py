@@ -1,0 +1,198 @@
+"""
+Attempts: the one module that starts tasks for calls to providers.
+
+An attempt's failure is a value (``Attempt.error``), so strategies read outcomes instead of catching. Whatever
+still runs when a ``Gathering`` is left is cancelled and awaited: no task outlives its request, and closing a
+provider's stream is what makes its backend stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Self
+
+from llm_pool.errors import BadReply, BreakerOpen, ProviderError, TimedOut
+from llm_pool.messages import Attempt, AttemptEnded, AttemptStarted, Delta, ModelLoading, TextArrived
+from llm_pool.reading import Unreadable, read
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from llm_pool.interfaces import Emit
+    from llm_pool.messages import Call, Member, Outcome, Reading, TokenLogprob
+
+
+class Gathering:
+    """
+    The attempts of one request, as they run and end.
+
+    ::
+
+        async with Gathering(emit) as gathering:
+            gathering.start(member, call, why="vote")
+            async for attempt in gathering.arrivals():
+                ...                                   # leaving the block cancels and awaits the rest
+        gathering.attempts                            # all of them, in the order they were started
+
+    Args:
+        emit: told when an attempt starts, writes and ends.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._running: dict[asyncio.Task[None], _Asking] = {}
+        self._begun: list[_Asking] = []
+        self._ended: asyncio.Queue[tuple[asyncio.Task[None], _Asking]] = asyncio.Queue()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every attempt that has ended, in the order they were started."""
+        return tuple(asking.attempt for asking in self._begun if asking.attempt is not None)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names of the providers that are being asked now."""
+        return tuple(asking.member.name for asking in self._running.values())
+
+    def start(self, member: Member, call: Call, *, why: str) -> None:
+        """Ask *member*; *why* is kept in the attempt."""
+        asking = _Asking(member, call, why, self._emit)
+        self._begun.append(asking)
+        task = asyncio.create_task(asking.run(), name=f"{why}:{member.name}")
+        self._running[task] = asking
+        task.add_done_callback(self._end)
+
+    def cancel_all_but(self, provider: str) -> None:
+        """Cancel every running attempt except *provider*'s."""
+        for task, asking in self._running.items():
+            if asking.member.name != provider:
+                task.cancel()
+
+    async def next(self, until: float | None = None) -> Attempt | None:
+        """
+        Give the next attempt to end by itself.
+
+        Args:
+            until: instant to stop waiting at; None waits as long as one runs.
+
+        Returns:
+            None when nothing runs any more, or at *until*.
+        """
+        while self._running or not self._ended.empty():
+            try:
+                async with asyncio.timeout_at(until):
+                    task, asking = await self._ended.get()
+            except TimeoutError:
+                return None
+            if not task.cancelled():
+                task.result()  # an exception here is a bug of ours or of a provider: let it rise
+                return asking.attempt
+        return None
+
+    async def arrivals(self, until: float | None = None) -> AsyncIterator[Attempt]:
+        """Give attempts as they end by themselves, until none runs or *until* (an instant) passes."""
+        while (attempt := await self.next(until)) is not None:
+            yield attempt
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._ended.put_nowait((task, self._running.pop(task)))
+
+
+class _Asking:
+    """One call to one provider while it runs; ``attempt`` is set once it has ended, cancelled or not."""
+
+    def __init__(self, member: Member, call: Call, why: str, emit: Emit) -> None:
+        self.member = member
+        self.attempt: Attempt | None = None
+        self._call, self._why, self._emit = call, why, emit
+        self._now = asyncio.get_running_loop().time
+        self._started = self._now()
+        self._text: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._last = Delta(finish="other")
+        self._ttft: float | None = None
+
+    async def run(self) -> None:
+        """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
+        request, name, model = self._call.request_id, self.member.name, self.member.model
+        self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
+        if not self.member.loaded:
+            self._emit(ModelLoading(request, name, model))
+        try:
+            await self._gather()
+            self._end("ok", reading=self._read())
+        except ProviderError as error:
+            self._end(_outcome(error), error=error)
+        except asyncio.CancelledError:
+            self._end("cancelled")
+            raise
+
+    async def _gather(self) -> None:
+        async with aclosing(self.member.provider.stream(self._call)) as stream:
+            async for delta in stream:
+                if delta.text:
+                    if self._ttft is None:
+                        self._ttft = self._now() - self._started
+                    self._text.append(delta.text)
+                    self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                self._logprobs.extend(delta.logprobs)
+                self._last = delta
+
+    def _read(self) -> Reading:
+        call = self._call
+        try:
+            return read(
+                "".join(self._text),
+                schema=call.schema,
+                kind=call.task.kind,
+                field=call.task.field,
+                ids=call.ids,
+                finish=self._last.finish,
+            )
+        except Unreadable as error:
+            raise BadReply(self.member.name, str(error)) from error
+
+    def _end(self, outcome: Outcome, *, reading: Reading | None = None, error: ProviderError | None = None) -> None:
+        self.attempt = Attempt(
+            provider=self.member.name,
+            model=self.member.model,
+            outcome=outcome,
+            started=self._started - self._call.began,
+            duration=self._now() - self._started,
+            why=self._why,
+            ttft=self._ttft,
+            usage=self._last.usage,
+            finish=self._last.finish,
+            reading=reading,
+            logprobs=tuple(self._logprobs),
+            error="" if error is None else str(error),
+            error_kind="" if error is None else error.kind,
+            hint="" if error is None else error.hint,
+            retry_after=None if error is None else error.retry_after,
+        )
+        self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt))
+
+
+def _outcome(error: ProviderError) -> Outcome:
+    match error:
+        case BadReply():
+            return "invalid"
+        case TimedOut():
+            return "timed_out"
+        case BreakerOpen():
+            return "refused"
+        case _:
+            return "failed"
