@@ -1,0 +1,1 @@
+"""The pocket model: examples, training, export and check. ``python -m tools.pocket --help``."""
