@@ -1,0 +1,100 @@
+"""What a query may ask for: checked once, with the field named that is wrong, and turned into a call."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Call, StrategyName
+from llm_pool.tasks import prepare
+
+if TYPE_CHECKING:
+    from llm_pool.config import Config
+    from llm_pool.messages import Query, Task
+
+
+def named(query: Query) -> Query:
+    """The query with a request id of its own, if it came without."""
+    if query.request_id:
+        return query
+    return msgspec.structs.replace(query, request_id=uuid.uuid4().hex)
+
+
+def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
+    """
+    The call that *query* asks for.
+
+    Args:
+        query: what is asked; its deadline counts from *now*.
+        task: the task it names.
+        config: limits and defaults.
+        now: instant of admission.
+        stream: somebody reads along.
+
+    Raises:
+        InvalidRequest: a field is out of bounds or does not fit the task's input schema.
+    """
+    _check_size(query.prompt, config.qos.max_prompt_bytes)
+    prepared = prepare(task, query.prompt)
+    return Call(
+        request_id=query.request_id,
+        task=task,
+        input=prepared.input,
+        prompt=prepared.prompt,
+        schema=prepared.schema,
+        ids=prepared.ids,
+        max_tokens=_max_tokens(query, task, config),
+        temperature=task.temperature,
+        began=now,
+        deadline=now + _span(query, task, config),
+        stream=stream,
+        tenant_id=query.tenant_id,
+    )
+
+
+def strategy_for(query: Query, config: Config) -> StrategyName:
+    """
+    The strategy to use: the query's, else the task's, else the default.
+
+    Raises:
+        InvalidRequest: the strategy is switched off.
+    """
+    name = query.strategy or config.strategy_for(query.task)
+    if name in config.ensemble.disabled:
+        raise InvalidRequest(
+            "strategy", f"{name} is switched off", hint="ensemble.disabled in the configuration lists it"
+        )
+    return name
+
+
+def _check_size(prompt: str, limit: int) -> None:
+    try:
+        size = len(prompt.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("prompt", f"invalid UTF-8 at character {error.start}") from error
+    if size > limit:
+        raise InvalidRequest(
+            "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
+        )
+    if not prompt.strip():
+        raise InvalidRequest("prompt", "it is empty")
+
+
+def _span(query: Query, task: Task, config: Config) -> float:
+    own = config.deadline_for(task.name) or task.deadline
+    if query.deadline is None:
+        return own or config.qos.max_deadline
+    if query.deadline <= 0:
+        raise InvalidRequest("deadline_ms", f"expected more than 0, got {query.deadline * 1000:g}")
+    return min(query.deadline, max(config.qos.max_deadline, own or 0.0))
+
+
+def _max_tokens(query: Query, task: Task, config: Config) -> int:
+    if query.max_tokens is None:
+        return task.max_tokens or config.qos.max_tokens_default
+    if query.max_tokens <= 0:
+        raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
+    return query.max_tokens

@@ -1,0 +1,195 @@
+"""
+The order of steps for one query, and nothing else.
+
+::
+
+    admit ─▶ remembered? ─▶ strategy and panel ─▶ run under the deadline ─▶ last resort? ─▶ answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.admission import admit, named, strategy_for
+from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, LlmPoolError
+from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
+from llm_pool.panel import panel_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from llm_pool.cache.remembering import Remembering
+    from llm_pool.config import Config
+    from llm_pool.interfaces import Clock, Emit, Observer, Strategy
+    from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, StrategyName, Task
+    from llm_pool.panel import Panel, Seat
+
+LAST_RESORT_SHARE = 0.4
+"""Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
+LAST_RESORT_AT_MOST = 1.0
+"""Seconds kept at most: an engine of our own starts and answers within that."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What would be done for a query: the call, the strategy and the panel."""
+
+    call: Call
+    strategy: StrategyName
+    panel: Panel
+
+
+class Orchestrator:
+    """
+    One pool of models that answers queries. Made and closed by ``app.open_app``.
+
+    Args:
+        clock: the time; deadlines are instants on it.
+        config: limits and defaults.
+        load_task: a task by its name; raises InvalidRequest for an unknown one.
+        seats: the providers, in the file's order.
+        strategies: by name.
+        last_resort: the strategy among providers of last resort.
+        is_loaded: whether a member's model is in memory, as far as is known.
+        remembering: idempotency, cache and single flight around a run.
+        observers: told of every event.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        config: Config,
+        load_task: Callable[[str], Task],
+        seats: Sequence[Seat],
+        strategies: Mapping[StrategyName, Strategy],
+        last_resort: Strategy,
+        is_loaded: Callable[[Member], bool],
+        remembering: Remembering,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._clock, self._config, self._load_task = clock, config, load_task
+        self._seats, self._strategies, self._last_resort = tuple(seats), dict(strategies), last_resort
+        self._is_loaded, self._remembering, self._observers = is_loaded, remembering, tuple(observers)
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """
+        Answer *query*.
+
+        Args:
+            query: what is asked; its deadline counts from now.
+            emit: told of this request's events as they happen, streamed text among them.
+
+        Raises:
+            InvalidRequest: the query cannot be served as it stands.
+            DeadlineExceeded, AllProvidersFailed, NoConsensus, Overloaded: no answer came of it.
+        """
+        began = self._clock.now()
+        query = named(query)
+        try:
+            answer = await self._answer(query, self._plan(query, began, stream=emit is not None), emit)
+        except LlmPoolError as error:
+            self._observe(Refused(query, error, self._clock.now() - began))
+            raise
+        self._observe(Answered(query, answer))
+        return answer
+
+    def plan(self, query: Query) -> Plan:
+        """What ``infer`` would do for *query*. Asks nobody; raises InvalidRequest."""
+        return self._plan(named(query), self._clock.now(), stream=False)
+
+    def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
+        call = admit(query, self._load_task(query.task), self._config, now=now, stream=stream)
+        panel = panel_for(
+            query.task, self._seats, is_loaded=self._is_loaded, only=self._config.providers_for(query.task)
+        )
+        return Plan(call, strategy_for(query, self._config), panel)
+
+    async def _answer(self, query: Query, plan: Plan, emit: Emit | None) -> Answer:
+        async def run(tell: Emit) -> Answer:
+            return self._made(plan.call, await self._decide(plan, _Log(tell, self._observe)))
+
+        return await self._remembering.answer(query, plan, run, emit)
+
+    async def _decide(self, plan: Plan, log: _Log) -> Decision:
+        """The strategy's decision by the deadline, or the last resort's."""
+        call, panel = plan.call, plan.panel
+        if not panel.last_resort:
+            return await self._run(self._strategies[plan.strategy], call, panel.regular, log)
+        try:
+            return await self._run(self._strategies[plan.strategy], _without_reserve(call), panel.regular, log)
+        except (AllProvidersFailed, DeadlineExceeded) as error:
+            decision = await self._run(self._last_resort, call, panel.last_resort, log)
+            return _degraded(decision, plan, error)
+
+    async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _Log) -> Decision:
+        """Run *strategy*; the one place where the deadline stands."""
+        if not panel:
+            raise AllProvidersFailed(call.task.name)
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                return await strategy.run(call, panel, log.on)
+        except TimeoutError:
+            raise DeadlineExceeded(call.deadline - call.began, log.attempts) from None
+        except AllProvidersFailed as error:
+            raise AllProvidersFailed(call.task.name, log.attempts) from error
+
+    def _made(self, call: Call, decision: Decision) -> Answer:
+        return Answer(
+            request_id=call.request_id,
+            task=call.task.name,
+            content=decision.reading.content,
+            json=decision.reading.value,
+            winner=decision.winner,
+            winner_model=decision.model,
+            strategy_used=decision.used,
+            decision=decision,
+            usage=_usage(decision.attempts),
+            duration=self._clock.now() - call.began,
+            degraded=decision.degraded,
+        )
+
+    def _observe(self, event: Event) -> None:
+        for observer in self._observers:
+            observer.on(event)
+
+
+class _Log:
+    """Where the events of one run go: to its asker, to the observers, and the attempts into a list."""
+
+    def __init__(self, *listeners: Emit) -> None:
+        self._listeners = listeners
+        self.attempts: list[Attempt] = []
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, AttemptEnded):
+            self.attempts.append(event.attempt)
+        for listener in self._listeners:
+            listener(event)
+
+
+def _without_reserve(call: Call) -> Call:
+    span = call.deadline - call.began
+    reserve = min(span * LAST_RESORT_SHARE, LAST_RESORT_AT_MOST)
+    return msgspec.structs.replace(call, deadline=call.deadline - reserve)
+
+
+def _degraded(decision: Decision, plan: Plan, error: AllProvidersFailed | DeadlineExceeded) -> Decision:
+    """The last resort's decision, saying so: the strategy asked for, the attempts before it, and why."""
+    return msgspec.structs.replace(
+        decision,
+        asked=plan.strategy,
+        attempts=(*error.attempts, *decision.attempts),
+        degraded=True,
+        degraded_reason=f"last resort: {str(error).splitlines()[0]}",
+        missing=tuple(member.name for member in plan.panel.regular),
+    )
+
+
+def _usage(attempts: Sequence[Attempt]) -> Usage:
+    """What the whole panel spent; None where nobody counted."""
+    prompt = [a.usage.prompt_tokens for a in attempts if a.usage.prompt_tokens is not None]
+    completion = [a.usage.completion_tokens for a in attempts if a.usage.completion_tokens is not None]
+    return Usage(sum(prompt) if prompt else None, sum(completion) if completion else None)

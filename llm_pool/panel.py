@@ -1,0 +1,73 @@
+"""
+Who may answer: the seats of the pool, and the panel a task gets from them.
+
+Rules:
+- A provider with ``tasks`` serves only those; one without serves every task.
+- A plain question (``ask``) goes to the providers that name it or, if none does, to all that are no last resort.
+- The order is the file's. A last resort sits apart: it is asked when nobody else can answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llm_pool.messages import Member
+
+ASK = "ask"
+"""The task of a question that names no task."""
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A member with what the configuration says of its duties.
+
+    Attributes:
+        tasks: names of the tasks it serves; empty: all.
+        last_resort: it is asked only when no other provider can answer.
+    """
+
+    member: Member
+    tasks: tuple[str, ...] = ()
+    last_resort: bool = False
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """Members for one task: the *regular* ones in order of preference, and those of *last_resort*."""
+
+    regular: tuple[Member, ...]
+    last_resort: tuple[Member, ...]
+
+
+def panel_for(
+    task: str,
+    seats: Sequence[Seat],
+    *,
+    is_loaded: Callable[[Member], bool],
+    only: Sequence[str] = (),
+) -> Panel:
+    """
+    The panel of *task*.
+
+    Args:
+        task: a task's name.
+        seats: all seats, in the file's order.
+        is_loaded: whether the member's model is in memory, as far as we know.
+        only: names of providers the configuration binds the task to; empty binds none.
+    """
+    serving = [seat for seat in seats if _serves(seat, task, seats) and (not only or seat.member.name in only)]
+    fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
+    return Panel(
+        regular=tuple(member for seat, member in fresh if not seat.last_resort),
+        last_resort=tuple(member for seat, member in fresh if seat.last_resort),
+    )
+
+
+def _serves(seat: Seat, task: str, seats: Sequence[Seat]) -> bool:
+    if task == ASK and not any(ASK in other.tasks for other in seats):
+        return not seat.last_resort
+    return not seat.tasks or task in seat.tasks
