@@ -1,1 +1,21 @@
 """Public fakes: what a test plays the outside world with."""
+
+from llm_pool.testing.observing import RecordingObserver
+from llm_pool.testing.samples import a_call, a_panel
+from llm_pool.testing.scripted import Calls, FakeProvider, Received, Reply, ScriptedProvider, scripted
+from llm_pool.testing.virtual import Deadlock, ManualClock, VirtualLoop
+
+__all__ = [
+    "Calls",
+    "Deadlock",
+    "FakeProvider",
+    "ManualClock",
+    "Received",
+    "RecordingObserver",
+    "Reply",
+    "ScriptedProvider",
+    "VirtualLoop",
+    "a_call",
+    "a_panel",
+    "scripted",
+]
