@@ -30,7 +30,7 @@ import msgspec
 from llm_pool.messages import Call, Condition, Delta, FinishReason, ProviderState, TokenLogprob, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from llm_pool.errors import ProviderError
 
@@ -57,7 +57,7 @@ class FakeProvider:
         self.in_flight = self.most_in_flight = self.cancelled = self.loads = 0
         self.closed = False
 
-    async def stream(self, call: Call) -> AsyncIterator[Delta]:
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Ask; closing early counts as cancelled."""
         self.calls.append(call)
         self.in_flight += 1
@@ -72,7 +72,7 @@ class FakeProvider:
         finally:
             self.in_flight -= 1
 
-    def _speak(self, call: Call) -> AsyncGenerator[Delta]:
+    def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
         raise NotImplementedError
 
     async def state(self) -> ProviderState:
@@ -136,7 +136,7 @@ class Received:
         """No word from here on, whatever the script says later."""
         self._script.put_nowait((math.inf, Delta()))
 
-    async def spoken(self) -> AsyncGenerator[Delta]:
+    async def spoken(self) -> AsyncGenerator[Delta, None]:
         """What the test says, as it says it; for the provider."""
         try:
             while True:
@@ -177,7 +177,7 @@ class _PlayedByHand(FakeProvider):
         super().__init__(name, model)
         self.received = Calls()
 
-    def _speak(self, call: Call) -> AsyncGenerator[Delta]:
+    def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
         received = Received(call)
         self.received.add(received)
         return received.spoken()
@@ -239,7 +239,7 @@ class ScriptedProvider(FakeProvider):
             return self._script(call)
         return self._script[min(len(self.calls), len(self._script)) - 1]
 
-    async def _speak(self, call: Call) -> AsyncGenerator[Delta]:
+    async def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
         reply = self._reply(call)
         pieces = _pieces(reply.text)
         await _pause(reply.ttft)
