@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Call, StrategyName
 from llm_pool.tasks import prepare
@@ -14,13 +12,6 @@ from llm_pool.tasks import prepare
 if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.messages import Query, Task
-
-
-def named(query: Query) -> Query:
-    """The query with a request id of its own, if it came without."""
-    if query.request_id:
-        return query
-    return msgspec.structs.replace(query, request_id=uuid.uuid4().hex)
 
 
 def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
@@ -40,7 +31,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     _check_size(query.prompt, config.qos.max_prompt_bytes)
     prepared = prepare(task, query.prompt)
     return Call(
-        request_id=query.request_id,
+        request_id=query.request_id or uuid.uuid4().hex,
         task=task,
         input=prepared.input,
         prompt=prepared.prompt,

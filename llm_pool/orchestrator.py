@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.admission import admit, named, strategy_for
+from llm_pool.admission import admit, strategy_for
 from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, LlmPoolError
 from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
-from llm_pool.panel import panel_for
+from llm_pool.panel import Plan, panel_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +25,12 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.interfaces import Clock, Emit, Observer, Strategy
     from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, StrategyName, Task
-    from llm_pool.panel import Panel, Seat
+    from llm_pool.panel import Seat
 
 LAST_RESORT_SHARE = 0.4
 """Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
 LAST_RESORT_AT_MOST = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What would be done for a query: the call, the strategy and the panel."""
-
-    call: Call
-    strategy: StrategyName
-    panel: Panel
 
 
 class Orchestrator:
@@ -87,18 +79,19 @@ class Orchestrator:
             DeadlineExceeded, AllProvidersFailed, NoConsensus, Overloaded: no answer came of it.
         """
         began = self._clock.now()
-        query = named(query)
         try:
-            answer = await self._answer(query, self._plan(query, began, stream=emit is not None), emit)
+            plan = self._plan(query, began, stream=emit is not None)
+            answer = await self._remembering.answer(query, plan, lambda tell: self._make(plan, tell), emit)
         except LlmPoolError as error:
             self._observe(Refused(query, error, self._clock.now() - began))
             raise
+        answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
         self._observe(Answered(query, answer))
         return answer
 
     def plan(self, query: Query) -> Plan:
         """What ``infer`` would do for *query*. Asks nobody; raises InvalidRequest."""
-        return self._plan(named(query), self._clock.now(), stream=False)
+        return self._plan(query, self._clock.now(), stream=False)
 
     def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         call = admit(query, self._load_task(query.task), self._config, now=now, stream=stream)
@@ -106,12 +99,6 @@ class Orchestrator:
             query.task, self._seats, is_loaded=self._is_loaded, only=self._config.providers_for(query.task)
         )
         return Plan(call, strategy_for(query, self._config), panel)
-
-    async def _answer(self, query: Query, plan: Plan, emit: Emit | None) -> Answer:
-        async def run(tell: Emit) -> Answer:
-            return self._made(plan.call, await self._decide(plan, _Log(tell, self._observe)))
-
-        return await self._remembering.answer(query, plan, run, emit)
 
     async def _decide(self, plan: Plan, log: _Log) -> Decision:
         """The strategy's decision by the deadline, or the last resort's."""
@@ -136,10 +123,11 @@ class Orchestrator:
         except AllProvidersFailed as error:
             raise AllProvidersFailed(call.task.name, log.attempts) from error
 
-    def _made(self, call: Call, decision: Decision) -> Answer:
+    async def _make(self, plan: Plan, tell: Emit) -> Answer:
+        decision = await self._decide(plan, _Log(tell, self._observe))
         return Answer(
-            request_id=call.request_id,
-            task=call.task.name,
+            request_id=plan.call.request_id,
+            task=plan.call.task.name,
             content=decision.reading.content,
             json=decision.reading.value,
             winner=decision.winner,
@@ -147,7 +135,7 @@ class Orchestrator:
             strategy_used=decision.used,
             decision=decision,
             usage=_usage(decision.attempts),
-            duration=self._clock.now() - call.began,
+            duration=self._clock.now() - plan.call.began,
             degraded=decision.degraded,
         )
 

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_pool.messages import Member
+    from llm_pool.messages import Call, Member, StrategyName
 
 ASK = "ask"
 """The task of a question that names no task."""
@@ -41,6 +41,14 @@ class Panel(msgspec.Struct, frozen=True):
 
     regular: tuple[Member, ...]
     last_resort: tuple[Member, ...]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is done for a query: the call, the strategy and the panel."""
+
+    call: Call
+    strategy: StrategyName
+    panel: Panel
 
 
 def panel_for(

@@ -1,0 +1,95 @@
+"""
+Single flight: equal requests in the air share one run, for as long as it runs, and its stream.
+
+The run has a task of its own, so that the first asker may leave without taking the others along; when the last
+one leaves, the run is cancelled. Who joins late is told what was said so far, then reads along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import DeadlineExceeded
+from llm_pool.messages import TextArrived
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from llm_pool.interfaces import Emit
+    from llm_pool.messages import Answer, Event
+
+
+class Flights:
+    """The runs in the air, by key."""
+
+    def __init__(self) -> None:
+        self._flights: dict[str, _Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    async def share(
+        self, key: str, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None, *, deadline: float
+    ) -> Answer:
+        """
+        The answer of the run under *key*, started if none is in the air.
+
+        Args:
+            key: equal for requests that may have the same answer.
+            run: makes the answer, telling its events.
+            emit: told of the run's events, those before joining included.
+            deadline: instant; a joined run that ends later raises DeadlineExceeded here and goes on for others.
+
+        Raises:
+            LlmPoolError: what the run raised. If the run was started under a shorter deadline than this one and
+                failed on it, another run is started instead.
+        """
+        while True:
+            flight = self._flights.get(key)
+            joined = flight is not None
+            if flight is None:
+                flight = self._flights[key] = _Flight(run)
+                flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
+            try:
+                return await flight.read(emit, deadline if joined else None)
+            except DeadlineExceeded:
+                if not joined or asyncio.get_running_loop().time() >= deadline:
+                    raise
+
+
+class _Flight:
+    """One run and those who read it."""
+
+    def __init__(self, run: Callable[[Emit], Awaitable[Answer]]) -> None:
+        self._said: list[Event] = []
+        self._readers: list[Emit | None] = []
+        self.task = asyncio.create_task(self._fly(run), name="flight")
+
+    async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
+        began = asyncio.get_running_loop().time()
+        if emit is not None:
+            for event in self._said:
+                emit(event)
+        self._readers.append(emit)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(self.task)
+        except TimeoutError:
+            assert deadline is not None
+            raise DeadlineExceeded(deadline - began) from None
+        finally:
+            self._readers.remove(emit)
+            if not self._readers and not self.task.done():
+                self.task.cancel()
+                await asyncio.wait([self.task])
+
+    async def _fly(self, run: Callable[[Emit], Awaitable[Answer]]) -> Answer:
+        return await run(self._tell)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, TextArrived):
+            self._said.append(event)
+        for emit in self._readers:
+            if emit is not None:
+                emit(event)

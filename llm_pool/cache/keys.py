@@ -1,0 +1,45 @@
+"""
+What makes two requests the same.
+
+A key is the SHA-256 of one msgpack array: every part has its length in it, so no two different requests can
+spell the same bytes by moving a border.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.messages import Query
+    from llm_pool.panel import Plan
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
+    """
+    The key of an answer: what shaped it, and the query's fields that the configuration names.
+
+    Always part of it, whatever *fields* says: the tenant (nobody reads another's answers), the task with its
+    prompt's version, the input, the strategy, the panel with its models and weights, and the sampling parameters.
+    """
+    call = plan.call
+    members = [(m.name, m.model, m.weight) for m in (*plan.panel.regular, *plan.panel.last_resort)]
+    shaped = (call.task.name, call.task.version, call.input, call.max_tokens, call.temperature, call.seed)
+    named = [(field, getattr(query, field)) for field in sorted(fields)]
+    return _digest((query.tenant_id, shaped, plan.strategy, members, named))
+
+
+def fingerprint(query: Query) -> str:
+    """What must be equal for two requests with one id to be the same request: everything but the id."""
+    body = msgspec.structs.replace(query, request_id="", deadline=None)
+    return _digest(msgspec.to_builtins(body))
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(_encode(parts)).hexdigest()

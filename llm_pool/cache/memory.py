@@ -1,0 +1,73 @@
+"""Answers in this process's memory: a TTL for each, an LRU bounded by bytes for all."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.messages import Answer
+
+if TYPE_CHECKING:
+    from llm_pool.interfaces import Clock
+
+_ENTRY_OVERHEAD = 300
+"""Bytes a key, a tuple and two floats take beside the answer, about (sys.getsizeof on CPython 3.11)."""
+
+
+class MemoryCache:
+    """
+    The cache of one process.
+
+    Answers are kept encoded: that bounds their bytes exactly, and nobody can change a kept one.
+
+    Args:
+        clock: the time, monotonic.
+        max_bytes: the oldest used go when all together take more.
+    """
+
+    def __init__(self, clock: Clock, *, max_bytes: int) -> None:
+        self._clock, self._max_bytes = clock, max_bytes
+        self._entries: OrderedDict[str, tuple[bytes, float, float]] = OrderedDict()
+        self._bytes = 0
+        self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Answer)
+
+    async def get(self, key: str) -> Answer | None:
+        """The answer under *key* with its age in seconds, or None."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        encoded, made, expires = entry
+        now = self._clock.now()
+        if now >= expires:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return msgspec.structs.replace(self._decoder.decode(encoded), from_cache=True, age=now - made)
+
+    async def put(self, key: str, answer: Answer, ttl: float) -> None:
+        """Keep *answer* for *ttl* seconds; one that alone is over the bound is not kept."""
+        encoded = self._encoder.encode(answer)
+        if ttl <= 0 or _size(key, encoded) > self._max_bytes:
+            return
+        self._drop(key)
+        now = self._clock.now()
+        self._entries[key] = (encoded, now, now + ttl)
+        self._bytes += _size(key, encoded)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._bytes = 0
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= _size(key, entry[0])
+
+
+def _size(key: str, encoded: bytes) -> int:
+    return len(key) + len(encoded) + _ENTRY_OVERHEAD

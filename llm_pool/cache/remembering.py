@@ -1,0 +1,85 @@
+"""Everything that may answer in place of a run: the same id again, a kept answer, an equal request in the air."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llm_pool.cache.keys import cache_key, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from llm_pool.cache.flights import Flights
+    from llm_pool.cache.idempotency import Once
+    from llm_pool.interfaces import Cache, Emit
+    from llm_pool.messages import Answer, Query
+    from llm_pool.panel import Plan
+
+
+class Remembering:
+    """
+    Idempotency around the cache around single flight.
+
+    Args:
+        once: answers by request id.
+        cache: answers by what shaped them; None keeps none.
+        flights: runs in the air.
+        key_fields: fields of the query that the configuration wants in the cache key.
+        ttl: seconds an answer to a task is kept.
+    """
+
+    def __init__(
+        self,
+        once: Once,
+        cache: Cache | None,
+        flights: Flights,
+        *,
+        key_fields: Sequence[str],
+        ttl: Callable[[str], float],
+    ) -> None:
+        self._once, self._cache, self._flights = once, cache, flights
+        self._key_fields, self._ttl = tuple(key_fields), ttl
+
+    async def answer(
+        self, query: Query, plan: Plan, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None
+    ) -> Answer:
+        """
+        The answer to *query*: remembered, shared or made by *run*.
+
+        Errors, partial and degraded answers are never kept.
+        """
+        if not query.request_id:
+            return await self._kept(query, plan, run, emit)
+        return await self._once.run(
+            query.tenant_id,
+            query.request_id,
+            fingerprint(query),
+            lambda: self._kept(query, plan, run, emit),
+            deadline=plan.call.deadline,
+        )
+
+    async def _kept(
+        self, query: Query, plan: Plan, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None
+    ) -> Answer:
+        if query.no_cache:
+            return await run(emit or _nobody)
+        key = cache_key(query, plan, self._key_fields)
+        if self._cache is not None and (kept := await self._cache.get(key)) is not None:
+            return kept
+
+        async def run_and_keep(tell: Emit) -> Answer:
+            answer = await run(tell)
+            if self._cache is not None and not answer.degraded:
+                await self._cache.put(key, answer, self._ttl(query.task))
+            return answer
+
+        return await self._flights.share(key, run_and_keep, emit, deadline=plan.call.deadline)
+
+    async def aclose(self) -> None:
+        """Close the cache."""
+        if self._cache is not None:
+            await self._cache.aclose()
+
+
+def _nobody(_: object) -> None:
+    """Listen to nothing."""
