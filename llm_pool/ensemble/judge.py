@@ -1,0 +1,326 @@
+"""
+JUDGE: candidates first, then a model picks, and its word is weighed.
+
+::
+
+    ├──────── share of the deadline: candidates ────────┤── the rest: the judge ──┤
+    gather ─▶ drop invalid and degenerate ─▶ one group? no judge ─▶ ask for one letter ─▶ close call and time left?
+                                                                         │ no letter        ask again, swapped
+                                                                         └▶ ask with a schema
+    weigh the words with the trust in the authors (``verdict.posterior``) ─▶ the most probable wins
+    judge failed, late or unreadable ─▶ the fallback strategy decides on the same candidates, and the decision says so
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from llm_pool.ensemble.verdict import (
+    CLOSE_CALL,
+    LETTERS,
+    Verdict,
+    averaged,
+    chosen_letter,
+    is_degenerate,
+    judging_prompt,
+    letter_probabilities,
+    posterior,
+)
+from llm_pool.errors import AllProvidersFailed
+from llm_pool.messages import Cluster, Decision, StrategyName, Task
+from llm_pool.racing import Gathering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from llm_pool.interfaces import Clock, Emit
+    from llm_pool.messages import Attempt, Call, Member
+
+MOST_CANDIDATES = 4
+"""Groups shown to a judge at most: beyond, small judges read places, not answers."""
+
+JUDGING = Task(name="judging", template="", description="Which of these answers is best, in one letter.")
+
+
+class Decider(Protocol):
+    """A strategy that can also decide on candidates that are already there."""
+
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+        """The decision on *attempts*; raises AllProvidersFailed if none is valid."""
+
+
+class Weigher(Protocol):
+    """What is known of who may be trusted."""
+
+    def log_odds(self, member: Member, task: str) -> float:
+        """Log odds that *member* is right on *task*."""
+
+    def accuracy(self, judge: Member, task: str) -> float:
+        """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Who judges, and in what time.
+
+    Attributes:
+        judges: the models that may judge, in the order of preference; all of them are asked.
+        share: part of the deadline that the candidates may use.
+        time: seconds the judges may take at most.
+        max_tokens: tokens of a verdict in a schema; a letter costs one.
+    """
+
+    judges: tuple[Member, ...]
+    share: float = 0.7
+    time: float = 0.7
+    max_tokens: int = 128
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Candidates that say the same, told by the most trusted of them."""
+
+    speaker: Attempt
+    authors: tuple[str, ...]
+    prior: float
+
+
+class Judge:
+    """
+    Candidates, then a verdict.
+
+    Args:
+        clock: the time.
+        rng: for fences and orders; a cryptographic one outside of tests.
+        bench: the judges; the candidates' loaded models stand in where none of them is loaded on that machine.
+        weigher: trust in authors and judges.
+        same: groups valid attempts that say the same.
+        fallback: decides when no judge does.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: Random,
+        bench: Bench,
+        weigher: Weigher,
+        *,
+        same: Callable[[Call, Sequence[Attempt]], list[list[Attempt]]],
+        fallback: Decider,
+    ) -> None:
+        self._clock, self._rng, self._bench = clock, rng, bench
+        self._weigher, self._same, self._fallback = weigher, same, fallback
+
+    async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
+        """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
+        attempts = await self._candidates(call, panel, emit)
+        return await self.judge(call, panel, attempts, emit)
+
+    async def judge(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
+        """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""
+        groups = self._groups(call, panel, attempts)
+        if len(groups) == 1:
+            return self._decision(call, attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
+        judges = who_judges(self._bench.judges, panel, {name for group in groups for name in group.authors})
+        sitting = _Sitting(self._clock, self._rng, self._bench, call, [_text(group) for group in groups], emit)
+        words = await sitting.hear(judges)
+        attempts = (*attempts, *sitting.attempts)
+        if not words:
+            return self._fall_back(call, panel, attempts, sitting.notes)
+        accuracy = {judge.name: self._weigher.accuracy(judge, call.task.name) for judge in judges}
+        chances = posterior([group.prior for group in groups], words, accuracy)
+        decision = self._decision(call, attempts, groups, chances, _reason(groups, chances, words))
+        evidence = {
+            judge: {group.speaker.provider: round(p, 4) for group, p in zip(groups, told, strict=True)}
+            for judge, told in words.items()
+        }
+        return msgspec.structs.replace(decision, judge=evidence, notes=tuple(sitting.notes))
+
+    async def _candidates(self, call: Call, panel: Sequence[Member], emit: Emit) -> tuple[Attempt, ...]:
+        """What the panel wrote in the candidates' share; beyond it, the wait goes on for a first valid one only."""
+        until = candidates_until(self._clock.now(), call.deadline, self._bench)
+        have_one = False
+        async with Gathering(emit) as gathering:
+            for member in panel:
+                gathering.start(member, call, why="candidate")
+            while (attempt := await gathering.next(until if have_one else None)) is not None:
+                have_one = have_one or attempt.outcome == "ok"
+                if have_one and self._clock.now() >= until:
+                    break
+        return gathering.attempts
+
+    def _groups(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> list[_Group]:
+        """The distinct candidates, most trusted first."""
+        valid = [attempt for attempt in attempts if attempt.reading is not None]
+        if not valid:
+            raise AllProvidersFailed(call.task.name, attempts)
+        sound = [a for a in valid if a.reading is not None and not is_degenerate(a.reading.content)] or valid
+        odds = {member.name: self._weigher.log_odds(member, call.task.name) for member in panel}
+        rank = {member.name: member.rank for member in panel}
+        groups = []
+        for same in self._same(call, sound):
+            speaker = max(same, key=lambda a: (odds[a.provider], -rank[a.provider]))
+            groups.append(_Group(speaker, tuple(a.provider for a in same), sum(odds[a.provider] for a in same)))
+        groups.sort(key=lambda group: (-group.prior, rank[group.speaker.provider]))
+        return groups[:MOST_CANDIDATES]
+
+    def _decision(
+        self, call: Call, attempts: Sequence[Attempt], groups: Sequence[_Group], chances: Sequence[float], reason: str
+    ) -> Decision:
+        best = max(range(len(groups)), key=lambda index: (chances[index], -index))
+        speaker = groups[best].speaker
+        assert speaker.reading is not None
+        asked = {attempt.provider for attempt in attempts if attempt.why != "judge"}
+        return Decision(
+            asked=StrategyName.JUDGE,
+            used=StrategyName.JUDGE,
+            winner=speaker.provider,
+            model=speaker.model,
+            reading=speaker.reading,
+            reason=reason,
+            attempts=tuple(attempts),
+            scores={name: round(p, 4) for group, p in zip(groups, chances, strict=True) for name in group.authors},
+            clusters=tuple(Cluster(g.authors, round(p, 4)) for g, p in zip(groups, chances, strict=True)),
+            agreement=len(groups[best].authors) / len(asked),
+        )
+
+    def _fall_back(
+        self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], notes: Sequence[str]
+    ) -> Decision:
+        decision = self._fallback.decide(call, panel, attempts)
+        return msgspec.structs.replace(
+            decision,
+            asked=StrategyName.JUDGE,
+            notes=(*decision.notes, *notes, f"no verdict: {decision.used} decided on the same candidates"),
+        )
+
+
+def candidates_until(now: float, deadline: float, bench: Bench) -> float:
+    """The instant at which the candidates' time ends: the judges get the rest of the share, and no more than theirs."""
+    return deadline - min((1 - bench.share) * (deadline - now), bench.time)
+
+
+def who_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[str]) -> tuple[Member, ...]:
+    """
+    The judges to ask.
+
+    A judge that wrote no candidate goes before one that would judge itself. Where none of them is loaded but a
+    member of the panel on the same machine is, that member judges: loading a model would cost more than the
+    verdict is worth, and evict a member.
+    """
+    neutral = tuple(judge for judge in judges if judge.name not in authors) or tuple(judges)
+    loaded = tuple(judge for judge in neutral if judge.loaded)
+    if loaded:
+        return loaded
+    machines = {judge.group for judge in neutral}
+    stand_ins = [member for member in panel if member.loaded and member.group in machines]
+    return (max(stand_ins, key=lambda member: (member.weight, -member.rank)),) if stand_ins else neutral
+
+
+class _Sitting:
+    """One panel of judges over one set of candidates."""
+
+    def __init__(self, clock: Clock, rng: Random, bench: Bench, call: Call, texts: Sequence[str], emit: Emit) -> None:
+        self._clock, self._rng, self._bench, self._call, self._texts, self._emit = (
+            clock,
+            rng,
+            bench,
+            call,
+            texts,
+            emit,
+        )
+        self._until = min(call.deadline, clock.now() + bench.time)
+        self.attempts: list[Attempt] = []
+        self.notes: list[str] = []
+
+    async def hear(self, judges: Sequence[Member]) -> dict[str, tuple[float, ...]]:
+        """The word of each judge that gave one in time, by its name."""
+        async with asyncio.TaskGroup() as group:
+            tasks = {judge.name: group.create_task(self._word(judge)) for judge in judges}
+        words = {name: task.result() for name, task in tasks.items()}
+        return {name: word for name, word in words.items() if word is not None}
+
+    async def _word(self, judge: Member) -> tuple[float, ...] | None:
+        order = list(range(len(self._texts)))
+        self._rng.shuffle(order)
+        began = self._clock.now()
+        first = await self._letter(judge, order) or await self._by_schema(judge, order)
+        if first is None:
+            self.notes.append(f"judge {judge.name} gave no usable verdict")
+            return None
+        verdicts = [Verdict(judge.name, first)]
+        spent = self._clock.now() - began
+        if max(first) < CLOSE_CALL and self._clock.now() + 1.5 * spent < self._until:
+            second = await self._letter(judge, order[::-1])
+            if second is not None:
+                verdicts.append(Verdict(judge.name, second, swapped=True))
+                self.notes.append(f"judge {judge.name} was asked twice, in swapped order: a close call")
+        return averaged(verdicts)
+
+    async def _letter(self, judge: Member, order: Sequence[int]) -> tuple[float, ...] | None:
+        """One token: the letter, or better the probabilities behind it."""
+        attempt = await self._ask(judge, order, schema=None, max_tokens=1)
+        if attempt is None:
+            return None
+        read = letter_probabilities(attempt.logprobs, order)
+        if read is None and attempt.reading is not None:
+            read = chosen_letter(attempt.reading.content, order)
+        return read
+
+    async def _by_schema(self, judge: Member, order: Sequence[int]) -> tuple[float, ...] | None:
+        """The letter inside JSON, for models that cannot answer in one token."""
+        letters = list(LETTERS[: len(order)])
+        schema = {
+            "type": "object",
+            "properties": {"best": {"type": "string", "enum": letters}},
+            "required": ["best"],
+            "additionalProperties": False,
+        }
+        attempt = await self._ask(judge, order, schema=schema, max_tokens=self._bench.max_tokens)
+        if attempt is None or attempt.reading is None:
+            return None
+        return chosen_letter(attempt.reading.value["best"], order)
+
+    async def _ask(
+        self, judge: Member, order: Sequence[int], *, schema: dict[str, object] | None, max_tokens: int
+    ) -> Attempt | None:
+        """One question to *judge*; None when it is too late to ask or no answer came in time."""
+        if self._clock.now() >= self._until:
+            return None
+        fence = f"{self._rng.getrandbits(40):010x}"
+        question = msgspec.structs.replace(
+            self._call,
+            task=JUDGING,
+            prompt=judging_prompt(self._call.prompt.user, self._texts, fence=fence, order=order),
+            schema=schema,
+            ids=(),
+            max_tokens=max_tokens,
+            temperature=0.0,
+            deadline=self._until,
+            stream=False,
+            top_logprobs=0 if schema else 10,
+        )
+        async with Gathering(self._emit) as gathering:
+            gathering.start(judge, question, why="judge")
+            attempt = await gathering.next(self._until)
+        self.attempts.extend(gathering.attempts)
+        return attempt
+
+
+def _text(group: _Group) -> str:
+    assert group.speaker.reading is not None
+    return group.speaker.reading.content
+
+
+def _why_one(group: _Group) -> str:
+    return "all candidates say the same" if len(group.authors) > 1 else "there is one candidate"
+
+
+def _reason(groups: Sequence[_Group], chances: Sequence[float], words: dict[str, tuple[float, ...]]) -> str:
+    best = max(range(len(groups)), key=lambda index: (chances[index], -index))
+    for_it = [judge for judge, told in words.items() if told[best] == max(told)]
+    names = ", ".join(for_it) if for_it else "no judge, but trust in its author"
+    return f"{groups[best].speaker.provider} is the best with probability {chances[best]:.2f}; chosen by {names}"
