@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from llm_pool.interfaces import Emit
     from llm_pool.messages import Call, Member, Outcome, Reading, TokenLogprob
 
+DECIDING = 0.02
+"""Seconds kept at the end of a deadline to decide on what has arrived: a late decision is none."""
+
 
 class Gathering:
     """

@@ -103,7 +103,7 @@ class Fastest:
                     break
         return decide(call, race.gathering.attempts, notes=race.notes)
 
-    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+    def decide(self, call: Call, _panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The first valid answer of attempts made for another strategy."""
         return decide(call, attempts)
 

@@ -31,7 +31,7 @@ from llm_pool.ensemble.verdict import (
 )
 from llm_pool.errors import AllProvidersFailed
 from llm_pool.messages import Cluster, Decision, StrategyName, Task
-from llm_pool.racing import Gathering
+from llm_pool.racing import DECIDING, Gathering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ JUDGING = Task(name="judging", template="", description="Which of these answers 
 class Decider(Protocol):
     """A strategy that can also decide on candidates that are already there."""
 
-    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], /) -> Decision:
         """The decision on *attempts*; raises AllProvidersFailed if none is valid."""
 
 
@@ -65,16 +65,14 @@ class Weigher(Protocol):
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Who judges, and in what time.
+    What judges may spend.
 
     Attributes:
-        judges: the models that may judge, in the order of preference; all of them are asked.
         share: part of the deadline that the candidates may use.
         time: seconds the judges may take at most.
         max_tokens: tokens of a verdict in a schema; a letter costs one.
     """
 
-    judges: tuple[Member, ...]
     share: float = 0.7
     time: float = 0.7
     max_tokens: int = 128
@@ -95,7 +93,8 @@ class Judge:
     Args:
         clock: the time.
         rng: for fences and orders; a cryptographic one outside of tests.
-        bench: the judges; the candidates' loaded models stand in where none of them is loaded on that machine.
+        bench: what they may spend.
+        judges: the models that may judge as they are now, in the order of preference.
         weigher: trust in authors and judges.
         same: groups valid attempts that say the same.
         fallback: decides when no judge does.
@@ -108,11 +107,12 @@ class Judge:
         bench: Bench,
         weigher: Weigher,
         *,
+        judges: Callable[[], Sequence[Member]],
         same: Callable[[Call, Sequence[Attempt]], list[list[Attempt]]],
         fallback: Decider,
     ) -> None:
         self._clock, self._rng, self._bench = clock, rng, bench
-        self._weigher, self._same, self._fallback = weigher, same, fallback
+        self._weigher, self._judges, self._same, self._fallback = weigher, judges, same, fallback
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
@@ -123,8 +123,8 @@ class Judge:
         """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""
         groups = self._groups(call, panel, attempts)
         if len(groups) == 1:
-            return self._decision(call, attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
-        judges = who_judges(self._bench.judges, panel, {name for group in groups for name in group.authors})
+            return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
+        judges = who_judges(self._judges(), panel, {name for group in groups for name in group.authors})
         sitting = _Sitting(self._clock, self._rng, self._bench, call, [_text(group) for group in groups], emit)
         words = await sitting.hear(judges)
         attempts = (*attempts, *sitting.attempts)
@@ -132,7 +132,7 @@ class Judge:
             return self._fall_back(call, panel, attempts, sitting.notes)
         accuracy = {judge.name: self._weigher.accuracy(judge, call.task.name) for judge in judges}
         chances = posterior([group.prior for group in groups], words, accuracy)
-        decision = self._decision(call, attempts, groups, chances, _reason(groups, chances, words))
+        decision = self._decision(attempts, groups, chances, _reason(groups, chances, words))
         evidence = {
             judge: {group.speaker.provider: round(p, 4) for group, p in zip(groups, told, strict=True)}
             for judge, told in words.items()
@@ -168,7 +168,7 @@ class Judge:
         return groups[:MOST_CANDIDATES]
 
     def _decision(
-        self, call: Call, attempts: Sequence[Attempt], groups: Sequence[_Group], chances: Sequence[float], reason: str
+        self, attempts: Sequence[Attempt], groups: Sequence[_Group], chances: Sequence[float], reason: str
     ) -> Decision:
         best = max(range(len(groups)), key=lambda index: (chances[index], -index))
         speaker = groups[best].speaker
@@ -200,7 +200,7 @@ class Judge:
 
 def candidates_until(now: float, deadline: float, bench: Bench) -> float:
     """The instant at which the candidates' time ends: the judges get the rest of the share, and no more than theirs."""
-    return deadline - min((1 - bench.share) * (deadline - now), bench.time)
+    return deadline - DECIDING - min((1 - bench.share) * (deadline - now), bench.time)
 
 
 def who_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[str]) -> tuple[Member, ...]:
@@ -232,7 +232,7 @@ class _Sitting:
             texts,
             emit,
         )
-        self._until = min(call.deadline, clock.now() + bench.time)
+        self._until = min(call.deadline - DECIDING, clock.now() + bench.time)
         self.attempts: list[Attempt] = []
         self.notes: list[str] = []
 
