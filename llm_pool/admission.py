@@ -28,6 +28,8 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     Raises:
         InvalidRequest: a field is out of bounds or does not fit the task's input schema.
     """
+    if not config.task(task.name).enabled:
+        raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query.prompt, config.qos.max_prompt_bytes)
     prepared = prepare(task, query.prompt)
     return Call(
@@ -38,7 +40,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         schema=prepared.schema,
         ids=prepared.ids,
         max_tokens=_max_tokens(query, task, config),
-        temperature=task.temperature,
+        temperature=_temperature(task, config),
         began=now,
         deadline=now + _span(query, task, config),
         stream=stream,
@@ -85,7 +87,12 @@ def _span(query: Query, task: Task, config: Config) -> float:
 
 def _max_tokens(query: Query, task: Task, config: Config) -> int:
     if query.max_tokens is None:
-        return task.max_tokens or config.qos.max_tokens_default
+        return config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
     return query.max_tokens
+
+
+def _temperature(task: Task, config: Config) -> float:
+    own = config.task(task.name).temperature
+    return task.temperature if own is None else own
