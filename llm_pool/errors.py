@@ -60,6 +60,9 @@ class ConfigError(LlmPoolError):
         want: what would be accepted.
         line: 1-based line in *path*, or None where unknown.
         hint: the way out, e.g. the nearest known name.
+
+    Attributes:
+        also: the other mistakes found in the same file, in its order.
     """
 
     def __init__(  # one parameter for each part of the sentence
@@ -78,6 +81,7 @@ class ConfigError(LlmPoolError):
         subject = f"{key}: " if key else ""
         super().__init__(f"{place}: {subject}expected {want}, got {got}", hint=hint)
         self.path, self.line, self.key, self.got, self.want = path, line, key, got, want
+        self.also: tuple[ConfigError, ...] = ()
 
 
 class InvalidRequest(LlmPoolError):
