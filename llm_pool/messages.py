@@ -34,6 +34,11 @@ class StrategyName(StrEnum):
     CONSENSUS = "CONSENSUS"
     JUDGE = "JUDGE"
 
+    @classmethod
+    def _missing_(cls, value: object) -> StrategyName | None:
+        """The name in any letter case, as people type it."""
+        return cls.__members__.get(str(value).upper())
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """
