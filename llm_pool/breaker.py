@@ -12,9 +12,10 @@ The circuit breaker of one (provider, task): a pure rule, ``now`` comes in.
 
 Rules:
 
-- *closed* admits everybody. It opens when ``fail_rate`` of the last ``window_size`` results are failures, on at
-  least five failures (or as many as a full window needs to reach the rate, where that is fewer): one failure of
-  one call is not 100 %, and a backend that is dead from the start is left alone after five.
+- *closed* admits everybody. It opens when ``fail_rate`` of the last ``window_size`` results are failures, on
+  ``min_calls`` results and on five failures (or as many as a full window needs to reach the rate, where that is
+  fewer): one failure of one call is not 100 %, one in ten is no trend, and a backend that is dead from the start is
+  left alone after five.
 - *open* refuses until the cooldown is over. The first lasts ``cooldown``, each further one in a row twice the one
   before, at most ``max_cooldown``, plus up to ``jitter`` of itself so that a fleet does not come back in step. It is
   "in a row" when the breaker was closed for less than a cooldown in between.
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 Result: TypeAlias = Literal["ok", "failed", "neutral"]
 ENOUGH_FAILURES = 5
+ROUNDING = 1e-9  # 0.07 * 100 is 7.000000000000001
 
 
 class State(StrEnum):
@@ -62,6 +64,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         fail_rate: share of failures that opens, in (0, 1].
         window_size: how many results the share is taken over, >= 1.
+        min_calls: results that must be in before the share is judged, at most *window_size*.
         cooldown: seconds of the first open time.
         max_cooldown: seconds; doubling stops here. A smaller value than *cooldown* means: no doubling.
         jitter: part of the cooldown that chance may add, in [0, 1].
@@ -69,14 +72,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     fail_rate: float = 0.10
     window_size: int = 50
+    min_calls: int = 5
     cooldown: float = 300.0
     max_cooldown: float = 1200.0
     jitter: float = 0.1
 
-    @property
-    def enough_failures(self) -> int:
-        """Failures without which the rate is not judged."""
-        return min(ENOUGH_FAILURES, max(1, math.ceil(self.fail_rate * self.window_size - 1e-9)))
+    def opens_at(self, failures: int, results: int) -> bool:
+        """Whether *failures* among *results* open the breaker."""
+        enough = min(ENOUGH_FAILURES, math.ceil(self.fail_rate * self.window_size - ROUNDING))
+        if failures < enough or results < min(self.min_calls, self.window_size):
+            return False
+        return failures >= self.fail_rate * results - ROUNDING
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -177,9 +183,7 @@ class Breaker:
         if result == "neutral":
             return
         self._results.append(result == "failed")
-        failures = sum(self._results)
-        enough = failures >= self._rules.enough_failures
-        if enough and failures >= self._rules.fail_rate * len(self._results) - 1e-9:
+        if self._rules.opens_at(sum(self._results), len(self._results)):
             self._open(now)
 
     def _open(self, now: float) -> None:

@@ -75,6 +75,17 @@ def test_the_failure_rate_is_taken_over_the_window(rate: float, window: int, goo
     assert (before, breaker.state(0.0)) == (State.CLOSED, State.OPEN)
 
 
+def test_the_rate_waits_for_enough_calls() -> None:
+    """``min_calls`` results must be in, be they all failures."""
+    breaker = a_breaker(Rules(fail_rate=0.1, window_size=50, min_calls=12))
+
+    fail(breaker, 11)
+    before = breaker.state(0.0)
+    fail(breaker, 1)
+
+    assert (before, breaker.state(0.0)) == (State.CLOSED, State.OPEN)
+
+
 def test_old_failures_leave_the_window() -> None:
     """Four failures, then a window of good results, then four failures: closed all along."""
     breaker = a_breaker()

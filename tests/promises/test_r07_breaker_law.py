@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_pool.breaker import Breaker, Permit, Refusal, Result, Rules
 
-RULES = Rules(fail_rate=0.5, window_size=8, cooldown=10.0, max_cooldown=80.0, jitter=0.0)
+RULES = Rules(fail_rate=0.5, window_size=8, min_calls=4, cooldown=10.0, max_cooldown=80.0, jitter=0.0)
 
 
 class Oracle:
