@@ -18,7 +18,6 @@ load); gRPC proposal A6 (a failure sends the next attempt at once, one budget, t
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,7 +89,7 @@ class Fastest:
         """Race *panel*; raises AllProvidersFailed."""
         race = _Race(call, by_readiness(panel), emit)
         async with race.gathering:
-            race.start_next("primary", self._clock.now())
+            race.start(race.waiting[0], "primary", self._clock.now())
             while True:
                 attempt = await race.gathering.next(self._hedge_at(race))
                 if attempt is not None and attempt.outcome == "ok":
@@ -108,23 +107,21 @@ class Fastest:
         return decide(call, attempts)
 
     def _hedge_at(self, race: _Race) -> float | None:
-        """The instant to start another call at, or None: nobody left, somebody writes, nowhere to go."""
+        """The instant to start another call at, or None: nobody left, somebody writes, or no hedging."""
         if not race.waiting or race.somebody_writes:
             return None
         delay = self._hedge_after(race.latest, race.call)
-        if delay is None or not self._can_help(race.waiting[0], race.latest):
-            return None
-        return race.latest_started + delay
-
-    def _can_help(self, candidate: Member, late: Member) -> bool:
-        return candidate.group != late.group or self._has_room(candidate)
+        return None if delay is None else race.armed_at + delay
 
     def _hedge(self, race: _Race) -> None:
         if race.somebody_writes:
             return
         now = self._clock.now()
-        if self._budget.spend(now):
-            race.start_next("hedge", now)
+        helper = next((m for m in race.waiting if m.group != race.latest.group or self._has_room(m)), None)
+        if helper is None:
+            race.armed_at = now  # every machine is busy: look again after another delay
+        elif self._budget.spend(now):
+            race.start(helper, "hedge", now)
         else:
             race.give_up("hedge budget exhausted: no further call beside the late one")
 
@@ -133,7 +130,7 @@ class Fastest:
             return
         now = self._clock.now()
         if race.nothing_sent or self._budget.spend(now):
-            race.start_next("failover", now)
+            race.start(race.waiting[0], "failover", now)
         else:
             race.give_up("retry budget exhausted: no failover")
 
@@ -142,10 +139,10 @@ class _Race:
     """Where one race stands."""
 
     def __init__(self, call: Call, order: Sequence[Member], emit: Emit) -> None:
-        self.call, self.waiting, self._emit = call, deque(order), emit
+        self.call, self.waiting, self._emit = call, list(order), emit
         self.gathering = Gathering(self._on)
         self.latest = order[0]
-        self.latest_started = call.began
+        self.armed_at = call.began
         self.owner = ""
         self.notes: list[str] = []
         self._writing: set[str] = set()
@@ -160,8 +157,9 @@ class _Race:
         """Whether no call has left the house yet: the next one is still the first."""
         return not self.gathering.running and all(a.outcome == "refused" for a in self.gathering.attempts)
 
-    def start_next(self, why: str, now: float) -> None:
-        self.latest, self.latest_started = self.waiting.popleft(), now
+    def start(self, member: Member, why: str, now: float) -> None:
+        self.waiting.remove(member)
+        self.latest, self.armed_at = member, now
         self.gathering.start(self.latest, self.call, why=why)
 
     def give_up(self, note: str) -> None:

@@ -1,0 +1,192 @@
+"""FASTEST: who is asked when, and who wins."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from llm_pool.clock import SystemClock
+from llm_pool.ensemble.fastest import Fastest, by_readiness
+from llm_pool.errors import AllProvidersFailed, BreakerOpen, Failed, Unreachable
+from llm_pool.messages import Decision, Member, TextArrived
+from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+class Purse:
+    """A budget with so many further attempts in it."""
+
+    def __init__(self, attempts: int = 10) -> None:
+        self.left = attempts
+
+    def spend(self, now: float) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def fastest(*, budget: int = 10, hedge_after: float | None = 0.3, room: bool = True) -> Fastest:
+    return Fastest(
+        SystemClock(), Purse(budget), hedge_after=lambda member, call: hedge_after, has_room=lambda member: room
+    )
+
+
+async def race(strategy: Fastest, *providers: FakeProvider, group: str | None = None, **call: object) -> Decision:
+    return await strategy.run(a_call(**call), a_panel(*providers, group=group), RecordingObserver().on)
+
+
+async def test_a_quick_first_provider_is_asked_alone() -> None:
+    """An answer before the hedge delay costs one call."""
+    first, second = ScriptedProvider("first", Reply("a")), ScriptedProvider("second", Reply("b"))
+
+    decision = await race(fastest(), first, second)
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+
+
+async def test_a_late_first_token_brings_the_next_provider_in() -> None:
+    """After the hedge delay the second is asked beside the first, and the loser is cancelled."""
+    first = ScriptedProvider("first", Reply("a", ttft=5, duration=6))
+    second = ScriptedProvider("second", Reply("b", ttft=0.1, duration=0.2))
+
+    decision = await race(fastest(hedge_after=0.3), first, second)
+
+    assert decision.winner == "second"
+    assert [(a.provider, a.why, a.outcome) for a in decision.attempts] == [
+        ("first", "primary", "cancelled"),
+        ("second", "hedge", "ok"),
+    ]
+    assert decision.attempts[1].started == pytest.approx(0.3)
+    assert first.cancelled == 1
+
+
+async def test_a_long_answer_is_not_a_late_one() -> None:
+    """Once the first has written, nobody else is asked, however long it goes on."""
+    first = ScriptedProvider("first", Reply("a long story " * 20, ttft=0.2, duration=30))
+    second = ScriptedProvider("second", Reply("b"))
+
+    decision = await race(fastest(hedge_after=0.3), first, second)
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+
+
+async def test_a_failure_starts_the_next_at_once() -> None:
+    """No hedge delay is waited for after a failure."""
+    first = ScriptedProvider("first", Reply.failing(Unreachable("first", "refused"), after=0.01))
+    second = ScriptedProvider("second", Reply("b"))
+
+    decision = await race(fastest(), first, second)
+
+    assert decision.winner == "second"
+    assert decision.attempts[1].started == pytest.approx(0.01)
+    assert decision.attempts[1].why == "failover"
+
+
+async def test_a_fast_answer_that_fails_the_schema_does_not_win() -> None:
+    """The first *valid* answer wins."""
+    sloppy = ScriptedProvider("sloppy", Reply('{"n": "many"}', duration=0.1))
+    exact = ScriptedProvider("exact", Reply('{"n": 3}', duration=0.2))
+
+    decision = await race(fastest(), sloppy, exact, schema=SCHEMA)
+
+    assert decision.winner == "exact"
+    assert decision.reading.value == {"n": 3}
+    assert decision.attempts[0].outcome == "invalid"
+
+
+async def test_no_hedge_into_a_machine_that_is_busy() -> None:
+    """Members of one group share a machine: without a free slot a hedge would slow the first down."""
+    first = ScriptedProvider("first", Reply("a", ttft=2, duration=3))
+    second = ScriptedProvider("second", Reply("b"))
+
+    decision = await race(fastest(room=False), first, second, group="desk")
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+
+
+async def test_a_hedge_goes_to_the_next_machine_that_has_room() -> None:
+    """A busy group is passed over for a provider elsewhere."""
+    first = ScriptedProvider("first", Reply("a", ttft=2, duration=3))
+    neighbour = ScriptedProvider("neighbour", Reply("b"))
+    elsewhere = ScriptedProvider("elsewhere", Reply("c"))
+    panel = a_panel(first, neighbour, elsewhere)
+    panel = [msgspec.structs.replace(m, group="desk" if m.rank < 2 else "shed") for m in panel]
+
+    decision = await fastest(room=False).run(a_call(), panel, RecordingObserver().on)
+
+    assert decision.winner == "elsewhere"
+    assert len(neighbour.calls) == 0
+
+
+async def test_an_exhausted_budget_never_fails_the_first_call() -> None:
+    """Without budget there is no hedge, and the first still answers."""
+    first = ScriptedProvider("first", Reply("a", ttft=2, duration=3))
+    second = ScriptedProvider("second", Reply("b"))
+
+    decision = await race(fastest(budget=0), first, second)
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+    assert "budget" in decision.notes[0]
+
+
+async def test_an_exhausted_budget_ends_the_failovers() -> None:
+    """When all are ill, the next request does not multiply the load."""
+    providers = [ScriptedProvider(name, Reply.failing(Failed(name, "500"))) for name in ("a", "b", "c")]
+
+    with pytest.raises(AllProvidersFailed) as caught:
+        await race(fastest(budget=1), *providers)
+
+    assert [len(p.calls) for p in providers] == [1, 1, 0]
+    assert [a.provider for a in caught.value.attempts] == ["a", "b"]
+
+
+async def test_a_provider_behind_an_open_breaker_costs_no_budget() -> None:
+    """A refused attempt never left the house: the next is still the first call."""
+    dark = ScriptedProvider("dark", Reply.failing(BreakerOpen("dark", "open", retry_after=1)))
+    good = ScriptedProvider("good", Reply("b"))
+
+    decision = await race(fastest(budget=0), dark, good)
+
+    assert decision.winner == "good"
+
+
+async def test_without_hedging_a_late_first_is_waited_for() -> None:
+    """``hedge = "off"``."""
+    first = ScriptedProvider("first", Reply("a", ttft=20, duration=30))
+
+    decision = await race(fastest(hedge_after=None), first, ScriptedProvider("second", Reply("b")))
+
+    assert decision.winner == "first"
+
+
+async def test_a_stream_belongs_to_the_first_who_writes() -> None:
+    """With somebody reading along, the first token decides; the other is cancelled at once, its text uncommitted."""
+    first = ScriptedProvider("first", Reply("slow but sure", ttft=0.5, duration=0.6))
+    second = ScriptedProvider("second", Reply("early and very long", ttft=0.1, duration=9))
+    seen = RecordingObserver()
+
+    decision = await fastest(hedge_after=0.3).run(a_call(stream=True), a_panel(first, second), seen.on)
+
+    assert decision.winner == "second"
+    assert first.cancelled == 1
+    committed = "".join(e.text for e in seen.of(TextArrived) if e.committed)
+    assert committed == "early and very long"
+
+
+def test_loaded_models_come_first_and_else_the_order_of_the_file() -> None:
+    """A model that must be loaded waits behind those that need not."""
+
+    def member(name: str, rank: int, *, loaded: bool) -> Member:
+        return Member(
+            provider=ScriptedProvider(name, Reply("")), model=name, weight=1, group="g", rank=rank, loaded=loaded
+        )
+
+    panel = [member("a", 0, loaded=False), member("b", 1, loaded=True), member("c", 2, loaded=True)]
+
+    assert [m.name for m in by_readiness(panel)] == ["b", "c", "a"]

@@ -1,0 +1,151 @@
+"""What a Gathering promises about the attempts of one request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from llm_pool.errors import BreakerOpen, Failed, TimedOut
+from llm_pool.messages import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
+from llm_pool.racing import Gathering
+from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_attempts_arrive_in_the_order_they_end() -> None:
+    """The quick one arrives first, though it was started last."""
+    slow, fast = ScriptedProvider("slow", Reply("a", duration=2)), ScriptedProvider("fast", Reply("b", duration=1))
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        for member in a_panel(slow, fast):
+            gathering.start(member, a_call(), why="vote")
+        arrived = [attempt.provider async for attempt in gathering.arrivals()]
+
+    assert arrived == ["fast", "slow"]
+    assert [attempt.provider for attempt in gathering.attempts] == ["slow", "fast"]
+
+
+async def test_an_attempt_tells_its_times_from_the_requests_beginning() -> None:
+    """Started, first token and duration are told in seconds."""
+    provider = ScriptedProvider("p", Reply("one two three", ttft=0.25, duration=1.0, tokens=3))
+    call = a_call()
+
+    await asyncio.sleep(0.5)
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], call, why="hedge")
+        attempt = await gathering.next()
+
+    assert attempt is not None
+    assert (attempt.outcome, attempt.why) == ("ok", "hedge")
+    assert attempt.started == pytest.approx(0.5)
+    assert attempt.ttft == pytest.approx(0.25)
+    assert attempt.duration == pytest.approx(1.0)
+    assert attempt.usage.completion_tokens == 3
+    assert attempt.reading is not None
+    assert attempt.reading.content == "one two three"
+
+
+async def test_leaving_cancels_what_still_runs_and_waits_for_its_end() -> None:
+    """The loser's stream is closed when the block is left, and it is told as cancelled."""
+    hanging, seen = ScriptedProvider("hanging", Reply.hanging()), RecordingObserver()
+
+    async with Gathering(seen.on) as gathering:
+        gathering.start(a_panel(hanging)[0], a_call(), why="primary")
+        await asyncio.sleep(1)
+
+    assert hanging.cancelled == 1
+    assert hanging.in_flight == 0
+    assert [attempt.outcome for attempt in gathering.attempts] == ["cancelled"]
+    assert [event.attempt.outcome for event in seen.of(AttemptEnded)] == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Failed("p", "broke"), "failed"),
+        (TimedOut("p", "late"), "timed_out"),
+        (BreakerOpen("p", "open", retry_after=3.0), "refused"),
+    ],
+)
+async def test_a_failure_is_a_value(error: Failed, outcome: str) -> None:
+    """No exception leaves the Gathering; the attempt carries its sentence, kind and time to come back."""
+    provider = ScriptedProvider("p", Reply.failing(error))
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], a_call(), why="primary")
+        attempt = await gathering.next()
+
+    assert attempt is not None
+    assert (attempt.outcome, attempt.error, attempt.error_kind) == (outcome, error.reason, error.kind)
+    assert attempt.retry_after == error.retry_after
+
+
+async def test_an_answer_that_fails_its_schema_is_invalid() -> None:
+    """The text came, but it is not what was asked for."""
+    provider = ScriptedProvider("p", Reply('{"colour": 7}', tokens=5))
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red"]}}, "required": ["colour"]}
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], a_call(schema=schema), why="vote")
+        attempt = await gathering.next()
+
+    assert attempt is not None
+    assert (attempt.outcome, attempt.error_kind) == ("invalid", "bad_reply")
+    assert "colour" in attempt.error
+    assert attempt.usage.completion_tokens == 5
+
+
+async def test_waiting_ends_at_the_instant_given() -> None:
+    """``next(until)`` gives None in time, and the attempt goes on."""
+    provider = ScriptedProvider("p", Reply("late", duration=5))
+    call = a_call()
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], call, why="primary")
+        nothing = await gathering.next(until=call.began + 1)
+        attempt = await gathering.next()
+
+    assert nothing is None
+    assert attempt is not None
+    assert attempt.outcome == "ok"
+
+
+async def test_waiting_ends_when_the_last_one_was_cancelled() -> None:
+    """A cancelled attempt never arrives; with nobody left to run, waiting is over."""
+    provider, calls = scripted("p")
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], a_call(), why="primary")
+        received = await calls.next()
+        gathering.cancel_all_but("somebody else")
+        attempt = await gathering.next()
+
+    assert attempt is None
+    assert received.cancelled.done()
+
+
+async def test_a_bug_in_a_provider_is_not_swallowed() -> None:
+    """Only ProviderErrors are values: anything else rises."""
+
+    def broken(_: object) -> Reply:
+        raise ZeroDivisionError
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(ScriptedProvider("p", broken))[0], a_call(), why="primary")
+        with pytest.raises(ZeroDivisionError):
+            await gathering.next()
+
+
+async def test_events_tell_the_story_in_order() -> None:
+    """Started, loading (for a model that is not), text, ended."""
+    seen = RecordingObserver()
+    member = msgspec.structs.replace(a_panel(ScriptedProvider("p", Reply("hi")))[0], loaded=False)
+
+    async with Gathering(seen.on) as gathering:
+        gathering.start(member, a_call(), why="primary")
+        await gathering.next()
+
+    assert [type(event) for event in seen.events] == [AttemptStarted, ModelLoading, TextArrived, AttemptEnded]
