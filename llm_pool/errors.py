@@ -15,8 +15,10 @@ Every error this package raises, in one tree.
     └─ ProviderError(provider, reason)        inside only; travels as a value in an Attempt
        ├─ Unreachable      nobody listens, or the connection broke before a byte came
        ├─ TimedOut         the attempt's own timeout passed
+       │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
        ├─ Busy             the backend asks us to come back later (429, 503)
+       │  └─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        ├─ Failed           the backend broke (5xx, a cut stream, an error inside a 200 stream)
        ├─ BadReply         the backend answered, but not what was asked for (schema, garbage)
        └─ BreakerOpen      our own breaker refuses to ask it now
@@ -180,6 +182,12 @@ class TimedOut(ProviderError):
     trips_breaker = True
 
 
+class OutOfTime(TimedOut):
+    """The asker's deadline cut the attempt short; a patient asker may well have had an answer."""
+
+    trips_breaker = False
+
+
 class Rejected(ProviderError):
     """The backend refused the request as it stands (4xx): the same request will not do better."""
 
@@ -190,6 +198,12 @@ class Busy(ProviderError):
     """The backend asks us to come back later (429, 503); ``retry_after`` says when, if it did."""
 
     kind = "busy"
+
+
+class QueueFull(Busy):
+    """Our own queue before the backend refuses; ``retry_after`` is when there may be room."""
+
+    kind = "queue_full"
 
 
 class Failed(ProviderError):
