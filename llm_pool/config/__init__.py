@@ -1,0 +1,59 @@
+"""
+The configuration: found, read, checked, explained.
+
+``find()`` says which file counts, ``load(path)`` reads it into a Config or raises ConfigError for every mistake
+in it at once. Keys are documented where they are typed, in ``models``.
+"""
+
+from llm_pool.config.effective import Config
+from llm_pool.config.load import load, parse
+from llm_pool.config.models import (
+    BreakerSettings,
+    CacheSettings,
+    ConsensusSettings,
+    EnsembleSettings,
+    GroupSettings,
+    HttpRequestSettings,
+    HttpResponseSettings,
+    IdempotencySettings,
+    JudgeSettings,
+    ProviderSettings,
+    QosSettings,
+    ServerSettings,
+    TaskSettings,
+    TenantSettings,
+    TrustSettings,
+)
+from llm_pool.config.places import find
+from llm_pool.config.resources import builtin_config, prompts_folder
+from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, Secret, StreamFormat
+
+__all__ = [
+    "BreakerSettings",
+    "CacheDriver",
+    "CacheSettings",
+    "Config",
+    "ConsensusSettings",
+    "Driver",
+    "EnsembleSettings",
+    "GroupSettings",
+    "Hedge",
+    "HttpRequestSettings",
+    "HttpResponseSettings",
+    "IdempotencySettings",
+    "JudgeSettings",
+    "KeyField",
+    "ProviderSettings",
+    "QosSettings",
+    "Secret",
+    "ServerSettings",
+    "StreamFormat",
+    "TaskSettings",
+    "TenantSettings",
+    "TrustSettings",
+    "builtin_config",
+    "find",
+    "load",
+    "parse",
+    "prompts_folder",
+]

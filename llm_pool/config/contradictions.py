@@ -1,0 +1,140 @@
+"""What the types cannot say: keys that fit each by itself, but not together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from llm_pool.config.models import ProviderSettings, Sections
+from llm_pool.config.problem import Problem, nearest
+from llm_pool.config.shapes import fields_of, shape_of
+from llm_pool.config.toml import toml_value
+from llm_pool.config.values import CacheDriver, KeyField
+from llm_pool.messages import StrategyName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ASK = "ask"
+"""The task of a plain question; every pool has it."""
+
+
+def contradictions(sections: Sections, raw: dict[str, Any]) -> Iterator[Problem]:
+    """Where *sections*, read from the parsed file *raw*, contradict themselves."""
+    yield from _server(raw.get("server", {}))
+    yield from _providers(sections)
+    for index, provider in enumerate(sections.providers):
+        yield from _provider(provider, index)
+    yield from _strategies(sections)
+    yield from _judge(sections)
+    yield from _tasks(sections)
+    yield from _cache(sections)
+    yield from _groups(sections)
+
+
+def _server(server: dict[str, Any]) -> Iterator[Problem]:
+    if server.get("listen_addr", server.get("http_addr")) != server.get("http_addr", server.get("listen_addr")):
+        want = "the same as http_addr, or only one of the two"
+        yield Problem(("server", "listen_addr"), toml_value(server["listen_addr"]), want)
+
+
+def _providers(sections: Sections) -> Iterator[Problem]:
+    if not any(provider.enabled for provider in sections.providers):
+        got = "only ones that are off" if sections.providers else "none"
+        yield Problem(("providers",), got, "at least one [[providers]] table that is on", "llm-pool config init")
+    seen: Counter[str] = Counter()
+    for index, provider in enumerate(sections.providers):
+        seen[provider.name] += 1
+        if seen[provider.name] == 2:
+            yield Problem(("providers", index, "name"), f"{toml_value(provider.name)} again", "a name of its own")
+
+
+def _provider(provider: ProviderSettings, index: int) -> Iterator[Problem]:
+    for name, drivers in _drivers_by_key().items():
+        if provider.driver not in drivers and getattr(provider, name) is not None:
+            want = f"driver {' or '.join(drivers)} with this key"
+            yield Problem(("providers", index, name), f"driver {provider.driver}", want)
+    if provider.base_url is None and provider.driver in _drivers_by_key()["base_url"]:
+        yield Problem(("providers", index, "base_url"), "nothing", f"the address of the {provider.driver} server")
+
+
+@cache
+def _drivers_by_key() -> dict[str, tuple[str, ...]]:
+    """The keys that only some drivers read, and these drivers."""
+    extras = {name: shape_of(field.type).extra for name, field in fields_of(ProviderSettings).items()}
+    return {name: extra["drivers"] for name, extra in extras.items() if "drivers" in extra}
+
+
+def _strategies(sections: Sections) -> Iterator[Problem]:
+    ensemble = sections.ensemble
+    if ensemble.default_strategy in ensemble.disabled:
+        want = "a strategy that is not in ensemble.disabled"
+        yield Problem(("ensemble", "default_strategy"), ensemble.default_strategy, want)
+    for index, name in enumerate(ensemble.consensus.fallback):
+        if name is StrategyName.CONSENSUS:
+            yield Problem(("ensemble", "consensus", "fallback", index), name, "a strategy other than CONSENSUS")
+    for task, strategy in ensemble.strategy_by_task.items():
+        own = sections.tasks[task].strategy if task in sections.tasks else None
+        if own not in {None, strategy}:
+            want = f"{strategy}, as in ensemble.strategy_by_task, or only one of the two"
+            yield Problem(("tasks", task, "strategy"), str(own), want)
+
+
+def _judge(sections: Sections) -> Iterator[Problem]:
+    judge, chain = sections.judge, sections.ensemble.consensus.fallback
+    names = [provider.name for provider in sections.providers if provider.enabled]
+    for name in judge.providers:
+        if name not in names:
+            yield _unknown_provider(("judge", "model_provider"), name, names)
+    if judge.fallback_strategy is StrategyName.JUDGE:
+        yield Problem(("judge", "fallback_strategy"), "JUDGE", "a strategy other than JUDGE")
+    elif judge.fallback_strategy is StrategyName.CONSENSUS and StrategyName.JUDGE in chain:
+        want = "no circle: ensemble.consensus.fallback leads back to JUDGE"
+        yield Problem(("judge", "fallback_strategy"), "CONSENSUS", want)
+
+
+def _tasks(sections: Sections) -> Iterator[Problem]:
+    active = [provider for provider in sections.providers if provider.enabled]
+    names = [provider.name for provider in active]
+    for task, settings in sections.tasks.items():
+        for index, name in enumerate(settings.providers):
+            if name not in names:
+                yield _unknown_provider(("tasks", task, "providers", index), name, names)
+    if not active or not all(provider.tasks for provider in active):
+        return  # one without `tasks` serves every task
+    served = {ASK} | {task for provider in active for task in provider.tasks}
+    served |= {task for task, settings in sections.tasks.items() if settings.providers}
+    for table, tasks in (
+        (("ensemble", "strategy_by_task"), sections.ensemble.strategy_by_task),
+        (("tasks",), sections.tasks),
+    ):
+        for task in tasks:
+            if task not in served:
+                hint = nearest(task, served) or "add it to the tasks of a provider"
+                yield Problem(
+                    (*table, task), f"task {toml_value(task)}, which no provider serves", "a served task", hint
+                )
+
+
+def _unknown_provider(path: tuple[str | int, ...], name: str, known: list[str]) -> Problem:
+    return Problem(path, toml_value(name), "the name of a provider that is on", nearest(name, known))
+
+
+def _cache(sections: Sections) -> Iterator[Problem]:
+    cache = sections.cache
+    if not {KeyField.TASK, KeyField.PROMPT} <= set(cache.key_fields):
+        got = toml_value(cache.key_fields)
+        yield Problem(
+            ("cache", "key_fields"), got, '"task" and "prompt" among them', "without them all answers are one"
+        )
+    if cache.enabled and cache.driver is CacheDriver.REDIS and cache.url is None:
+        yield Problem(("cache", "url"), "nothing", "the Redis server's address", 'url = "redis://127.0.0.1:6379/0"')
+
+
+def _groups(sections: Sections) -> Iterator[Problem]:
+    known = {provider.machine for provider in sections.providers}
+    for name in sections.groups:
+        if name not in known:
+            hint = nearest(name, known) or f"the groups are {', '.join(sorted(known))}"
+            yield Problem(("groups", name), "no provider in it", "a group with a provider", hint)

@@ -1,0 +1,120 @@
+"""The catalogue of keys, read off the structs: what docs, ``config explain`` and ``config init --full`` print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llm_pool.config.models import Sections
+from llm_pool.config.shapes import Shape, fields_of, paragraphs, shape_of
+from llm_pool.config.toml import toml_value
+from llm_pool.config.words import want
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMED = "<name>"
+"""Stands in a path for a name the person chooses."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """
+    One key.
+
+    Attributes:
+        table: the dotted path of its table, ``providers[]`` for an array of tables.
+        default: None where it is unset.
+    """
+
+    table: str
+    name: str
+    shape: Shape
+    default: Any
+    required: bool
+
+    @property
+    def path(self) -> str:
+        """The dotted path."""
+        return f"{self.table}.{self.name}"
+
+    @property
+    def accepts(self) -> str:
+        """What it may be, with the unit."""
+        if self.shape.kind == "dict":
+            return f"a table of names, each {want(self.shape.part)}"
+        unit = self.shape.extra.get("unit")
+        return want(self.shape.whole) + (f" ({unit})" if unit else "")
+
+    @property
+    def default_words(self) -> str:
+        """The default as TOML; ``required`` or ``unset`` where there is none."""
+        if self.required:
+            return "required"
+        return "unset" if self.default is None else toml_value(self.default)
+
+    @property
+    def doc(self) -> str:
+        """The description, and which drivers read the key if not all do."""
+        drivers = self.shape.extra.get("drivers")
+        return self.shape.doc + (f" Only for {', '.join(f'`{driver}`' for driver in drivers)}." if drivers else "")
+
+    @property
+    def example(self) -> str:
+        """A value worth showing, as TOML; empty if there is none."""
+        return toml_value(self.shape.examples[0]) if self.shape.examples else ""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table of the file: its dotted path, the paragraphs about it, and its keys."""
+
+    path: str
+    about: tuple[str, ...]
+    keys: tuple[Key, ...]
+
+    @property
+    def header(self) -> str:
+        """How it begins in the file: ``[qos]``, ``[[providers]]``."""
+        return f"[[{self.path[:-2]}]]" if self.path.endswith("[]") else f"[{self.path.replace('[]', '')}]"
+
+
+def tables() -> list[Table]:
+    """All tables in the order of the documentation; those without keys of their own are left out."""
+    return [table for table in _tables(Sections, "") if table.keys]
+
+
+def explained(asked: str) -> list[Key]:
+    """The keys that *asked* names: one, all of a table, or none. ``tasks.ask.prompt`` is ``tasks.<name>.prompt``."""
+    parts = _parts(asked)
+    every = [key for table in tables() for key in table.keys]
+    exact = [key for key in every if _fits(parts, _parts(key.path))]
+    return exact or [key for key in every if _fits(parts, _parts(key.table))]
+
+
+def _tables(struct: type[msgspec.Struct], path: str) -> Iterator[Table]:
+    keys: list[Key] = []
+    below: list[tuple[type[msgspec.Struct], str]] = []
+    for name, field in fields_of(struct).items():
+        shape, inner = shape_of(field.type), f"{path}.{name}".lstrip(".")
+        part = shape_of(shape.part).part if shape.kind in {"list", "dict"} else shape.part
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            below.append((part, inner + {"struct": "", "list": "[]", "dict": f".{NAMED}"}[shape.kind]))
+        else:
+            keys.append(Key(path, name, shape, _default(field), field.required))
+    yield Table(path, paragraphs(struct), tuple(keys))
+    for part, inner in below:
+        yield from _tables(part, inner)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return None if field.required else field.default
+
+
+def _parts(path: str) -> list[str]:
+    return [part.partition("[")[0] for part in path.split(".")]
+
+
+def _fits(asked: list[str], pattern: list[str]) -> bool:
+    return len(asked) == len(pattern) and all(b in {a, NAMED} for a, b in zip(asked, pattern, strict=True))

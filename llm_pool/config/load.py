@@ -1,0 +1,103 @@
+"""Read a configuration file, or say what is wrong with it: file, line, key, what was expected, what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llm_pool.config.contradictions import contradictions
+from llm_pool.config.effective import Config
+from llm_pool.config.models import Sections
+from llm_pool.config.values import decode_secret
+from llm_pool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from llm_pool.config.problem import Problem
+
+
+def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
+    """
+    The configuration in *path*.
+
+    Args:
+        path: a TOML file.
+        env: where ``${env:NAME}`` looks.
+
+    Raises:
+        ConfigError: the first mistake in the file; its ``also`` has the others.
+    """
+    return parse(read(path), path, env)
+
+
+def read(path: Path) -> str:
+    """The text of *path*; raises ConfigError."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        got = (error.strerror or type(error).__name__).lower()
+        raise ConfigError(path=path, key="", got=got, want="a readable file") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        got = f"the byte 0x{error.object[error.start]:02x}"
+        raise ConfigError(path=path, key="", line=line, got=got, want="UTF-8") from None
+
+
+def parse(text: str, path: Path, env: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in *text*, which stands in *path*; raises ConfigError as ``load`` does."""
+    raw = raw_tables(text, path)
+    if "${" in text:
+        from llm_pool.config.references import resolved
+
+        raw, unresolved = resolved(raw, path.parent, env)
+        _raise_any(unresolved, text, path)
+    try:
+        sections = msgspec.convert(raw, Sections, dec_hook=decode_secret)
+    except msgspec.ValidationError:
+        from llm_pool.config.misfits import misfits
+
+        _raise_any(misfits(raw), text, path)
+        raise
+    _raise_any(contradictions(sections, raw), text, path)
+    return Config(path=path, **msgspec.structs.asdict(sections))
+
+
+def raw_tables(text: str, path: Path) -> dict[str, Any]:
+    """*text* parsed; raises ConfigError with line and column where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(str(error), text, path) from None
+
+
+def _syntax_error(said: str, text: str, path: Path) -> ConfigError:
+    """The sentence of ``tomllib``, such as "Invalid value (at line 3, column 5)", as ours."""
+    reason, _, place = said.partition(" (at ")
+    found = re.search(r"line (\d+), column (\d+)", place)
+    line = int(found[1]) if found else text.count("\n") + 1
+    where = f" at column {found[2]}" if found else " at the end of the file"
+    return ConfigError(path=path, key="", line=line, got=reason[:1].lower() + reason[1:] + where, want="TOML")
+
+
+def _raise_any(found: Iterable[Problem], text: str, path: Path) -> None:
+    """Raise the problems as one ConfigError, in the file's order; nothing if there is none."""
+    problems = list(found)
+    if not problems:
+        return
+    from llm_pool.config.positions import line_of, positions
+    from llm_pool.config.toml import dotted
+
+    lines = positions(text)
+    errors = [
+        ConfigError(path=path, line=line_of(p.path, lines), key=dotted(p.path), got=p.got, want=p.want, hint=p.hint)
+        for p in problems
+    ]
+    errors.sort(key=lambda error: error.line or 0)
+    errors[0].also = tuple(errors[1:])
+    raise errors[0]

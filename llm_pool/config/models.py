@@ -1,0 +1,474 @@
+"""
+What ``llm-pool.toml`` may say. Each key is documented here and nowhere else.
+
+The structs use TOML's own words and units; a property without the suffix gives seconds, so milliseconds end
+here. ``config show``, ``config explain``, ``docs/configuration.md`` and the JSON Schema are all made from these
+structs: the type and its ``Meta`` say type, range, unit and meaning, the field its default.
+
+This module does without ``from __future__ import annotations``: msgspec would compile each annotation again at
+start-up, which costs more than reading the file.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, Secret, StreamFormat
+from llm_pool.messages import StrategyName
+
+DAY_MS = 86_400_000
+YEAR_SECONDS = 31_536_000
+
+
+def _doc(description: str, *examples: Any, **extra: Any) -> msgspec.Meta:
+    """Documents a key. *extra* may hold ``unit``, ``want`` (for errors), ``drivers`` (that read the key)."""
+    return msgspec.Meta(description=description, examples=list(examples) or None, extra=extra or None)
+
+
+_Ms = Annotated[int, msgspec.Meta(ge=1, le=DAY_MS, extra={"unit": "ms"})]
+_Seconds = Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS, extra={"unit": "s"})]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]+:[0-9]{1,5}$(?!\n)", extra={"want": 'an address "host:port"'})]
+_Url = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^https?://[^\s@\\]+$(?!\n)", extra={"want": 'an address "http://host:port", without a password'}
+    ),
+]
+_TaskName = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", extra={"want": "a task's name: letters, digits, _ and -"}),
+]
+_ProviderName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$(?!\n)",
+        extra={"want": "a short name: letters, digits, . _ : and -"},
+    ),
+]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A TOML table."""
+
+
+class ServerSettings(_Table, frozen=True):
+    """The daemon's faces. Loopback by default: other machines reach it only if you say so."""
+
+    grpc_addr: Annotated[_Address, _doc("Where gRPC listens.", "0.0.0.0:7070")] = "127.0.0.1:7070"
+    http_addr: Annotated[_Address, _doc("Where HTTP listens.", "0.0.0.0:7071")] = "127.0.0.1:7071"
+    listen_addr: Annotated[_Address | None, _doc("Another name for `http_addr`; give one of the two.")] = None
+    enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
+    enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
+    warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
+
+    def __post_init__(self) -> None:
+        if self.listen_addr is not None:
+            msgspec.structs.force_setattr(self, "http_addr", self.listen_addr)
+
+
+class QosSettings(_Table, frozen=True):
+    """Limits on a request, and what may be spent beyond its first attempt."""
+
+    max_deadline_ms: Annotated[
+        _Ms,
+        _doc(
+            "The longest deadline a request may ask for, and what it gets if it asks for none. "
+            "A task's own `deadline_ms` may be longer."
+        ),
+    ] = 1500
+    max_prompt_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "bytes"})],
+        _doc("The longest prompt accepted, in UTF-8."),
+    ] = 16384
+    max_tokens_default: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
+        _doc("Length of an answer where neither request nor task says."),
+    ] = 256
+    hedge: Annotated[
+        Hedge,
+        _doc(
+            "When FASTEST asks a second provider beside a late first one: `fixed` after `hedge_after_ms`; `auto` "
+            "after the provider's own 95th percentile of time to first token; `off` never."
+        ),
+    ] = Hedge.FIXED
+    hedge_after_ms: Annotated[
+        _Ms,
+        _doc("Time without a first token after which a provider counts as late. With `auto`: until enough is known."),
+    ] = 300
+    budget_ratio: Annotated[
+        _Share,
+        _doc("Further attempts (hedges, retries, failovers together) as a share of requests."),
+    ] = 0.1
+    budget_floor: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=1000, extra={"unit": "attempts per second"})],
+        _doc("Further attempts that are allowed however few requests there are."),
+    ] = 0.5
+    queue_limit: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=100_000, extra={"unit": "requests"})],
+        _doc("Requests that may wait for a group's slots. More are refused at once, with a time to come back."),
+    ] = 64
+    batch_wait_ms: Annotated[
+        _Ms,
+        _doc(
+            "How long requests for the model that is loaded may go before one that waits for another model of the "
+            "same group."
+        ),
+    ] = 2000
+
+    @property
+    def max_deadline(self) -> float:
+        """Seconds."""
+        return self.max_deadline_ms / 1000
+
+    @property
+    def hedge_after(self) -> float:
+        """Seconds."""
+        return self.hedge_after_ms / 1000
+
+    @property
+    def batch_wait(self) -> float:
+        """Seconds."""
+        return self.batch_wait_ms / 1000
+
+
+class ConsensusSettings(_Table, frozen=True):
+    """When CONSENSUS answers, and what happens when the panel disagrees."""
+
+    min_agreement: Annotated[
+        _Share,
+        _doc("Weight behind the leading answer, as a share of the weight of all asked. 1 wants all to agree."),
+    ] = 0.8
+    quorum: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})],
+        _doc("Valid answers that must be in, whatever they say."),
+    ] = 2
+    strict: Annotated[bool, _doc("Fail with NoConsensus instead of trying `fallback`.")] = False
+    fallback: Annotated[
+        tuple[StrategyName, ...],
+        _doc("Strategies tried in turn on the answers that are in, within the time left."),
+    ] = (StrategyName.JUDGE, StrategyName.VOTING, StrategyName.WEIGHTED, StrategyName.FASTEST)
+
+
+class EnsembleSettings(_Table, frozen=True):
+    """Which strategy decides."""
+
+    default_strategy: Annotated[StrategyName, _doc("For requests and tasks that name none.")] = StrategyName.FASTEST
+    strategy_by_task: Annotated[
+        dict[_TaskName, StrategyName], _doc("A task's strategy.", {"site_tactics": "JUDGE"})
+    ] = {}
+    disabled: Annotated[
+        tuple[StrategyName, ...],
+        _doc("Kill switch: requests for these are refused, tasks that use one take the default.", ["JUDGE"]),
+    ] = ()
+    consensus: ConsensusSettings = ConsensusSettings()
+
+
+class BreakerSettings(_Table, frozen=True):
+    """One circuit breaker for each provider and task. Only failures that say the backend is ill count."""
+
+    fail_rate: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1)],
+        _doc("Share of failures in the window that opens the breaker."),
+    ] = 0.10
+    window_size: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=10_000, extra={"unit": "attempts"})], _doc("Attempts looked back on.")
+    ] = 50
+    min_calls: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=10_000, extra={"unit": "attempts"})],
+        _doc("Attempts that must be in the window before it may open; a full window is always enough."),
+    ] = 5
+    open_cooldown_ms: Annotated[
+        _Ms, _doc("How long it stays open the first time. Each failed probe doubles it, with jitter.")
+    ] = 300_000
+    max_cooldown_ms: Annotated[_Ms, _doc("Where doubling stops; less than `open_cooldown_ms`: no doubling.")] = (
+        1_200_000
+    )
+    probe_timeout_ms: Annotated[
+        _Ms, _doc("How long the one probe of a half-open breaker may take before it counts as failed.")
+    ] = 30_000
+
+    @property
+    def open_cooldown(self) -> float:
+        """Seconds."""
+        return self.open_cooldown_ms / 1000
+
+    @property
+    def max_cooldown(self) -> float:
+        """Seconds."""
+        return self.max_cooldown_ms / 1000
+
+    @property
+    def probe_timeout(self) -> float:
+        """Seconds."""
+        return self.probe_timeout_ms / 1000
+
+
+class CacheSettings(_Table, frozen=True):
+    """Answers given again. Errors, partial and degraded answers are never kept."""
+
+    enabled: Annotated[bool, _doc("Whether answers are kept at all.")] = True
+    driver: Annotated[CacheDriver, _doc("`memory` in this process; `redis` shared between processes.")] = (
+        CacheDriver.MEMORY
+    )
+    url: Annotated[
+        Secret | None,
+        _doc(
+            "The Redis server; needed with `redis`. Kept secret, as it may hold a password.", "redis://127.0.0.1:6379/0"
+        ),
+    ] = None
+    ttl_seconds: Annotated[_Seconds, _doc("How long an answer is good for. A task may say otherwise.")] = 900
+    key_fields: Annotated[
+        tuple[KeyField, ...],
+        _doc(
+            "What must be equal for two requests to share an answer; `task` and `prompt` always. Strategy, panel, "
+            "prompt version, parameters and tenant always count too."
+        ),
+    ] = (KeyField.TASK, KeyField.PROMPT, KeyField.MAX_TOKENS)
+    max_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=1024, le=1 << 40, extra={"unit": "bytes"})],
+        _doc("Size of the memory cache; the least recently used answers go first."),
+    ] = 64 << 20
+
+    @property
+    def ttl(self) -> float:
+        """Seconds."""
+        return float(self.ttl_seconds)
+
+
+class IdempotencySettings(_Table, frozen=True):
+    """The same request_id again gives the same answer."""
+
+    ttl_seconds: Annotated[_Seconds, _doc("How long a request_id is remembered.")] = 900
+
+    @property
+    def ttl(self) -> float:
+        """Seconds."""
+        return float(self.ttl_seconds)
+
+
+class HttpRequestSettings(_Table, frozen=True):
+    """
+    How a `http` provider is asked.
+
+    Placeholders in strings: `{prompt}` and `{system}`, `{model}`, `{max_tokens}`, `{temperature}`. A string that
+    is one placeholder alone keeps the value's own type.
+    """
+
+    path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"
+    headers: Annotated[dict[str, Secret], _doc("Sent along.", {"Authorization": "Bearer ${env:MY_KEY}"})] = {}
+    body: Annotated[
+        dict[str, Any], _doc("The JSON body.", {"inputs": "{prompt}", "parameters": {"max_new_tokens": "{max_tokens}"}})
+    ] = msgspec.field(default_factory=lambda: {"prompt": "{prompt}"})
+
+
+class HttpResponseSettings(_Table, frozen=True):
+    """Where a `http` provider's answer is found. Paths go through JSON by dots: `choices.0.text`."""
+
+    format: Annotated[
+        StreamFormat, _doc("`json` one object; `lines` one object a line; `events` server-sent events.")
+    ] = StreamFormat.JSON
+    text: Annotated[str, _doc("Path of the text, or of each piece of it.", "choices.0.text")] = "text"
+    error: Annotated[str, _doc("Path of an error message; where it is present the call failed.")] = "error"
+
+
+class ProviderSettings(_Table, frozen=True):
+    """
+    One model that answers. The order of the file is the order of preference, and breaks ties.
+
+    A provider with `tasks` serves these; one without serves every task. The plain question (task `ask`) goes to
+    the providers that list it or, if none does, to all that are no last resort.
+    """
+
+    name: Annotated[_ProviderName, _doc("What it is called in answers, logs and errors.", "llama31")]
+    driver: Annotated[Driver, _doc("What it speaks. vLLM, llama-server, LM Studio and SGLang speak `openai`.")]
+    model: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1, extra={"want": "a model's name"})],
+        _doc(
+            "The backend's name for the model; with `llamacpp` a GGUF file or a name in the model folder.",
+            "llama3.1:8b",
+        ),
+    ]
+    base_url: Annotated[
+        _Url | None, _doc("Where the backend listens.", "http://127.0.0.1:11434", drivers=("ollama", "openai", "http"))
+    ] = None
+    tasks: Annotated[tuple[_TaskName, ...], _doc("Tasks it serves; empty: all.", ["expand_queries", "judge"])] = ()
+    weight: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1000)],
+        _doc("Its say in VOTING, WEIGHTED and CONSENSUS, relative to the others."),
+    ] = 1.0
+    timeout_ms: Annotated[
+        _Ms | None, _doc("The longest one attempt may take; unset: what is left of the deadline.")
+    ] = None
+    retries: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=4)],
+        _doc("Further attempts on the same provider after a failure before the first token, within the budget."),
+    ] = 1
+    group: Annotated[
+        str | None,
+        _doc("Providers of one group share a machine. Unset: those with the same `base_url` do, and embedded ones do."),
+    ] = None
+    api_key: Annotated[
+        Secret | None, _doc("Sent as a bearer token.", "${env:VLLM_API_KEY}", drivers=("ollama", "openai"))
+    ] = None
+    last_resort: Annotated[
+        bool, _doc("Asked only when no other provider for the task can answer; the answer then says `degraded`.")
+    ] = False
+    enabled: Annotated[bool, _doc("Kill switch: a provider that is off is left out as if it were not in the file.")] = (
+        True
+    )
+    prompt_variant: Annotated[
+        str | None, _doc("Folder under `prompts/` with other phrasings of the tasks, for a model that needs them.")
+    ] = None
+    keep_alive: Annotated[
+        str | int | None,
+        _doc(
+            "How long Ollama keeps the model loaded after a call: a duration, or seconds; -1 for ever, 0 not at all. "
+            "Unset: as Ollama is set up.",
+            "30m",
+            drivers=("ollama",),
+        ),
+    ] = None
+    context: Annotated[
+        Annotated[int, msgspec.Meta(ge=64, le=1 << 22, extra={"unit": "tokens"})] | None,
+        _doc("Length of the embedded engine's context; unset: the model's own.", drivers=("llamacpp",)),
+    ] = None
+    threads: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1024)] | None,
+        _doc("CPU threads of the embedded engine; unset: as many as there are cores.", drivers=("llamacpp",)),
+    ] = None
+    request: Annotated[HttpRequestSettings | None, _doc("How it is asked.", drivers=("http",))] = None
+    response: Annotated[HttpResponseSettings | None, _doc("Where its answer is found.", drivers=("http",))] = None
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds; None: no limit of its own."""
+        return None if self.timeout_ms is None else self.timeout_ms / 1000
+
+    @property
+    def machine(self) -> str:
+        """The group it belongs to."""
+        return self.group or (self.base_url or "embedded").rstrip("/")
+
+
+class JudgeSettings(_Table, frozen=True):
+    """How JUDGE picks among candidates."""
+
+    model_provider: Annotated[
+        str | tuple[str, ...] | None,
+        _doc("The provider that judges; a list is a panel of judges. Unset: the heaviest one of the task.", "llama31"),
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100_000, extra={"unit": "tokens"})], _doc("Length of a verdict.")
+    ] = 128
+    deadline_ms: Annotated[_Ms, _doc("The longest a verdict may take.")] = 700
+    share: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, lt=1)],
+        _doc("The candidates' share of the deadline; the rest is the judge's, up to `deadline_ms`."),
+    ] = 0.7
+    fallback_strategy: Annotated[StrategyName, _doc("Decides when the judge fails, is late or answers nonsense.")] = (
+        StrategyName.VOTING
+    )
+    accuracy: Annotated[
+        Annotated[float, msgspec.Meta(gt=0.5, lt=1)],
+        _doc("How often the judge picks the better of two, until enough feedback has measured it."),
+    ] = 0.65
+
+    @property
+    def deadline(self) -> float:
+        """Seconds: a span, from the moment the judge is asked."""
+        return self.deadline_ms / 1000
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Names of the judging providers; empty: the strategy chooses."""
+        if self.model_provider is None:
+            return ()
+        return (self.model_provider,) if isinstance(self.model_provider, str) else self.model_provider
+
+
+class TrustSettings(_Table, frozen=True):
+    """What is learned of each provider for each task, for WEIGHTED and JUDGE."""
+
+    enabled: Annotated[bool, _doc("Whether anything is learned and kept in the user's state folder.")] = True
+    prior: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1_000_000, extra={"unit": "observations"})],
+        _doc("How many observations the starting belief is worth."),
+    ] = 50.0
+    half_life: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1_000_000_000, extra={"unit": "observations"})],
+        _doc("Observations after which an old one counts half, as models change."),
+    ] = 1000.0
+
+
+class GroupSettings(_Table, frozen=True):
+    """One machine. The name is a provider's `group`, or the `base_url` it defaults to."""
+
+    slots: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
+        _doc("Calls at once. Unset: 1 for Ollama and embedded engines, 8 for servers that batch."),
+    ] = None
+    memory_mb: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "MB"})] | None,
+        _doc("Memory for models; a panel that does not fit runs with the loaded model first. Unset: unknown."),
+    ] = None
+    max_loaded: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1024, extra={"unit": "models"})] | None,
+        _doc("Models in memory at once. Unset: as many as fit."),
+    ] = None
+
+
+class TaskSettings(_Table, frozen=True):
+    """A kind of work. What is unset comes from its prompt file's front matter, then from the sections above."""
+
+    prompt: Annotated[str | None, _doc("Its prompt file, relative to this file; unset: `prompts/<name>.md`.")] = None
+    strategy: Annotated[StrategyName | None, _doc("How it is decided; the same as `ensemble.strategy_by_task`.")] = None
+    providers: Annotated[tuple[str, ...], _doc("Asks these only, in the file's order; empty: all that serve it.")] = ()
+    deadline_ms: Annotated[_Ms | None, _doc("Its deadline; may be longer than `qos.max_deadline_ms`.")] = None
+    max_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None, _doc("Length of an answer.")
+    ] = None
+    temperature: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=2)] | None, _doc("Freedom of the models' wording; 0 is none.")
+    ] = None
+    ttl_seconds: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=YEAR_SECONDS, extra={"unit": "s"})] | None,
+        _doc("How long its answers are kept in the cache; 0: never."),
+    ] = None
+    enabled: Annotated[bool, _doc("Kill switch: requests for a task that is off are refused.")] = True
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds: a span, from admission."""
+        return None if self.deadline_ms is None else self.deadline_ms / 1000
+
+
+class TenantSettings(_Table, frozen=True):
+    """A client of the daemon."""
+
+    api_key: Annotated[Secret, _doc("What it signs requests with.", "${file:secrets/acme.key}")]
+    rate_limit_rps: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1_000_000, extra={"unit": "requests per second"})] | None,
+        _doc("Requests it may send, on average; unset: no limit."),
+    ] = None
+    rate_limit_burst: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "requests"})] | None,
+        _doc("Requests it may send at once; unset: one second's worth."),
+    ] = None
+
+
+class Sections(_Table, frozen=True):
+    """The tables of the file."""
+
+    server: ServerSettings = ServerSettings()
+    qos: QosSettings = QosSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    cache: CacheSettings = CacheSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
+    providers: tuple[ProviderSettings, ...] = ()
+    judge: JudgeSettings = JudgeSettings()
+    trust: TrustSettings = TrustSettings()
+    groups: dict[str, GroupSettings] = {}
+    tasks: dict[_TaskName, TaskSettings] = {}
+    tenancy: dict[str, TenantSettings] = {}

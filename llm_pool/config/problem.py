@@ -1,0 +1,30 @@
+"""A mistake in a configuration file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llm_pool.config.positions import KeyPath
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A mistake: where, what stands there, what would be accepted, and the way out."""
+
+    path: KeyPath
+    got: str
+    want: str
+    hint: str = ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint naming the word of *known* closest to *name*; empty if none is close."""
+    from difflib import get_close_matches
+
+    by_lower = {word.lower(): word for word in known}
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean {by_lower[found[0]]}?" if found else ""

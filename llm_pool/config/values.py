@@ -1,0 +1,90 @@
+"""The kinds of value a key may have that TOML itself does not know."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+
+class Secret:
+    """A text that shows itself only when asked to: not in ``repr``, not in errors, not in ``config show``."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def decode_secret(wanted: type[Any], value: Any) -> Any:
+    """The hook for msgspec: a Secret is written as a string."""
+    assert wanted is Secret
+    if not isinstance(value, str):
+        raise TypeError
+    return Secret(value)
+
+
+class Word(StrEnum):
+    """One of a few words, read in any letter case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return next((word for word in cls if str(value).lower() == word.value), None)
+
+
+class Driver(Word):
+    """The kinds of backend."""
+
+    OLLAMA = "ollama"
+    OPENAI = "openai"
+    LLAMACPP = "llamacpp"
+    HTTP = "http"
+
+
+class Hedge(Word):
+    """When a second attempt is sent because the first is late."""
+
+    FIXED = "fixed"
+    AUTO = "auto"
+    OFF = "off"
+
+
+class CacheDriver(Word):
+    """Where answers are kept."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+
+
+class KeyField(Word):
+    """The parts of a request that may tell two cached answers apart."""
+
+    TASK = "task"
+    PROMPT = "prompt"
+    MAX_TOKENS = "max_tokens"
+    TENANT_ID = "tenant_id"
+    PROJECT_ID = "project_id"
+    META = "meta"
+
+
+class StreamFormat(Word):
+    """How a templated HTTP backend sends its answer."""
+
+    JSON = "json"
+    LINES = "lines"
+    EVENTS = "events"
