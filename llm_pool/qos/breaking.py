@@ -1,0 +1,131 @@
+"""Leaving a backend alone while it is ill."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.breaker import Breaker, Permit, Refusal, Rules, State
+from llm_pool.errors import BreakerOpen, Busy, ProviderError
+from llm_pool.messages import BreakerChanged
+from llm_pool.qos.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from random import Random
+
+    from llm_pool.breaker import Result
+    from llm_pool.interfaces import Clock, Emit, Provider
+    from llm_pool.messages import Call, Delta
+
+SLACK = 1.0
+"""Seconds that a probe's lease outlasts its deadline, so that a probe that ends in time is always heard."""
+
+
+class Breakers:
+    """
+    The breakers of a pool, one for each provider and task.
+
+    Args:
+        rules: the same for all.
+        clock: the time.
+        rng: draws the jitter of cooldowns.
+        emit: told of every move.
+        probe_timeout: seconds a probe may take before it counts as failed.
+    """
+
+    def __init__(self, rules: Rules, clock: Clock, rng: Random, emit: Emit, *, probe_timeout: float = 30.0) -> None:
+        self._rules, self._clock, self._rng, self._emit = rules, clock, rng, emit
+        self._probe_timeout = probe_timeout
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._told: dict[tuple[str, str], State] = {}
+
+    def refusal(self, provider: str, task: str) -> Refusal | None:
+        """Why *provider* would not be asked for *task* now; None if it would. Takes nothing."""
+        breaker = self._breakers.get((provider, task))
+        refusal = None if breaker is None else breaker.refusal(self._clock.now())
+        self._tell(provider, task)
+        return refusal
+
+    def states(self) -> Mapping[tuple[str, str], State]:
+        """Where every breaker stands that has been used, by provider and task."""
+        now = self._clock.now()
+        return {key: breaker.state(now) for key, breaker in self._breakers.items()}
+
+    def admit(self, provider: str, call: Call, *, force: bool) -> Permit | Refusal:
+        """Leave to ask *provider* once, or why not; *force* when there is nobody else to ask."""
+        key, now = (provider, call.task.name), self._clock.now()
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._breakers[key] = Breaker(self._rules, self._rng)
+        lease = min(self._probe_timeout, max(0.0, call.deadline - now) + SLACK)
+        permit = breaker.admit(now, lease=lease, force=force)
+        self._tell(*key)
+        return permit
+
+    def record(self, provider: str, task: str, permit: Permit, result: Result) -> None:
+        """Learn how the call under *permit* ended."""
+        self._breakers[provider, task].record(permit, result, self._clock.now())
+        self._tell(provider, task)
+
+    def rest(self, provider: str, task: str, seconds: float) -> None:
+        """Leave *provider* alone for *seconds*, as it asked."""
+        self._breakers[provider, task].rest(seconds, self._clock.now())
+
+    def _tell(self, provider: str, task: str) -> None:
+        key = provider, task
+        if key not in self._breakers:
+            return
+        before, after = self._told.get(key, State.CLOSED), self._breakers[key].state(self._clock.now())
+        if before is not after:
+            self._told[key] = after
+            self._emit(BreakerChanged(provider, task, before, after))
+
+
+class Breaking(Policy):
+    """
+    Asks while the breaker lets it, and tells the breaker how it went.
+
+    Failures that say "ill" (``ProviderError.trips_breaker``) count; an answer that has begun is a success even if
+    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest.
+
+    Args:
+        inner: what is asked.
+        breakers: the pool's.
+        spare: whether another provider could be asked for a task now. Without one the call goes through an open
+            breaker: the last provider able to serve a task is never dark.
+    """
+
+    def __init__(self, inner: Provider, breakers: Breakers, spare: Callable[[str], bool]) -> None:
+        super().__init__(inner)
+        self._breakers, self._spare = breakers, spare
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Ask; raises BreakerOpen, Busy while resting, and what *inner* raises."""
+        task = call.task.name
+        permit = self._permit(call)
+        result: Result = "neutral"
+        try:
+            async with aclosing(self.inner.stream(call)) as deltas:
+                async for delta in deltas:
+                    if delta.text or delta.final:
+                        result = "ok"
+                    yield delta
+        except ProviderError as error:
+            result = "failed" if error.trips_breaker else "neutral"
+            if isinstance(error, Busy) and error.retry_after:
+                self._breakers.rest(self.name, task, error.retry_after)
+            raise
+        finally:
+            self._breakers.record(self.name, task, permit, result)
+
+    def _permit(self, call: Call) -> Permit:
+        task = call.task.name
+        force = self._breakers.refusal(self.name, task) is not None and not self._spare(task)
+        permit = self._breakers.admit(self.name, call, force=force)
+        if isinstance(permit, Permit):
+            return permit
+        if permit.why == "resting":
+            raise Busy(self.name, "it asked us to come back later", retry_after=permit.retry_after)
+        reason = "one probe is out" if permit.why == "probing" else f"next try in {permit.retry_after:.1f} s"
+        raise BreakerOpen(self.name, f"breaker open for task '{task}': {reason}", retry_after=permit.retry_after)

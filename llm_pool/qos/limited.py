@@ -1,0 +1,63 @@
+"""Waiting for a slot on the provider's machine."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import ProviderError
+from llm_pool.messages import Waiting
+from llm_pool.qos.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from llm_pool.interfaces import Emit, Provider
+    from llm_pool.messages import Call, Delta
+    from llm_pool.qos.gate import Gate, Lease
+
+
+class Limited(Policy):
+    """
+    Asks only while it holds a slot of the group's gate; a request that cannot have one in time fails with QueueFull.
+
+    Args:
+        inner: what is asked.
+        gate: shared by the providers of a group.
+        model: the provider's model, by the name its backend lists it under.
+        emit: told when a request has to wait.
+    """
+
+    def __init__(self, inner: Provider, gate: Gate, model: str, emit: Emit) -> None:
+        super().__init__(inner)
+        self._gate, self._model, self._emit = gate, model, emit
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Wait for a slot, then ask; raises QueueFull and what *inner* raises."""
+        lease = await self._gate.acquire(self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead))
+        served = False
+        try:
+            async with aclosing(self.inner.stream(call)) as deltas:
+                async for delta in deltas:
+                    self._watch(lease, delta)
+                    served = delta.final
+                    yield delta
+        except ProviderError:
+            self._gate.failed(lease)
+            raise
+        finally:
+            self._gate.release(lease, served=served)
+
+    async def load(self) -> None:
+        """Load, and remember that it is."""
+        await self.inner.load()
+        self._gate.warmed(self._model)
+
+    def _tell(self, call: Call, ahead: int) -> None:
+        self._emit(Waiting(call.request_id, self.name, self._gate.group, ahead))
+
+    def _watch(self, lease: Lease, delta: Delta) -> None:
+        if delta.loading is not None:
+            self._gate.loaded_in(lease, delta.loading)
+        if delta.text or delta.final:
+            self._gate.wrote(lease)

@@ -1,0 +1,78 @@
+"""Asking once more after a failure that may pass."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import Busy, Failed, ProviderError, QueueFull, Unreachable
+from llm_pool.qos.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from random import Random
+
+    from llm_pool.budget import Budget
+    from llm_pool.interfaces import Clock, Provider
+    from llm_pool.messages import Call, Delta
+
+BASE = 0.1
+LONGEST = 2.0
+
+
+class Retrying(Policy):
+    """
+    Asks again when the backend broke or was busy before it said a word.
+
+    Never after the first text: what the asker has read cannot be taken back (gRPC A6: *committed*). Never for what
+    would not get better by asking again (rejected, bad reply, breaker open, queue full), nor after a timeout, which
+    has cost its time already. Every further attempt is paid for from the shared budget; without budget, or when
+    the wait would pass the deadline, the first error stands.
+
+    The wait before attempt n is drawn from [0, min(LONGEST, BASE * 2^(n-1))] seconds, after the backend's
+    ``retry_after`` where it gave one. Sources: gRPC A6; Brooker, Exponential Backoff And Jitter, AWS 2015 (full
+    jitter).
+
+    Args:
+        inner: what is asked.
+        budget: shared with hedges and failovers.
+        clock: the time.
+        rng: draws the jitter.
+        retries: further attempts at most; gRPC A6 caps attempts at five.
+    """
+
+    def __init__(self, inner: Provider, budget: Budget, clock: Clock, rng: Random, *, retries: int = 1) -> None:
+        super().__init__(inner)
+        self._budget, self._clock, self._rng, self._retries = budget, clock, rng, retries
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Ask until it answers; raises the last attempt's error."""
+        for retry in range(1, self._retries + 2):
+            committed = False
+            try:
+                async with aclosing(self.inner.stream(call)) as deltas:
+                    async for delta in deltas:
+                        committed = committed or bool(delta.text)
+                        yield delta
+            except ProviderError as error:
+                wait = self._wait(error, retry)
+                if committed or not self._may_retry(error, call, retry, wait):
+                    raise
+            else:
+                return
+            await asyncio.sleep(wait)
+
+    def _wait(self, error: ProviderError, retry: int) -> float:
+        jitter = self._rng.uniform(0.0, min(LONGEST, BASE * 2.0 ** (retry - 1)))
+        return (error.retry_after or 0.0) + jitter
+
+    def _may_retry(self, error: ProviderError, call: Call, retry: int, wait: float) -> bool:
+        now = self._clock.now()
+        if retry > self._retries or not _may_pass(error) or now + wait >= call.deadline:
+            return False
+        return self._budget.spend(now)
+
+
+def _may_pass(error: ProviderError) -> bool:
+    return isinstance(error, Unreachable | Failed | Busy) and not isinstance(error, QueueFull)

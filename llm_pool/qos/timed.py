@@ -1,0 +1,159 @@
+"""An attempt's time: limited, and written down."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import OutOfTime, TimedOut
+from llm_pool.latency import Key
+from llm_pool.qos.policy import Policy
+from llm_pool.qos.residency import LOAD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from llm_pool.interfaces import Clock, Provider
+    from llm_pool.latency import Latencies, What
+    from llm_pool.messages import Call, Delta
+
+RESERVE = 0.01
+"""Seconds (at most a fiftieth of what is left) by which an attempt ends before the deadline, to be told of in time."""
+FAIR = 1.0
+"""Seconds without a word that are held against a backend whose usual time to the first token is unknown."""
+
+
+def not_loading() -> bool:
+    """The backend needs no loading time."""
+    return False
+
+
+class Timed(Policy):
+    """
+    Ends an attempt at the least of three: the provider's timeout, the call's, the time left to the deadline.
+
+    The provider's own timeout raises TimedOut, which counts against the backend. The asker's raises OutOfTime, which
+    does not: an impatient asker must not take a backend from the others. It is TimedOut all the same if there was
+    no word for as long as 95 of 100 answers need to begin, and no model was being loaded.
+
+    Time to the first token, total time and load time are recorded; load time is taken out of the other two. An
+    attempt that is cut short leaves lower bounds.
+
+    Args:
+        inner: what is asked.
+        latencies: the record.
+        clock: the time.
+        timeout: seconds; the provider's own limit, None for none.
+        is_loading: whether the model is being loaded now.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        latencies: Latencies,
+        clock: Clock,
+        *,
+        timeout: float | None = None,
+        is_loading: Callable[[], bool] = not_loading,
+    ) -> None:
+        super().__init__(inner)
+        self._latencies, self._clock, self._timeout, self._is_loading = latencies, clock, timeout, is_loading
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Ask; raises TimedOut, OutOfTime and what *inner* raises."""
+        watch = _Watch(self.name, call.task.name, self._clock, self._latencies, cold=self._is_loading())
+        own, asked = self._limits(call, watch.began)
+        if asked <= watch.began:
+            raise OutOfTime(self.name, "no time left before it was asked")
+        try:
+            async with aclosing(self.inner.stream(call)) as deltas:
+                while (delta := await _next(deltas, min(own, asked))) is not None:
+                    watch.saw(delta)
+                    yield delta
+        except TimeoutError:
+            watch.cut()
+            raise self._too_late(watch, own=own <= asked) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            watch.cut()
+            raise
+
+    def _limits(self, call: Call, now: float) -> tuple[float, float]:
+        """The instants at which the provider's patience ends, and the asker's."""
+        left = call.deadline - now
+        asked = call.deadline - min(RESERVE, max(0.0, left) / 50)
+        if call.timeout is not None:
+            asked = min(asked, now + call.timeout)
+        return float("inf") if self._timeout is None else now + self._timeout, asked
+
+    def _too_late(self, watch: _Watch, *, own: bool) -> TimedOut:
+        waited = self._clock.now() - watch.began
+        reason = f"no {'end' if watch.wrote else 'answer'} within {waited:.2f} s"
+        if own or self._had_a_fair_chance(watch, waited):
+            return TimedOut(self.name, reason)
+        return OutOfTime(self.name, f"{reason}, all the time there was")
+
+    def _had_a_fair_chance(self, watch: _Watch, waited: float) -> bool:
+        if watch.wrote or watch.cold:
+            return False
+        usual = self._latencies.quantile(watch.key("ttft"), 0.95, self._clock.now())
+        return waited >= (FAIR if usual is None else usual)
+
+
+async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
+    """
+    Give the next delta, or None at the end; raises TimeoutError at *until*.
+
+    The timeout stands around each wait and not around the stream: a generator does not run while its reader does.
+    """
+    async with asyncio.timeout_at(None if until == float("inf") else until):
+        return await anext(deltas, None)
+
+
+class _Watch:
+    """One attempt's times on their way into the record."""
+
+    def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies, *, cold: bool) -> None:
+        self._provider, self._task, self._clock, self._latencies = provider, task, clock, latencies
+        self.began, self.cold = clock.now(), cold
+        self._ttft: float | None = None
+        self._done = False
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the first token has come."""
+        return self._ttft is not None
+
+    def key(self, what: What) -> Key:
+        return Key(self._provider, self._task, what)
+
+    def saw(self, delta: Delta) -> None:
+        """Note a delta; the last one tells the whole."""
+        elapsed = self._clock.now() - self.began
+        if delta.text and self._ttft is None:
+            self._ttft = elapsed
+        if delta.final:
+            self._finish(elapsed, delta.loading or 0.0)
+
+    def _finish(self, total: float, loading: float) -> None:
+        self._done = True
+        if loading >= LOAD:
+            self._add("load", loading)
+        if self._ttft is not None:
+            self._add("ttft", max(0.0, self._ttft - loading))
+        self._add("total", max(0.0, total - loading))
+
+    def cut(self) -> None:
+        """Note that the attempt ends here, unfinished. While a model loads, time says something of the load only."""
+        if self._done:
+            return
+        elapsed = self._clock.now() - self.began
+        if self.cold:
+            if self._ttft is None:
+                self._add("load", elapsed, censored=True)
+        else:
+            self._add("ttft", elapsed if self._ttft is None else self._ttft, censored=self._ttft is None)
+            self._add("total", elapsed, censored=True)
+
+    def _add(self, what: What, seconds: float, *, censored: bool = False) -> None:
+        self._latencies.add(self.key(what), seconds, self._clock.now(), censored=censored)

@@ -1,0 +1,190 @@
+"""
+Who is served next on one machine: a pure rule.
+
+A machine runs a few calls at once (*slots*) and holds a few models in memory. A request for a model that is not
+there costs a load, and often an eviction: served in order of arrival, ``A B A B`` loads four times where
+``A A B B`` loads twice.
+
+Rules:
+
+- Requests are *free* when their model is in memory or fits beside what is there, and *costly* when it would evict one.
+- Free ones go first, the earliest deadline first (EDF), while a costly one waits.
+- Its wait is bounded by a *patience*: ``Limits.patience``, or the model's own load time where that is longer (a
+  swap more often than every load time would be mostly swapping), or half of the request's time if that is
+  shorter. After that a swap is *due*, once the present models have had a turn as long: then the costly request
+  that came first is next. Free ones hold back until the calls that use the evicted model have ended.
+- With no free request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
+  while a request could run.
+- A request is refused on arrival when the queue is full, or when the wait, as far as it can be told, ends after its
+  deadline: early, with the seconds after which asking again makes sense (at least ``SOONEST``). What is unknown
+  counts as no time at all.
+
+::
+
+    waiting (EDF)        in memory      patience spent    next
+    A1 B1 A2 B2          A              no                A1, then A2, then a swap, B1, B2
+    A1 B1 A2 B2          A              by B1             a swap, B1, then B2 (B's turn), then A1, A2
+
+Sources: Liu & Layland, JACM 20(1), 1973 (EDF); Iyer & Druschel, Anticipatory scheduling, SOSP 2001, and the elevator
+(serve together what lies together, within a bound); llama-swap issues 612 and 1004 (collate, budget of memory);
+Ollama's scheduler (evicts the idle, least recently used first; never a model that is answering).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+SOONEST = 0.1
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one machine can do.
+
+    Attributes:
+        slots: calls at once, >= 1.
+        queue: requests that may wait, >= 0.
+        max_loaded: models in memory at once; None: as many as fit.
+        memory: megabytes for models; None: unknown, everything fits.
+        sizes: megabytes of each model; one that is missing counts as nothing.
+        patience: seconds that requests for models in memory may go before one that would evict them.
+    """
+
+    slots: int = 1
+    queue: int = 64
+    max_loaded: int | None = None
+    memory: float | None = None
+    sizes: Mapping[str, float] = msgspec.field(default_factory=dict)
+    patience: float = 2.0
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A machine as it stands.
+
+    Attributes:
+        loaded: models in memory, least recently used first.
+        running: the model of each call that runs.
+        turn_began: instant of the latest load.
+        loads, services: seconds a model usually takes to load, and to answer one call; missing ones are unknown.
+    """
+
+    loaded: Sequence[str] = ()
+    running: Sequence[str] = ()
+    turn_began: float = 0.0
+    loads: Mapping[str, float] = msgspec.field(default_factory=dict)
+    services: Mapping[str, float] = msgspec.field(default_factory=dict)
+
+
+class Waiter(msgspec.Struct, frozen=True):
+    """A request that waits: *deadline* and *arrived* are instants, *ticket* tells equals apart."""
+
+    model: str
+    deadline: float
+    arrived: float
+    ticket: int
+
+    @property
+    def urgency(self) -> tuple[float, float, int]:
+        """Sorts the earliest deadline first."""
+        return self.deadline, self.arrived, self.ticket
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No place in the queue: it is *full*, or the request would be *late*; *retry_after* in seconds."""
+
+    why: Literal["full", "late"]
+    retry_after: float
+
+
+def evicted_by(model: str, machine: Machine, limits: Limits) -> tuple[str, ...] | None:
+    """
+    Models that leave memory when *model* is asked for; None while they cannot, because they are answering.
+
+    A model too large for the machine may still run when it is alone: its backend knows better.
+    """
+    if model in machine.loaded:
+        return ()
+    staying, leaving = list(machine.loaded), []
+    while staying and not _fits([*staying, model], limits):
+        idle = next((each for each in staying if each not in machine.running), None)
+        if idle is None:
+            return None
+        staying.remove(idle)
+        leaving.append(idle)
+    return tuple(leaving)
+
+
+def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> Waiter | None:
+    """The request to start now; None when nobody can: all slots are taken, or a swap waits for calls to end."""
+    if len(machine.running) >= limits.slots:
+        return None
+    free, costly = _sorted_out(waiting, machine, limits)
+    due = [waiter for waiter in costly if _is_due(waiter, machine, limits, now)]
+    if free and not due:
+        return free[0]
+    first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
+    if first is None or evicted_by(first.model, machine, limits) is None:
+        return None
+    return first
+
+
+def refuse(
+    newcomer: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits, now: float
+) -> Refused | None:
+    """Why *newcomer* should not even wait; None if it may."""
+    wait = expected_wait(newcomer, waiting, machine, limits)
+    if now + wait >= newcomer.deadline:
+        return Refused("late", max(SOONEST, now + wait - newcomer.deadline))
+    starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
+    if len(waiting) >= limits.queue and not starts_now:
+        return Refused("full", max(SOONEST, wait))
+    return None
+
+
+def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
+    """Who is likely to be served before *waiter*: more urgent ones, and for a costly one all that are free."""
+    free, costly = _sorted_out([each for each in waiting if each is not waiter], machine, limits)
+    urgent_free = [each for each in free if each.urgency < waiter.urgency]
+    if evicted_by(waiter.model, machine, limits) == ():
+        return urgent_free
+    return urgent_free + [each for each in costly if each.urgency < waiter.urgency]
+
+
+def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> float:
+    """
+    Seconds until *waiter* is answered from memory: who runs, who is ahead, and the loads between.
+
+    Calls that run are taken to be half done. Unknown times count as none, so this is a lower bound.
+    """
+    ahead = ahead_of(waiter, waiting, machine, limits)
+    work = sum(machine.services.get(each.model, 0.0) for each in ahead)
+    if ahead or len(machine.running) >= limits.slots:
+        work += sum(machine.services.get(model, 0.0) for model in machine.running) / 2
+    to_load = {each.model for each in (*ahead, waiter)}.difference(machine.loaded)
+    return work / limits.slots + sum(machine.loads.get(model, 0.0) for model in to_load)
+
+
+def _sorted_out(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
+    """The free and the costly, each by urgency."""
+    models = {waiter.model for waiter in waiting}
+    free_models = {model for model in models if evicted_by(model, machine, limits) == ()}
+    in_order = sorted(waiting, key=lambda waiter: waiter.urgency)
+    return [w for w in in_order if w.model in free_models], [w for w in in_order if w.model not in free_models]
+
+
+def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> bool:
+    turn = max(limits.patience, machine.loads.get(waiter.model, 0.0))
+    patience = min(turn, (waiter.deadline - waiter.arrived) / 2)
+    return now >= waiter.arrived + patience and now >= machine.turn_began + turn
+
+
+def _fits(models: Sequence[str], limits: Limits) -> bool:
+    if limits.max_loaded is not None and len(models) > limits.max_loaded:
+        return False
+    return limits.memory is None or sum(limits.sizes.get(model, 0.0) for model in models) <= limits.memory
