@@ -1,0 +1,223 @@
+r"""
+Trust: how likely a provider is right on a task, learned from what became of its answers.
+
+For each task and each *expert* a record of wins and losses with a Beta prior::
+
+    P(right) = (prior * p0 + wins) / (prior + wins + losses)            prior = 50 observations
+
+    expert            p0, what is believed before anything is seen
+    ----------------  ---------------------------------------------------------------------------------
+    a provider        weight / (1 + weight): the configuration's weight is its prior odds of being right
+    a trait           the task's own rate: seeing ``form:prose`` says nothing until it has proved to
+    a judge           0.65, what small judges reach on recorded human preferences
+
+So the odds of a provider are its weight times what was learned, a Bayes factor. A vote counts
+``log odds + traits + log(K - 1)``: against K - 1 = 9 equally plausible wrong answers a voter that is right one time
+in four still tells something. Votes are never negative, and never quite zero.
+
+What teaches, and how much: a person's feedback 1, a judge's verdict 0.5, the panel's own final decision 0.25
+(it rewards conformity, so it may nudge and not push). Only questions that divided the panel teach: where all agree,
+nobody earns anything over the others. Records decay, half gone after 700 observations, so that a new model under
+an old name is found out.
+
+Sources: Nitzan & Paroush 1982 (log-odds weights are optimal for independent voters); figures in
+``bench/results/quality.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from llm_pool.messages import Member
+
+Source: TypeAlias = Literal["feedback", "judge", "decision"]
+
+STRENGTH: Final[dict[Source, float]] = {"feedback": 1.0, "judge": 0.5, "decision": 0.25}
+"""Observations that one lesson of each source is worth."""
+PRIOR: Final = 50.0
+"""Observations that the belief about a provider or judge is worth before anything is seen."""
+TRAIT_PRIOR: Final = 20.0
+"""The same for traits, which all providers teach together."""
+HALF_LIFE: Final = 700.0
+"""Observations after which a record counts half."""
+PLAUSIBLE_WRONG: Final = 9
+"""K - 1, equally plausible wrong answers to a question."""
+LEAST_VOTE: Final = 0.05
+"""What a vote counts at least, so that two distrusted providers that agree still beat silence."""
+JUDGE_ACCURACY: Final = 0.65
+RATE: Final = ""
+"""The expert whose record is the task's own rate of right answers."""
+
+
+class Record(msgspec.Struct):
+    """Wins and losses of one expert on one task, decayed."""
+
+    wins: float = 0.0
+    losses: float = 0.0
+
+    def add(self, *, right: bool, strength: float) -> None:
+        """Count one observation worth *strength*, after letting the old ones fade."""
+        fade = 0.5 ** (strength / HALF_LIFE)
+        self.wins = self.wins * fade + (strength if right else 0.0)
+        self.losses = self.losses * fade + (0.0 if right else strength)
+
+    def mean(self, p0: float, prior: float) -> float:
+        """The Beta posterior's mean."""
+        return (prior * p0 + self.wins) / (prior + self.wins + self.losses)
+
+
+class Testimony(msgspec.Struct, frozen=True):
+    """
+    One provider's answer, as a lesson remembers it.
+
+    Attributes:
+        cluster: answers of one cluster are the same answer; the winning cluster is 0.
+        traits: of ``agreement.evidence``.
+    """
+
+    provider: str
+    cluster: int
+    traits: tuple[str, ...] = ()
+
+
+class Lesson(msgspec.Struct, frozen=True):
+    """What can be learned from one decision, small enough to be kept until feedback comes."""
+
+    task: str
+    testimonies: tuple[Testimony, ...]
+
+    @property
+    def divided(self) -> bool:
+        """Whether the panel disagreed: only then there is something to learn."""
+        return len({testimony.cluster for testimony in self.testimonies}) > 1
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One line of ``llm-pool health --trust``."""
+
+    task: str
+    expert: str
+    wins: float
+    losses: float
+
+
+class Trust:
+    """
+    The records, and what follows from them.
+
+    Args:
+        records: by task, then by expert: ``provider:phi3``, ``judge:gemma2``, a trait, or RATE.
+    """
+
+    def __init__(self, records: dict[str, dict[str, Record]] | None = None) -> None:
+        self._records = records if records is not None else {}
+
+    def probability(self, member: Member, task: str) -> float:
+        """How likely *member* is right on *task* where the panel is divided, in (0, 1)."""
+        p0 = member.weight / (1.0 + member.weight)
+        return self._record(task, _provider(member.name)).mean(p0, PRIOR)
+
+    def log_odds(self, member: Member, task: str) -> float:
+        """Natural logarithm of the odds that *member* is right on *task*."""
+        return _logit(self.probability(member, task))
+
+    def accuracy(self, judge: Member, task: str) -> float:
+        """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
+        return self._record(task, _judge(judge.name)).mean(JUDGE_ACCURACY, PRIOR)
+
+    def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
+        """What *member*'s answer counts, > 0, given the *traits* seen in it."""
+        said = sum(self._trait(task, trait) for trait in traits)
+        return max(LEAST_VOTE, self.log_odds(member, task) + said + math.log(PLAUSIBLE_WRONG))
+
+    def most(self, member: Member, task: str) -> float:
+        """What *member*'s answer counts at most, whatever it will look like."""
+        kinds: dict[str, float] = {}
+        for trait in self._records.get(task, {}):
+            kind, _, name = trait.partition(":")
+            if name and kind not in {"provider", "judge"}:
+                kinds[kind] = max(kinds.get(kind, 0.0), self._trait(task, trait))
+        return max(LEAST_VOTE, self.log_odds(member, task) + sum(kinds.values()) + math.log(PLAUSIBLE_WRONG))
+
+    def has_learned(self, task: str) -> bool:
+        """Whether anything was observed on *task*."""
+        return bool(self._records.get(task))
+
+    def learn(self, lesson: Lesson, source: Source, *, good: bool = True) -> None:
+        """
+        Take in what became of a decision.
+
+        *good* says whether the winning answer was right. If it was not, only its authors are known to be wrong;
+        whether another was right, nobody said.
+        """
+        if not lesson.divided:
+            return
+        for testimony in lesson.testimonies:
+            won = testimony.cluster == 0
+            if won or good:
+                for expert in (_provider(testimony.provider), RATE, *testimony.traits):
+                    self._keep(lesson.task, expert).add(right=won and good, strength=STRENGTH[source])
+
+    def learn_judge(self, judge: str, task: str, *, right: bool) -> None:
+        """Count whether *judge*'s first choice turned out to be good, from a person's feedback."""
+        self._keep(task, _judge(judge)).add(right=right, strength=STRENGTH["feedback"])
+
+    def forget(self, *, provider: str | None = None, task: str | None = None) -> None:
+        """Drop the records of one provider, of one task, of one on the other, or all."""
+        for name in [task] if task is not None else list(self._records):
+            records = self._records.get(name, {})
+            for expert in [_provider(provider), _judge(provider)] if provider is not None else list(records):
+                records.pop(expert, None)
+            if not records:
+                self._records.pop(name, None)
+
+    def standings(self) -> Sequence[Standing]:
+        """Every record, by task and expert."""
+        return [
+            Standing(task, expert, record.wins, record.losses)
+            for task, records in sorted(self._records.items())
+            for expert, record in sorted(records.items())
+        ]
+
+    def to_json(self) -> bytes:
+        """The records as JSON, the same bytes for the same records."""
+        return msgspec.json.format(msgspec.json.encode(self._records, order="sorted"), indent=1)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Trust:
+        """The inverse of ``to_json``; raises msgspec.DecodeError."""
+        records = msgspec.json.decode(data, type=dict[str, dict[str, Record]])
+        for record in (record for task in records.values() for record in task.values()):
+            if not (0 <= record.wins < math.inf and 0 <= record.losses < math.inf):
+                raise msgspec.ValidationError("wins and losses are finite and not negative")
+        return cls(records)
+
+    def _trait(self, task: str, trait: str) -> float:
+        """How much more likely an answer with *trait* is right, as a difference of log odds."""
+        rate = self._record(task, RATE).mean(0.5, PRIOR)
+        return _logit(self._record(task, trait).mean(rate, TRAIT_PRIOR)) - _logit(rate)
+
+    def _record(self, task: str, expert: str) -> Record:
+        return self._records.get(task, {}).get(expert) or Record()
+
+    def _keep(self, task: str, expert: str) -> Record:
+        return self._records.setdefault(task, {}).setdefault(expert, Record())
+
+
+def _provider(name: str) -> str:
+    return f"provider:{name}"
+
+
+def _judge(name: str) -> str:
+    return f"judge:{name}"
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-6), 1.0 - 1e-6)  # a weight can round to certainty
+    return math.log(p / (1.0 - p))
