@@ -63,6 +63,26 @@ def strategy_for(query: Query, config: Config) -> StrategyName:
     return name
 
 
+def parse_strategy(text: str) -> StrategyName:
+    """
+    The strategy called *text*, in any letter case.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
+    try:
+        return StrategyName(text.upper())
+    except ValueError:
+        from difflib import get_close_matches
+
+        names = [name.value for name in StrategyName]
+        near = get_close_matches(text.upper(), names, n=1)
+        expected = f"{', '.join(names[:-1])} or {names[-1]}"
+        raise InvalidRequest(
+            "strategy", f"expected {expected}, got '{text}'", hint=f"did you mean {near[0]}?" if near else ""
+        ) from None
+
+
 def _check_size(prompt: str, limit: int) -> None:
     try:
         size = len(prompt.encode())

@@ -56,11 +56,13 @@ class Console:
             raise PipeClosed from None
 
     def json(self, value: Json) -> None:
-        """Data as one line of JSON; indented for a person at a terminal."""
-        line = msgspec.json.encode(value)
-        if self.stdout.isatty():
-            line = msgspec.json.format(line, indent=2)
-        self.out(line.decode())
+        """One value as JSON: a line, or indented for a person at a terminal."""
+        encoded = msgspec.json.encode(value)
+        self.out((msgspec.json.format(encoded, indent=2) if self.stdout.isatty() else encoded).decode())
+
+    def line(self, value: Json) -> None:
+        """One of many values: a line of JSON, wherever it goes."""
+        self.out(msgspec.json.encode(value).decode())
 
     def say(self, text: str) -> None:
         """Talk: progress, notes, what to type next."""

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Self
 
 from llm_pool import errors
+from llm_pool.cli.reading_input import MissingInput, UndecodableInput
 
 if TYPE_CHECKING:
     from llm_pool.errors import LlmPoolError
@@ -61,4 +62,6 @@ _TABLE: dict[type[LlmPoolError], Exit] = {
     errors.NoConsensus: Exit.PROTOCOL,
     errors.AllProvidersFailed: Exit.UNAVAILABLE,
     errors.ProviderError: Exit.UNAVAILABLE,
+    MissingInput: Exit.NO_INPUT,
+    UndecodableInput: Exit.DATA,
 }

@@ -1,0 +1,123 @@
+"""``infer --input``: many questions, answers in their order, and no finished line lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.admission import parse_strategy
+from llm_pool.cli.exits import Exit, exit_for
+from llm_pool.cli.progress import Progress
+from llm_pool.cli.reading_input import UndecodableInput
+from llm_pool.errors import InvalidRequest, LlmPoolError
+from llm_pool.messages import Query
+from llm_pool.wire import answer_json, error_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.cli.console import Console
+    from llm_pool.messages import Json
+    from llm_pool.orchestrator import Orchestrator
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One line of input; what it leaves out comes from the command's options."""
+
+    prompt: str | dict[str, object] | list[object]
+    task: str | None = None
+    strategy: str | None = None
+    request_id: str | None = None
+    max_tokens: int | None = None
+    deadline_ms: float | None = None
+
+
+async def answer_lines(
+    template: Query, lines: Sequence[tuple[int, str]], pool: Orchestrator, console: Console, *, concurrency: int
+) -> int:
+    """
+    Answer each of *lines*, printing one JSON object a line, in the order of the input.
+
+    Args:
+        template: what a line that says nothing else asks for.
+        lines: numbered from 1.
+        pool: answers them.
+        console: where the answers go.
+        concurrency: lines under way at once.
+
+    Returns:
+        PARTIAL if some lines failed; if all did, the exit code of the first.
+    """
+    printed = _InOrder(console)
+    gate = asyncio.Semaphore(concurrency)
+    codes: list[Exit] = []
+
+    async def answer(index: int, number: int, text: str) -> None:
+        async with gate:
+            result, code = await _one(template, number, text, pool)
+        codes.append(code)
+        progress.update(len(codes), len(lines))
+        printed.add(index, result)
+
+    with Progress(console, f"answering {len(lines)} lines") as progress:
+        tasks = [asyncio.create_task(answer(index, *line)) for index, line in enumerate(lines)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            progress.clear()
+            printed.flush()
+    failed = [code for code in codes if code is not Exit.OK]
+    console.say(f"{len(codes) - len(failed)} answered, {len(failed)} failed")
+    if not failed:
+        return Exit.OK
+    return failed[0] if len(failed) == len(codes) else Exit.PARTIAL
+
+
+async def _one(template: Query, number: int, text: str, pool: Orchestrator) -> tuple[dict[str, Json], Exit]:
+    try:
+        answer = await pool.infer(_query(template, number, text))
+    except LlmPoolError as error:
+        return {"line": number, **error_json(error)}, exit_for(error)
+    return {"line": number, **answer_json(answer)}, Exit.OK
+
+
+def _query(template: Query, number: int, text: str) -> Query:
+    try:
+        line = msgspec.json.decode(text, type=_Line | str)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"line {number}", str(error)) from None
+    except msgspec.DecodeError as error:
+        raise UndecodableInput(f"line {number}: not JSON: {error}", hint='a line is "text" or {"prompt": …}') from None
+    if isinstance(line, str):
+        return msgspec.structs.replace(template, prompt=line)
+    prompt = line.prompt if isinstance(line.prompt, str) else msgspec.json.encode(line.prompt).decode()
+    said: dict[str, object] = {"prompt": prompt}
+    if line.strategy is not None:
+        said["strategy"] = parse_strategy(line.strategy)
+    if line.deadline_ms is not None:
+        said["deadline"] = line.deadline_ms / 1000
+    said |= {f: v for f in ("task", "request_id", "max_tokens") if (v := getattr(line, f)) is not None}
+    return msgspec.structs.replace(template, **said)
+
+
+class _InOrder:
+    """Prints results in the order of their index, each as soon as those before it are out."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._next = console, 0
+        self._waiting: dict[int, Json] = {}
+
+    def add(self, index: int, result: Json) -> None:
+        self._waiting[index] = result
+        while self._next in self._waiting:
+            self._console.line(self._waiting.pop(self._next))
+            self._next += 1
+
+    def flush(self) -> None:
+        """Print what is finished though something before it is not: an interrupted run loses no answer."""
+        for index in sorted(self._waiting):
+            self._console.line(self._waiting.pop(index))

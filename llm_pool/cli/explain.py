@@ -1,0 +1,77 @@
+"""A decision as a timeline that a person can read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llm_pool.cli.console import neutral
+
+if TYPE_CHECKING:
+    from llm_pool.cli.console import Console
+    from llm_pool.messages import Answer, Attempt
+
+_WIDTH = 32
+_COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
+
+
+def explain(answer: Answer, console: Console) -> None:
+    """
+    Draw how *answer* came about on stderr.
+
+    One row per attempt, on one time scale: ``·`` not started, ``░`` waiting for the first token, ``█`` writing.
+    """
+    decision = answer.decision
+    head = f"{answer.task} · {decision.asked}"
+    if decision.used != decision.asked:
+        head += f" → {decision.used}"
+    agreement = "" if decision.agreement is None else f" · agreement {decision.agreement:.2f}"
+    cached = " · from the cache" if answer.from_cache else ""
+    console.say(f"{console.paint(head, 'bold', console.stderr)} · {_time(answer.duration)}{agreement}{cached}")
+    end = max((a.started + a.duration for a in decision.attempts), default=0.0)
+    names = max((len(a.provider) for a in decision.attempts), default=0)
+    for attempt in decision.attempts:
+        _row(attempt, decision.winner, names, end, console)
+    for cluster in decision.clusters:
+        label = f"  “{neutral(cluster.label)[:60]}”" if cluster.label else ""
+        console.say(f"  {cluster.score:8.3f}  {' + '.join(cluster.providers)}{label}")
+    console.say(f"  why: {neutral(decision.reason)}")
+    for note in decision.notes:
+        console.say(f"  note: {neutral(note)}")
+    if decision.saved:
+        console.say(
+            f"  saved: {decision.saved} call{'s' if decision.saved > 1 else ''} that could not change the outcome"
+        )
+    if decision.degraded:
+        missing = f" (missing: {', '.join(decision.missing)})" if decision.missing else ""
+        console.say(
+            f"  {console.paint('degraded:', 'yellow', console.stderr)} {neutral(decision.degraded_reason)}{missing}"
+        )
+
+
+def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console) -> None:
+    mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
+    outcome = console.paint(attempt.outcome, _COLOURS.get(attempt.outcome, "red"), console.stderr)
+    facts = [_time(attempt.duration)]
+    if attempt.ttft is not None:
+        facts.append(f"first token {_time(attempt.ttft)}")
+    if attempt.usage.completion_tokens is not None:
+        facts.append(f"{attempt.usage.completion_tokens} tokens")
+    if attempt.reading is not None and attempt.reading.rung != "strict":
+        facts.append(f"repaired ({attempt.reading.rung})")
+    if attempt.error:
+        facts.append(neutral(attempt.error).splitlines()[0])
+    line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"
+    console.say(f"{mark} {line}")
+
+
+def timeline(attempt: Attempt, end: float, width: int = _WIDTH) -> str:
+    """*attempt* on a scale from 0 to *end* seconds, *width* cells wide."""
+    scale = width / end if end > 0 else 0.0
+    start = min(width - 1, int(attempt.started * scale))
+    stop = min(width, max(start + 1, round((attempt.started + attempt.duration) * scale)))
+    wrote = stop if attempt.ttft is None else max(start, min(stop, round((attempt.started + attempt.ttft) * scale)))
+    return ("·" * start + "░" * (wrote - start) + "█" * (stop - wrote)).ljust(width, "·")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

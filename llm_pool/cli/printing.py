@@ -1,0 +1,99 @@
+"""How an answer is printed: as text while it comes, as one JSON object at the end, or as an event a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from llm_pool.cli.console import neutral
+from llm_pool.messages import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
+from llm_pool.wire import answer_json, attempt_json
+
+if TYPE_CHECKING:
+    from llm_pool.cli.console import Console
+    from llm_pool.messages import Answer, Event, Json
+
+Output: TypeAlias = Literal["text", "json", "jsonl"]
+
+
+class Printer(Protocol):
+    """Prints one request on stdout."""
+
+    def on(self, event: Event) -> None:
+        """Something happened."""
+
+    def finish(self, answer: Answer) -> None:
+        """The answer is there."""
+
+
+def printer_for(output: Output, console: Console, *, stream: bool) -> Printer:
+    """The printer of one output format."""
+    if output == "json":
+        return JsonPrinter(console)
+    if output == "jsonl":
+        return EventPrinter(console)
+    return TextPrinter(console, stream=stream)
+
+
+class TextPrinter:
+    """The text alone; streamed as soon as it is certain whose text the answer is."""
+
+    def __init__(self, console: Console, *, stream: bool) -> None:
+        self._console, self._stream = console, stream
+        self._printed = ""
+
+    def on(self, event: Event) -> None:
+        """Print a committed piece of text."""
+        if self._stream and isinstance(event, TextArrived) and event.committed:
+            self._printed += event.text
+            self._console.out(self._shown(event.text), end="")
+
+    def finish(self, answer: Answer) -> None:
+        """Print what was not streamed, and end the line."""
+        if self._printed:
+            self._console.out("" if self._printed.endswith("\n") else "\n", end="")
+        else:
+            self._console.out(self._shown(answer.content))
+
+    def _shown(self, text: str) -> str:
+        """A terminal gets no escape sequences from a model; a pipe gets the bytes as they are."""
+        return neutral(text) if self._console.stdout.isatty() else text
+
+
+class JsonPrinter:
+    """One object at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def on(self, event: Event) -> None:
+        """Wait for the end."""
+
+    def finish(self, answer: Answer) -> None:
+        """Print the whole answer."""
+        self._console.json(answer_json(answer))
+
+
+class EventPrinter:
+    """Typed events: ``start``, ``loading``, ``delta``, ``attempt``, last ``answer``; ``v`` is the format's version."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def on(self, event: Event) -> None:
+        """Print the event's line, if its kind has one."""
+        match event:
+            case AttemptStarted():
+                self._line("start", {"provider": event.provider, "model": event.model, "why": event.why})
+            case ModelLoading():
+                self._line("loading", {"provider": event.provider, "model": event.model})
+            case TextArrived():
+                self._line("delta", {"provider": event.provider, "text": event.text, "committed": event.committed})
+            case AttemptEnded():
+                self._line("attempt", attempt_json(event.attempt))
+
+    def finish(self, answer: Answer) -> None:
+        """Print the answer's line."""
+        self._line("answer", answer_json(answer))
+
+    def _line(self, kind: str, body: dict[str, Json]) -> None:
+        self._console.line({"type": kind, "v": 1, **body})
