@@ -1,0 +1,200 @@
+"""One socket to a backend: a request goes out, its answer is read as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+import httptools
+
+MAX_HEAD = 64 * 1024
+"""Bytes of status line and headers; real backends need less than one kilobyte."""
+
+_PAUSE, _RESUME = 256 * 1024, 64 * 1024
+"""Bytes waiting to be taken at which reading from the socket stops and goes on."""
+
+
+class Broken(Exception):
+    """The connection or what came over it is no good; *began* tells whether a byte of an answer had come."""
+
+    def __init__(self, reason: str, *, began: bool) -> None:
+        super().__init__(reason)
+        self.began = began
+
+
+class Answer:
+    """
+    One response while it arrives. The ``on_`` methods are called by llhttp.
+
+    Attributes:
+        headers: by lower-case name; repeated ones joined by a comma.
+        headed: status and headers are here.
+        whole: the body is here to its end.
+        delimited: the response says itself where it ends. Where it does not, a cut looks like an end.
+        reusable: the backend keeps the connection open after it.
+        waiting: bytes that have arrived and nobody has taken yet.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.headed = self.whole = self.delimited = self.reusable = False
+        self.pieces: deque[bytes] = deque()
+        self.waiting = self.received = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """
+        Take in what came.
+
+        Raises:
+            Broken: it is not HTTP, or has no end of headers.
+        """
+        if self.whole:
+            self.reusable = False  # it says more than it was asked: nothing after this can be trusted
+            return
+        self.received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise Broken(f"not an HTTP answer: {error}", began=True) from error
+        if not self.headed and self.received > MAX_HEAD:
+            raise Broken(f"headers of more than {MAX_HEAD} bytes", began=True)
+
+    def take(self) -> bytes:
+        """The next piece of the body; there must be one."""
+        piece = self.pieces.popleft()
+        self.waiting -= len(piece)
+        return piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line."""
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head of an answer, or of an interim one such as 100 Continue, which is passed over."""
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self.headers.clear()
+            return
+        self.headed = True
+        self.delimited = "content-length" in self.headers or "transfer-encoding" in self.headers
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self.pieces.append(body)
+        self.waiting += len(body)
+
+    def on_message_complete(self) -> None:
+        """The end."""
+        if self.headed:
+            self.whole = True
+            self.reusable = self._parser.should_keep_alive()
+
+
+class Connection(asyncio.Protocol):
+    """A socket that carries one request at a time. ``closed`` is set once it is gone."""
+
+    def __init__(self) -> None:
+        self.answer = Answer()
+        self.closed = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._broken: str | None = None
+        self._paused = False
+        self._news: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """The last answer is whole, and another request may follow."""
+        return self.answer.whole and self.answer.reusable and self._broken is None
+
+    def send(self, request: bytes) -> None:
+        """Send a whole request; its answer becomes ``answer``."""
+        self.answer = Answer()
+        if self._transport is not None:
+            self._transport.write(request)
+
+    async def head(self) -> Answer:
+        """
+        Wait for status and headers.
+
+        Raises:
+            Broken: they do not come any more.
+        """
+        while not self.answer.headed:
+            await self._wait()
+        return self.answer
+
+    async def piece(self) -> bytes | None:
+        """
+        Wait for the next piece of the body; None is its proper end.
+
+        Raises:
+            Broken: the connection ended before the body did.
+        """
+        while not self.answer.pieces:
+            if self.answer.whole:
+                return None
+            await self._wait()
+        piece = self.answer.take()
+        if self._paused and self.answer.waiting < _RESUME:
+            self._pause(paused=False)
+        return piece
+
+    def abort(self) -> None:
+        """Close now, without waiting for anything. Idempotent."""
+        self._break("closed by us")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The backend speaks."""
+        try:
+            self.answer.feed(data)
+        except Broken as error:
+            self._break(str(error))
+        if self.answer.waiting > _PAUSE:
+            self._pause(paused=True)
+        self._tell()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed, by whichever side."""
+        answer = self.answer
+        if exc is None and answer.headed and not answer.delimited and self._broken is None:
+            answer.whole = True  # this is how an answer of no stated length ends
+        if self._broken is None:
+            self._broken = "the connection was closed" if exc is None else f"the connection broke: {exc}"
+        self.closed.set()
+        self._tell()
+
+    def _break(self, reason: str) -> None:
+        if self._broken is None:
+            self._broken = reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pause(self, *, paused: bool) -> None:
+        if self._transport is None or self._broken is not None or paused == self._paused:
+            return
+        self._paused = paused
+        if paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    async def _wait(self) -> None:
+        if self._broken is not None:
+            raise Broken(self._broken, began=self.answer.received > 0)
+        self._news = asyncio.get_running_loop().create_future()
+        try:
+            await self._news
+        finally:
+            self._news = None
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

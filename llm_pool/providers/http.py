@@ -1,0 +1,127 @@
+"""Any other HTTP backend: what is sent and what is read is described by a template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from llm_pool.errors import BadReply, ConfigError, Failed
+from llm_pool.messages import Delta, ProviderState
+from llm_pool.providers.framing import Events, JsonLines, Records
+from llm_pool.providers.replies import complaint, decode, examine, refusal
+from llm_pool.providers.template import Template, at
+from llm_pool.providers.transport import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from llm_pool.messages import Call, Json
+    from llm_pool.providers.transport import Response, Transport
+
+Format: TypeAlias = Literal["json", "lines", "events"]
+
+
+class HttpProvider:
+    """
+    One model behind an API of its own shape.
+
+    Args:
+        name: the name in the configuration.
+        base_url: scheme, host, port, and a path if the API has one.
+        model: what ``{model}`` stands for.
+        transport: shared; not closed by ``aclose``.
+        path: appended to base_url.
+        method: e.g. ``POST``.
+        headers: sent with every request; never shown.
+        body: JSON with placeholders, see ``Template``.
+        answers: ``json`` one object; ``lines`` one object a line; ``events`` server-sent events.
+        text: path of the text, or of each piece of it, e.g. ``choices.0.text``.
+        error: path of an error message; where it is present the call failed.
+        done: path of what is true in the last object of a stream; empty where the stream's own end tells.
+
+    Raises:
+        ConfigError: the template holds a placeholder that nothing fills.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        model: str,
+        transport: Transport,
+        path: str = "/",
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        answers: Format = "json",
+        text: str = "text",
+        error: str = "error",
+        done: str = "",
+    ) -> None:
+        self.name, self.model = name, model
+        self._backend = Backend(name, base_url, headers=headers)
+        self._transport = transport
+        self._method, self._path = method, path
+        self._body = Template({"prompt": "{prompt}"} if body is None else body, "providers.request.body")
+        self._answers, self._text, self._error, self._done = answers, text, error, done
+        if not text:
+            raise ConfigError(path=None, key="providers.response.text", got="''", want="a path such as choices.0.text")
+
+    def __repr__(self) -> str:
+        return f"<HttpProvider {self.name}: {self.model} at {self._backend.authority}>"
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """As ``Provider.stream``."""
+        body = msgspec.json.encode(self._body.fill(self.model, call))
+        async with self._transport.stream(self._backend, self._method, self._path, body) as response:
+            if response.status != 200:
+                raise refusal(self._backend, await response.read())
+            if self._answers == "json":
+                whole = decode(self._backend, (await response.read()).body, dict[str, Any])
+                yield Delta(self._piece(whole, needed=True))
+            else:
+                async for raw in Records(self.name, response, Events() if self._answers == "events" else JsonLines()):
+                    if raw == b"[DONE]":
+                        break
+                    record = decode(self._backend, raw, dict[str, Any])
+                    if piece := self._piece(record, needed=False):
+                        yield Delta(piece)
+                    if self._done and at(record, self._done):
+                        break
+                else:
+                    self._check_end(response)
+                await response.settle()
+        yield Delta(final=True)
+
+    async def state(self) -> ProviderState:
+        """Healthy as soon as something answers at base_url: more is not known of it."""
+        return await examine(self._backend, self.model, self._examined)
+
+    async def load(self) -> None:
+        """Nothing: there is no general way to ask for it."""
+
+    async def aclose(self) -> None:
+        """Nothing: the transport is shared."""
+
+    async def _examined(self) -> ProviderState:
+        reply = await self._transport.request(self._backend, "GET", "/")
+        if reply.status >= 500:
+            raise refusal(self._backend, reply)
+        return ProviderState(name=self.name, model=self.model, condition="healthy")
+
+    def _piece(self, record: dict[str, Any], *, needed: bool) -> str:
+        if self._error and (wrong := at(record, self._error)):
+            raise Failed(self.name, complaint(self._backend, wrong))
+        found = at(record, self._text)
+        if found is None and not needed:
+            return ""
+        if not isinstance(found, str):
+            raise BadReply(self.name, f"no text at {self._text!r} in the answer")
+        return found
+
+    def _check_end(self, response: Response) -> None:
+        """An end that nobody announced may be a cut."""
+        if self._done or not response.delimited:
+            raise Failed(self.name, "the stream ended before it said that it was done")

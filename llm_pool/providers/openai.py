@@ -1,0 +1,213 @@
+"""The OpenAI-shaped API that vLLM, llama-server, LM Studio and SGLang share: ``/v1/chat/completions``, streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llm_pool.errors import Busy, Failed
+from llm_pool.messages import Delta, ProviderState, TokenLogprob, Usage
+from llm_pool.providers.framing import Events, Records
+from llm_pool.providers.replies import complaint, decode, examine, refusal
+from llm_pool.providers.transport import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from llm_pool.messages import Call, Condition, FinishReason
+    from llm_pool.providers.transport import Transport
+
+FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+class _Text(msgspec.Struct):
+    content: str | None = None
+
+
+class _Weighed(msgspec.Struct):
+    token: str
+    logprob: float
+    top_logprobs: list[_Weighed] | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Weighed] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Text = msgspec.field(default_factory=_Text)
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _Model(msgspec.Struct):
+    id: str
+    owned_by: str = ""
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] = []
+
+
+class OpenAIProvider:
+    """
+    One model on an OpenAI-compatible server.
+
+    Args:
+        name: the name in the configuration.
+        base_url: with or without ``/v1`` at its end.
+        model: as the server names it. llama-server answers with the one it has, whatever is asked for.
+        transport: shared; not closed by ``aclose``.
+        api_key: sent as a bearer token; never shown.
+        hint: what a person can do when nobody listens.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        model: str,
+        transport: Transport,
+        api_key: str | None = None,
+        hint: str = "",
+    ) -> None:
+        self.name, self.model = name, model
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
+        self._backend = Backend(name, base_url.rstrip("/").removesuffix("/v1"), headers=headers, hint=hint)
+        self._transport = transport
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """As ``Provider.stream``."""
+        body = msgspec.json.encode(question(self.model, call))
+        async with self._transport.stream(self._backend, "POST", "/v1/chat/completions", body) as response:
+            if response.status != 200:
+                raise refusal(self._backend, await response.read())
+            end = _End()
+            async for raw in Records(self.name, response, Events()):
+                if raw == b"[DONE]":
+                    end.done = True
+                    await response.settle()
+                    break
+                chunk = decode(self._backend, raw, _Chunk)
+                if chunk.error:
+                    raise Failed(self.name, complaint(self._backend, chunk.error))
+                end.note(chunk)
+                for delta in _deltas(chunk):
+                    yield delta
+        if not end.done and end.finish is None:
+            raise Failed(self.name, "the stream ended before it was done")
+        yield Delta(final=True, finish=FINISHES.get(end.finish or "", "other"), usage=end.usage)
+
+    async def state(self) -> ProviderState:
+        """As ``Provider.state``."""
+        return await examine(self._backend, self.model, self._examined)
+
+    async def load(self) -> None:
+        """Nothing to do: such a server has loaded its model before it listens, or is about to."""
+
+    async def aclose(self) -> None:
+        """Nothing: the transport is shared."""
+
+    async def _examined(self) -> ProviderState:
+        try:
+            models = await self._models()
+            if any(model.owned_by == "llamacpp" for model in models):
+                return await self._llama_server(models)
+        except Busy as error:
+            return self._state("warming", error.reason, "llm-pool health --wait 60s")
+        if models and self.model not in {model.id for model in models}:
+            known = ", ".join(model.id for model in models[:5])
+            return self._state("model_missing", f"it has {known}", f"set model of provider {self.name} to one of these")
+        return self._state("healthy", loaded=(self.model,))
+
+    async def _models(self) -> list[_Model]:
+        reply = await self._transport.request(self._backend, "GET", "/v1/models")
+        if reply.status == 404:
+            return []  # it does not say which models it has; a call will tell
+        if reply.status != 200:
+            raise refusal(self._backend, reply)
+        return decode(self._backend, reply.body, _Models).data
+
+    async def _llama_server(self, models: list[_Model]) -> ProviderState:
+        """One model, any name; while that is being loaded ``/health`` is 503, which is Busy."""
+        reply = await self._transport.request(self._backend, "GET", "/health")
+        if reply.status != 200:
+            raise refusal(self._backend, reply)
+        return self._state("healthy", loaded=tuple(model.id for model in models))
+
+    def _state(
+        self, condition: Condition, detail: str = "", hint: str = "", loaded: tuple[str, ...] = ()
+    ) -> ProviderState:
+        return ProviderState(
+            name=self.name, model=self.model, condition=condition, detail=detail, hint=hint, loaded=loaded
+        )
+
+
+class _End:
+    """What a stream has said of its end: the reason comes first, the counts later, ``[DONE]`` last or never."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.finish: str | None = None
+        self.usage = Usage()
+
+    def note(self, chunk: _Chunk) -> None:
+        """Take what *chunk* says of it."""
+        for choice in chunk.choices[:1]:
+            self.finish = choice.finish_reason or self.finish
+        if chunk.usage is not None:
+            self.usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+
+
+def question(model: str, call: Call) -> dict[str, Any]:
+    """The body of ``/v1/chat/completions`` for *call*."""
+    system = [{"role": "system", "content": call.prompt.system}] if call.prompt.system else []
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [*system, {"role": "user", "content": call.prompt.user}],
+        "max_tokens": call.max_tokens,
+        "temperature": call.temperature,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if call.seed is not None:
+        body["seed"] = call.seed
+    if call.schema is not None:
+        shape = {"name": call.task.name, "schema": call.schema}  # not "strict": OpenAI's own would refuse most schemas
+        body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if call.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": call.top_logprobs}
+    return body
+
+
+def _deltas(chunk: _Chunk) -> list[Delta]:
+    return [
+        Delta(choice.delta.content or "", logprobs=_weighed(choice.logprobs))
+        for choice in chunk.choices[:1]
+        if choice.delta.content or choice.logprobs
+    ]
+
+
+def _weighed(logprobs: _Logprobs | None) -> tuple[TokenLogprob, ...]:
+    if logprobs is None:
+        return ()
+    return tuple(
+        TokenLogprob(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs or ()))
+        for one in logprobs.content or ()
+    )

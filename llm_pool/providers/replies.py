@@ -1,0 +1,111 @@
+"""What a backend's bytes say: JSON into structs, refusals into errors, silence into a state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from llm_pool.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.messages import ProviderState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from llm_pool.providers.transport import Backend, Reply
+
+T = TypeVar("T")
+
+_LOOK = 1.8
+"""Seconds a backend may take to say how it is; ``Provider.state`` promises two."""
+
+_LONGEST = 300
+"""Characters of a backend's own words in an error."""
+
+
+def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
+    """
+    The value in *raw*.
+
+    Raises:
+        BadReply: it is not JSON, or not of this shape.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        shown = backend.without_secrets(raw[:60].decode("utf-8", "replace"))
+        raise BadReply(backend.name, f"unreadable answer {shown!r}: {error}") from error
+
+
+def complaint(backend: Backend, body: Any) -> str:
+    """
+    The backend's own words in an error body, on one line, without our secrets.
+
+    Knows ``{"error": "…"}``, ``{"error": {"message": "…"}}``, ``{"message": "…"}``, ``{"detail": …}`` and plain text.
+    """
+    if isinstance(body, bytes):
+        try:
+            body = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = body.decode("utf-8", "replace")
+    while isinstance(body, dict):
+        body = next(
+            (body[key] for key in ("error", "message", "detail") if body.get(key)), msgspec.json.encode(body).decode()
+        )
+    text = " ".join((body if isinstance(body, str) else msgspec.json.encode(body).decode()).split())
+    return backend.without_secrets(text)[:_LONGEST]
+
+
+def refusal(backend: Backend, reply: Reply) -> ProviderError:
+    """The error that a response with a status other than 200 stands for."""
+    status = reply.status
+    said = complaint(backend, reply.body)
+    reason = f"{status}: {said}" if said else f"status {status}"
+    if status in {429, 503}:
+        return Busy(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
+    if status >= 500:
+        return Failed(backend.name, reason)
+    if status in {401, 403}:
+        return Rejected(backend.name, reason, hint=f"check api_key of provider {backend.name}")
+    if 300 <= status < 400:
+        where = backend.without_secrets(reply.headers.get("location", "elsewhere"))
+        return Rejected(backend.name, f"{status}: it redirects to {where}", hint="set base_url to that address")
+    return Rejected(backend.name, reason)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """
+    Seconds to wait by a Retry-After header: a number, or a date against *now* in Unix seconds. None if unreadable.
+
+    Source: RFC 9110, 10.2.3.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except ValueError:
+            return None
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+async def examine(backend: Backend, model: str, probe: Callable[[], Awaitable[ProviderState]]) -> ProviderState:
+    """What *probe* finds out; what it raises, or its taking too long, is a state too."""
+    try:
+        async with asyncio.timeout(_LOOK):
+            return await probe()
+    except TimeoutError:
+        late = f"{backend.authority} does not answer"
+        return ProviderState(name=backend.name, model=model, condition="unreachable", detail=late, hint=backend.hint)
+    except Unreachable as error:
+        return ProviderState(
+            name=backend.name, model=model, condition="unreachable", detail=error.reason, hint=backend.hint
+        )
+    except ProviderError as error:
+        return ProviderState(name=backend.name, model=model, condition="failing", detail=error.reason, hint=error.hint)

@@ -1,0 +1,284 @@
+"""
+The one HTTP client behind all providers: HTTP/1.1 on asyncio, llhttp as its parser.
+
+Made for one purpose: many short-lived calls to a few backends, of which the losers are cancelled. Leaving
+``stream`` before the answer is whole closes the socket at once, whatever the backend is doing. No proxies, no
+redirects, no cookies, no compression: see ``docs/decisions/0001-http-client.md`` for the reasons and the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from llm_pool.errors import BadReply, Failed, Rejected, Unreachable
+from llm_pool.providers.connection import Answer, Broken, Connection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of an answer that is read as a whole."""
+
+_SETTLE = 0.05
+"""Seconds an answer may take to end properly after its last meaningful piece."""
+
+
+class Backend:
+    """
+    Who is asked. Its repr and its errors keep the headers to themselves: they hold the keys.
+
+    Args:
+        name: the provider's name, for errors.
+        base_url: scheme, host, port, and whatever path comes before the API's own.
+        headers: sent with every request.
+        hint: what a person can do when nobody listens.
+    """
+
+    def __init__(self, name: str, base_url: str, *, headers: Mapping[str, str] | None = None, hint: str = "") -> None:
+        parts = urlsplit(base_url)
+        self.name, self.hint = name, hint
+        self.secure = parts.scheme == "https"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if self.secure else 80)
+        self.prefix = parts.path.rstrip("/")
+        self.headers = dict(headers or {})
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as in a Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def without_secrets(self, text: str) -> str:
+        """*text*, with what our headers hold taken out, should the backend have sent it back to us."""
+        for value in self.headers.values():
+            text = text.replace(value, "***").replace(value.rpartition(" ")[2], "***")
+        return text
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} at {self.authority}>"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A response read to its end; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Response:
+    """A response whose body is still coming; header names in lower case."""
+
+    def __init__(self, backend: Backend, connection: Connection) -> None:
+        self._backend, self._connection = backend, connection
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._answer.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name."""
+        return self._answer.headers
+
+    @property
+    def delimited(self) -> bool:
+        """The response says itself where it ends; if not, an end proves nothing."""
+        return self._answer.delimited
+
+    @property
+    def _answer(self) -> Answer:
+        return self._connection.answer
+
+    async def piece(self) -> bytes | None:
+        """
+        Wait for the next bytes of the body; None is its proper end.
+
+        Raises:
+            Failed: the connection ended before the body did.
+        """
+        try:
+            return await self._connection.piece()
+        except Broken as error:
+            raise Failed(self._backend.name, f"the answer was cut short: {error}") from error
+
+    async def read(self, limit: int = MAX_BODY) -> Reply:
+        """
+        Read the rest of the body.
+
+        Raises:
+            BadReply: it has more than *limit* bytes.
+            Failed: the connection ended before the body did.
+        """
+        body = bytearray()
+        while (piece := await self.piece()) is not None:
+            body += piece
+            if len(body) > limit:
+                raise BadReply(self._backend.name, f"an answer of more than {limit} bytes")
+        return Reply(self.status, self.headers, bytes(body))
+
+    async def settle(self) -> None:
+        """Let an answer that has said all we need come to its end, so that its connection can be used again."""
+        with suppress(TimeoutError, Broken):
+            async with asyncio.timeout(_SETTLE):
+                while await self._connection.piece() is not None:
+                    pass
+
+
+class Transport:
+    """
+    Connections to backends, opened when needed and kept while they are good.
+
+    Args:
+        connect_timeout: seconds to find, reach and greet a backend.
+        keep: idle connections kept per backend.
+        keep_for: seconds an idle connection is trusted; routers forget quiet ones.
+    """
+
+    def __init__(self, *, connect_timeout: float = 5.0, keep: int = 8, keep_for: float = 60.0) -> None:
+        self._connect_timeout, self._keep, self._keep_for = connect_timeout, keep, keep_for
+        self._idle: dict[tuple[str, int, bool], list[tuple[Connection, float]]] = {}
+        self._open: set[Connection] = set()
+        self._tls: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def stream(self, backend: Backend, method: str, path: str, body: bytes = b"") -> AsyncGenerator[Response]:
+        """
+        Ask, and give the response as soon as its headers are here.
+
+        Args:
+            backend: who.
+            method: e.g. ``POST``.
+            path: appended to the backend's base_url.
+            body: JSON, or nothing.
+
+        Raises:
+            Unreachable: nobody listens, or the connection ended before an answer began.
+            Failed: what came is not HTTP.
+            Rejected: the request cannot be written as HTTP.
+        """
+        request = _request(backend, method, path, body)
+        connection = await self._ask(backend, request)
+        try:
+            yield Response(backend, connection)
+        finally:
+            self._release(backend, connection)
+
+    async def request(
+        self, backend: Backend, method: str, path: str, body: bytes = b"", *, limit: int = MAX_BODY
+    ) -> Reply:
+        """Ask, and give the whole response; raises what ``stream`` and ``Response.read`` raise."""
+        async with self.stream(backend, method, path, body) as response:
+            return await response.read(limit)
+
+    async def aclose(self) -> None:
+        """Close every connection, used or idle. Idempotent."""
+        self._idle.clear()
+        connections = list(self._open)
+        for connection in connections:
+            connection.abort()
+        for connection in connections:
+            await connection.closed.wait()
+        self._open.clear()
+
+    def __repr__(self) -> str:
+        return f"<Transport [{len(self._open)} open, {sum(map(len, self._idle.values()))} idle]>"
+
+    async def _ask(self, backend: Backend, request: bytes) -> Connection:
+        """A connection on which an answer to *request* has begun."""
+        while True:
+            kept = self._take(backend)
+            connection = kept or await self._connect(backend)
+            connection.send(request)
+            try:
+                await connection.head()
+            except Broken as error:
+                self._drop(connection)
+                if kept is not None and not error.began:
+                    continue  # the backend closed a kept connection as we wrote: it has not read the request
+                raise _broken(backend, error) from error
+            except BaseException:
+                self._drop(connection)
+                raise
+            return connection
+
+    async def _connect(self, backend: Backend) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                context = await self._context() if backend.secure else None
+                _, connection = await loop.create_connection(
+                    Connection, backend.host, backend.port, ssl=context, happy_eyeballs_delay=0.25
+                )
+        except OSError as error:
+            raise Unreachable(backend.name, self._why(backend, error), hint=backend.hint) from error
+        self._open.add(connection)
+        return connection
+
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads files: tens of milliseconds
+        return self._tls
+
+    def _why(self, backend: Backend, error: OSError) -> str:
+        match error:
+            case TimeoutError():
+                return f"no connection to {backend.authority} within {self._connect_timeout:g} s"
+            case socket.gaierror():
+                return f"no such host: {backend.host}"
+            case ssl.SSLError():
+                return f"no TLS with {backend.authority}: {error.reason or error}"
+            case _:
+                return f"nobody listens at {backend.authority}"
+
+    def _take(self, backend: Backend) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        kept = self._idle.get(_place(backend), [])
+        while kept:
+            connection, since = kept.pop()
+            if connection.idle and now - since <= self._keep_for:
+                return connection
+            self._drop(connection)
+        return None
+
+    def _release(self, backend: Backend, connection: Connection) -> None:
+        kept = self._idle.setdefault(_place(backend), [])
+        if connection.idle and len(kept) < self._keep and connection in self._open:
+            kept.append((connection, asyncio.get_running_loop().time()))
+        else:
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.abort()
+        self._open.discard(connection)
+
+
+def _place(backend: Backend) -> tuple[str, int, bool]:
+    return backend.host, backend.port, backend.secure
+
+
+def _broken(backend: Backend, error: Broken) -> Unreachable | Failed:
+    if error.began:
+        return Failed(backend.name, str(error))
+    return Unreachable(backend.name, f"{backend.authority} gave no answer: {error}")
+
+
+def _request(backend: Backend, method: str, path: str, body: bytes) -> bytes:
+    headers = {"Host": backend.authority, "Accept-Encoding": "identity", **backend.headers}
+    if body:
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = [f"{method} {backend.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    for line in lines:
+        if not line.isprintable() or not line.isascii():  # a line break would start a header of somebody else's
+            culprit = line.partition(":")[0] if line is not lines[0] else "the address"
+            raise Rejected(backend.name, f"{culprit} has a character that HTTP does not allow there")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
