@@ -1,0 +1,99 @@
+"""What the scripted models say: a function's word first, then a recording, then something sensible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from llm_pool.testing.upstream.instances import instance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A request for text, whatever its dialect.
+
+    Attributes:
+        text: the user's turns and the system's, joined.
+        user: the last user's turn alone.
+        schema: JSON Schema of the wanted output; an empty dict means any JSON object; None means text.
+        top_logprobs: alternatives asked for per token; None asks for no logprobs.
+    """
+
+    model: str
+    text: str
+    user: str
+    stream: bool = True
+    schema: dict[str, Any] | None = None
+    max_tokens: int | None = None
+    top_logprobs: int | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """
+    An answer.
+
+    Attributes:
+        ttft, duration: seconds to the first and the last token, where they are known; else they are modelled.
+        top: the alternatives weighed for the first token, as (token, natural logarithm), for requests with logprobs.
+        finish: why it ends; a request's own token limit may still cut it shorter.
+    """
+
+    text: str
+    ttft: float | None = None
+    duration: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    finish: str = "stop"
+
+
+AnswerFunction: TypeAlias = Callable[[Ask], "str | Said | None"]
+"""The test's own word on a request; None leaves it to the recording or the generator."""
+
+NONSENSE = Said("I would rather talk about the weather, which is mild.")
+
+
+class Recordings:
+    """
+    Answers that real models gave, from a file of JSON lines.
+
+    A line is ``{"prompt": TEXT, "models": {NAME: {"raw": TEXT, "ttft": S, "duration": S}}}``; the times, in seconds,
+    may be missing, and other fields are ignored. A request is matched by the longest recorded prompt that its text
+    contains, and by the model's name: the same, or the family in it (``phi3:mini`` finds ``Phi-3-mini-4k-instruct``).
+    """
+
+    def __init__(self, path: Path) -> None:
+        rows = [msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line.strip()]
+        rows.sort(key=lambda row: -len(row["prompt"]))
+        self._rows: dict[str, dict[str, Any]] = {row["prompt"].strip(): row["models"] for row in rows}
+
+    def __call__(self, ask: Ask) -> Said | None:
+        """What the model said to this prompt, if it was recorded."""
+        models = self._rows.get(ask.user.strip()) or next((m for p, m in self._rows.items() if p in ask.text), {})
+        family = _letters(ask.model.partition(":")[0])
+        for name, answer in models.items():
+            if name == ask.model or family in _letters(name):
+                return Said(answer["raw"], answer.get("ttft"), answer.get("duration"))
+        return None
+
+
+def generated(ask: Ask) -> Said:
+    """
+    Something sensible: an instance of the schema if there is one; a letter, by a clear margin, where one token is
+    asked for with its alternatives, as a judge does; else a sentence that repeats the question.
+    """
+    if ask.schema is not None:
+        value = instance(ask.schema) if ask.schema else {"answer": "yes"}
+        return Said(msgspec.json.encode(value).decode())
+    if ask.top_logprobs and ask.max_tokens == 1:
+        return Said("A", top=(("A", -0.25), ("B", -1.75), ("C", -3.0), ("D", -4.0)))
+    question = " ".join(ask.user.split()[:20])
+    return Said(f"{ask.model} heard: {question}")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,0 +1,240 @@
+"""Ollama's own API: what it reads and, byte for byte, what it writes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llm_pool.testing.upstream.answers import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.testing.upstream.http import Headers
+    from llm_pool.testing.upstream.machine import Model, Resident
+    from llm_pool.testing.upstream.speech import Speech, Token
+
+JSON = (("Content-Type", "application/json; charset=utf-8"),)
+NDJSON = (("Content-Type", "application/x-ndjson"),)
+BUSY = "server busy, please try again.  maximum pending requests exceeded"
+VERSION = "0.33.0-rc2"
+
+encode = msgspec.json.encode
+
+
+class Refused(Exception):
+    """A request that is answered with *status* and *message* before anybody thinks about it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Generate:
+    """``/api/generate``."""
+
+    stream_headers: Headers = NDJSON
+    whole_headers: Headers = JSON
+    error_headers: Headers = JSON
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def opening(self) -> bytes:
+        """Nothing: the first token is the first line."""
+        return b""
+
+    def piece(self, token: Token) -> bytes:
+        """A line with the token."""
+        return self._line(token.text, {"done": False} | _logprobs([token]))
+
+    def ending(self, speech: Speech) -> bytes:
+        """The line that says done."""
+        return self._line("", self._done(speech, []))
+
+    def whole(self, speech: Speech) -> bytes:
+        """One object, with no newline after it."""
+        return self._line(speech.text, self._done(speech, speech.tokens)).rstrip(b"\n")
+
+    def error(self, _status: int, message: str) -> bytes:
+        """The same for every status."""
+        return encode({"error": message})
+
+    def error_piece(self, message: str) -> bytes:
+        """A line, under the status of the stream."""
+        return encode({"error": message}) + b"\n"
+
+    def _line(self, text: str, rest: dict[str, Any]) -> bytes:
+        return encode(_begun(self._model) | self._said(text) | rest) + b"\n"
+
+    def _said(self, text: str) -> dict[str, Any]:
+        return {"response": text}
+
+    def _done(self, speech: Speech, tokens: Sequence[Token]) -> dict[str, Any]:
+        done = {"done": True, "done_reason": speech.finish, "context": [268, 117, 115]}
+        return done | _measured(speech) | _logprobs(tokens)
+
+
+class Chat(Generate):
+    """``/api/chat``."""
+
+    def _said(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}}
+
+    def _done(self, speech: Speech, tokens: Sequence[Token]) -> dict[str, Any]:
+        return {"done": True, "done_reason": speech.finish} | _logprobs(tokens) | _measured(speech)
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The request's JSON object; Refused as Go's decoder would."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        odd = (body.lstrip()[1:2] or b" ").decode("latin-1")
+        raise Refused(400, f"invalid character '{odd}' looking for beginning of object key string") from None
+    if not isinstance(value, dict):
+        raise Refused(400, "json: cannot unmarshal into Go value of type api.GenerateRequest")
+    return value
+
+
+def read_ask(body: dict[str, Any]) -> Ask:
+    """The question in a body of ``/api/chat`` or ``/api/generate``, checked as Ollama checks it."""
+    options = body.get("options") or {}
+    predict = options.get("num_predict")
+    if predict is not None and not isinstance(predict, int):
+        raise Refused(500, 'option "num_predict" must be of type integer')
+    messages = body.get("messages") or []
+    turns = [str(m.get("content", "")) for m in messages] or [str(body.get("system", "")), str(body.get("prompt", ""))]
+    return Ask(
+        model=str(body.get("model", "")),
+        text="\n".join(turns),
+        user=turns[-1],
+        stream=body.get("stream", True),
+        schema=_schema(body.get("format")),
+        max_tokens=predict if predict and predict > 0 else None,
+        top_logprobs=int(body.get("top_logprobs", 0)) if body.get("logprobs") else None,
+    )
+
+
+def asks_nothing(body: dict[str, Any]) -> bool:
+    """No prompt: the request only loads the model, or unloads it with ``keep_alive: 0``."""
+    return not body.get("prompt") and not body.get("messages")
+
+
+def keep_alive(body: dict[str, Any]) -> float:
+    """Seconds the model stays after this request; 300 by default, infinite for a negative number."""
+    value = body.get("keep_alive", 300)
+    if isinstance(value, str):
+        unit = {"s": 1, "m": 60, "h": 3600}.get(value[-1:], 0)
+        value = float(value[:-1]) * unit if unit else float(value)
+    return float("inf") if value < 0 else float(value)
+
+
+def silence(model: str, reason: str, *, chat: bool) -> bytes:
+    """The answer to a request that asks nothing; *reason* is ``load`` or ``unload``."""
+    said = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
+    return encode(_begun(model) | said | {"done": True, "done_reason": reason})
+
+
+def tags(models: Sequence[Model]) -> bytes:
+    """``/api/tags``: the models on disk."""
+    on_disk = []
+    for model in models:
+        details = _details() | {"context_length": 4096, "embedding_length": 128}
+        named = {"name": model.name, "model": model.name, "modified_at": _now()}
+        rest = {"size": model.size, "digest": digest(model.name), "details": details, "capabilities": ["completion"]}
+        on_disk.append(named | rest)
+    return encode({"models": on_disk})
+
+
+def ps(residents: Sequence[Resident], now: float) -> bytes:
+    """``/api/ps``: the models in memory, those still loading left out."""
+    in_memory = []
+    for resident in residents:
+        name, stays = resident.model.name, resident.expires - now
+        named = {"name": name, "model": name, "size": resident.model.size, "digest": digest(name)}
+        rest = {"details": _details(), "expires_at": _now(min(stays, 3e9)), "size_vram": 0, "context_length": 4096}
+        in_memory.append(named | rest)
+    return encode({"models": in_memory})
+
+
+def show(model: Model) -> bytes:
+    """``/api/show``: what a model is made of."""
+    return encode(
+        {
+            "modelfile": f'# Modelfile generated by "ollama show"\nFROM {model.name}\n',
+            "parameters": 'stop                           "<|im_end|>"',
+            "template": "{{- range .Messages }}{{ .Role }}\n{{ .Content }}\n{{ end }}",
+            "details": _details(),
+            "model_info": {
+                "general.architecture": "llama",
+                "general.parameter_count": 463232,
+                "llama.context_length": 4096,
+            },
+            "tensors": [],
+            "capabilities": ["completion"],
+            "modified_at": _now(),
+        }
+    )
+
+
+def digest(name: str) -> str:
+    """A digest that stays the same for the same name."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _begun(model: str) -> dict[str, Any]:
+    return {"model": model, "created_at": _now()}
+
+
+def _measured(speech: Speech) -> dict[str, Any]:
+    speaking = speech.total - speech.loading - speech.ttft
+    return {
+        "total_duration": _nanoseconds(speech.total),
+        "load_duration": _nanoseconds(speech.loading),
+        "prompt_eval_count": speech.prompt_tokens,
+        "prompt_eval_duration": _nanoseconds(speech.ttft),
+        "eval_count": speech.count,
+        "eval_duration": _nanoseconds(max(0.0, speaking)),
+    }
+
+
+def _logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
+    weighed = [
+        _weighed(token.text, token.top[0][1]) | {"top_logprobs": [_weighed(text, weight) for text, weight in token.top]}
+        for token in tokens
+        if token.top
+    ]
+    return {"logprobs": weighed} if weighed else {}
+
+
+def _weighed(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def _schema(wanted: Any) -> dict[str, Any] | None:
+    if wanted in (None, ""):
+        return None
+    if wanted == "json":
+        return {}
+    if isinstance(wanted, dict):
+        return wanted
+    shown = encode(encode(wanted).decode()).decode()
+    raise Refused(500, f'invalid format: {shown}; expected "json" or a valid JSON Schema object')
+
+
+def _details() -> dict[str, Any]:
+    family = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
+    return family | {"parameter_size": "463K", "quantization_level": "F16"}
+
+
+def _now(later: float = 0.0) -> str:
+    instant = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=later)
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

@@ -1,0 +1,285 @@
+"""``/v1/chat/completions`` in two accents: llama-server's, which vLLM and LM Studio are close to, and Ollama's."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llm_pool.testing.upstream.answers import Ask
+from llm_pool.testing.upstream.instances import TYPES
+from llm_pool.testing.upstream.ollama import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.testing.upstream.http import Headers
+    from llm_pool.testing.upstream.machine import Model
+    from llm_pool.testing.upstream.speech import Speech, Token
+
+KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 503: "unavailable_error"}
+SERVER = (("Server", "llama.cpp"), ("Access-Control-Allow-Origin", ""))
+STAYS = (("Keep-Alive", "timeout=5, max=100"),)
+LLAMA_JSON = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), *STAYS)
+LLAMA_ERROR = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), ("Connection", "close"))
+LLAMA_SSE = (*SERVER, ("X-Accel-Buffering", "no"), ("Content-Type", "text/event-stream"), *STAYS)
+OLLAMA_JSON = (("Content-Type", "application/json"),)
+OLLAMA_SSE = (("Content-Type", "text/event-stream"),)
+
+encode = msgspec.json.encode
+
+
+class LlamaServer:
+    """
+    llama.cpp's accent.
+
+    Args:
+        usage: whether a stream ends with a chunk that counts the tokens.
+    """
+
+    stream_headers: Headers = LLAMA_SSE
+    whole_headers: Headers = LLAMA_JSON
+    error_headers: Headers = LLAMA_ERROR
+
+    def __init__(self, model: str, *, number: int, usage: bool) -> None:
+        self._usage = usage
+        self._model, self._created, self._id = model, int(time.time()), f"chatcmpl-{number:032d}"
+
+    def opening(self) -> bytes:
+        """A chunk with the role and no text."""
+        return _event(self._chunk([_choice(None, delta={"role": "assistant", "content": None})]))
+
+    def piece(self, token: Token) -> bytes:
+        """A chunk with the token."""
+        return _event(self._chunk([_choice(None, delta={"content": token.text}, tokens=[token])]))
+
+    def ending(self, speech: Speech) -> bytes:
+        """The reason, the counts if asked for, and ``[DONE]``."""
+        timings = {"timings": _timings(speech)}
+        end = self._chunk([_choice(speech.finish, delta={})])
+        if not self._usage:
+            return _event(end | timings) + b"data: [DONE]\n\n"
+        return _event(end) + _event(self._chunk([]) | {"usage": _usage(speech)} | timings) + b"data: [DONE]\n\n"
+
+    def whole(self, speech: Speech) -> bytes:
+        """One object."""
+        message = {"role": "assistant", "content": speech.text}
+        return encode(
+            {
+                "choices": [_choice(speech.finish, message=message, tokens=speech.tokens)],
+                "created": self._created,
+                "model": self._model,
+                "system_fingerprint": "b1-0c1e570",
+                "object": "chat.completion",
+                "usage": _usage(speech),
+                "id": self._id,
+                "timings": _timings(speech),
+            }
+        )
+
+    def error(self, status: int, message: str) -> bytes:
+        """An object with code, message and type."""
+        return encode({"error": _complaint(status, message)})
+
+    def error_piece(self, message: str) -> bytes:
+        """The same as an event."""
+        return _event({"error": _complaint(500, message)})
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        named = {"choices": choices, "created": self._created, "id": self._id, "model": self._model}
+        return named | {"system_fingerprint": "b1-0c1e570", "object": "chat.completion.chunk"}
+
+
+class OllamaV1:
+    """Ollama's accent; *usage* as above."""
+
+    stream_headers: Headers = OLLAMA_SSE
+    whole_headers: Headers = OLLAMA_JSON
+    error_headers: Headers = OLLAMA_JSON
+
+    def __init__(self, model: str, *, number: int, usage: bool) -> None:
+        self._usage = usage
+        self._model, self._created, self._id = model, int(time.time()), f"chatcmpl-{number % 1000}"
+        self._begun = False
+
+    def opening(self) -> bytes:
+        """Nothing: the role comes with the first token."""
+        return b""
+
+    def piece(self, token: Token) -> bytes:
+        """A chunk with the token; the first one names the role too."""
+        role = {} if self._begun else {"role": "assistant"}
+        self._begun = True
+        return _event(self._chunk([_ollama_choice("delta", role | {"content": token.text}, None, [token])]))
+
+    def ending(self, speech: Speech) -> bytes:
+        """The reason, the counts if asked for, and ``[DONE]``."""
+        end = _event(self._chunk([_ollama_choice("delta", {"content": ""}, speech.finish, [])]))
+        counts = _event(self._chunk([]) | {"usage": _plain_usage(speech)}) if self._usage else b""
+        return end + counts + b"data: [DONE]\n\n"
+
+    def whole(self, speech: Speech) -> bytes:
+        """One object, and a newline."""
+        message = {"role": "assistant", "content": speech.text}
+        choice = _ollama_choice("message", message, speech.finish, speech.tokens)
+        answer = self._named("chat.completion") | {"choices": [choice], "usage": _plain_usage(speech)}
+        return encode(answer) + b"\n"
+
+    def error(self, status: int, message: str) -> bytes:
+        """An object as OpenAI's own."""
+        kind = KINDS.get(status, "api_error")
+        return encode({"error": {"message": message, "type": kind, "param": None, "code": None}}) + b"\n"
+
+    def error_piece(self, message: str) -> bytes:
+        """The same as an event."""
+        return b"data: " + self.error(500, message) + b"\n"
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return self._named("chat.completion.chunk") | {"choices": choices}
+
+    def _named(self, kind: str) -> dict[str, Any]:
+        named = {"id": self._id, "object": kind, "created": self._created}
+        return named | {"model": self._model, "system_fingerprint": "fp_ollama"}
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The request's JSON object; Refused as llama-server would."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise Refused(500, f"[json.exception.parse_error.101] parse error: {error}") from None
+    if not isinstance(value, dict) or "messages" not in value:
+        raise Refused(400, "'messages' is required")
+    return value
+
+
+def read_ask(body: dict[str, Any]) -> Ask:
+    """The question in a body of ``/v1/chat/completions``."""
+    turns = [str(message.get("content", "")) for message in body["messages"]]
+    return Ask(
+        model=str(body.get("model", "")),
+        text="\n".join(turns),
+        user=turns[-1] if turns else "",
+        stream=bool(body.get("stream")),
+        schema=_schema(body.get("response_format") or {}),
+        max_tokens=body.get("max_tokens") or body.get("max_completion_tokens"),
+        top_logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+    )
+
+
+def wants_usage(body: dict[str, Any]) -> bool:
+    """Whether a stream shall end with the counts."""
+    return bool((body.get("stream_options") or {}).get("include_usage"))
+
+
+def too_long(tokens: int, context: int) -> bytes:
+    """llama-server's word on a prompt that does not fit."""
+    message = f"request ({tokens} tokens) exceeds the available context size ({context} tokens), try increasing it"
+    error = {"code": 400, "message": message, "type": "exceed_context_size_error"}
+    return encode({"error": error | {"n_prompt_tokens": tokens, "n_ctx": context}})
+
+
+def llama_models(models: Sequence[Model]) -> bytes:
+    """``/v1/models`` of llama-server, which lists them twice, once for Ollama's clients."""
+    details = {"parent_model": "", "format": "gguf", "family": "", "families": [""]}
+    details |= {"parameter_size": "", "quantization_level": ""}
+    meta = {"vocab_type": 2, "n_vocab": 271, "n_ctx": 2048, "n_ctx_train": 4096, "n_embd": 128, "n_params": 463232}
+    first, second = [], []
+    for model in models:
+        named: dict[str, Any] = dict.fromkeys(("name", "model"), model.name) | dict.fromkeys(
+            ("modified_at", "size", "digest"), ""
+        )
+        kind = {"type": "model", "description": "", "tags": [""], "capabilities": ["completion"], "parameters": ""}
+        first.append({**named, **kind, "details": details})
+        named = {"id": model.name, "aliases": [model.name], "tags": [], "object": "model"}
+        rest = {
+            "created": int(time.time()),
+            "owned_by": "llamacpp",
+            "meta": meta | {"size": model.size, "ftype": "F16"},
+        }
+        second.append({**named, **rest})
+    return encode({"models": first, "object": "list", "data": second})
+
+
+def ollama_models(models: Sequence[Model]) -> bytes:
+    """``/v1/models`` of Ollama."""
+    listed = [{"id": m.name, "object": "model", "created": int(time.time()), "owned_by": "library"} for m in models]
+    return encode({"object": "list", "data": listed}) + b"\n"
+
+
+def _choice(
+    finish: str | None,
+    *,
+    delta: dict[str, Any] | None = None,
+    message: dict[str, Any] | None = None,
+    tokens: Sequence[Token] = (),
+) -> dict[str, Any]:
+    said = {"delta": delta} if message is None else {"message": message}
+    return {"finish_reason": finish, "index": 0} | said | _logprobs(tokens, ids=True)
+
+
+def _ollama_choice(kind: str, said: dict[str, Any], finish: str | None, tokens: Sequence[Token]) -> dict[str, Any]:
+    return {"index": 0, kind: said, "finish_reason": finish} | _logprobs(tokens, ids=False)
+
+
+def _logprobs(tokens: Sequence[Token], *, ids: bool) -> dict[str, Any]:
+    weighed = [
+        _weighed(token.text, token.top[0][1], ids=ids)
+        | {"top_logprobs": [_weighed(text, logprob, ids=ids) for text, logprob in token.top]}
+        for token in tokens
+        if token.top
+    ]
+    return {"logprobs": {"content": weighed}} if weighed else {}
+
+
+def _weighed(text: str, logprob: float, *, ids: bool) -> dict[str, Any]:
+    spelled = list(text.encode())
+    if ids:
+        return {"id": sum(spelled), "token": text, "bytes": spelled, "logprob": logprob}
+    return {"token": text, "logprob": logprob, "bytes": spelled}
+
+
+def _schema(wanted: dict[str, Any]) -> dict[str, Any] | None:
+    if wanted.get("type") == "json_object":
+        schema: dict[str, Any] | None = wanted.get("schema", {})
+    else:
+        schema = (wanted.get("json_schema") or {}).get("schema")
+    kind = (schema or {}).get("type", "object")
+    if isinstance(kind, str) and kind not in TYPES:
+        generator = "Unable to generate parser for this template. Automatic parser generation failed"
+        raise Refused(400, f"{generator}: JSON schema error at #: unrecognized type {kind}")
+    return schema
+
+
+def _complaint(status: int, message: str) -> dict[str, Any]:
+    return {"code": status, "message": message, "type": KINDS.get(status, "server_error")}
+
+
+def _usage(speech: Speech) -> dict[str, Any]:
+    said, asked = speech.count, speech.prompt_tokens
+    counts = {"completion_tokens": said, "prompt_tokens": asked, "total_tokens": said + asked}
+    return counts | {"prompt_tokens_details": {"cached_tokens": 0}}
+
+
+def _plain_usage(speech: Speech) -> dict[str, Any]:
+    said, asked = speech.count, speech.prompt_tokens
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": said + asked}
+
+
+def _timings(speech: Speech) -> dict[str, Any]:
+    timings: dict[str, Any] = {"cache_n": 0}
+    speaking = max(0.0, speech.total - speech.loading - speech.ttft)
+    for part, count, seconds in (
+        ("prompt", speech.prompt_tokens, speech.ttft),
+        ("predicted", speech.count, speaking),
+    ):
+        timings[f"{part}_n"] = count
+        timings[f"{part}_ms"] = seconds * 1000
+        timings[f"{part}_per_token_ms"] = seconds * 1000 / max(1, count)
+        timings[f"{part}_per_second"] = count / seconds if seconds else 0.0
+    return timings
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + encode(value) + b"\n\n"
