@@ -88,6 +88,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         field: the deciding field for ``value`` and ``ranking``.
         ids_from: where in a JSON input the ids are that ``field`` may name, e.g. ``candidates[].id``.
         version: a short hash of everything above; part of every cache key.
+        source: the file it was loaded from; empty for the one that is built in.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     deadline: float | None = None
     version: str = ""
+    source: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
