@@ -1,0 +1,19 @@
+"""
+Tasks: kinds of work, each a prompt file with the shape of a good answer, and how an input becomes a prompt.
+
+::
+
+    prompts/judge.md ──load_task──▶ Task ──prepare(prompt text)──▶ Prepared(input, prompt, schema, ids)
+                                                                     │ reorder: the list in another order
+                                                                     ▼ rephrase: in a variant's words
+                                                                   Call
+
+What a prompt file says, and how a user adds one: ``docs/tasks.md``.
+"""
+
+from __future__ import annotations
+
+from llm_pool.tasks.files import ASK, load_task, load_tasks, task_names
+from llm_pool.tasks.preparing import Prepared, prepare, reorder, rephrase
+
+__all__ = ["ASK", "Prepared", "load_task", "load_tasks", "prepare", "reorder", "rephrase", "task_names"]

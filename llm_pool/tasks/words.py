@@ -1,0 +1,46 @@
+"""From a template and an input to the words that a model is shown. The input is data: nothing in it is obeyed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Prompt
+
+if TYPE_CHECKING:
+    from llm_pool.messages import Json
+
+INPUT = "{{input}}"
+"""Where a template takes the input; once."""
+USER = "\n---user---\n"
+"""The line that parts a template's system text from the user's turn."""
+
+# The tokens by which chat templates of Llama, Gemma, Phi, Qwen, Mistral and DeepSeek mark who is speaking.
+_MARKER = re.compile(
+    r"<(?=\|[^|<>\s]{1,40}\|>|\uff5c|/?s>|<?/?SYS>>|(?:start|end)_of_turn>|(?:bos|eos|pad|unk)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
+    re.IGNORECASE,
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def render(template: str, value: Json) -> Prompt:
+    """
+    *template* with *value* in it: text as it is, anything else as JSON on one line.
+
+    Control characters become spaces, and chat markers get a space behind their first bracket (``< |im_start|>``),
+    which no tokenizer takes for the marker.
+
+    Raises:
+        InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
+    """
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = _MARKER.sub(lambda match: f"{match[0]} ", _CONTROL.sub(" ", shown))
+    try:
+        shown.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
+    system, _, user = template.rpartition(USER)
+    return Prompt(system.strip(), user.strip().replace(INPUT, shown))
