@@ -161,8 +161,12 @@ class Trust:
         for testimony in lesson.testimonies:
             won = testimony.cluster == 0
             if won or good:
-                for expert in (_provider(testimony.provider), RATE, *testimony.traits):
-                    self._keep(lesson.task, expert).add(right=won and good, strength=STRENGTH[source])
+                self.observe(lesson.task, testimony, source, right=won and good)
+
+    def observe(self, task: str, testimony: Testimony, source: Source, *, right: bool) -> None:
+        """Count one answer to a question that divided the panel, known to be *right* or not."""
+        for expert in (_provider(testimony.provider), RATE, *testimony.traits):
+            self._keep(task, expert).add(right=right, strength=STRENGTH[source])
 
     def learn_judge(self, judge: str, task: str, *, right: bool) -> None:
         """Count whether *judge*'s first choice turned out to be good, from a person's feedback."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from llm_pool.messages import Reading, Task
 
-__all__ = ["Key", "alike", "canonical", "comparable", "evidence", "key"]
+__all__ = ["Key", "alike", "canonical", "comparable", "evidence", "exact", "key"]
 
 
 def key(task: Task, reading: Reading) -> Key:
@@ -39,9 +39,16 @@ def key(task: Task, reading: Reading) -> Key:
     return ("text", " ".join(reading.content.casefold().split()))
 
 
-def alike(task: Task, readings: Sequence[Reading]) -> list[list[int]]:
-    """Indices of *readings* grouped by sameness, each group and the list of them in ascending order."""
-    keys = [key(task, reading) for reading in readings]
+def exact(task: Task, reading: Reading) -> Key:
+    """A stricter ``key``, under which wordings of the same answer differ."""
+    if task.kind == "value" and isinstance(reading.value, dict):
+        return canonical(reading.value.get(task.field), strict=True)
+    return ("text", reading.content)
+
+
+def alike(task: Task, readings: Sequence[Reading], keys: Sequence[Key] | None = None) -> list[list[int]]:
+    """Indices of *readings* grouped by sameness, in ascending order; *keys* are theirs, where already known."""
+    keys = [key(task, reading) for reading in readings] if keys is None else keys
     if task.kind != "text":
         return groups(len(keys), lambda i, j: keys[i] == keys[j])
     profiles = [profile(reading.content) for reading in readings]

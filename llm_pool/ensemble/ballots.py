@@ -1,0 +1,287 @@
+"""
+What the voting strategies share: ballots, and asking no more of the panel than can matter.
+
+::
+
+    each on a machine of its own ─▶ ask all at once
+    some share a machine         ─▶ ask n // 2 + 1 first, and one more whenever those asked can no longer decide alone
+                                     every answer ─▶ can the rest still change the outcome? no ─▶ cancel it, decide
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from llm_pool import agreement
+from llm_pool.errors import DeadlineExceeded
+from llm_pool.racing import DECIDING, Gathering
+from llm_pool.tasks import reorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from llm_pool.agreement import Key
+    from llm_pool.interfaces import Clock, Emit
+    from llm_pool.messages import Attempt, Call, Member, Reading, Task
+
+
+VOTE: Final = "vote"
+"""Why these attempts are started."""
+
+
+class Scale(Protocol):
+    """What a vote counts, and what breaks ties."""
+
+    def of(self, task: Task, member: Member, reading: Reading | None, /) -> tuple[float, float]:
+        """
+        How much the vote of *member* counts when it says *reading*, and how far the member is trusted.
+
+        The second decides where votes are equal or cannot be counted. No *reading* asks for the most of both.
+        """
+
+
+Settled: TypeAlias = "Callable[[Task, Sequence[Ballot], Sequence[Member], Scale], bool]"
+"""Whether ballots decide whatever the members still to be heard will say; ``is_settled`` is one."""
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """
+    One valid answer, with its count and weight on the strategy's scale.
+
+    Attributes:
+        shown: for a ranking, the ids in the order its author was shown.
+    """
+
+    member: Member
+    reading: Reading
+    key: Key
+    count: float
+    weight: float
+    shown: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.member.name
+
+
+class Pile(msgspec.Struct, frozen=True):
+    """Ballots that say the same, the one to quote first; *count* and *weight* are their sums."""
+
+    ballots: tuple[Ballot, ...]
+    count: float
+    weight: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its providers, in the order of the file."""
+        return tuple(ballot.name for ballot in sorted(self.ballots, key=lambda ballot: ballot.member.rank))
+
+
+class Poll(NamedTuple):
+    """
+    What asking brought.
+
+    Attributes:
+        unasked: members that did not have to be asked.
+        cut: the deadline ended it.
+    """
+
+    attempts: tuple[Attempt, ...]
+    unasked: tuple[str, ...] = ()
+    cut: bool = False
+
+    @property
+    def saved(self) -> int:
+        """Calls that early stopping made unnecessary: not made, or called off."""
+        return 0 if self.cut else len(self.unasked) + sum(a.outcome == "cancelled" for a in self.attempts)
+
+
+def cast(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], scale: Scale) -> list[Ballot]:
+    """The valid answers among *attempts*, in the order of the file, whatever the order they came in."""
+    valid = {attempt.provider: attempt for attempt in attempts if attempt.reading is not None}
+    ballots = []
+    for member in sorted(panel, key=lambda member: member.rank):
+        attempt = valid.get(member.name)
+        if attempt is not None and attempt.reading is not None:
+            shown = shown_ids(call, member) if attempt.why == VOTE else call.ids
+            key, (count, weight) = (
+                agreement.key(call.task, attempt.reading),
+                scale.of(call.task, member, attempt.reading),
+            )
+            ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
+    return ballots
+
+
+def piles(task: Task, ballots: Sequence[Ballot]) -> list[Pile]:
+    """*ballots* by sameness, the winning pile first: most votes, then weight, then the earlier provider."""
+    found = []
+    for group in agreement.alike(task, [b.reading for b in ballots], [b.key for b in ballots]):
+        same = _best_worded_first(task, [ballots[i] for i in group])
+        found.append(Pile(tuple(same), sum(b.count for b in same), sum(b.weight for b in same)))
+    return sorted(found, key=lambda pile: _standing(pile.count, pile.weight, _rank(pile)))
+
+
+def same(call: Call, attempts: Sequence[Attempt]) -> list[list[Attempt]]:
+    """Valid attempts grouped by what they say."""
+    valid = [(attempt, attempt.reading) for attempt in attempts if attempt.reading is not None]
+    return [[valid[i][0] for i in group] for group in agreement.alike(call.task, [reading for _, reading in valid])]
+
+
+def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], scale: Scale) -> bool:
+    """
+    Whether *pending* can no longer change the outcome, even if all of them agreed on another answer.
+
+    Values are counted, so the first pile wins once nobody can pass it. Texts and objects are weighed in other ways,
+    but no rule overturns more than half of the votes. Every ranking has its say.
+    """
+    if not ballots or (pending and task.kind == "ranking"):
+        return False
+    bounds = [scale.of(task, member, None) for member in pending]
+    more, heavier = sum(count for count, _ in bounds), sum(weight for _, weight in bounds)
+    first, *others = piles(task, ballots)
+    if pending and task.kind != "value":
+        return first.count > sum(pile.count for pile in others) + more
+    ahead = _standing(first.count, first.weight, _rank(first))
+    ranks = [member.rank for member in pending]
+    rivals = [(pile.count, pile.weight, [_rank(pile)]) for pile in others] + ([(0.0, 0.0, [])] if pending else [])
+    return all(ahead < _standing(count + more, weight + heavier, min(own + ranks)) for count, weight, own in rivals)
+
+
+def quorum(count: int) -> int:
+    """More than half of *count*."""
+    return count // 2 + 1
+
+
+def cheapest_first(panel: Sequence[Member]) -> list[Member]:
+    """Loaded models first, as loading one may evict another; then by weight; then as in the file."""
+    return sorted(panel, key=lambda member: (not member.loaded, -member.weight, member.rank))
+
+
+def first_wave(panel: Sequence[Member]) -> int:
+    """How many to ask at once: all where nobody shares a machine, else the smallest deciding quorum."""
+    alone = len({member.group for member in panel}) == len(panel)
+    return len(panel) if alone else quorum(len(panel))
+
+
+def as_asked(call: Call, member: Member) -> Call:
+    """*call* as *member* gets it: a ranking is asked for with the candidates in an order of the member's own."""
+    return reorder(call, _seed(call, member)) if call.task.kind == "ranking" else call
+
+
+def shown_ids(call: Call, member: Member) -> tuple[str, ...]:
+    """The ids in the order that ``as_asked`` shows them in."""
+    if call.task.kind != "ranking":
+        return call.ids
+    ids = list(call.ids)
+    Random(_seed(call, member)).shuffle(ids)  # noqa: S311  an order, not a secret; the very one of reorder()
+    return tuple(ids)
+
+
+def _seed(call: Call, member: Member) -> str:
+    return f"{call.request_id}/{member.name}"
+
+
+async def poll(
+    clock: Clock,
+    call: Call,
+    panel: Sequence[Member],
+    emit: Emit,
+    scale: Scale,
+    *,
+    settled: Settled = is_settled,
+    share: float = 1.0,
+) -> Poll:
+    """
+    Ask *panel*, in its order, until the outcome is settled, everybody has answered, or time is up.
+
+    Args:
+        clock: the time.
+        call: the question.
+        panel: at least one member.
+        emit: told of attempts.
+        scale: of the strategy.
+        settled: when to stop; also decides whom to ask: nobody more while those asked could settle it by agreeing.
+        share: part of the time to the deadline after which it is up, once there is a valid answer.
+
+    Raises:
+        DeadlineExceeded: the deadline is near, and nobody has answered.
+    """
+    asking = _Asking(call, panel, Gathering(emit), scale, settled)
+    end = call.deadline - DECIDING
+    soon = min(end, clock.now() + share * (end - clock.now()))
+    async with asking.gathering as gathering:
+        asking.start(first_wave(panel))
+        while gathering.running and not asking.is_settled():
+            until = soon if asking.ballots() else end
+            if await gathering.next(until) is None and clock.now() >= until:
+                break
+            asking.start_what_it_takes()
+        cut = bool(gathering.running) and not asking.is_settled()
+    if cut and not asking.ballots():
+        raise DeadlineExceeded(call.deadline - call.began, gathering.attempts)
+    return Poll(gathering.attempts, tuple(member.name for member in asking.waiting), cut)
+
+
+class _Asking:
+    """Who was asked, who answered what, and who waits."""
+
+    def __init__(
+        self, call: Call, panel: Sequence[Member], gathering: Gathering, scale: Scale, settled: Settled
+    ) -> None:
+        self._call, self._panel, self._scale, self._settled = call, tuple(panel), scale, settled
+        self.gathering, self.waiting = gathering, list(panel)
+
+    def ballots(self) -> list[Ballot]:
+        return cast(self._call, self._panel, self.gathering.attempts, self._scale)
+
+    def is_settled(self) -> bool:
+        return self._settled(self._call.task, self.ballots(), [*self._running(), *self.waiting], self._scale)
+
+    def start(self, count: int) -> None:
+        for member in self.waiting[:count]:
+            self.gathering.start(member, as_asked(self._call, member), why=VOTE)
+        del self.waiting[:count]
+
+    def start_what_it_takes(self) -> None:
+        """Ask more, until those asked could settle it by agreeing with one another, or with one who answered."""
+        while self.waiting and not self._could_settle():
+            self.start(1)
+
+    def _could_settle(self) -> bool:
+        ballots, running = self.ballots(), self._running()
+        if not ballots:
+            return len(running) >= quorum(len(self._panel))
+        return any(
+            self._settled(self._call.task, [*ballots, *self._echo(said, running)], self.waiting, self._scale)
+            for said in ballots
+        )
+
+    def _echo(self, said: Ballot, members: Sequence[Member]) -> list[Ballot]:
+        task = self._call.task
+        return [Ballot(m, said.reading, said.key, *self._scale.of(task, m, said.reading)) for m in members]
+
+    def _running(self) -> list[Member]:
+        ended = {attempt.provider for attempt in self.gathering.attempts}
+        return [m for m in self._panel if m.name in self.gathering.running and m.name not in ended]
+
+
+def _standing(count: float, weight: float, rank: int) -> tuple[float, float, int]:
+    """A pile's place, the winner's being least; rounded, so that the order of addition decides nothing."""
+    return (-round(count, 9), -round(weight, 9), rank)
+
+
+def _best_worded_first(task: Task, same: Sequence[Ballot]) -> list[Ballot]:
+    """*same* with the wording most of them use first, to the letter; then by weight, then as in the file."""
+    if len(same) < 3:
+        return sorted(same, key=lambda ballot: (-ballot.weight, ballot.member.rank))
+    exact = [agreement.exact(task, ballot.reading) for ballot in same]
+    order = sorted(range(len(same)), key=lambda i: (-exact.count(exact[i]), -same[i].weight, same[i].member.rank))
+    return [same[i] for i in order]
+
+
+def _rank(pile: Pile) -> int:
+    return min(ballot.member.rank for ballot in pile.ballots)

@@ -1,0 +1,191 @@
+"""
+How ballots become a verdict, by the shape of the answer.
+
+===========  ========================================================================================================
+kind         rule
+===========  ========================================================================================================
+``value``    most votes; then the greater sum of weights; then the earlier provider in the file
+``object``   more than half say the same: that; else voted field by field and validated again; a mix that is not
+             valid is dropped for the object that agrees most with the others
+``ranking``  weighted reciprocal rank fusion; a list returned in the order it was shown in is an abstention
+``text``     more than half say the same: that; else the most trusted answer unless it is the outlier; where no
+             weight tells whom to trust, the medoid of the largest cluster
+===========  ========================================================================================================
+
+Why not always the medoid: on recorded open questions it scores 62 to 64 where the best model alone scores 70.5.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llm_pool.agreement.objects import Vote, field_agreement, is_harvest, merge, most_agreeing
+from llm_pool.agreement.rankings import fuse, kendall_tau
+from llm_pool.agreement.texts import centrality, is_degenerate
+from llm_pool.ensemble.ballots import piles
+from llm_pool.messages import Reading
+from llm_pool.reading import Unreadable, read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.ensemble.ballots import Ballot, Pile
+    from llm_pool.messages import Call, Json
+
+OUTLIER: Final = 0.08
+"""How much less central than another the trusted text may be: mean plus one standard deviation of 600 recorded."""
+TELLING: Final = 1.1
+"""Greatest by least weight from which weights say whom to trust."""
+NO_WEIGHTS: Final = (
+    "free text without learned or configured weights: similarity alone does worse than the best model; "
+    "give the providers weights, or use WEIGHTED or JUDGE"
+)
+
+
+class Verdict(NamedTuple):
+    """
+    What the ballots say.
+
+    Attributes:
+        support: votes behind the answer, to be divided by the votes of all who were asked.
+        scores: per provider, what was weighed.
+    """
+
+    winner: Ballot
+    reading: Reading
+    piles: list[Pile]
+    support: float
+    scores: dict[str, float]
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+def tally(call: Call, ballots: Sequence[Ballot]) -> Verdict:
+    """The verdict on *ballots*: at least one, in the order of the file."""
+    found = piles(call.task, ballots)
+    structured = all(isinstance(ballot.reading.value, dict) for ballot in ballots)
+    if call.task.kind == "value" or len(ballots) == 1:
+        return _most_votes(found)
+    if call.task.kind == "ranking" and structured:
+        return _fused(call, ballots, found)
+    harvest = call.task.kind == "object" and is_harvest(call.schema or {})
+    if not harvest and 2 * found[0].count > sum(pile.count for pile in found):
+        return _most_votes(found)
+    if call.task.kind == "object" and structured:
+        return _merged(call, ballots, found)
+    return _trusted_text(ballots, found)
+
+
+def _most_votes(found: list[Pile]) -> Verdict:
+    first, *others = found
+    winner = first.ballots[0]
+    return Verdict(
+        winner,
+        winner.reading,
+        found,
+        first.count,
+        {name: round(pile.count, 4) for pile in found for name in pile.names},
+        _why_most(first, others),
+    )
+
+
+def _why_most(first: Pile, others: Sequence[Pile]) -> str:
+    voters = len(first.ballots) + sum(len(pile.ballots) for pile in others)
+    who = " and ".join(first.names)
+    if not others:
+        return "all say the same" if voters > 1 else f"{who} is the only one with a valid answer"
+    second = others[0]
+    if round(first.count, 9) > round(second.count, 9):
+        return f"{who}: {first.count:.4g} votes against {second.count:.4g}"
+    how = "the greater weight" if round(first.weight, 9) > round(second.weight, 9) else "being earlier in the file"
+    return f"{first.count:.4g} votes each; {who} won by {how}"
+
+
+# Objects
+
+
+def _merged(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+    votes = [Vote(ballot.reading.value, ballot.count, ballot.weight) for ballot in ballots]
+    value = merge(votes, call.schema or {})
+    reading = _validated(call, value)
+    notes: tuple[str, ...] = ()
+    if reading is None:
+        chosen, reason = most_agreeing(votes), "its fields agree most with the others'"
+        value, reading = votes[chosen].value, ballots[chosen].reading
+        notes = ("voted field by field, the answer was not valid: it was dropped for the one that agrees most",)
+    else:
+        chosen, reason = most_agreeing(votes, value), f"voted field by field among {len(votes)}"
+    scores = {ballot.name: round(field_agreement(ballot.reading.value, value), 4) for ballot in ballots}
+    support = sum(ballot.count * scores[ballot.name] for ballot in ballots)
+    return Verdict(ballots[chosen], reading, found, support, scores, reason, notes)
+
+
+def _validated(call: Call, value: Json) -> Reading | None:
+    """*value* read like any answer; None if it does not fit the task's schema."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        reading = read(text, schema=call.schema, kind=call.task.kind, field=call.task.field, ids=call.ids)
+    except Unreadable:
+        return None
+    return reading if reading.value is not None else Reading(text, value)
+
+
+# Rankings
+
+
+def _fused(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+    field = call.task.field
+    voters = [b for b in ballots if tuple(b.reading.value[field]) != b.shown]
+    idle = tuple(b.name for b in ballots if b not in voters)
+    notes: tuple[str, ...] = (
+        (f"{', '.join(idle)} gave the list back as it was: counted as an abstention",) if idle else ()
+    )
+    voters = voters or list(ballots)
+    fused = fuse([b.reading.value[field] for b in voters], [b.weight for b in voters], _ids(call, ballots))
+    tau = {b.name: kendall_tau(b.reading.value[field], fused) for b in ballots}
+    winner = min(voters, key=lambda b: (-round(tau[b.name], 9), -b.weight, b.member.rank))
+    value: dict[str, Any] = {**winner.reading.value, field: fused}
+    reading = winner.reading if value == winner.reading.value else _validated(call, value)
+    if reading is None:
+        reading, notes = winner.reading, (*notes, "the fused ranking was not valid: the one nearest to it stands")
+    support = sum(b.count * (1 + tau[b.name]) / 2 for b in voters)
+    scores = {name: round(score, 4) for name, score in tau.items()}
+    return Verdict(winner, reading, found, support, scores, f"fused {len(voters)} rankings", notes)
+
+
+def _ids(call: Call, ballots: Sequence[Ballot]) -> list[str]:
+    """What is ranked, in the order that breaks ties: the input's, or else as first named."""
+    return list(call.ids or dict.fromkeys(item for b in ballots for item in b.reading.value[call.task.field]))
+
+
+# Texts
+
+
+def _trusted_text(ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+    sound = [ballot for ballot in ballots if not is_degenerate(ballot.reading.content)] or list(ballots)
+    central = centrality([b.reading.content for b in sound], [b.weight for b in sound])
+    weights = [ballot.weight for ballot in sound]
+    trusted = min(range(len(sound)), key=lambda i: (-weights[i], sound[i].member.rank))
+    notes: tuple[str, ...] = ()
+    if len(sound) > 2 and max(weights) < TELLING * min(weights):
+        chosen, reason, notes = _medoid(sound, central, found), "it is nearest to the others", (NO_WEIGHTS,)
+    elif len(sound) > 2 and max(central) - central[trusted] > OUTLIER:
+        chosen = min(range(len(sound)), key=lambda i: (-round(central[i], 9), -weights[i], i))
+        reason = f"it is nearest to the others; {sound[trusted].name}, more trusted, stands apart from them"
+    else:
+        chosen, reason = trusted, "its author is the most trusted, and it is no outlier"
+        notes = (NO_WEIGHTS,) if len(set(weights)) == 1 and len(sound) > 1 else ()
+    scores = {ballot.name: round(score, 4) for ballot, score in zip(sound, central, strict=True)}
+    support = sum(b.count * (1.0 if b is sound[chosen] else central[chosen]) for b in sound)
+    return Verdict(sound[chosen], sound[chosen].reading, found, support, scores, reason, notes)
+
+
+def _medoid(sound: Sequence[Ballot], central: Sequence[float], found: Sequence[Pile]) -> int:
+    """Index of the most central text, by weight, among those of the largest cluster."""
+    names = {ballot.name for ballot in sound}
+    largest = next(pile for pile in found if names & set(pile.names))
+    inside = [index for index, ballot in enumerate(sound) if ballot.name in largest.names]
+    if len(largest.ballots) == 1:
+        inside = list(range(len(sound)))
+    return min(inside, key=lambda i: (-round(sound[i].weight * central[i], 9), -sound[i].weight, i))
