@@ -94,7 +94,7 @@ class OpenAIProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
-        body = msgspec.json.encode(question(self.model, call))
+        body = msgspec.json.encode(self._question(call))
         async with self._transport.stream(self._backend, "POST", "/v1/chat/completions", body) as response:
             if response.status != 200:
                 raise refusal(self._backend, await response.read())
@@ -124,12 +124,18 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
+    def _question(self, call: Call) -> dict[str, Any]:
+        """The body that is sent; a server that understands more than the common API is asked for more."""
+        return question(self.model, call)
+
     async def _examined(self) -> ProviderState:
         try:
             models = await self._models()
             if any(model.owned_by == "llamacpp" for model in models):
                 return await self._llama_server(models)
         except Busy as error:
+            if "loading" not in error.reason.lower():
+                raise
             return self._state("warming", error.reason, "llm-pool health --wait 60s")
         if models and self.model not in {model.id for model in models}:
             known = ", ".join(model.id for model in models[:5])

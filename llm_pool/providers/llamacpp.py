@@ -1,0 +1,271 @@
+"""
+The embedded engine: llama.cpp (the ``xllamacpp`` wheel) in a process of its own, one for each provider.
+
+::
+
+    stream ──▶ a slot of ours ──▶ worker up? ──no──▶ start one, load the model
+                                     │yes                 │
+                                     ▼                    ▼
+                              OpenAI-shaped call over loopback ──▶ Deltas
+
+A crash, an out-of-memory kill or a hang takes the worker and the calls it had, and nothing else: the next call
+finds a new one. A call that is left before its end closes its socket, on which the engine stops: while it writes
+after the next token, while it reads a prompt after the next ``BATCH`` tokens of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable
+from llm_pool.messages import ProviderState
+from llm_pool.providers.gguf import find_model, model_folder, source_of
+from llm_pool.providers.gguf_header import NotGguf, read_header
+from llm_pool.providers.llamacpp_process import Worker
+from llm_pool.providers.openai import OpenAIProvider, question
+from llm_pool.providers.replies import examine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from llm_pool.messages import Call, Condition, Delta, Json
+    from llm_pool.providers.transport import Backend, Transport
+
+BATCH: Final = 128
+"""Prompt tokens between two looks at cancellations. More is hardly quicker on a CPU, and later to stop."""
+
+CONTEXT: Final = 8192
+"""Tokens of context where the configuration names none, if the model was trained for as many: memory is dear."""
+
+_GREETING: Final = 2.0  # seconds to answer /health, which needs no engine
+_BREATH: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
+
+
+class LlamaCppProvider:
+    """
+    One GGUF model, held by a worker process that starts with the first call.
+
+    Args:
+        name: the name in the configuration.
+        model: a path, a name in the model folder or of a shipped model, or a source; see ``gguf``.
+        transport: shared; not closed by ``aclose``.
+        folder: None takes ``model_folder()``.
+        context: tokens of one call, prompt and answer; None takes the model's own, up to ``CONTEXT``.
+        threads: None leaves it to the engine.
+        slots: calls at once; others wait for one of them to end.
+        gpu_layers: None leaves it to the engine; 0 keeps off the GPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: str,
+        transport: Transport,
+        folder: Path | None = None,
+        context: int | None = None,
+        threads: int | None = None,
+        slots: int = 1,
+        gpu_layers: int | None = None,
+    ) -> None:
+        self.name, self.model = name, model
+        self._transport = transport
+        self._folder = model_folder() if folder is None else folder
+        self._context = context
+        self._settings: dict[str, Json] = {"threads": threads, "slots": slots, "gpu_layers": gpu_layers, "batch": BATCH}
+        self._slots = asyncio.Semaphore(slots)
+        self._engine: _Engine | None = None
+        self._starting: asyncio.Task[_Engine] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._broken: ProviderError | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        process = f"process {engine.worker.pid}" if (engine := self._running) else "no process"
+        return f"<LlamaCppProvider {self.name}: {self.model}, {process}>"
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """As ``Provider.stream``; the time a start takes is told as ``loading``."""
+        async with self._slots:
+            now, was_running = asyncio.get_running_loop().time, self._running is not None
+            began = now()
+            engine = await self._ready()
+            loading = None if was_running else now() - began
+            async with aclosing(self._ask(engine, call)) as deltas:
+                async for delta in deltas:
+                    yield msgspec.structs.replace(delta, loading=loading) if delta.final else delta
+
+    async def state(self) -> ProviderState:
+        """As ``Provider.state``. A model that is there and not loaded is warming: loading starts with a call."""
+        if engine := self._running:
+            return await examine(engine.backend, self.model, engine.healthy)
+        if (missing := await asyncio.to_thread(self._missing)) is not None:
+            condition: Condition = "model_missing" if isinstance(missing, Rejected) else "unreachable"
+            return self._state(condition, missing.reason, missing.hint)
+        if self._starting is not None:
+            return self._state("warming", "loading", "llm-pool health --wait 60s")
+        if self._broken is not None:
+            return self._state("failing", self._broken.reason, self._broken.hint)
+        return self._state("warming", "not loaded yet", "llm-pool health --warm")
+
+    async def load(self) -> None:
+        """Start the worker, if none is running, and wait until it has the model; raises ProviderError."""
+        await self._ready()
+
+    async def aclose(self) -> None:
+        """End the worker. Idempotent; a call that is under way fails."""
+        self._closed = True
+        tasks = [task for task in (self._starting, self._checking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._engine is not None:
+            await self._engine.worker.stop()
+
+    @property
+    def _running(self) -> _Engine | None:
+        return self._engine if self._engine is not None and self._engine.worker.alive else None
+
+    async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
+        ended = False
+        try:
+            async with aclosing(engine.stream(call)) as deltas:
+                async for delta in deltas:
+                    ended = delta.final
+                    yield delta
+        except (Failed, Unreachable) as error:
+            if await engine.worker.ended(within=0.5):
+                ended = True
+                raise Failed(self.name, f"the embedded engine died: {engine.worker.exit}") from error
+            raise
+        finally:
+            if not ended and not self._closed:
+                self._check(engine)
+
+    async def _ready(self) -> _Engine:
+        if self._checking is not None:  # a call just left: do not follow it into a worker that hangs
+            await asyncio.wait({self._checking}, timeout=_GREETING)
+        if self._closed:
+            raise Unreachable(self.name, "this provider is closed")
+        if engine := self._running:
+            return engine
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start(), name=f"start {self.name}")
+            self._starting.add_done_callback(self._started)
+        starting = self._starting
+        await asyncio.wait({starting})  # a caller that gives up does not stop the loading
+        if starting.cancelled():
+            raise Unreachable(self.name, "this provider was closed while it loaded its model")
+        return starting.result()
+
+    async def _start(self) -> _Engine:
+        if self._engine is not None:
+            await self._engine.worker.stop(at_once=True)  # it is dead: collect what is left
+        model, context = await asyncio.to_thread(self._model)
+        worker = await Worker.start(self.name, model, {**self._settings, "context": context})
+        return _Engine(self.name, self.model, self._transport, worker)
+
+    def _started(self, starting: asyncio.Task[_Engine]) -> None:
+        self._starting = None
+        if starting.cancelled():
+            return
+        error = starting.exception()
+        self._broken = error if isinstance(error, ProviderError) else None
+        if error is None:
+            self._engine = starting.result()
+
+    def _model(self) -> tuple[Path, int]:
+        """The file and the context to load it with."""
+        if (missing := self._missing()) is not None:
+            raise missing
+        path = find_model(self.model, self._folder)
+        assert path is not None
+        try:
+            header = read_header(path)
+        except (NotGguf, OSError) as error:
+            raise Failed(self.name, f"{path} is no usable model: {error}", hint=_pull(self.model)) from error
+        return path, self._context or min(header.context or CONTEXT, CONTEXT)
+
+    def _missing(self) -> ProviderError | None:
+        if find_spec("xllamacpp") is None:
+            return Unreachable(
+                self.name, "the embedded engine is not installed", hint="pip install 'llm-pool[embedded]'"
+            )
+        if find_model(self.model, self._folder) is None:
+            return Rejected(self.name, f"no model '{self.model}' in {self._folder}", hint=_pull(self.model))
+        return None
+
+    def _check(self, engine: _Engine) -> None:
+        """See in the background whether *engine* is still with us, now that a call was left unfinished."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._kill_if_hung(engine), name=f"check {self.name}")
+
+    @staticmethod
+    async def _kill_if_hung(engine: _Engine) -> None:
+        for path, patience in (("/health", _GREETING), ("/slots", _BREATH)):
+            if not await engine.answers(path, patience):
+                engine.worker.kill()
+                return
+
+    def _state(self, condition: Condition, detail: str, hint: str) -> ProviderState:
+        return ProviderState(name=self.name, model=self.model, condition=condition, detail=detail, hint=hint)
+
+
+class _Engine(OpenAIProvider):
+    """A worker's server: the OpenAI-shaped API with llama.cpp's own additions."""
+
+    def __init__(self, name: str, model: str, transport: Transport, worker: Worker) -> None:
+        super().__init__(name=name, base_url=worker.url, model=model, transport=transport, api_key=worker.key)
+        self.worker = worker
+
+    @property
+    def backend(self) -> Backend:
+        """Where it listens."""
+        return self._backend
+
+    async def healthy(self) -> ProviderState:
+        """As ``state``, which it is as soon as it answers: a worker listens when its model is loaded."""
+        await self._transport.request(self._backend, "GET", "/health")
+        return ProviderState(name=self.name, model=self.model, condition="healthy", loaded=(self.model,))
+
+    async def answers(self, path: str, within: float) -> bool:
+        """Whether it says anything at *path* in *within* seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._transport.request(self._backend, "GET", path)
+        except (ProviderError, TimeoutError):
+            return False
+        return True
+
+    def _question(self, call: Call) -> dict[str, Any]:
+        body = question(self.model, msgspec.structs.replace(call, schema=None))
+        body["chat_template_kwargs"] = {"enable_thinking": False}
+        body["cache_prompt"] = call.seed is None  # a reused prefix may round differently: a seed asks for the same
+        body["return_progress"] = True  # something is written after each batch of a prompt: how a cancel is noticed
+        if call.schema is not None:
+            # ``response_format`` fails on templates the engine does not know: "does not match the expected peg-native
+            # format". A grammar needs no parser behind it, and leaves the text as it is.
+            body |= {"grammar": grammar(call.schema), "reasoning_format": "none"}
+        return body
+
+
+def grammar(schema: dict[str, Json]) -> str:
+    """
+    A grammar of the JSON texts that *schema* allows, without white space between tokens.
+
+    Keywords that the grammar cannot express (``uniqueItems``) are left to validation.
+
+    Source: llguidance, docs/json_schema.md.
+    """
+    options = {"whitespace_flexible": False, "lenient": True}
+    return f"%llguidance {{}}\nstart: %json {msgspec.json.encode({**schema, 'x-guidance': options}).decode()}"
+
+
+def _pull(model: str) -> str:
+    return f"llm-pool models pull {model if source_of(model) else 'hf:OWNER/REPO/FILE.gguf'}"
