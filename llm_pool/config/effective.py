@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm_pool.config.models import GroupSettings, ProviderSettings, Sections, TaskSettings
+from llm_pool.config.resources import prompts_folder
 from llm_pool.config.values import Driver
 
 if TYPE_CHECKING:
@@ -55,10 +56,16 @@ class Config(Sections, frozen=True, kw_only=True):
         own = self.task(task).ttl_seconds
         return self.cache.ttl if own is None else float(own)
 
-    def prompt_for(self, task: str) -> Path | None:
-        """The prompt file the configuration names for *task*; None: look in ``prompts/``."""
-        own = self.task(task).prompt
-        return None if own is None else self.path.parent / own
+    @property
+    def prompt_folders(self) -> tuple[Path, ...]:
+        """Where prompts are looked for: those that come with the package, then ``prompts/`` beside the file."""
+        shipped, own = prompts_folder(), self.path.parent / "prompts"
+        return (shipped,) if own == shipped else (shipped, own)
+
+    @property
+    def prompt_files(self) -> dict[str, Path]:
+        """The prompt files that ``[tasks]`` names, by task."""
+        return {name: self.path.parent / task.prompt for name, task in self.tasks.items() if task.prompt is not None}
 
     def group(self, name: str) -> GroupSettings:
         """What ``[groups.NAME]`` says; nothing but defaults where there is no such table."""

@@ -9,7 +9,7 @@ import msgspec
 from llm_pool.config.models import Sections
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.shapes import Shape, fields_of, shape_of
-from llm_pool.config.toml import toml_value
+from llm_pool.config.toml import toml_name, toml_value
 from llm_pool.config.values import decode_secret
 from llm_pool.config.words import want
 
@@ -49,23 +49,31 @@ def _in_value(value: Any, shape: Shape, path: KeyPath) -> Iterator[Problem]:
             yield from _in_value(item, shape_of(shape.part), (*path, index))
     elif shape.kind == "dict" and isinstance(value, dict):
         for name, item in value.items():
-            yield from _in_leaf(name, shape_of(shape.name), (*path, name))
+            if not _fits(name, shape_of(shape.name)):
+                yield Problem((*path, name), toml_value(name), want(shape.name))
             yield from _in_value(item, shape_of(shape.part), (*path, name))
     else:
         yield from _in_leaf(value, shape, path)
 
 
 def _in_leaf(value: Any, shape: Shape, path: KeyPath) -> Iterator[Problem]:
+    if not _fits(value, shape):
+        near = nearest(value, shape.choices) if isinstance(value, str) else ""
+        explain = f"llm-pool config explain {'.'.join(part for part in path if isinstance(part, str))}"
+        yield Problem(path, _got(value, secret=shape.secret), want(shape.whole), near or explain)
+
+
+def _fits(value: Any, shape: Shape) -> bool:
     try:
         msgspec.convert(value, shape.whole, dec_hook=decode_secret)
     except msgspec.ValidationError:
-        hint = nearest(value, shape.choices) if isinstance(value, str) else ""
-        yield Problem(path, _got(value, secret=shape.secret), want(shape.whole), hint)
+        return False
+    return True
 
 
 def _unknown(name: str, known: tuple[str, ...], path: KeyPath) -> Problem:
     hint = nearest(name, known) or f"known here: {', '.join(sorted(known))}"
-    return Problem((*path, name), f"the unknown key {toml_value(name)}", "a known key", hint)
+    return Problem((*path, name), f"the unknown key {toml_name(name)}", "a known key", hint)
 
 
 def _got(value: Any, *, secret: bool = False) -> str:

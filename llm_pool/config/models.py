@@ -57,7 +57,9 @@ class ServerSettings(_Table, frozen=True):
 
     grpc_addr: Annotated[_Address, _doc("Where gRPC listens.", "0.0.0.0:7070")] = "127.0.0.1:7070"
     http_addr: Annotated[_Address, _doc("Where HTTP listens.", "0.0.0.0:7071")] = "127.0.0.1:7071"
-    listen_addr: Annotated[_Address | None, _doc("Another name for `http_addr`; give one of the two.")] = None
+    listen_addr: Annotated[
+        _Address | None, _doc("Another name for `http_addr`; give one of the two.", "127.0.0.1:7071")
+    ] = None
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
     enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
     warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
@@ -298,7 +300,7 @@ class ProviderSettings(_Table, frozen=True):
         _doc("Its say in VOTING, WEIGHTED and CONSENSUS, relative to the others."),
     ] = 1.0
     timeout_ms: Annotated[
-        _Ms | None, _doc("The longest one attempt may take; unset: what is left of the deadline.")
+        _Ms | None, _doc("The longest one attempt may take; unset: what is left of the deadline.", 5000)
     ] = None
     retries: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=4)],
@@ -306,7 +308,10 @@ class ProviderSettings(_Table, frozen=True):
     ] = 1
     group: Annotated[
         str | None,
-        _doc("Providers of one group share a machine. Unset: those with the same `base_url` do, and embedded ones do."),
+        _doc(
+            "Providers of one group share a machine. Unset: those with the same `base_url` do, and embedded ones do.",
+            "gpu0",
+        ),
     ] = None
     api_key: Annotated[
         Secret | None, _doc("Sent as a bearer token.", "${env:VLLM_API_KEY}", drivers=("ollama", "openai"))
@@ -318,7 +323,8 @@ class ProviderSettings(_Table, frozen=True):
         True
     )
     prompt_variant: Annotated[
-        str | None, _doc("Folder under `prompts/` with other phrasings of the tasks, for a model that needs them.")
+        str | None,
+        _doc("Folder under `prompts/` with other phrasings of the tasks, for a model that needs them.", "small"),
     ] = None
     keep_alive: Annotated[
         str | int | None,
@@ -331,11 +337,11 @@ class ProviderSettings(_Table, frozen=True):
     ] = None
     context: Annotated[
         Annotated[int, msgspec.Meta(ge=64, le=1 << 22, extra={"unit": "tokens"})] | None,
-        _doc("Length of the embedded engine's context; unset: the model's own.", drivers=("llamacpp",)),
+        _doc("Length of the embedded engine's context; unset: the model's own.", 4096, drivers=("llamacpp",)),
     ] = None
     threads: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024)] | None,
-        _doc("CPU threads of the embedded engine; unset: as many as there are cores.", drivers=("llamacpp",)),
+        _doc("CPU threads of the embedded engine; unset: as many as there are cores.", 4, drivers=("llamacpp",)),
     ] = None
     request: Annotated[HttpRequestSettings | None, _doc("How it is asked.", drivers=("http",))] = None
     response: Annotated[HttpResponseSettings | None, _doc("Where its answer is found.", drivers=("http",))] = None
@@ -398,7 +404,7 @@ class TrustSettings(_Table, frozen=True):
     half_life: Annotated[
         Annotated[float, msgspec.Meta(gt=0, le=1_000_000_000, extra={"unit": "observations"})],
         _doc("Observations after which an old one counts half, as models change."),
-    ] = 1000.0
+    ] = 700.0
 
 
 class GroupSettings(_Table, frozen=True):
@@ -406,34 +412,39 @@ class GroupSettings(_Table, frozen=True):
 
     slots: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
-        _doc("Calls at once. Unset: 1 for Ollama and embedded engines, 8 for servers that batch."),
+        _doc("Calls at once. Unset: 1 for Ollama and embedded engines, 8 for servers that batch.", 1),
     ] = None
     memory_mb: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "MB"})] | None,
-        _doc("Memory for models; a panel that does not fit runs with the loaded model first. Unset: unknown."),
+        _doc("Memory for models; a panel that does not fit runs with the loaded model first. Unset: unknown.", 16000),
     ] = None
     max_loaded: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024, extra={"unit": "models"})] | None,
-        _doc("Models in memory at once. Unset: as many as fit."),
+        _doc("Models in memory at once. Unset: as many as fit.", 2),
     ] = None
 
 
 class TaskSettings(_Table, frozen=True):
     """A kind of work. What is unset comes from its prompt file's front matter, then from the sections above."""
 
-    prompt: Annotated[str | None, _doc("Its prompt file, relative to this file; unset: `prompts/<name>.md`.")] = None
-    strategy: Annotated[StrategyName | None, _doc("How it is decided; the same as `ensemble.strategy_by_task`.")] = None
+    prompt: Annotated[
+        str | None, _doc("Its prompt file, relative to this file; unset: `prompts/<name>.md`.", "prompts/translate.md")
+    ] = None
+    strategy: Annotated[
+        StrategyName | None, _doc("How it is decided; the same as `ensemble.strategy_by_task`.", "VOTING")
+    ] = None
     providers: Annotated[tuple[str, ...], _doc("Asks these only, in the file's order; empty: all that serve it.")] = ()
-    deadline_ms: Annotated[_Ms | None, _doc("Its deadline; may be longer than `qos.max_deadline_ms`.")] = None
+    deadline_ms: Annotated[_Ms | None, _doc("Its deadline; may be longer than `qos.max_deadline_ms`.", 20000)] = None
     max_tokens: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None, _doc("Length of an answer.")
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None,
+        _doc("Length of an answer.", 512),
     ] = None
     temperature: Annotated[
-        Annotated[float, msgspec.Meta(ge=0, le=2)] | None, _doc("Freedom of the models' wording; 0 is none.")
+        Annotated[float, msgspec.Meta(ge=0, le=2)] | None, _doc("Freedom of the models' wording; 0 is none.", 0.2)
     ] = None
     ttl_seconds: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=YEAR_SECONDS, extra={"unit": "s"})] | None,
-        _doc("How long its answers are kept in the cache; 0: never."),
+        _doc("How long its answers are kept in the cache; 0: never.", 3600),
     ] = None
     enabled: Annotated[bool, _doc("Kill switch: requests for a task that is off are refused.")] = True
 
@@ -449,11 +460,11 @@ class TenantSettings(_Table, frozen=True):
     api_key: Annotated[Secret, _doc("What it signs requests with.", "${file:secrets/acme.key}")]
     rate_limit_rps: Annotated[
         Annotated[float, msgspec.Meta(gt=0, le=1_000_000, extra={"unit": "requests per second"})] | None,
-        _doc("Requests it may send, on average; unset: no limit."),
+        _doc("Requests it may send, on average; unset: no limit.", 10),
     ] = None
     rate_limit_burst: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "requests"})] | None,
-        _doc("Requests it may send at once; unset: one second's worth."),
+        _doc("Requests it may send at once; unset: one second's worth.", 20),
     ] = None
 
 

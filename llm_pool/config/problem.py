@@ -26,5 +26,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     by_lower = {word.lower(): word for word in known}
-    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.65)
     return f"did you mean {by_lower[found[0]]}?" if found else ""
