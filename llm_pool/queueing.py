@@ -9,10 +9,10 @@ Rules:
 
 - Requests are *free* when their model is in memory or fits beside what is there, and *costly* when it would evict one.
 - Free ones go first, the earliest deadline first (EDF), while a costly one waits.
-- Its wait is bounded by a *patience*: ``Limits.patience``, or the model's own load time where that is longer (a
-  swap more often than every load time would be mostly swapping), or half of the request's time if that is
-  shorter. After that a swap is *due*, once the present models have had a turn as long: then the costly request
-  that came first is next. Free ones hold back until the calls that use the evicted model have ended.
+- Its wait is bounded by a *patience*: ``Limits.patience``, or ``WORTH`` times its model's load time where that is
+  longer (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once
+  it has waited that long, and the present models have had a turn that long, a swap is *due*: of those that are due
+  the one that came first is next. Free ones hold back until the calls that use the evicted model have ended.
 - With no free request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
   while a request could run.
 - A request is refused on arrival when the queue is full, or when the wait, as far as it can be told, ends after its
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 SOONEST = 0.1
+WORTH = 8.0  # load times: while others wait, at most a ninth of the machine's time goes into loading
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,9 +180,9 @@ def _sorted_out(waiting: Collection[Waiter], machine: Machine, limits: Limits) -
 
 
 def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> bool:
-    turn = max(limits.patience, machine.loads.get(waiter.model, 0.0))
-    patience = min(turn, (waiter.deadline - waiter.arrived) / 2)
-    return now >= waiter.arrived + patience and now >= machine.turn_began + turn
+    worth_it = WORTH * machine.loads.get(waiter.model, 0.0)
+    patience = min(max(limits.patience, worth_it), (waiter.deadline - waiter.arrived) / 2)
+    return now >= max(waiter.arrived, machine.turn_began) + patience
 
 
 def _fits(models: Sequence[str], limits: Limits) -> bool:

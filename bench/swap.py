@@ -1,0 +1,222 @@
+"""
+How often a machine swaps models, and how long people wait for it: our order against the order of arrival.
+
+    python bench/swap.py [TRACE.csv] [--requests N] [--seed N]
+
+Replays arrivals against a scripted Ollama that answers one call at a time and holds as many models as its memory
+does: once as requests come (the backend's own queue), once through the group gate of llm_pool (``qos.Gate``).
+Time is virtual; only the order differs. Each request goes to one of three models, drawn at random by popularity, as
+three tasks bound to three models would; each asker leaves after a minute. Arrivals are stretched so that answering
+alone, without a single load, keeps the machine busy for the given share of the time. A machine with nothing waiting
+has nothing to put together, so the gain begins where a queue does.
+
+TRACE.csv has the columns trace, t_s, input_tokens, output_tokens (real serving traffic, e.g. the Azure LLM inference
+trace 2023). Without it the arrivals are made up: bursts of a Poisson process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import sys
+from contextlib import aclosing
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from llm_pool.clock import SystemClock
+from llm_pool.errors import ProviderError
+from llm_pool.messages import Delta, ProviderState
+from llm_pool.qos.gate import Gate
+from llm_pool.qos.limited import Limited
+from llm_pool.qos.residency import Residency
+from llm_pool.queueing import Limits
+from llm_pool.testing import VirtualLoop, a_call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from llm_pool.interfaces import Provider
+    from llm_pool.messages import Call
+
+MEMORY_MB = 6_000  # an 8 GB card, less context and desktop
+SIZES_MB = {"phi3:mini": 2_300, "llama3.1:8b": 4_900, "gemma2:9b": 5_800}
+POPULARITY = {"phi3:mini": 0.4, "llama3.1:8b": 0.35, "gemma2:9b": 0.25}
+DISK_MB_PER_S = 1_000
+PREFILL_PER_S = 2_500
+DECODE_PER_S = {"phi3:mini": 120.0, "llama3.1:8b": 70.0, "gemma2:9b": 55.0}
+PATIENCE_S = 60.0
+BUSY = (0.5, 0.7, 0.9, 1.1)
+PRESSED = 0.7
+
+
+class Arrival(NamedTuple):
+    """A request: instant in seconds from the start, its model, and the seconds it takes to answer."""
+
+    at: float
+    model: str
+    seconds: float
+
+
+class Machine:
+    """Answers one call at a time, first come first served; a model that is asked for evicts the least recently used."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.loads = 0
+        self._slot = asyncio.Lock()
+
+    async def answer(self, model: str, seconds: float) -> float:
+        """Answer; gives the seconds spent loading."""
+        async with self._slot:
+            loading = 0.0
+            if model in self.loaded:
+                self.loaded.remove(model)
+            else:
+                loading = SIZES_MB[model] / DISK_MB_PER_S
+                self.loads += 1
+                while sum(SIZES_MB[each] for each in self.loaded) + SIZES_MB[model] > MEMORY_MB:
+                    self.loaded.pop(0)
+            self.loaded.append(model)
+            await asyncio.sleep(loading + seconds)
+            return loading
+
+
+class Model:
+    """A provider on the machine. The call's prompt is the seconds it takes to answer."""
+
+    def __init__(self, name: str, machine: Machine) -> None:
+        self.name, self._machine = name, machine
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Answer in one piece."""
+        loading = await self._machine.answer(self.name, float(call.prompt.user))
+        yield Delta("done")
+        yield Delta(final=True, loading=loading)
+
+    async def state(self) -> ProviderState:
+        """What is loaded."""
+        return ProviderState(name=self.name, model=self.name, condition="healthy", loaded=tuple(self._machine.loaded))
+
+    async def load(self) -> None:
+        """Load."""
+        await self._machine.answer(self.name, 0.0)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+class Outcome(NamedTuple):
+    """How a replay went: loads, seconds from arrival to answer of those answered, and how many were not."""
+
+    loads: int
+    waits: list[float]
+    late: int
+
+    def row(self, order: str, load: float) -> str:
+        """A line of the table."""
+        waits = sorted(self.waits)
+        p50, p95 = (waits[int(q * (len(waits) - 1))] for q in (0.5, 0.95))
+        per_answer = self.loads / len(waits) * 100
+        return f"| {load:.0%} | {order} | {self.loads} | {per_answer:.0f} | {p50:.1f} | {p95:.1f} | {self.late} |"
+
+
+def recorded(path: Path, requests: int) -> list[tuple[float, int, int]]:
+    """The first requests of the file's first trace: seconds, tokens in, tokens out."""
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        first = next(rows)
+        mine = [row for row in (first, *rows) if row["trace"] == first["trace"]][:requests]
+    return [(float(row["t_s"]), int(row["input_tokens"]), int(row["output_tokens"])) for row in mine]
+
+
+def made_up(rng: Random, requests: int) -> list[tuple[float, int, int]]:
+    """Bursts of four requests on average, Poisson between them."""
+    now = 0.0
+    made: list[tuple[float, int, int]] = []
+    while len(made) < requests:
+        now += rng.expovariate(0.25)
+        made += [
+            (now + rng.random(), int(rng.lognormvariate(6.5, 0.9)), int(rng.lognormvariate(4.8, 0.8)))
+            for _ in range(1 + int(rng.expovariate(1 / 3.5)))
+        ]
+    return sorted(made)[:requests]
+
+
+def arrivals(trace: Sequence[tuple[float, int, int]], load: float, rng: Random) -> list[Arrival]:
+    """The trace on our models, stretched so that answering keeps the machine busy for a share *load* of the time."""
+    models = rng.choices(list(POPULARITY), weights=list(POPULARITY.values()), k=len(trace))
+    work = [
+        tokens_in / PREFILL_PER_S + tokens_out / DECODE_PER_S[model]
+        for (_, tokens_in, tokens_out), model in zip(trace, models, strict=True)
+    ]
+    stretch = sum(work) / load / (trace[-1][0] - trace[0][0])
+    return [Arrival(at * stretch, model, each) for (at, _, _), model, each in zip(trace, models, work, strict=True)]
+
+
+async def replay(requests: Sequence[Arrival], *, gated: bool) -> Outcome:
+    """Every request at its instant; each asker leaves after PATIENCE_S."""
+    machine, loop, waits = Machine(), asyncio.get_running_loop(), []
+    providers = dict(panel(machine, gated=gated))
+
+    async def ask(arrival: Arrival) -> None:
+        began = loop.time()
+        call = msgspec.structs.replace(a_call(str(arrival.seconds)), deadline=began + PATIENCE_S)
+        try:
+            async with asyncio.timeout_at(call.deadline), aclosing(providers[arrival.model].stream(call)) as deltas:
+                async for _ in deltas:
+                    pass
+        except (ProviderError, TimeoutError):
+            return
+        waits.append(loop.time() - began)
+
+    async with asyncio.TaskGroup() as asking:
+        for before, arrival in pairwise((Arrival(0.0, "", 0.0), *requests)):
+            await asyncio.sleep(arrival.at - before.at)
+            asking.create_task(ask(arrival))
+    return Outcome(machine.loads, waits, len(requests) - len(waits))
+
+
+def panel(machine: Machine, *, gated: bool) -> Iterator[tuple[str, Provider]]:
+    """The machine's models, behind a gate or not."""
+    clock = SystemClock()
+
+    async def look() -> list[str]:
+        return machine.loaded
+
+    limits = Limits(slots=1, queue=512, memory=MEMORY_MB, sizes=SIZES_MB)
+    gate = Gate("machine", limits, clock, Residency(clock, look))
+    for name in SIZES_MB:
+        model = Model(name, machine)
+        yield name, Limited(model, gate, name, lambda _: None) if gated else model
+
+
+def main() -> int:
+    """Print the table; 1 if a machine under pressure is not spared half of the loads."""
+    parser = argparse.ArgumentParser(description="Model swaps: our order against the order of arrival.")
+    parser.add_argument("trace", nargs="?", type=Path, help="arrivals as CSV; made up without it")
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rng = Random(options.seed)
+    trace = recorded(options.trace, options.requests) if options.trace else made_up(rng, options.requests)
+    print("| busy answering | order | loads | loads per 100 answers | p50, s | p95, s | not within the minute |")
+    print("|---|---|---|---|---|---|---|")
+    loads: dict[bool, int] = {True: 0, False: 0}
+    for load in BUSY:
+        requests = arrivals(trace, load, Random(options.seed))
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            for gated, order in ((False, "arrival"), (True, "llm-pool")):
+                outcome = runner.run(replay(requests, gated=gated))
+                print(outcome.row(order, load))
+                loads[gated] += outcome.loads if load >= PRESSED else 0
+    print(f"\nFrom {PRESSED:.0%} on: {loads[True]} loads instead of {loads[False]}, {loads[True] / loads[False]:.0%}.")
+    return 0 if loads[True] * 2 <= loads[False] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
