@@ -29,6 +29,13 @@ class Exchange:
         self.entry.status, self.entry.ending = status, "answered" if status < 400 else "refused"
         self.connection.send(status, [*(plain if headers is None else headers), *more], body)
 
+    def send_chunked(self, body: bytes) -> None:
+        """A whole response, framed as Go frames the longer ones."""
+        self.entry.status, self.entry.ending = 200, "answered"
+        self.connection.begin(200, self.dialect.whole_headers)
+        self.connection.chunk(body)
+        self.connection.finish()
+
     def refuse(self, status: int, message: str, *, more: Headers = ()) -> None:
         """An error in the dialect's words."""
         self.send(status, self.dialect.error(status, message), more=more)

@@ -26,6 +26,7 @@ LLAMA_ERROR = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), ("C
 LLAMA_SSE = (*SERVER, ("X-Accel-Buffering", "no"), ("Content-Type", "text/event-stream"), *STAYS)
 OLLAMA_JSON = (("Content-Type", "application/json"),)
 OLLAMA_SSE = (("Content-Type", "text/event-stream"),)
+NOT_FOUND = b'{"error":{"message":"File Not Found","type":"not_found_error","code":404}}'
 
 encode = msgspec.json.encode
 

@@ -160,7 +160,7 @@ class Upstream:
         elif self._flavor == "ollama":
             exchange.send(404, b"404 page not found", headers=[("Content-Type", "text/plain")])
         else:
-            exchange.refuse(404, "File Not Found")
+            exchange.send(404, openai.NOT_FOUND)
 
     def _dialect(self, path: str, entry: Entry) -> Dialect:
         body = entry.body if isinstance(entry.body, dict) else {}
@@ -265,7 +265,7 @@ class Upstream:
             exchange.send(200, b'{"status":"ok"}')
 
     async def _show(self, exchange: Exchange) -> None:
-        exchange.send(200, ollama.show(self._find(_name(exchange))))
+        exchange.send_chunked(ollama.show(self._find(_name(exchange))))
 
     async def _delete(self, exchange: Exchange) -> None:
         model = self._find(_name(exchange))

@@ -79,7 +79,7 @@ def compose(ask: Ask, said: Said, *, ttft: float, per_token: float) -> Speech:
 
     Tokens that take no time come as at most eight pieces, so that fast answers are cheap.
     """
-    texts = re.findall(r"\s*[^\s]{1,6}\s*$|\s*[^\s]{1,6}", said.text) or [said.text]
+    texts = _split(said.text)
     finish = said.finish
     if ask.max_tokens is not None and len(texts) > ask.max_tokens > 0:
         texts, finish = texts[: ask.max_tokens], "length"
@@ -103,8 +103,12 @@ def slowed(speech: Speech, factor: float) -> Speech:
 
 def trickled(speech: Speech, rate: float) -> Speech:
     """The same at *rate* tokens a second."""
-    text = re.findall(r"\s*[^\s]{1,6}\s*$|\s*[^\s]{1,6}", speech.text) or [speech.text]
-    return msgspec.structs.replace(speech, tokens=[Token(part, at / rate) for at, part in enumerate(text)])
+    tokens = [Token(text, at / rate) for at, text in enumerate(_split(speech.text))]
+    return msgspec.structs.replace(speech, tokens=tokens)
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"\s*[^\s]{1,6}\s*$|\s*[^\s]{1,6}", text) or [text]
 
 
 def _alternatives(ask: Ask, said: Said, at: int, text: str) -> tuple[tuple[str, float], ...]:
