@@ -19,13 +19,14 @@ from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
 from llm_pool.panel import Plan, panel_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from llm_pool.budget import Budget
     from llm_pool.cache.remembering import Remembering
     from llm_pool.config import Config
     from llm_pool.interfaces import Clock, Emit, Observer, Strategy
     from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, StrategyName, Task
-    from llm_pool.panel import Seat
+    from llm_pool.panel import Panel, Seat
 
 LAST_RESORT_SHARE = 0.4
 """Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
@@ -44,7 +45,10 @@ class Orchestrator:
         seats: the providers, in the file's order.
         strategies: by name.
         last_resort: the strategy among providers of last resort.
+        look: refreshes what is known of the machines, where that is due.
         is_loaded: whether a member's model is in memory, as far as is known.
+        is_dark: whether a member's breaker refuses a task now.
+        budget: told of each request; hedges, retries and failovers draw on it.
         remembering: idempotency, cache and single flight around a run.
         observers: told of every event.
     """
@@ -58,13 +62,17 @@ class Orchestrator:
         seats: Sequence[Seat],
         strategies: Mapping[StrategyName, Strategy],
         last_resort: Strategy,
+        look: Callable[[], Awaitable[None]],
         is_loaded: Callable[[Member], bool],
+        is_dark: Callable[[Member, str], bool],
+        budget: Budget,
         remembering: Remembering,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._seats, self._strategies, self._last_resort = tuple(seats), dict(strategies), last_resort
-        self._is_loaded, self._remembering, self._observers = is_loaded, remembering, tuple(observers)
+        self._look, self._is_loaded, self._is_dark, self._budget = look, is_loaded, is_dark, budget
+        self._remembering, self._observers = remembering, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -79,7 +87,9 @@ class Orchestrator:
             DeadlineExceeded, AllProvidersFailed, NoConsensus, Overloaded: no answer came of it.
         """
         began = self._clock.now()
+        self._budget.note_request(began)
         try:
+            await self._look()
             plan = self._plan(query, began, stream=emit is not None)
             answer = await self._remembering.answer(query, plan, lambda tell: self._make(plan, tell), emit)
         except LlmPoolError as error:
@@ -96,7 +106,11 @@ class Orchestrator:
     def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         call = admit(query, self._load_task(query.task), self._config, now=now, stream=stream)
         panel = panel_for(
-            query.task, self._seats, is_loaded=self._is_loaded, only=self._config.providers_for(query.task)
+            query.task,
+            self._seats,
+            is_loaded=self._is_loaded,
+            is_dark=lambda member: self._is_dark(member, query.task),
+            only=self._config.providers_for(query.task),
         )
         return Plan(call, strategy_for(query, self._config), panel)
 
@@ -124,7 +138,7 @@ class Orchestrator:
             raise AllProvidersFailed(call.task.name, log.attempts) from error
 
     async def _make(self, plan: Plan, tell: Emit) -> Answer:
-        decision = await self._decide(plan, _Log(tell, self._observe))
+        decision = _marked(await self._decide(plan, _Log(tell, self._observe)), plan.panel)
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -174,6 +188,17 @@ def _degraded(decision: Decision, plan: Plan, error: AllProvidersFailed | Deadli
         degraded_reason=f"last resort: {str(error).splitlines()[0]}",
         missing=tuple(member.name for member in plan.panel.regular),
     )
+
+
+def _marked(decision: Decision, panel: Panel) -> Decision:
+    """*decision*, saying what the breakers did to its panel."""
+    if panel.skipped:
+        note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"
+        return msgspec.structs.replace(decision, notes=(*decision.notes, note))
+    if panel.is_forced and not decision.degraded:
+        reason = "every provider's breaker is open; they were asked all the same"
+        return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
+    return decision
 
 
 def _usage(attempts: Sequence[Attempt]) -> Usage:

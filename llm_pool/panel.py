@@ -4,6 +4,7 @@ Who may answer: the seats of the pool, and the panel a task gets from them.
 Rules:
 - A provider with ``tasks`` serves only those; one without serves every task.
 - A plain question (``ask``) goes to the providers that name it or, if none does, to all that are no last resort.
+- A provider whose breaker is open is left out while another can be asked; the last one able is never dark.
 - The order is the file's. A last resort sits apart: it is asked when nobody else can answer.
 """
 
@@ -37,10 +38,20 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """Members for one task: the *regular* ones in order of preference, and those of *last_resort*."""
+    """
+    Members for one task.
+
+    Attributes:
+        regular: in order of preference.
+        last_resort: asked when no regular one can answer.
+        skipped: names of providers left out because their breaker is open.
+        is_forced: every regular member's breaker is open, and they are asked all the same.
+    """
 
     regular: tuple[Member, ...]
     last_resort: tuple[Member, ...]
+    skipped: tuple[str, ...] = ()
+    is_forced: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -56,6 +67,7 @@ def panel_for(
     seats: Sequence[Seat],
     *,
     is_loaded: Callable[[Member], bool],
+    is_dark: Callable[[Member], bool],
     only: Sequence[str] = (),
 ) -> Panel:
     """
@@ -65,17 +77,23 @@ def panel_for(
         task: a task's name.
         seats: all seats, in the file's order.
         is_loaded: whether the member's model is in memory, as far as we know.
+        is_dark: whether the member's breaker refuses the task now.
         only: names of providers the configuration binds the task to; empty binds none.
     """
-    serving = [seat for seat in seats if _serves(seat, task, seats) and (not only or seat.member.name in only)]
+    serving = [seat for seat in seats if serves(seat, task, seats) and (not only or seat.member.name in only)]
     fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
+    able = [member for seat, member in fresh if not seat.last_resort]
+    lit = [member for member in able if not is_dark(member)]
     return Panel(
-        regular=tuple(member for seat, member in fresh if not seat.last_resort),
+        regular=tuple(lit or able),
         last_resort=tuple(member for seat, member in fresh if seat.last_resort),
+        skipped=tuple(member.name for member in able if lit and member not in lit),
+        is_forced=bool(able) and not lit,
     )
 
 
-def _serves(seat: Seat, task: str, seats: Sequence[Seat]) -> bool:
+def serves(seat: Seat, task: str, seats: Sequence[Seat]) -> bool:
+    """Whether *seat*, one of *seats*, serves *task*."""
     if task == ASK and not any(ASK in other.tasks for other in seats):
         return not seat.last_resort
     return not seat.tasks or task in seat.tasks

@@ -23,9 +23,9 @@ def task_names(incomplete: str) -> list[str]:
     config = _config()
     if config is None:
         return []
-    from llm_pool.tasks import folders_for, names_in
+    from llm_pool import tasks
 
-    return _matching({*names_in(folders_for(config)), *config.tasks}, incomplete)
+    return _matching(tasks.task_names(config.prompt_folders, config.prompt_files), incomplete)
 
 
 def provider_names(incomplete: str) -> list[str]:

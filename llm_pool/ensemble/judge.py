@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from llm_pool.ensemble.ballots import same
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
@@ -94,9 +95,8 @@ class Judge:
         clock: the time.
         rng: for fences and orders; a cryptographic one outside of tests.
         bench: what they may spend.
-        judges: the models that may judge as they are now, in the order of preference.
         weigher: trust in authors and judges.
-        same: groups valid attempts that say the same.
+        judges: for a panel, the models that may judge it, as they are now, in the order of preference.
         fallback: decides when no judge does.
     """
 
@@ -107,12 +107,11 @@ class Judge:
         bench: Bench,
         weigher: Weigher,
         *,
-        judges: Callable[[], Sequence[Member]],
-        same: Callable[[Call, Sequence[Attempt]], list[list[Attempt]]],
+        judges: Callable[[Sequence[Member]], Sequence[Member]],
         fallback: Decider,
     ) -> None:
         self._clock, self._rng, self._bench = clock, rng, bench
-        self._weigher, self._judges, self._same, self._fallback = weigher, judges, same, fallback
+        self._weigher, self._judges, self._fallback = weigher, judges, fallback
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
@@ -124,7 +123,7 @@ class Judge:
         groups = self._groups(call, panel, attempts)
         if len(groups) == 1:
             return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
-        judges = who_judges(self._judges(), panel, {name for group in groups for name in group.authors})
+        judges = who_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
         sitting = _Sitting(self._clock, self._rng, self._bench, call, [_text(group) for group in groups], emit)
         words = await sitting.hear(judges)
         attempts = (*attempts, *sitting.attempts)
@@ -161,9 +160,9 @@ class Judge:
         odds = {member.name: self._weigher.log_odds(member, call.task.name) for member in panel}
         rank = {member.name: member.rank for member in panel}
         groups = []
-        for same in self._same(call, sound):
-            speaker = max(same, key=lambda a: (odds[a.provider], -rank[a.provider]))
-            groups.append(_Group(speaker, tuple(a.provider for a in same), sum(odds[a.provider] for a in same)))
+        for alike in same(call, sound):
+            speaker = max(alike, key=lambda a: (odds[a.provider], -rank[a.provider]))
+            groups.append(_Group(speaker, tuple(a.provider for a in alike), sum(odds[a.provider] for a in alike)))
         groups.sort(key=lambda group: (-group.prior, rank[group.speaker.provider]))
         return groups[:MOST_CANDIDATES]
 

@@ -1,0 +1,211 @@
+"""How parts fit together: the policies around a backend, the machines behind the groups, the five strategies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.config import Driver, Hedge
+from llm_pool.ensemble.consensus import Consensus, Terms
+from llm_pool.ensemble.fastest import Fastest
+from llm_pool.ensemble.judge import Bench, Judge
+from llm_pool.ensemble.voting import Voting
+from llm_pool.ensemble.weighted import Weighted
+from llm_pool.latency import Key
+from llm_pool.messages import StrategyName
+from llm_pool.qos.breaking import Breaking
+from llm_pool.qos.gate import Gate
+from llm_pool.qos.limited import Limited
+from llm_pool.qos.phrased import Phrased
+from llm_pool.qos.residency import Residency
+from llm_pool.qos.retrying import Retrying
+from llm_pool.qos.timed import Timed
+from llm_pool.queueing import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from llm_pool.budget import Budget
+    from llm_pool.config import Config, ProviderSettings
+    from llm_pool.ensemble.consensus import Fallback
+    from llm_pool.ensemble.judge import Decider
+    from llm_pool.interfaces import Clock, Emit, Provider, Strategy
+    from llm_pool.latency import Latencies
+    from llm_pool.messages import Attempt, Call, Decision, Member
+    from llm_pool.qos.breaking import Breakers
+    from llm_pool.trust import Trust
+
+SOONEST_HEDGE = 0.05
+"""Seconds; a hedge sooner than that doubles the load for noise."""
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all providers and strategies of one pool share."""
+
+    config: Config
+    clock: Clock
+    rng: Random
+    budget: Budget
+    latencies: Latencies
+    breakers: Breakers
+    trust: Trust
+    emit: Emit
+
+
+class Machines:
+    """The machines behind the providers' groups: their gates, and what they hold in memory."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._config, self._clock = shared.config, shared.clock
+        self._gates: dict[str, Gate] = {}
+        self._residencies: dict[str, Residency] = {}
+
+    def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
+        """The gate of the provider's group; the first provider of a group that can tell is asked what is loaded."""
+        group = settings.machine
+        if group not in self._gates:
+            residency = Residency(self._clock, getattr(bare, "loaded", None))
+            self._residencies[group] = residency
+            self._gates[group] = Gate(group, self._limits(group), self._clock, residency)
+        return self._gates[group]
+
+    async def look(self) -> None:
+        """Refresh what is known of each machine's memory, where that is due."""
+        for residency in self._residencies.values():
+            await residency.refresh()
+
+    def is_loaded(self, member: Member) -> bool:
+        """Whether the member's model is in memory; one that nobody can tell of counts as loaded."""
+        return not self._residencies[member.group].knows or member.model in self._gates[member.group].loaded
+
+    def has_room(self, member: Member) -> bool:
+        """Whether the member's machine has a free slot."""
+        return self._gates[member.group].has_room
+
+    def _limits(self, group: str) -> Limits:
+        settings = self._config.group(group)
+        return Limits(
+            slots=self._config.slots_of(group),
+            queue=self._config.qos.queue_limit,
+            max_loaded=settings.max_loaded,
+            memory=settings.memory_mb,
+            patience=self._config.qos.batch_wait,
+        )
+
+
+def model_name(settings: ProviderSettings) -> str:
+    """The provider's model as its backend lists it."""
+    if settings.driver is Driver.OLLAMA:
+        from llm_pool.providers.ollama import full_name
+
+        return full_name(settings.model)
+    return settings.model
+
+
+def with_policies(
+    bare: Provider, settings: ProviderSettings, gate: Gate, shared: Shared, spare: Callable[[str], bool]
+) -> Provider:
+    """
+    *bare* inside the policies: ``Phrased(Retrying(Limited(Breaking(Timed(bare)))))``; ``qos`` says why in that order.
+
+    Args:
+        bare: the backend.
+        settings: its section.
+        gate: its machine's.
+        shared: the pool's parts.
+        spare: whether another provider could be asked for a task.
+    """
+    model = model_name(settings)
+    provider: Provider = Timed(
+        bare,
+        shared.latencies,
+        shared.clock,
+        timeout=settings.timeout,
+        is_loading=lambda: gate.is_loading(model),
+    )
+    provider = Breaking(provider, shared.breakers, spare)
+    provider = Limited(provider, gate, model, shared.emit)
+    provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
+    return provider if settings.prompt_variant is None else Phrased(provider, settings.prompt_variant)
+
+
+def strategies(
+    shared: Shared, machines: Machines, members: Callable[[], Sequence[Member]]
+) -> dict[StrategyName, Strategy]:
+    """The five strategies; *members* gives every member of the pool as it is now."""
+    config, clock = shared.config, shared.clock
+    fastest = Fastest(clock, shared.budget, hedge_after=_hedge_after(shared), has_room=machines.has_room)
+    voting, weighted = Voting(clock), Weighted(clock, shared.trust)
+    deciders: dict[StrategyName, Decider] = {
+        StrategyName.FASTEST: fastest,
+        StrategyName.VOTING: voting,
+        StrategyName.WEIGHTED: weighted,
+    }
+    judge = Judge(
+        clock,
+        shared.rng,
+        Bench(share=config.judge.share, time=config.judge.deadline, max_tokens=config.judge.max_tokens),
+        shared.trust,
+        judges=_judges(config, members),
+        fallback=deciders[config.judge.fallback_strategy],
+    )
+    terms = Terms(
+        min_agreement=config.ensemble.consensus.min_agreement,
+        quorum=config.ensemble.consensus.quorum,
+        share=config.judge.share,
+    )
+    chain = () if config.ensemble.consensus.strict else _chain(config, judge, deciders)
+    return {
+        StrategyName.FASTEST: fastest,
+        StrategyName.VOTING: voting,
+        StrategyName.WEIGHTED: weighted,
+        StrategyName.JUDGE: judge,
+        StrategyName.CONSENSUS: Consensus(clock, terms, chain),
+    }
+
+
+def _hedge_after(shared: Shared) -> Callable[[Member, Call], float | None]:
+    """The delay of ``qos.hedge``; adaptive at the 95th percentile of time to first token (The Tail at Scale)."""
+    qos = shared.config.qos
+
+    def adaptive(member: Member, call: Call) -> float:
+        now = shared.clock.now()
+        usual = shared.latencies.quantile(Key(member.name, call.task.name, "ttft"), 0.95, now)
+        if usual is None:
+            return qos.hedge_after
+        return min(max(usual, SOONEST_HEDGE), (call.deadline - call.began) / 2)
+
+    match qos.hedge:
+        case Hedge.OFF:
+            return lambda _member, _call: None
+        case Hedge.FIXED:
+            return lambda _member, _call: qos.hedge_after
+        case Hedge.AUTO:
+            return adaptive
+
+
+def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable[[Sequence[Member]], Sequence[Member]]:
+    """The configured judges as they are now; where none is configured, the heaviest of the panel."""
+    names = config.judge.providers
+
+    def judges(panel: Sequence[Member]) -> Sequence[Member]:
+        if not names:
+            return (max(panel, key=lambda member: (member.weight, -member.rank)),)
+        return [member for member in members() if member.name in names]
+
+    return judges
+
+
+def _chain(config: Config, judge: Judge, deciders: Mapping[StrategyName, Decider]) -> list[Fallback]:
+    """CONSENSUS's fallbacks, in the configured order, without those that are switched off."""
+
+    def on_the_same(decider: Decider) -> Fallback:
+        async def decide(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], _emit: Emit) -> Decision:
+            return decider.decide(call, panel, attempts)
+
+        return decide
+
+    names = [name for name in config.ensemble.consensus.fallback if name not in config.ensemble.disabled]
+    return [judge.judge if name is StrategyName.JUDGE else on_the_same(deciders[name]) for name in names]

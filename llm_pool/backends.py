@@ -1,0 +1,114 @@
+"""From a provider's section in the configuration to the thing that talks to its backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llm_pool.config import Driver
+from llm_pool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_pool.config import ProviderSettings, Secret
+    from llm_pool.interfaces import ModelStore, Provider
+    from llm_pool.providers.transport import Transport
+
+
+def backend(settings: ProviderSettings, transport: Transport, *, path: Path) -> Provider:
+    """
+    The bare provider that *settings* describe, without any policy; asks nobody yet.
+
+    Args:
+        settings: a section of ``[[providers]]``.
+        transport: the HTTP client all of them share.
+        path: the configuration file; relative paths in it count from its folder.
+
+    Raises:
+        ConfigError: the section cannot be used.
+    """
+    match settings.driver:
+        case Driver.OLLAMA:
+            from llm_pool.providers.ollama import OllamaProvider
+
+            return OllamaProvider(
+                name=settings.name,
+                base_url=_url(settings),
+                model=settings.model,
+                transport=transport,
+                api_key=_key(settings.api_key),
+                keep_alive=settings.keep_alive,
+            )
+        case Driver.OPENAI:
+            from llm_pool.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(
+                name=settings.name,
+                base_url=_url(settings),
+                model=settings.model,
+                transport=transport,
+                api_key=_key(settings.api_key),
+            )
+        case Driver.LLAMACPP:
+            from llm_pool.providers.llamacpp import LlamaCppProvider
+
+            return LlamaCppProvider(
+                name=settings.name,
+                model=settings.model,
+                transport=transport,
+                folder=path.parent,
+                context=settings.context,
+                threads=settings.threads,
+            )
+        case Driver.HTTP:
+            return _templated(settings, transport)
+
+
+def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None:
+    """Where the provider's models are kept, if that is ours to manage."""
+    match settings.driver:
+        case Driver.OLLAMA:
+            from llm_pool.providers.ollama import OllamaStore
+
+            return OllamaStore(
+                name=settings.name,
+                base_url=_url(settings),
+                transport=transport,
+                api_key=_key(settings.api_key),
+            )
+        case Driver.LLAMACPP:
+            from llm_pool.providers.gguf import GgufStore
+
+            return GgufStore(name=settings.name)
+        case _:
+            return None
+
+
+def _templated(settings: ProviderSettings, transport: Transport) -> Provider:
+    from llm_pool.config import HttpRequestSettings, HttpResponseSettings
+    from llm_pool.providers.http import HttpProvider
+
+    request = settings.request or HttpRequestSettings()
+    response = settings.response or HttpResponseSettings()
+    return HttpProvider(
+        name=settings.name,
+        base_url=_url(settings),
+        model=settings.model,
+        transport=transport,
+        path=request.path,
+        headers={name: value.reveal() for name, value in request.headers.items()},
+        body=request.body,
+        answers=response.format.value,
+        text=response.text,
+        error=response.error,
+    )
+
+
+def _url(settings: ProviderSettings) -> str:
+    if settings.base_url is None:  # the configuration has checked it; this is for hand-made settings
+        raise ConfigError(path=None, key=f"providers.{settings.name}.base_url", got="nothing", want="an address")
+    return settings.base_url
+
+
+def _key(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()

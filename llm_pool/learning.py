@@ -1,0 +1,141 @@
+"""
+What becomes of decisions: trust learned from them, at once and when a person says how good one was.
+
+A decision that divided the panel is a lesson. It is taken in when the pool closes and from time to time before
+(one locked change of the trust file, off the event loop), and kept by request id, so that ``llm-pool feedback``
+finds it later, in another process. Lessons hold names and clusters, never a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.ensemble.weighted import lesson
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Answered, StrategyName
+from llm_pool.trust import Lesson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llm_pool.messages import Answer, Event, Task
+    from llm_pool.trust import Trust
+    from llm_pool.trust_store import TrustStore
+
+KEPT = 1000
+"""Decisions that feedback can still be given on."""
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """
+    One decision, as feedback needs it.
+
+    Attributes:
+        judged_right: the judges whose first choice won.
+    """
+
+    request_id: str
+    lesson: Lesson
+    judged_right: tuple[str, ...] = ()
+
+
+def state_folder() -> Path:
+    """``LLM_POOL_STATE``, or ``llm-pool`` in the user's state folder. It need not exist."""
+    if folder := os.environ.get("LLM_POOL_STATE"):
+        return Path(folder)
+    import platformdirs
+
+    return platformdirs.user_state_path("llm-pool", appauthor=False)
+
+
+class Learning:
+    """
+    An observer that learns.
+
+    Args:
+        trust: learns at once, for the decisions of this process.
+        store: the file behind it.
+        book: the file of decisions by request id.
+        load_task: a task by its name.
+    """
+
+    def __init__(self, trust: Trust, store: TrustStore, book: Path, load_task: Callable[[str], Task]) -> None:
+        self._trust, self._store, self._book, self._load_task = trust, store, book, load_task
+        self._fresh: list[tuple[Remembered, bool]] = []
+
+    def on(self, event: Event) -> None:
+        """Learn from an answer of several models; anything else teaches nothing."""
+        if not isinstance(event, Answered) or event.answer.from_cache:
+            return
+        answer = event.answer
+        said = sum(attempt.reading is not None and attempt.why != "judge" for attempt in answer.decision.attempts)
+        if said < 2:
+            return
+        remembered = _remember(answer, self._load_task(answer.task))
+        judged = answer.decision.used is StrategyName.JUDGE and answer.decision.judge is not None
+        self._trust.learn(remembered.lesson, "judge" if judged else "decision")
+        self._fresh.append((remembered, judged))
+
+    async def flush(self) -> None:
+        """Keep what was learned since the last time."""
+        fresh, self._fresh = self._fresh, []
+        if fresh:
+            await asyncio.to_thread(self._keep, fresh)
+
+    def _keep(self, fresh: list[tuple[Remembered, bool]]) -> None:
+        def change(trust: Trust) -> None:
+            for remembered, judged in fresh:
+                trust.learn(remembered.lesson, "judge" if judged else "decision")
+
+        self._store.change(change)
+        with self._book.open("ab") as file:
+            file.write(msgspec.json.Encoder().encode_lines([remembered for remembered, _ in fresh]))
+
+
+def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool) -> bool:
+    """
+    Learn from what a person says of the answer to *request_id*.
+
+    Returns:
+        Whether there was anything to learn: where the panel agreed, nobody earns trust over the others.
+
+    Raises:
+        InvalidRequest: no such request is remembered.
+    """
+    remembered = _find(request_id, book)
+
+    def change(trust: Trust) -> None:
+        trust.learn(remembered.lesson, "feedback", good=good)
+        for judge in remembered.judged_right:
+            trust.learn_judge(judge, remembered.lesson.task, right=good)
+
+    store.change(change)
+    return remembered.lesson.divided
+
+
+def _find(request_id: str, book: Path) -> Remembered:
+    recent: deque[bytes] = deque(maxlen=KEPT)
+    if book.exists():
+        with book.open("rb") as file:
+            recent.extend(file)
+    for line in reversed(recent):
+        remembered = msgspec.json.decode(line, type=Remembered)
+        if remembered.request_id == request_id:
+            return remembered
+    raise InvalidRequest(
+        "request_id",
+        f"no decision of several models is remembered under '{request_id}'",
+        hint="llm-pool infer --json  prints the request_id of an answer",
+    )
+
+
+def _remember(answer: Answer, task: Task) -> Remembered:
+    judge = answer.decision.judge or {}
+    right = tuple(name for name, word in judge.items() if word.get(answer.winner) == max(word.values()))
+    return Remembered(answer.request_id, lesson(task, answer.decision), right)
