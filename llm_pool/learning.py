@@ -19,7 +19,7 @@ import msgspec
 from llm_pool.ensemble.weighted import lesson
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Answered, StrategyName
-from llm_pool.trust import Lesson
+from llm_pool.trust import Lesson  # noqa: TC001  # msgspec reads it when it decodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

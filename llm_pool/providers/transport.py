@@ -216,9 +216,8 @@ class Transport:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 context = await self._context() if backend.secure else None
-                _, connection = await loop.create_connection(
-                    Connection, backend.host, backend.port, ssl=context, happy_eyeballs_delay=0.25
-                )
+                # no happy eyeballs: in CPython 3.11, cancelled at a bad moment, they leave the winner's socket open
+                _, connection = await loop.create_connection(Connection, backend.host, backend.port, ssl=context)
         except OSError as error:
             raise Unreachable(backend.name, self._why(backend, error), hint=backend.hint) from error
         self._open.add(connection)

@@ -10,8 +10,9 @@ What a completion says: from the text a model wrote to a value that fits the tas
                                                                └▶ closed      instead of the last two,
                                                                               if the token limit cut the text
 
-What a rung yields is fitted to the schema (``coerced``, ``ranked``) and validated. The first value that passes is
-the answer: models answer and then ramble. So a cut text reads as the whole one would, or not at all.
+All rungs are tried on the first JSON in the text before any is on the next, and what a rung yields is fitted to the
+schema (``coerced``, ``ranked``) and validated. The first value that passes is the answer: models answer and then
+ramble. So a cut text reads as the whole one would, or not at all.
 
 What each rung is worth on recorded answers: ``bench/ladder.py``, figures in ``docs/tasks.md``.
 """

@@ -28,12 +28,14 @@ MAX_STATED = 80
 
 def candidates(text: str, wanted: Wanted, finish: FinishReason) -> Iterator[Candidate]:
     """
-    The values that may be meant, in the order to try them: cheap rungs on every region before costly ones on any.
+    The values that may be meant, in the order to try them: every rung on one region before any on the next.
+
+    A model that echoes the question after its own broken answer would otherwise be read by the echo.
 
     Args:
         text: not empty, no space around it.
         wanted: the shape that is looked for.
-        finish: after ``length`` nothing is repaired that a cut may have caused, except closing brackets.
+        finish: after ``length`` only what is closed is repaired, and an object is closed behind its last whole member.
 
     Raises:
         Unreadable: brackets are nested too deep.
@@ -41,18 +43,16 @@ def candidates(text: str, wanted: Wanted, finish: FinishReason) -> Iterator[Cand
     cut = finish == "length"
     if not (cut and not wanted.shape):
         yield from _strict(text)
-    found = list(regions(text, wanted, cut=cut))
-    for region in found:
+    for region in regions(text, wanted, cut=cut):
+        if cut and not region.closed:
+            yield from (Candidate("closed", candidate.value) for candidate in _cheap(completed(region.text)))
+            return
         if region.closed:
             yield from _cheap(region.text)
-        elif cut:
-            yield from (Candidate("closed", candidate.value) for candidate in _cheap(completed(region.text)))
-    if cut:
-        return
-    for region in found:
         yield from _repaired(region.text)
-    for part in (*(region.text for region in found), text):
-        yield from _fields(part, wanted)
+        yield from _fields(region.text, wanted)
+    if not cut:
+        yield from _fields(text, wanted)
 
 
 def _strict(text: str) -> Iterator[Candidate]:

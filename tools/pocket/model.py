@@ -19,10 +19,10 @@ class Shape:
     """
 
     vocab: int
-    width: int = 192
+    width: int = 160
     layers: int = 4
-    heads: int = 6
-    feed: int = 512
+    heads: int = 5
+    feed: int = 448
     context: int = 2048
     rope_base: float = 10000.0
     epsilon: float = 1e-5
@@ -88,10 +88,10 @@ class Pocket(nn.Module):
                 quiet = (2 * shape.layers) ** -0.5 if name.endswith(("attn_output.weight", "ffn_down.weight")) else 1.0
                 nn.init.normal_(weight, std=0.02 if "embd" in name else quiet * weight.shape[1] ** -0.5)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, length) whole numbers to (batch, length, vocab)."""
+    def forward(self, tokens: Tensor, asked: Tensor) -> Tensor:
+        """(batch, length) whole numbers to (n, vocab), for the n places that *asked*, a mask, names."""
         angles = rotation(self.shape, tokens.shape[1])
         x = self.token_embd(tokens)
         for block in self.blk:
             x = block(x, angles)
-        return self.output_norm(x) @ self.token_embd.weight.T
+        return self.output_norm(x[asked]) @ self.token_embd.weight.T

@@ -28,14 +28,18 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, size: int) -> Tokenizer:
-        """Learn *size* tokens from *texts*: the special marks, 256 bytes, the rest merges."""
+        """
+        Learn *size* tokens from *texts*: the special marks, 256 bytes, the rest merges.
+
+        No merge joins a space to a word, so a word is the same tokens after a space as after a quotation mark,
+        and copying from a prompt into JSON is copying.
+        """
         from tokenizers import Tokenizer as Bpe
         from tokenizers import models, pre_tokenizers, trainers
 
         bpe = Bpe(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
+        as_llama_cpp = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "isolated"), *as_llama_cpp])
         bpe.train_from_iterator(
             texts,
             trainers.BpeTrainer(
@@ -45,6 +49,7 @@ class Tokenizer:
                 show_progress=False,
             ),
         )
+        bpe.pre_tokenizer = pre_tokenizers.Sequence(as_llama_cpp)
         return cls(bpe)
 
     @classmethod
