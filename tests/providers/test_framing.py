@@ -1,0 +1,77 @@
+"""Promise R21: whatever way the bytes are cut, what comes out is what went in."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_pool.providers import framing
+from llm_pool.providers.framing import Events, JsonLines, Lines, Splitter
+
+TEXTS = st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), min_size=1), max_size=8)
+ENDS = st.sampled_from([b"\n", b"\r\n"])
+CUTS = st.lists(st.integers(0, 400), max_size=12)
+
+
+def fed(splitter: Splitter, data: bytes, cuts: list[int]) -> list[bytes]:
+    marks = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    records = [r for begin, end in pairwise(marks) for r in splitter.feed(data[begin:end])]
+    return records + splitter.finish()
+
+
+@given(TEXTS, ENDS, CUTS)
+def test_lines_survive_any_cut(texts: list[str], end: bytes, cuts: list[int]) -> None:
+    lines = [text.encode() for text in texts]
+
+    assert fed(Lines(), b"".join(line + end for line in lines), cuts) == lines
+
+
+@given(TEXTS, CUTS)
+def test_the_last_line_needs_no_end(texts: list[str], cuts: list[int]) -> None:
+    lines = [text.encode() for text in texts]
+
+    assert fed(JsonLines(), b"\n\n".join(lines), cuts) == lines
+
+
+@given(st.lists(TEXTS.filter(bool), max_size=5), ENDS, CUTS, st.booleans())
+def test_events_survive_any_cut(events: list[list[str]], end: bytes, cuts: list[int], noisy: bool) -> None:
+    noise = b": still here" + end + b"event: message" + end + b"id" + end if noisy else b""
+    data = b"".join(
+        noise + b"".join(b"data: " + line.encode() + end for line in lines) + noise + end for lines in events
+    )
+
+    assert fed(Events(), data, cuts) == ["\n".join(lines).encode() for lines in events]
+
+
+def test_an_event_needs_no_empty_line_at_the_very_end() -> None:
+    assert fed(Events(), b"data: a\n\ndata: b", []) == [b"a", b"b"]
+
+
+def test_an_event_without_data_says_nothing() -> None:
+    assert fed(Events(), b": ping\n\nevent: end\n\n\n\n", []) == []
+
+
+def test_only_one_space_after_the_colon_is_dropped() -> None:
+    assert fed(Events(), b"data:  a\ndata:b\n\n", []) == [b" a\nb"]
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert fed(Events(), b"\xef\xbb\xbfdata: a\n\n", []) == [b"a"]
+
+
+@pytest.mark.parametrize("splitter", [Lines(), Events()])
+def test_a_line_without_end_is_refused(splitter: Splitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_LINE", 1000)
+
+    with pytest.raises(ValueError, match="more than 1000"):
+        fed(splitter, b"data: " + b"x" * 1001, [500])
+
+
+def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_LINE", 1000)
+
+    with pytest.raises(ValueError, match="event of more"):
+        fed(Events(), b"data: twelve bytes\n" * 100, [])
