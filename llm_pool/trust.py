@@ -72,7 +72,7 @@ class Record(msgspec.Struct):
         return (prior * p0 + self.wins) / (prior + self.wins + self.losses)
 
 
-class Testimony(msgspec.Struct, frozen=True):
+class Statement(msgspec.Struct, frozen=True):
     """
     One provider's answer, as a lesson remembers it.
 
@@ -90,12 +90,12 @@ class Lesson(msgspec.Struct, frozen=True):
     """What can be learned from one decision, small enough to be kept until feedback comes."""
 
     task: str
-    testimonies: tuple[Testimony, ...]
+    statements: tuple[Statement, ...]
 
     @property
     def divided(self) -> bool:
         """Whether the panel disagreed: only then there is something to learn."""
-        return len({testimony.cluster for testimony in self.testimonies}) > 1
+        return len({statement.cluster for statement in self.statements}) > 1
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -158,14 +158,14 @@ class Trust:
         """
         if not lesson.divided:
             return
-        for testimony in lesson.testimonies:
-            won = testimony.cluster == 0
+        for statement in lesson.statements:
+            won = statement.cluster == 0
             if won or good:
-                self.observe(lesson.task, testimony, source, right=won and good)
+                self.observe(lesson.task, statement, source, right=won and good)
 
-    def observe(self, task: str, testimony: Testimony, source: Source, *, right: bool) -> None:
+    def observe(self, task: str, statement: Statement, source: Source, *, right: bool) -> None:
         """Count one answer to a question that divided the panel, known to be *right* or not."""
-        for expert in (_provider(testimony.provider), RATE, *testimony.traits):
+        for expert in (_provider(statement.provider), RATE, *statement.traits):
             self._keep(task, expert).add(right=right, strength=STRENGTH[source])
 
     def learn_judge(self, judge: str, task: str, *, right: bool) -> None:

@@ -7,7 +7,7 @@ kind         two answers are the same when                            module
 ``value``    the named field's values have one canonical key          ``values``: numbers, options, LaTeX, literals
 ``object``   all fields have, lists of tags whatever their order      ``objects``: also votes field by field
 ``ranking``  they name the same ids in the same order                 ``rankings``: tau, reciprocal rank fusion
-``text``     their character n-grams overlap by 85 percent            ``texts``: chrF, sorted tokens
+``text``     their character n-grams overlap by 75 percent            ``texts``: chrF, sorted tokens
 ===========  =======================================================  ============================================
 
 All rules are pure, and none depends on the order in which answers arrived.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from llm_pool.agreement.grounding import grounding
 from llm_pool.agreement.objects import comparable
-from llm_pool.agreement.texts import ALIKE, groups, profile, similarity
+from llm_pool.agreement.texts import SAME_TEXT, groups, profile, similarity
 from llm_pool.agreement.values import Key, canonical, form
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def alike(task: Task, readings: Sequence[Reading], keys: Sequence[Key] | None = 
     if task.kind != "text":
         return groups(len(keys), lambda i, j: keys[i] == keys[j])
     profiles = [profile(reading.content) for reading in readings]
-    return groups(len(keys), lambda i, j: keys[i] == keys[j] or similarity(profiles[i], profiles[j]) >= ALIKE)
+    return groups(len(keys), lambda i, j: keys[i] == keys[j] or similarity(profiles[i], profiles[j]) >= SAME_TEXT)
 
 
 def evidence(task: Task, reading: Reading) -> tuple[str, ...]:

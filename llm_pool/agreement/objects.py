@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.agreement.texts import ALIKE, groups, phrase_similarity
+from llm_pool.agreement.texts import SAME_PHRASE, groups, phrase_similarity
 from llm_pool.agreement.values import Key, canonical
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _tags(votes: Sequence[Vote], schema: Mapping[str, Any]) -> list[Json]:
 def _harvest(votes: Sequence[Vote], schema: Mapping[str, Any]) -> list[Json]:
     """The union, near-duplicates as one; as many as the longest list, where the schema does not say."""
     phrases = list(dict.fromkeys(item for vote in votes for item in vote.value))
-    clusters = groups(len(phrases), lambda i, j: phrase_similarity(phrases[i], phrases[j]) >= ALIKE)
+    clusters = groups(len(phrases), lambda i, j: phrase_similarity(phrases[i], phrases[j]) >= SAME_PHRASE)
     leader = {phrases[member]: phrases[cluster[0]] for cluster in clusters for member in cluster}
     ranked = _ranked(votes, {p: p for p in leader.values()}, lambda item: leader[item])
     most = schema.get("maxItems", max(len(vote.value) for vote in votes))

@@ -23,8 +23,10 @@ Profile: TypeAlias = "tuple[Counter[str], ...]"
 
 LONGEST: Final = 4000
 """Characters compared; an answer shows its character well before that, and the cost is bounded."""
-ALIKE: Final = 0.85
-"""Texts this similar say the same."""
+SAME_TEXT: Final = 0.75
+"""Texts this similar say the same; two models' answers to an open question lie between 0.2 and 0.5."""
+SAME_PHRASE: Final = 0.85
+"""Short phrases this similar are one."""
 ORDERS: Final = range(1, 7)
 
 _REFUSAL: Final = re.compile(
@@ -34,8 +36,9 @@ _REFUSAL: Final = re.compile(
 
 
 def profile(text: str) -> Profile:
-    """The n-grams of *text*, spaces and case folded, for ``similarity``."""
-    squeezed = "".join(text[:LONGEST].casefold().split())
+    """The n-grams of *text*, for ``similarity``: of letters and digits only, without case, if there are any."""
+    folded = text[:LONGEST].casefold()
+    squeezed = "".join(filter(str.isalnum, folded)) or folded
     return tuple(Counter(squeezed[i : i + n] for i in range(len(squeezed) - n + 1)) for n in ORDERS)
 
 

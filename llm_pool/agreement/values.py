@@ -180,7 +180,7 @@ _DRESSING: Final = (
     (re.compile(r"\\sqrt\s*\{([^{}]*)\}"), r"sqrt(\1)"),
     (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degrees?"), ""),
     (re.compile(r"\\(?:cdot|times)"), "*"),
-    (re.compile(r"\\([%#&_{}])"), r"\1"),
+    (re.compile(r"\\([$%#&_{}])"), r"\1"),
     (re.compile(r"\\(pi|infty|theta|alpha|beta)(?![A-Za-z])"), r"\1"),
     (re.compile(r"\{,\}"), ","),
 )

@@ -16,7 +16,7 @@ from llm_pool.agreement import evidence
 from llm_pool.ensemble.ballots import Poll, poll
 from llm_pool.ensemble.voting import decide
 from llm_pool.messages import StrategyName
-from llm_pool.trust import Lesson, Testimony
+from llm_pool.trust import Lesson, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def lesson(task: Task, decision: Decision) -> Lesson:
     return Lesson(
         task.name,
         tuple(
-            Testimony(name, index, evidence(task, readings[name]))
+            Statement(name, index, evidence(task, readings[name]))
             for index, cluster in enumerate(ordered)
             for name in cluster.providers
             if name in readings
