@@ -114,16 +114,13 @@ class Exchange:
         elif mode.name == "reset":
             self._reset()
         elif mode.name == "cut":
-            self.send(200, body[: len(body) // 2], headers=self._promising(len(body)))
-            self.entry.ending = "broken"
+            self.entry.status, self.entry.ending = 200, "broken"
+            self.connection.send(200, self.dialect.whole_headers, body[: len(body) // 2], promised=len(body))
             self.connection.close()
         else:
             self.send(200, body)
             self.entry.first_byte = _now()
             self.entry.pieces = 1
-
-    def _promising(self, length: int) -> Headers:
-        return [*self.dialect.whole_headers, ("Content-Length", str(length))]
 
     def _reset(self) -> None:
         self.entry.ending = "broken"

@@ -78,9 +78,9 @@ class Connection(asyncio.Protocol):
             self.close()
         self._pump()
 
-    def send(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole response."""
-        self._head(status, [*headers, ("Content-Length", str(len(body)))], body)
+    def send(self, status: int, headers: Headers, body: bytes, *, promised: int | None = None) -> None:
+        """A whole response, or one that has less body than the *promised* length."""
+        self._head(status, [*headers, ("Content-Length", str(len(body) if promised is None else promised))], body)
         if ("Connection", "close") in headers:
             self.close()
 

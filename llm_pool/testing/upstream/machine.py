@@ -42,7 +42,7 @@ class Resident:
         expires: instant at which it leaves by itself, if idle.
     """
 
-    def __init__(self, model: Model, slots: int, loading: asyncio.Task[None]) -> None:
+    def __init__(self, model: Model, slots: int, loading: asyncio.Future[None]) -> None:
         self.model, self.loading = model, loading
         self.slots = asyncio.Semaphore(slots)
         self.users = 0
@@ -119,7 +119,7 @@ class Machine:
             while not self._fits(model):
                 await self._make_room()
             self.loads += 1
-            resident = self._admit(model, model.load_time)
+            resident = self._admit(model, asyncio.ensure_future(asyncio.sleep(model.load_time)))
         resident.users += 1
         try:
             await asyncio.shield(resident.loading)
@@ -128,8 +128,8 @@ class Machine:
             raise
         return resident
 
-    def _admit(self, model: Model, load_time: float) -> Resident:
-        resident = Resident(model, self._slots, asyncio.create_task(asyncio.sleep(load_time)))
+    def _admit(self, model: Model, loading: asyncio.Future[None]) -> Resident:
+        resident = Resident(model, self._slots, loading)
         self._residents[model.name] = resident
         resident.loading.add_done_callback(lambda _: self._idle.set())
         return resident
@@ -153,11 +153,13 @@ class Machine:
 
     def preload(self, models: list[Model]) -> None:
         """Put as many of *models* as fit into memory, at no cost: the state a test begins with."""
+        loop = asyncio.get_running_loop()
+        at_once = loop.create_future()
+        at_once.set_result(None)
         for model in models:
             if self._fits(model):
-                resident = self._admit(model, 0.0)
-                now = asyncio.get_running_loop().time()
-                resident.used, resident.expires = now, now + 300.0
+                resident = self._admit(model, at_once)
+                resident.used, resident.expires = loop.time(), loop.time() + 300.0
 
     def loaded(self) -> dict[str, Resident]:
         """What is in memory now, or being loaded, by name; what has expired is gone."""
