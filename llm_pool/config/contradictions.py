@@ -82,16 +82,14 @@ def _strategies(sections: Sections) -> Iterator[Problem]:
 
 
 def _judge(sections: Sections) -> Iterator[Problem]:
-    judge, chain = sections.judge, sections.ensemble.consensus.fallback
+    judge = sections.judge
     names = [provider.name for provider in sections.providers if provider.enabled]
     for name in judge.providers:
         if name not in names:
             yield _unknown_provider(("judge", "model_provider"), name, names)
-    if judge.fallback_strategy is StrategyName.JUDGE:
-        yield Problem(("judge", "fallback_strategy"), "JUDGE", "a strategy other than JUDGE")
-    elif judge.fallback_strategy is StrategyName.CONSENSUS and StrategyName.JUDGE in chain:
-        want = "no circle: ensemble.consensus.fallback leads back to JUDGE"
-        yield Problem(("judge", "fallback_strategy"), "CONSENSUS", want)
+    if judge.fallback_strategy in {StrategyName.JUDGE, StrategyName.CONSENSUS}:
+        want = "FASTEST, VOTING or WEIGHTED, which decide by themselves"
+        yield Problem(("judge", "fallback_strategy"), judge.fallback_strategy, want)
 
 
 def _tasks(sections: Sections) -> Iterator[Problem]:

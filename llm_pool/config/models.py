@@ -138,13 +138,17 @@ class ConsensusSettings(_Table, frozen=True):
     """When CONSENSUS answers, and what happens when the panel disagrees."""
 
     min_agreement: Annotated[
-        _Share,
-        _doc("Weight behind the leading answer, as a share of the weight of all asked. 1 wants all to agree."),
-    ] = 0.8
+        Annotated[float, msgspec.Meta(gt=0, le=1)] | None,
+        _doc(
+            "Share of all who were asked that must say the same. Unset: all of a panel of up to three, four fifths "
+            "of a larger one.",
+            0.66,
+        ),
+    ] = None
     quorum: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})],
-        _doc("Valid answers that must be in, whatever they say."),
-    ] = 2
+        Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})] | None,
+        _doc("Valid answers that must be in, whatever they say. Unset: more than half of the panel.", 2),
+    ] = None
     strict: Annotated[bool, _doc("Fail with NoConsensus instead of trying `fallback`.")] = False
     fallback: Annotated[
         tuple[StrategyName, ...],
@@ -253,8 +257,9 @@ class HttpRequestSettings(_Table, frozen=True):
     """
     How a `http` provider is asked.
 
-    Placeholders in strings: `{prompt}` and `{system}`, `{model}`, `{max_tokens}`, `{temperature}`. A string that
-    is one placeholder alone keeps the value's own type.
+    Placeholders in the strings of `body`: `{prompt}`; `{system}` and `{user}`, its two parts; `{model}`,
+    `{max_tokens}`, `{temperature}`, `{seed}`, `{schema}`. A string that is one placeholder alone becomes the value
+    with its own type.
     """
 
     path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"
@@ -272,6 +277,10 @@ class HttpResponseSettings(_Table, frozen=True):
     ] = StreamFormat.JSON
     text: Annotated[str, _doc("Path of the text, or of each piece of it.", "choices.0.text")] = "text"
     error: Annotated[str, _doc("Path of an error message; where it is present the call failed.")] = "error"
+    done: Annotated[
+        str,
+        _doc("Path of what is true in the last object of a stream; empty: the end of the HTTP body says it.", "done"),
+    ] = ""
 
 
 class ProviderSettings(_Table, frozen=True):
@@ -372,13 +381,9 @@ class JudgeSettings(_Table, frozen=True):
         Annotated[float, msgspec.Meta(gt=0, lt=1)],
         _doc("The candidates' share of the deadline; the rest is the judge's, up to `deadline_ms`."),
     ] = 0.7
-    fallback_strategy: Annotated[StrategyName, _doc("Decides when the judge fails, is late or answers nonsense.")] = (
-        StrategyName.VOTING
-    )
-    accuracy: Annotated[
-        Annotated[float, msgspec.Meta(gt=0.5, lt=1)],
-        _doc("How often the judge picks the better of two, until enough feedback has measured it."),
-    ] = 0.65
+    fallback_strategy: Annotated[
+        StrategyName, _doc("Decides when the judge fails, is late or answers nonsense: FASTEST, VOTING or WEIGHTED.")
+    ] = StrategyName.VOTING
 
     @property
     def deadline(self) -> float:
@@ -397,14 +402,6 @@ class TrustSettings(_Table, frozen=True):
     """What is learned of each provider for each task, for WEIGHTED and JUDGE."""
 
     enabled: Annotated[bool, _doc("Whether anything is learned and kept in the user's state folder.")] = True
-    prior: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=1_000_000, extra={"unit": "observations"})],
-        _doc("How many observations the starting belief is worth."),
-    ] = 50.0
-    half_life: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=1_000_000_000, extra={"unit": "observations"})],
-        _doc("Observations after which an old one counts half, as models change."),
-    ] = 700.0
 
 
 class GroupSettings(_Table, frozen=True):

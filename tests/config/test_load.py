@@ -149,9 +149,9 @@ MISTAKES = [
         id="unknown key",
     ),
     pytest.param(
-        "[trust]\nzzz = 1",
-        "7: trust.zzz: expected a known key, got the unknown key zzz",
-        "known here: enabled, half_life, prior",
+        "[idempotency]\nzzz = 1",
+        "7: idempotency.zzz: expected a known key, got the unknown key zzz",
+        "known here: ttl_seconds",
         id="unknown key like none",
     ),
     pytest.param(
@@ -283,16 +283,15 @@ MISTAKES = [
     ),
     pytest.param(
         '[judge]\nfallback_strategy = "JUDGE"',
-        "7: judge.fallback_strategy: expected a strategy other than JUDGE, got JUDGE",
+        "7: judge.fallback_strategy: expected FASTEST, VOTING or WEIGHTED, which decide by themselves, got JUDGE",
         "",
         id="judge falls back to itself",
     ),
     pytest.param(
         '[judge]\nfallback_strategy = "consensus"',
-        "7: judge.fallback_strategy: expected no circle: ensemble.consensus.fallback leads back to JUDGE, "
-        "got CONSENSUS",
+        "7: judge.fallback_strategy: expected FASTEST, VOTING or WEIGHTED, which decide by themselves, got CONSENSUS",
         "",
-        id="circle of fallbacks",
+        id="judge falls back to what may fall back to it",
     ),
     pytest.param(
         '[ensemble.consensus]\nfallback = ["CONSENSUS"]',
