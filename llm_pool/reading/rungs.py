@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MAX_REPAIR = 32_768
 """Characters given to the last rungs, whose time grows faster than the text. Recorded answers stay below 20,000."""
-MAX_MENTIONS = 8
-"""Places where a field's name stands that the last rung looks behind, from the end."""
 
 MAX_STATED = 80
 """Characters of a value that prose states; a longer one is a sentence about it."""
@@ -53,6 +51,7 @@ def candidates(text: str, wanted: Wanted, finish: FinishReason) -> Iterator[Cand
         yield from _fields(region.text, wanted)
     if not cut:
         yield from _fields(text, wanted)
+        yield from _stated(text, wanted)
 
 
 def _strict(text: str) -> Iterator[Candidate]:
@@ -155,22 +154,16 @@ def _fields(chunk: str, wanted: Wanted) -> Iterator[Candidate]:
     names = wanted.schema.get("required")
     if not names or len(chunk) > MAX_REPAIR:
         return
-    if names == [wanted.field]:
-        values = {wanted.field: _member(chunk, wanted.field) or _stated(chunk, wanted.field)}
-    else:
-        values = {name: _member(chunk, name) for name in names}
+    values = {name: _member(chunk, name) for name in names}
     if None not in values.values():
         yield Candidate("fields", values)
 
 
 def _member(chunk: str, name: str) -> Json:
-    """The value behind the last ``"name":``; None if there is none."""
-    names = list(re.finditer(rf"""["'`]?\b{re.escape(name)}["'`]\s*+:\s*+""", chunk))
-    for match in reversed(names[-MAX_MENTIONS:]):
-        value = _VALUE.match(chunk, match.end())
-        if value is not None:
-            return _literal(value[0])
-    return None
+    """The value behind the first ``"name":``; None if there is none."""
+    named = re.search(rf"""["'`]?\b{re.escape(name)}["'`]\s*+:\s*+""", chunk)
+    value = _VALUE.match(chunk, named.end()) if named else None
+    return _literal(value[0]) if value else None
 
 
 def _literal(text: str) -> Json:
@@ -179,15 +172,17 @@ def _literal(text: str) -> Json:
     return text.strip().strip("\"'`,} ") or None
 
 
-def _stated(chunk: str, name: str) -> str | None:
-    r"""What prose calls *name*: ``The answer is: 12`` or, in mathematics, ``\boxed{12}``. A sentence is no value."""
-    pattern = rf"\b{re.escape(name)}\b[*`\"']*+(?:\s+is\b)?[\s:*$]++((?:[^\n\\.]++|\\(?!n)|\.(?!\s))++)"
-    said = list(re.finditer(pattern, chunk, re.IGNORECASE))
-    boxed = _BOXED.findall(said[-1][1] if said else chunk)
-    if boxed:
-        return str(boxed[-1])
-    value = said[-1][1].replace('\\"', '"').strip("\"'`*$., ") if said else ""
-    return value if 0 < len(value) <= MAX_STATED else None
+def _stated(text: str, wanted: Wanted) -> Iterator[Candidate]:
+    r"""What prose calls the deciding field: ``The answer is: 12``, or ``\boxed{12}``. A sentence is no value."""
+    if wanted.schema.get("required") != [wanted.field] or len(text) > MAX_REPAIR:
+        return
+    pattern = rf"\b{re.escape(wanted.field)}\b[*`\"']*+(?:\s+is\b)?+[\s:*$]++((?:[^\n\\.]++|\\(?!n)|\.(?!\s))++)"
+    said = list(re.finditer(pattern, text, re.IGNORECASE))
+    boxed = _BOXED.findall(said[-1][1] if said else text)
+    value = str(boxed[-1]) if boxed else said[-1][1] if said else ""
+    value = value.replace('\\"', '"').strip("\"'`*$., ")
+    if 0 < len(value) <= MAX_STATED:
+        yield Candidate("fields", {wanted.field: value})
 
 
 _VALUE = re.compile(
