@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
+from llm_pool.tasks import load_tasks
 from llm_pool.testing.upstream.instances import instance
 
+PROMPTS = Path(__file__).parents[3] / "prompts"
 IDS = {"type": "string", "enum": ["c1", "c2", "c3"]}
 SCHEMAS: dict[str, Any] = {
     "verdict": {
@@ -50,6 +53,14 @@ def test_an_instance_is_valid_and_always_the_same(name: str) -> None:
 
     jsonschema_rs.validate(schema, value)
     assert instance(schema) == value
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROMPTS.glob("*.md")))
+def test_every_task_that_is_shipped_passes(name: str) -> None:
+    """So an upstream without a script answers them all."""
+    schema = load_tasks([PROMPTS])[name].output_schema
+
+    jsonschema_rs.validate(schema, instance(schema))
 
 
 def test_unique_items_keep_the_order_of_an_enum() -> None:
