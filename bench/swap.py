@@ -185,10 +185,10 @@ def panel(machine: Machine, *, gated: bool) -> Iterator[tuple[str, Provider]]:
     """The machine's models, behind a gate or not."""
     clock = SystemClock()
 
-    async def look() -> list[str]:
-        return machine.loaded
+    async def look() -> dict[str, float]:
+        return {name: SIZES_MB[name] for name in machine.loaded}
 
-    limits = Limits(slots=1, queue=512, memory=MEMORY_MB, sizes=SIZES_MB)
+    limits = Limits(slots=1, queue=512, memory=MEMORY_MB)
     gate = Gate("machine", limits, clock, Residency(clock, look))
     for name in SIZES_MB:
         model = Model(name, machine)

@@ -52,7 +52,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         queue: requests that may wait, >= 0.
         max_loaded: models in memory at once; None: as many as fit.
         memory: megabytes for models; None: unknown, everything fits.
-        sizes: megabytes of each model; one that is missing counts as nothing.
         patience: seconds that requests for models in memory may go before one that would evict them.
     """
 
@@ -60,7 +59,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     queue: int = 64
     max_loaded: int | None = None
     memory: float | None = None
-    sizes: Mapping[str, float] = msgspec.field(default_factory=dict)
     patience: float = 2.0
 
 
@@ -72,12 +70,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         loaded: models in memory, least recently used first.
         running: the model of each call that runs.
         turn_began: instant of the latest load.
-        loads, services: seconds a model usually takes to load, and to answer one call; missing ones are unknown.
+        sizes: megabytes a model takes; one that is missing is unknown and counts as nothing.
+        loads, services: seconds a model usually takes to load, and to answer one call; likewise.
     """
 
     loaded: Sequence[str] = ()
     running: Sequence[str] = ()
     turn_began: float = 0.0
+    sizes: Mapping[str, float] = msgspec.field(default_factory=dict)
     loads: Mapping[str, float] = msgspec.field(default_factory=dict)
     services: Mapping[str, float] = msgspec.field(default_factory=dict)
 
@@ -112,7 +112,7 @@ def evicted_by(model: str, machine: Machine, limits: Limits) -> tuple[str, ...] 
     if model in machine.loaded:
         return ()
     staying, leaving = list(machine.loaded), []
-    while staying and not _fits([*staying, model], limits):
+    while staying and not _fits([*staying, model], machine, limits):
         idle = next((each for each in staying if each not in machine.running), None)
         if idle is None:
             return None
@@ -185,7 +185,7 @@ def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> boo
     return now >= max(waiter.arrived, machine.turn_began) + patience
 
 
-def _fits(models: Sequence[str], limits: Limits) -> bool:
+def _fits(models: Sequence[str], machine: Machine, limits: Limits) -> bool:
     if limits.max_loaded is not None and len(models) > limits.max_loaded:
         return False
-    return limits.memory is None or sum(limits.sizes.get(model, 0.0) for model in models) <= limits.memory
+    return limits.memory is None or sum(machine.sizes.get(model, 0.0) for model in models) <= limits.memory

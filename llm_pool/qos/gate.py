@@ -174,6 +174,7 @@ class Gate:
             loaded=self.loaded,
             running=[lease.model for lease in self._leases],
             turn_began=self._turn_began,
+            sizes=self._residency.sizes,
             loads=self._loads,
             services=self._services,
         )

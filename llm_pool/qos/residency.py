@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from llm_pool.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from llm_pool.interfaces import Clock
 
-Look: TypeAlias = "Callable[[], Awaitable[Sequence[str] | None]]"
-"""Asks a backend which models it holds, by the names the configuration uses; None or a ProviderError: it cannot say."""
+Look: TypeAlias = "Callable[[], Awaitable[Collection[str] | None]]"
+"""
+Asks a backend which models it holds: their names or, as a mapping, their names with the megabytes they take.
+None or a ProviderError: it cannot say.
+"""
 
 FRESH = 5.0
 """Seconds between two looks, at least. One look is one small request to the backend (``/api/ps``)."""
@@ -34,6 +38,7 @@ class Residency:
 
     Attributes:
         loaded: the models.
+        sizes: megabytes of the models that the backend has told the size of.
         knows: the backend itself has told, so a model that is not among them is really not there.
     """
 
@@ -42,6 +47,7 @@ class Residency:
         self._looked_at: float | None = None
         self._changes = 0
         self.loaded: tuple[str, ...] = ()
+        self.sizes: dict[str, float] = {}
         self.knows = False
 
     def arrives(self, model: str, evicting: Sequence[str] = ()) -> None:
@@ -66,6 +72,8 @@ class Residency:
         except (TimeoutError, ProviderError):
             names = None
         self.knows = names is not None
+        if isinstance(names, Mapping):
+            self.sizes.update(names)
         if names is not None and changes == self._changes:  # what we did meanwhile is newer than what it said
             known = [each for each in self.loaded if each in names]
             self.loaded = (*known, *(each for each in names if each not in known))
