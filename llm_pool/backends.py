@@ -101,6 +101,7 @@ def _templated(settings: ProviderSettings, transport: Transport) -> Provider:
         answers=response.format.value,
         text=response.text,
         error=response.error,
+        done=response.done,
     )
 
 

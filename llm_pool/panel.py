@@ -78,9 +78,9 @@ def panel_for(
         seats: all seats, in the file's order.
         is_loaded: whether the member's model is in memory, as far as we know.
         is_dark: whether the member's breaker refuses the task now.
-        only: names of providers the configuration binds the task to; empty binds none.
+        only: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
     """
-    serving = [seat for seat in seats if serves(seat, task, seats) and (not only or seat.member.name in only)]
+    serving = [seat for seat in seats if (seat.member.name in only if only else serves(seat, task, seats))]
     fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
     able = [member for seat, member in fresh if not seat.last_resort]
     lit = [member for member in able if not is_dark(member)]

@@ -1,0 +1,139 @@
+"""``llm-pool health``: the state of each provider, and what to type next."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llm_pool.cli.console import Console, neutral
+from llm_pool.cli.exits import Exit
+from llm_pool.cli.settings import COLOR, CONFIG, JSON, QUIET, read_config
+from llm_pool.errors import InvalidRequest
+from llm_pool.wire import state_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.app import App
+    from llm_pool.messages import ProviderState
+    from llm_pool.trust import Standing
+
+_EXAMPLES = """\b
+Examples:
+  llm-pool health
+  llm-pool health --warm --wait 60s     load every model, and wait until one can answer
+  llm-pool health --trust               what was learned of each provider
+"""
+_COLOURS = {"healthy": "green", "warming": "yellow"}
+_POLL = 0.5
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(epilog=_EXAMPLES)
+def health(
+    *,
+    wait: Annotated[str, typer.Option(help="Wait so long for a provider to be healthy, e.g. 30s or 2m.")] = "0s",
+    warm: Annotated[bool, typer.Option("--warm", help="Load models that are there but not loaded.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Show what was learned instead.")] = False,
+    reset_trust: Annotated[bool, typer.Option("--reset-trust", help="Forget what was learned.")] = False,
+    as_json: JSON = False,
+    config: CONFIG = None,
+    color: COLOR = "auto",
+    quiet: QUIET = False,
+) -> int:
+    """Show the state of each provider; exit 0 if one can answer, else 69."""
+    console = Console(color=color, quiet=quiet)
+    if trust or reset_trust:
+        return _trust(console, reset=reset_trust, as_json=as_json)
+    return asyncio.run(_health(config, parse_span(wait), console, warm=warm, as_json=as_json))
+
+
+def parse_span(text: str) -> float:
+    """A span such as ``500ms``, ``30s``, ``2m`` or a bare number of seconds, in seconds; raises InvalidRequest."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)", text.strip())
+    if match is None:
+        raise InvalidRequest("--wait", f"expected a time such as 30s, got '{text}'")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}[match[2]]
+
+
+async def _health(path: Path | None, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
+    from llm_pool.app import open_app
+
+    async with open_app(read_config(path)) as pool:
+        if warm:
+            await _load(pool, console)
+        states = await _until_healthy(pool, wait, console)
+    if as_json:
+        console.json({"healthy": _can_answer(states), "providers": [state_json(state) for state in states]})
+    else:
+        _print(states, console)
+    return Exit.OK if _can_answer(states) else Exit.UNAVAILABLE
+
+
+async def _load(pool: App, console: Console) -> None:
+    for state in await pool.states():
+        if state.condition == "warming":
+            console.say(f"loading {state.model} …")
+    await pool.warm()
+
+
+async def _until_healthy(pool: App, wait: float, console: Console) -> list[ProviderState]:
+    """The states, once a provider that is no last resort is healthy, or after *wait* seconds."""
+    until = asyncio.get_running_loop().time() + wait
+    first = True
+    while True:
+        states = await pool.states()
+        left = until - asyncio.get_running_loop().time()
+        regular = {p.name for p in pool.config.active_providers if not p.last_resort}
+        if left <= 0 or any(s.condition == "healthy" for s in states if s.name in (regular or {s.name})):
+            return states
+        if first:
+            console.say(f"waiting up to {left:.0f} s for a provider …")
+            first = False
+        await asyncio.sleep(min(_POLL, left))
+
+
+def _can_answer(states: Sequence[ProviderState]) -> bool:
+    return any(state.condition in {"healthy", "warming"} for state in states)
+
+
+def _print(states: Sequence[ProviderState], console: Console) -> None:
+    names = max((len(state.name) for state in states), default=0)
+    models = max((len(state.model) for state in states), default=0)
+    for state in states:
+        condition = state.condition.replace("_", " ")
+        shown = console.paint(f"{condition:<13}", _COLOURS.get(state.condition, "red"), console.stdout)
+        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {neutral(state.detail)}".rstrip())
+        if state.hint:
+            console.out(f"{'':<{names}}  {console.paint('→', 'cyan', console.stdout)} {state.hint}")
+
+
+def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
+    from llm_pool.learning import state_folder
+    from llm_pool.trust_store import TrustStore
+
+    store = TrustStore(state_folder() / "trust.json")
+    if reset:
+        store.change(lambda trust: trust.forget())
+        console.say("what was learned is forgotten; the configured weights are the trust again")
+        return Exit.OK
+    standings = store.load().standings()
+    if as_json:
+        console.json([{"task": s.task, "expert": s.expert, "wins": s.wins, "losses": s.losses} for s in standings])
+    elif not standings:
+        console.say("nothing learned yet: the configured weights are the trust")
+    else:
+        for standing in standings:
+            console.out(_line(standing))
+    return Exit.OK
+
+
+def _line(standing: Standing) -> str:
+    seen = standing.wins + standing.losses
+    share = f"{standing.wins / seen:.2f}" if seen else "-"
+    return f"{standing.task:<20} {standing.expert:<28} {share:>5} right of {seen:.1f} observations"
