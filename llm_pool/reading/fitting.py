@@ -29,9 +29,9 @@ def fit(candidate: Candidate, wanted: Wanted) -> Reading:
     Raises:
         Unreadable: it cannot be made valid.
     """
-    source = candidate.source or _encoded(candidate.value)
+    text = candidate.source if candidate.rung == "strict" else _encoded(candidate.value)
     if _is_valid(candidate.value, wanted):
-        return Reading(source, candidate.value, candidate.rung)
+        return Reading(candidate.source or text, candidate.value, candidate.rung)
     rung, value = "coerced", _coerced(_unwrapped(candidate.value, wanted), wanted.schema, whole=wanted.field)
     if wanted.kind == "ranking" and isinstance(value, dict) and isinstance(value.get(wanted.field), list):
         rung, value = "ranked", {**value, wanted.field: permutation(value[wanted.field], wanted.ids)}
@@ -78,15 +78,15 @@ def _encoded(value: Json) -> str:
 
 def _unwrapped(value: Json, wanted: Wanted) -> Json:
     """The object inside ``[{…}]`` or ``{"result": {…}}``; the object around a bare ranking."""
-    if wanted.shape == "object" and isinstance(value, list):
-        single = value[0] if len(value) == 1 else None
-        if wanted.kind == "ranking" and not (isinstance(single, dict) and wanted.field in single):
-            return {wanted.field: value}
-        return value if single is None else single
     if isinstance(value, dict) and len(value) == 1 and value.keys().isdisjoint(wanted.schema.get("properties", {})):
         (inner,) = value.values()
-        return inner if isinstance(inner, (dict, list)) else value
-    return value
+        value = inner if isinstance(inner, (dict, list)) else value
+    if not isinstance(value, list) or wanted.shape != "object":
+        return value
+    single = value[0] if len(value) == 1 else None
+    if wanted.kind == "ranking" and not (isinstance(single, dict) and wanted.field in single):
+        return {wanted.field: value}
+    return value if single is None else single
 
 
 # Coercion: from what a model wrote to the type that is asked for.

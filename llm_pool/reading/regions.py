@@ -25,7 +25,7 @@ _OBJECT = r"""\{(?=\s*+(?:["'}]|[A-Za-z_]\w*+\s*+:))"""
 _BEGIN_OBJECT = re.compile(_OBJECT)  # not the brace of \frac{1}{2}
 _BEGIN_ANY = re.compile(_OBJECT + r"|\[")
 _FENCE = re.compile(r"\n[ \t]*+```")
-_THOUGHT = "</think>"
+_THINKING, _THOUGHT = "<think>", "</think>"  # reasoning models draft JSON there
 
 
 class Region(NamedTuple):
@@ -49,7 +49,16 @@ def regions(text: str, wanted: Wanted, *, cut: bool) -> Iterator[Region]:
             yield Region(text, closed=True)
         return
     begin = _BEGIN_OBJECT if wanted.shape == "object" and wanted.kind != "ranking" else _BEGIN_ANY
-    position = text.rfind(_THOUGHT) + 1
+    thought = text.rfind(_THOUGHT)
+    if cut and thought < 0 and text.startswith(_THINKING):
+        return
+    if thought >= 0:
+        yield from _outermost(text, thought, begin, cut=cut)
+    if thought < 0 or not cut:
+        yield from _outermost(text, 0, begin, cut=cut)
+
+
+def _outermost(text: str, position: int, begin: re.Pattern[str], *, cut: bool) -> Iterator[Region]:
     for _ in range(MAX_REGIONS):
         opening = begin.search(text, position)
         if opening is None:
