@@ -76,13 +76,9 @@ def groups(count: int, same: Callable[[int, int], bool]) -> list[list[int]]:
     return sorted(found)
 
 
-def centrality(texts: Sequence[str], weights: Sequence[float]) -> list[float]:
-    """For each text its mean similarity to the others, weighted by their *weights*; 1.0 for a lone text."""
+def centrality(texts: Sequence[str]) -> list[float]:
+    """For each text its mean similarity to the others; 1.0 for a lone text."""
     profiles = [profile(text) for text in texts]
     table = [[similarity(one, other) for other in profiles] for one in profiles]
-    return [_mean([(weights[j], row[j]) for j in range(len(texts)) if j != i]) for i, row in enumerate(table)]
-
-
-def _mean(weighted: Sequence[tuple[float, float]]) -> float:
-    total = sum(weight for weight, _ in weighted)
-    return sum(weight * value for weight, value in weighted) / total if total else 1.0
+    others = len(texts) - 1
+    return [(sum(row) - 1.0) / others if others else 1.0 for row in table]

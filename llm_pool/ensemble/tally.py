@@ -164,7 +164,7 @@ def _ids(call: Call, ballots: Sequence[Ballot]) -> list[str]:
 
 def _trusted_text(ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
     sound = [ballot for ballot in ballots if not is_degenerate(ballot.reading.content)] or list(ballots)
-    central = centrality([b.reading.content for b in sound], [b.weight for b in sound])
+    central = centrality([ballot.reading.content for ballot in sound])
     weights = [ballot.weight for ballot in sound]
     trusted = min(range(len(sound)), key=lambda i: (-weights[i], sound[i].member.rank))
     notes: tuple[str, ...] = ()

@@ -75,7 +75,7 @@ def test_similarity_is_symmetric_and_bounded(one: str, other: str) -> None:
 
 def test_the_odd_text_out_is_the_least_central() -> None:
     """Two that agree are nearer to each other than to the third."""
-    central = centrality(["Take the blue line north.", "Take the blue line to the north.", "Stay at home!"], [1, 1, 1])
+    central = centrality(["Take the blue line north.", "Take the blue line to the north.", "Stay at home!"])
 
     assert min(central) == central[2]
 

@@ -1,0 +1,234 @@
+"""VOTING: whom it asks, when it stops, what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_pool.clock import SystemClock
+from llm_pool.ensemble.tally import NO_WEIGHTS
+from llm_pool.ensemble.voting import Voting
+from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Unreachable
+from llm_pool.messages import StrategyName, Task
+from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, VirtualLoop, a_call, a_panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.messages import Call, Decision
+
+SCHEMA = {"type": "object", "properties": {"answer": {}}, "required": ["answer"]}
+SUM = Task(name="sum", template="", kind="value", field="answer", output_schema=SCHEMA)
+
+
+def says(name: str, answer: object, *, after: float = 1.0) -> ScriptedProvider:
+    return ScriptedProvider(name, Reply(json.dumps({"answer": answer}), ttft=after / 2, duration=after))
+
+
+def fails(name: str, *, after: float = 0.1) -> ScriptedProvider:
+    return ScriptedProvider(name, Reply.failing(Unreachable(name, "nobody listens"), after=after))
+
+
+def hangs(name: str) -> ScriptedProvider:
+    return ScriptedProvider(name, Reply.hanging())
+
+
+def call(seconds: float = 60.0) -> Call:
+    asked = a_call(task=SUM, schema=SCHEMA)
+    return msgspec.structs.replace(asked, deadline=asked.began + seconds)
+
+
+async def vote(
+    *providers: ScriptedProvider, weights: tuple[float, ...] = (), group: str | None = None, seconds: float = 60.0
+) -> Decision:
+    return await Voting(SystemClock()).run(
+        call(seconds), a_panel(*providers, weights=weights, group=group), RecordingObserver().on
+    )
+
+
+@pytest.mark.anyio
+async def test_machines_of_their_own_are_asked_at_once() -> None:
+    """The time of the second answer that decides, not the sum."""
+    began = asyncio.get_running_loop().time()
+    slow = says("gemma", 4, after=30)
+
+    decision = await vote(says("phi", 4, after=2), says("llama", "4.0", after=3), slow)
+
+    assert asyncio.get_running_loop().time() - began == pytest.approx(3)
+    assert (decision.asked, decision.used) == (StrategyName.VOTING, StrategyName.VOTING)
+    assert decision.reason == "all say the same"
+    assert (decision.saved, slow.cancelled, decision.agreement) == (1, 1, 1.0)
+    assert [a.outcome for a in decision.attempts] == ["ok", "ok", "cancelled"]
+    assert not decision.degraded
+
+
+@pytest.mark.anyio
+async def test_on_one_machine_the_third_is_asked_only_on_disagreement() -> None:
+    """Two that agree decide; two that differ need a third."""
+    third = says("phi", 5)
+    agreed = await vote(third, says("llama", 4), says("gemma", 4), weights=(0.6, 1.0, 0.8), group="gpu")
+
+    assert third.calls == []
+    assert agreed.saved == 1
+    assert agreed.notes == ("not asked, as nothing could change any more: phi",)
+
+    differed = await vote(says("phi", 5), says("llama", 4), says("gemma", 5), weights=(0.6, 1.0, 0.8), group="gpu")
+
+    assert differed.winner == "gemma"
+    assert [cluster.providers for cluster in differed.clusters] == [("phi", "gemma"), ("llama",)]
+    assert differed.saved == 0
+
+
+@pytest.mark.anyio
+async def test_on_one_machine_loaded_models_go_first() -> None:
+    """Loading one would evict another."""
+    providers = [says("phi", 4), says("llama", 4), says("gemma", 4)]
+    panel = a_panel(*providers, weights=(0.6, 1.0, 0.8), group="gpu")
+    panel[1] = msgspec.structs.replace(panel[1], loaded=False)
+
+    await Voting(SystemClock()).run(call(), panel, RecordingObserver().on)
+
+    assert [len(provider.calls) for provider in providers] == [1, 0, 1]
+
+
+@pytest.mark.anyio
+async def test_a_failure_calls_the_next_at_once() -> None:
+    """Not when the slow one has answered: then it is too late to be quick."""
+    began = asyncio.get_running_loop().time()
+
+    decision = await vote(fails("phi", after=1), says("llama", 4, after=10), says("gemma", 4, after=9), group="gpu")
+
+    assert asyncio.get_running_loop().time() - began == pytest.approx(10)
+    assert decision.agreement == pytest.approx(2 / 3, abs=1e-4)
+    assert not decision.degraded
+
+
+@pytest.mark.anyio
+async def test_a_lost_quorum_is_degraded_and_names_the_missing() -> None:
+    """One of three is an answer, and not a vote."""
+    decision = await vote(fails("phi"), says("llama", 4), fails("gemma"))
+
+    assert decision.degraded
+    assert decision.missing == ("phi", "gemma")
+    assert decision.degraded_reason == "quorum lost: 1 of 3 gave a valid answer, 2 were needed"
+    assert decision.agreement == pytest.approx(1 / 3, abs=1e-4)
+
+
+@pytest.mark.anyio
+async def test_the_deadline_decides_on_what_has_arrived() -> None:
+    """Shortly before it, so that the decision is in time."""
+    began = asyncio.get_running_loop().time()
+
+    decision = await vote(says("phi", 5), says("llama", 4), hangs("gemma"), weights=(0.6, 1.0, 0.8), seconds=5)
+
+    assert asyncio.get_running_loop().time() - began < 5
+    assert decision.winner == "llama"
+    assert decision.degraded
+    assert decision.missing == ("gemma",)
+    assert decision.degraded_reason == "the deadline came before gemma answered"
+    assert decision.saved == 0
+
+
+@pytest.mark.anyio
+async def test_nobody_in_time_is_a_missed_deadline() -> None:
+    """There is nothing to decide on."""
+    with pytest.raises(DeadlineExceeded):
+        await vote(hangs("phi"), hangs("llama"), seconds=2)
+
+
+@pytest.mark.anyio
+async def test_nobody_able_is_an_error_that_tells_of_all() -> None:
+    """Each attempt travels in the error."""
+    with pytest.raises(AllProvidersFailed) as caught:
+        await vote(fails("phi"), fails("llama"), group="gpu")
+
+    assert [attempt.provider for attempt in caught.value.attempts] == ["phi", "llama"]
+
+
+@pytest.mark.anyio
+async def test_a_panel_of_one_answers_and_says_so() -> None:
+    """It is no vote, but it is an answer."""
+    decision = await vote(says("phi", 4))
+
+    assert (decision.winner, decision.degraded) == ("phi", False)
+    assert decision.notes == ("a panel of one: there was nobody to agree with",)
+
+
+@pytest.mark.anyio
+async def test_free_text_without_weights_warns() -> None:
+    """And asks everybody: similarity needs company."""
+    providers = [
+        ScriptedProvider(name, Reply(text))
+        for name, text in (("a", "One, two, three."), ("b", "A long walk home"), ("c", "Soup is good."))
+    ]
+
+    decision = await Voting(SystemClock()).run(a_call(), a_panel(*providers, group="gpu"), RecordingObserver().on)
+
+    assert NO_WEIGHTS in decision.notes
+    assert len(decision.attempts) == 3
+
+
+@pytest.mark.anyio
+async def test_rankings_are_asked_for_in_an_order_of_each_models_own() -> None:
+    """And all of them are heard."""
+    ids = tuple("abcdef")
+    schema = {"type": "object", "properties": {"ranking": {"type": "array"}}, "required": ["ranking"]}
+    task = Task(name="rank", template="{{input}}", kind="ranking", field="ranking", ids_from="items[]")
+    providers = [ScriptedProvider(n, Reply(json.dumps({"ranking": list("fedcba")}))) for n in ("x", "y", "z")]
+    asked = a_call(task=task, schema=schema, ids=ids, input={"items": list(ids)})
+
+    decision = await Voting(SystemClock()).run(asked, a_panel(*providers, group="gpu"), RecordingObserver().on)
+
+    assert decision.reading.value == {"ranking": list("fedcba")}
+    assert len({tuple(provider.calls[0].input["items"]) for provider in providers}) == 3
+    assert decision.agreement == 1.0
+
+
+answers = st.lists(st.sampled_from([1, 2, 3, None]), min_size=1, max_size=6)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data(), said=answers)
+def test_early_stopping_loses_nothing(data: st.DataObject, said: Sequence[int | None]) -> None:
+    """The verdict of asking all, whoever is quick, wherever they run, whoever fails."""
+    count = len(said)
+    weights = tuple(data.draw(st.lists(st.sampled_from([0.1, 0.6, 0.8, 1.0]), min_size=count, max_size=count)))
+    delays = data.draw(st.lists(st.sampled_from([0.5, 1.0, 2.0, 5.0]), min_size=count, max_size=count))
+    group = data.draw(st.sampled_from([None, "gpu"]))
+
+    async def both() -> tuple[object, object]:
+        providers = [
+            fails(f"p{i}", after=delay) if answer is None else says(f"p{i}", answer, after=delay)
+            for i, (answer, delay) in enumerate(zip(said, delays, strict=True))
+        ]
+        panel = a_panel(*providers, weights=weights, group=group)
+        voting, asked = Voting(SystemClock()), call()
+        try:
+            stopped = await voting.run(asked, panel, RecordingObserver().on)
+        except AllProvidersFailed:
+            return None, None if all(answer is None for answer in said) else "somebody"
+        assert sum(provider.in_flight for provider in providers) == 0
+        everybody = [a for a in stopped.attempts if a.reading] + [
+            attempt
+            for member in panel
+            if member.name not in {a.provider for a in stopped.attempts if a.reading}
+            for attempt in await alone(member.provider, asked)
+        ]
+        return stopped.reading.value, voting.decide(asked, panel, everybody).reading.value
+
+    async def alone(provider: ScriptedProvider, asked: Call) -> Sequence[object]:
+        try:
+            return (await Voting(SystemClock()).run(asked, a_panel(provider), RecordingObserver().on)).attempts
+        except AllProvidersFailed:
+            return ()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        stopped, whole = runner.run(both())
+
+    assert stopped == whole
