@@ -13,20 +13,19 @@ if TYPE_CHECKING:
 
     from tools.pocket.model import Pocket, Shape
 
+DESCRIPTION = (
+    "A toy of under two million parameters, trained on synthetic examples of llm-pool's six tasks in a small made-up "
+    "world. It knows nothing else and is no general language model."
+)
 
-def write_gguf(path: Path, model: Pocket, tokenizer: Tokenizer, *, name: str, description: str) -> None:
-    """
-    Write *model* as Q8_0, norms as F32.
 
-    Args:
-        name: what ``llm-pool models show`` calls it.
-        description: what it is and is not, in a sentence.
-    """
+def write_gguf(path: Path, model: Pocket, tokenizer: Tokenizer, *, name: str) -> None:
+    """Write *model* as Q8_0, norms as F32, under *name*, what ``llm-pool models show`` calls it."""
     from gguf import GGUFWriter
 
     writer = GGUFWriter(str(path), "llama")
     writer.add_name(name)
-    writer.add_description(description)
+    writer.add_description(DESCRIPTION)
     writer.add_license("mit")
     _add_shape(writer, model.shape)
     _add_tokenizer(writer, tokenizer)

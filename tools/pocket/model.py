@@ -90,7 +90,7 @@ class Pocket(nn.Module):
 
     def forward(self, tokens: Tensor, asked: Tensor) -> Tensor:
         """(batch, length) whole numbers to (n, vocab), for the n places that *asked*, a mask, names."""
-        angles = rotation(self.shape, tokens.shape[1])
+        angles = rotation(self.shape, tokens.shape[1]).to(tokens.device)
         x = self.token_embd(tokens)
         for block in self.blk:
             x = block(x, angles)

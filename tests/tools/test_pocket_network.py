@@ -1,0 +1,47 @@
+"""The pocket network and its export; needs the extra ``pocket``, and says so where it is not installed."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra 'pocket' is not installed")
+pytest.importorskip("gguf", reason="the extra 'pocket' is not installed")
+pytest.importorskip("tokenizers", reason="the extra 'pocket' is not installed")
+xllamacpp = pytest.importorskip("xllamacpp", reason="the extra 'embedded' is not installed")
+
+from typing import TYPE_CHECKING
+
+from tools.pocket.export import write_gguf  # noqa: E402 -- after the extras are known to be there
+from tools.pocket.model import Pocket, Shape  # noqa: E402
+from tools.pocket.oracle import examples  # noqa: E402
+from tools.pocket.tokenizer import Tokenizer, as_chat  # noqa: E402
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
+    """The exported file gives the tokens and the next-token probabilities of the network it was made from."""
+    torch.manual_seed(0)
+    texts = [text for one in examples(Random(1), 200) for text in (one.prompt, one.answer)]
+    tokenizer = Tokenizer.train(texts, size=512)
+    model = Pocket(Shape(vocab=len(tokenizer), width=64, layers=2, heads=2, feed=96))
+    prompt = as_chat('judge: {"id": 12, "text": "Mellow zorb"}')
+    tokens = torch.tensor([tokenizer.encode(prompt)])
+    with torch.no_grad():
+        ours = model(tokens, torch.arange(tokens.shape[1])[None] == tokens.shape[1] - 1)[0].log_softmax(-1)
+
+    write_gguf(tmp_path / "m.gguf", model, tokenizer, name="test")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(tmp_path / "m.gguf")
+    params.n_ctx, params.warmup, params.verbosity, params.cpuparams.n_threads = 256, False, 0, 1
+    reply = xllamacpp.Server(params).handle_completions(
+        {"prompt": prompt, "n_predict": 1, "n_probs": 5, "temperature": 0}
+    )
+
+    assert reply["usage"]["prompt_tokens"] == tokens.shape[1]
+    for told in reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
+        assert math.isclose(told["logprob"], ours[told["id"]], abs_tol=0.05)

@@ -1,0 +1,132 @@
+"""``python -m tools.pocket``: from nothing to ``llm_pool/models/pocket.gguf``, and how good it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+MODEL = Path(__file__).parents[2] / "llm_pool" / "models" / "pocket.gguf"
+
+EPILOG = """\
+The bundled model, from the root of the repository, with the extra "pocket" installed (one core, about half an hour):
+
+  python -m tools.pocket train /tmp/pocket
+  python -m tools.pocket export /tmp/pocket llm_pool/models/pocket.gguf
+  python -m tools.pocket check
+
+The same seed gives the same examples everywhere, and the same weights with the same torch and kind of processor.
+"""
+
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.pocket",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="print examples as JSON lines, to look at")
+    generate.add_argument("--count", type=int, default=20)
+    generate.add_argument("--seed", type=int, default=0)
+    generate.set_defaults(run=_generate)
+
+    train = commands.add_parser("train", help="train from nothing; says its speed and the time left as it goes")
+    train.add_argument("folder", type=Path, help="where weights and tokenizer go")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--steps", type=int, default=4500)
+    train.add_argument("--batch", type=int, default=2048, help="tokens of one step")
+    train.add_argument("--rate", type=float, default=0.015, help="learning rate at its height")
+    train.add_argument("--vocab", type=int, default=1536)
+    train.add_argument("--width", type=int, default=160)
+    train.add_argument("--layers", type=int, default=4)
+    train.add_argument("--threads", type=int, default=1)
+    train.add_argument("--device", default="cpu", help="cpu or cuda")
+    train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="write a GGUF")
+    export.add_argument("folder", type=Path, help="what train wrote")
+    export.add_argument("gguf", type=Path)
+    export.add_argument("--name", default="llm-pool pocket")
+    export.set_defaults(run=_export)
+
+    check = commands.add_parser("check", help="ask inputs that training never saw, and measure the answers")
+    check.add_argument("gguf", type=Path, nargs="?", default=MODEL)
+    check.add_argument("--count", type=int, default=300, help="inputs of each task")
+    check.add_argument("--seed", type=int, default=99)
+    check.add_argument("--show", action="store_true", help="print one question and answer of each task too")
+    check.set_defaults(run=_check)
+
+    options = parser.parse_args()
+    options.run(options)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from tools.pocket.oracle import examples
+
+    for one in examples(Random(options.seed), options.count):
+        sys.stdout.write(json.dumps({"task": one.task, "prompt": one.prompt, "answer": one.answer}) + "\n")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from tools.pocket.model import Shape
+    from tools.pocket.oracle import examples
+    from tools.pocket.tokenizer import Tokenizer
+    from tools.pocket.train import train
+
+    torch.set_num_threads(options.threads)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    texts = (text for one in examples(Random(options.seed), 20_000) for text in (one.prompt, one.answer))
+    tokenizer = Tokenizer.train(texts, size=options.vocab)
+    tokenizer.save(options.folder / "tokenizer.json")
+    shape = Shape(
+        vocab=len(tokenizer),
+        width=options.width,
+        heads=options.width // 32,
+        layers=options.layers,
+        feed=options.width * 14 // 5 // 32 * 32,
+    )
+    model = train(
+        shape,
+        tokenizer,
+        steps=options.steps,
+        batch=options.batch,
+        rate=options.rate,
+        seed=options.seed,
+        device=options.device,
+    )
+    torch.save({"shape": asdict(shape), "weights": model.state_dict()}, options.folder / "weights.pt")
+
+
+def _export(options: argparse.Namespace) -> None:
+    import torch
+
+    from tools.pocket.export import write_gguf
+    from tools.pocket.model import Pocket, Shape
+    from tools.pocket.tokenizer import Tokenizer
+
+    kept = torch.load(options.folder / "weights.pt", map_location="cpu")
+    model = Pocket(Shape(**kept["shape"]))
+    model.load_state_dict(kept["weights"])
+    write_gguf(options.gguf, model, Tokenizer.load(options.folder / "tokenizer.json"), name=options.name)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from tools.pocket.check import check
+
+    for report in check(options.gguf, count=options.count, seed=options.seed):
+        print(report.line())
+        if options.show:
+            print(f"    {report.last.prompt}\n    {report.last_answer}")
+
+
+if __name__ == "__main__":
+    main()
