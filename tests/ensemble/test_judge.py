@@ -1,0 +1,228 @@
+"""JUDGE: who is asked, in what time, and what becomes of a verdict."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from llm_pool.clock import SystemClock
+from llm_pool.ensemble.judge import JUDGING, Bench, Judge, candidates_until, who_judges
+from llm_pool.ensemble.voting import Voting
+from llm_pool.errors import AllProvidersFailed, Failed
+from llm_pool.messages import Call, Decision, Member, StrategyName, TokenLogprob
+from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+from llm_pool.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.anyio
+
+
+def letters(call: Call) -> list[str]:
+    """The letters under which a judge sees ``right`` in its prompt."""
+    lines = call.prompt.user.splitlines()
+    return [lines[i][8] for i in range(len(lines) - 1) if lines[i].startswith("<answer ") and "right" in lines[i + 1]]
+
+
+def picks_right(*, probability: float = 0.95, delay: float = 0.1) -> Callable[[Call], Reply]:
+    """A judge that finds the right answer wherever it stands, with logprobs."""
+
+    def judge(call: Call) -> Reply:
+        letter = letters(call)[0]
+        other = "B" if letter == "A" else "A"
+        top = ((letter, math.log(probability)), (other, math.log(1 - probability)))
+        return Reply(letter, ttft=delay, duration=delay, logprobs=(TokenLogprob(letter, top[0][1], top),))
+
+    return judge
+
+
+def made(*judges: Member, **bench: float) -> Judge:
+    return Judge(
+        SystemClock(),
+        random.Random(7),
+        Bench(**bench),  # type: ignore[arg-type]  # seconds and shares only
+        Trust(),
+        judges=lambda panel: judges,
+        fallback=Voting(SystemClock()),
+    )
+
+
+async def decide(judge: Judge, *providers: FakeProvider, weights: tuple[float, ...] = (), **call: object) -> Decision:
+    return await judge.run(a_call(**call), a_panel(*providers, weights=weights), RecordingObserver().on)
+
+
+def seat(provider: FakeProvider, **changes: object) -> Member:
+    return msgspec.structs.replace(a_panel(provider)[0], rank=9, **changes)
+
+
+async def test_the_judge_picks_against_the_heavier_author() -> None:
+    """A confident judge moves the answer to the lighter provider, and the decision says by how much."""
+    wrong, right = ScriptedProvider("wrong", Reply("42")), ScriptedProvider("r", Reply("right"))
+    judge = ScriptedProvider("judge", picks_right())
+
+    decision = await decide(made(seat(judge)), wrong, right, weights=(1.1, 1.0))
+
+    assert (decision.winner, decision.used) == ("r", StrategyName.JUDGE)
+    assert decision.scores["r"] > decision.scores["wrong"]
+    assert decision.judge is not None
+    assert decision.judge["judge"]["r"] == pytest.approx(0.95)
+    assert "judge" in decision.reason
+
+
+async def test_a_verdict_costs_one_token() -> None:
+    """The letter is asked for with one token and its alternatives, at temperature 0, in another task's name."""
+    judge = ScriptedProvider("judge", picks_right())
+
+    await decide(made(seat(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right")))
+
+    [asked] = judge.calls
+    assert (asked.max_tokens, asked.top_logprobs, asked.temperature) == (1, 10, 0.0)
+    assert asked.task is JUDGING
+
+
+async def test_identical_candidates_skip_the_judge() -> None:
+    """What all say needs no verdict."""
+    judge = ScriptedProvider("judge", picks_right())
+
+    decision = await decide(
+        made(seat(judge)), ScriptedProvider("a", Reply("blue")), ScriptedProvider("b", Reply("Blue"))
+    )
+
+    assert len(judge.calls) == 0
+    assert decision.agreement == 1.0
+    assert "not needed" in decision.reason
+
+
+async def test_a_close_call_is_asked_again_in_swapped_order() -> None:
+    """A judge that is not sure is heard twice, and its place bias cancels out."""
+
+    def likes_the_first(call: Call) -> Reply:
+        top = (("A", math.log(0.7)), ("B", math.log(0.3)))
+        return Reply("A", ttft=0.05, duration=0.05, logprobs=(TokenLogprob("A", top[0][1], top),))
+
+    judge = ScriptedProvider("judge", likes_the_first)
+
+    decision = await decide(
+        made(seat(judge)), ScriptedProvider("a", Reply("one")), ScriptedProvider("b", Reply("two")), weights=(1.2, 1.0)
+    )
+
+    assert len(judge.calls) == 2
+    assert decision.judge is not None
+    assert decision.judge["judge"] == {"a": 0.5, "b": 0.5}
+    assert decision.winner == "a"
+
+
+async def test_a_judge_that_cannot_answer_in_one_token_is_asked_in_a_schema() -> None:
+    """Prose instead of a letter: the second question allows letters only."""
+
+    def chatty(call: Call) -> Reply:
+        if call.schema is None:
+            return Reply("The", duration=0.1)
+        return Reply(f'{{"best": "{letters(call)[0]}"}}', duration=0.1)
+
+    judge = ScriptedProvider("judge", chatty)
+
+    decision = await decide(
+        made(seat(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
+    )
+
+    assert len(judge.calls) == 2
+    assert decision.winner == "b"
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply.hanging(), Reply.failing(Failed("judge", "500")), Reply("no idea", duration=0.1)], ids=str
+)
+async def test_a_judge_that_fails_is_late_or_answers_nonsense_falls_back(reply: Reply) -> None:
+    """The fallback decides on the same candidates within the deadline, and the decision says so."""
+    judge = ScriptedProvider("judge", reply)
+    call = a_call()
+
+    decision = await made(seat(judge)).run(
+        msgspec.structs.replace(call, deadline=call.began + 3),
+        a_panel(ScriptedProvider("a", Reply("one")), ScriptedProvider("b", Reply("two")), weights=(1.0, 2.0)),
+        RecordingObserver().on,
+    )
+
+    assert (decision.asked, decision.used) == (StrategyName.JUDGE, StrategyName.VOTING)
+    assert decision.winner == "b"
+    assert "VOTING decided on the same candidates" in decision.notes[-1]
+
+
+async def test_a_hanging_candidate_does_not_eat_the_judges_time() -> None:
+    """Candidates have their share of the deadline; the judge still gets its own."""
+    judge = ScriptedProvider("judge", picks_right())
+    call = a_call()
+    panel = a_panel(
+        ScriptedProvider("a", Reply("wrong")),
+        ScriptedProvider("b", Reply("right")),
+        ScriptedProvider("c", Reply.hanging()),
+    )
+
+    decision = await made(seat(judge), time=0.7).run(
+        msgspec.structs.replace(call, deadline=call.began + 3), panel, RecordingObserver().on
+    )
+
+    assert decision.winner == "b"
+    [verdict] = [attempt for attempt in decision.attempts if attempt.why == "judge"]
+    assert verdict.started == pytest.approx(3 - 0.7 - 0.02, abs=0.01)
+    assert decision.attempts[2].outcome == "cancelled"
+
+
+async def test_without_a_valid_candidate_there_is_nothing_to_judge() -> None:
+    """Every candidate failed: the error names them."""
+    judge = ScriptedProvider("judge", picks_right())
+
+    with pytest.raises(AllProvidersFailed) as caught:
+        await decide(made(seat(judge)), ScriptedProvider("a", Reply.failing(Failed("a", "boom"))))
+
+    assert [attempt.provider for attempt in caught.value.attempts] == ["a"]
+
+
+async def test_a_panel_of_judges_is_heard_together() -> None:
+    """Two judges against one: the majority of equal words wins."""
+    good = [ScriptedProvider(name, picks_right()) for name in ("j1", "j2")]
+    contrary = ScriptedProvider(
+        "j3", lambda call: Reply("B" if letters(call)[0] == "A" else "A", ttft=0.1, duration=0.1)
+    )
+
+    decision = await decide(
+        made(*map(seat, (*good, contrary))),
+        ScriptedProvider("a", Reply("wrong")),
+        ScriptedProvider("b", Reply("right")),
+    )
+
+    assert decision.winner == "b"
+    assert decision.judge is not None
+    assert set(decision.judge) == {"j1", "j2", "j3"}
+
+
+def test_the_candidates_time_ends_where_the_judges_begins() -> None:
+    """The judge's own time bounds its share of a long deadline; 30 percent of a short one is all it gets."""
+    bench = Bench(share=0.7, time=0.7)
+
+    assert candidates_until(0.0, 60.0, bench) == pytest.approx(59.28)
+    assert candidates_until(0.0, 1.0, bench) == pytest.approx(0.68)
+
+
+def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
+    """Nobody judges in its own case while a neutral judge is there."""
+    own, neutral = (seat(ScriptedProvider(name, Reply(""))) for name in ("own", "neutral"))
+
+    assert who_judges([own, neutral], [], {"own"}) == (neutral,)
+    assert who_judges([own], [], {"own"}) == (own,)
+
+
+def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
+    """On one machine a load would cost more than the verdict is worth."""
+    cold = seat(ScriptedProvider("cold", Reply("")), loaded=False, group="desk")
+    warm = seat(ScriptedProvider("warm", Reply("")), group="desk")
+    elsewhere = seat(ScriptedProvider("elsewhere", Reply("")), group="shed")
+
+    assert who_judges([cold], [warm], {"warm"}) == (warm,)
+    assert who_judges([cold], [elsewhere], set()) == (cold,)
