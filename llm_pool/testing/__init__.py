@@ -1,7 +1,7 @@
 """Public fakes: what a test plays the outside world with."""
 
 from llm_pool.testing.observing import RecordingObserver
-from llm_pool.testing.samples import a_call, a_panel
+from llm_pool.testing.samples import a_call, a_panel, an_answer
 from llm_pool.testing.scripted import Calls, FakeProvider, Received, Reply, ScriptedProvider, scripted
 from llm_pool.testing.virtual import Deadlock, ManualClock, VirtualLoop
 
@@ -17,5 +17,6 @@ __all__ = [
     "VirtualLoop",
     "a_call",
     "a_panel",
+    "an_answer",
     "scripted",
 ]

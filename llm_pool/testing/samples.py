@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.messages import Call, Member, Prompt, Task
+from llm_pool.messages import Answer, Attempt, Call, Decision, Member, Prompt, Reading, StrategyName, Task, Usage
 
 if TYPE_CHECKING:
     from llm_pool.testing.scripted import FakeProvider
@@ -43,3 +43,32 @@ def a_panel(*providers: FakeProvider, weights: tuple[float, ...] = (), group: st
         )
         for rank, provider in enumerate(providers)
     ]
+
+
+def an_answer(text: str = "blue", **changes: Any) -> Answer:
+    """An answer of one provider that said *text*; *changes* replace fields of the Answer."""
+    reading = Reading(content=text, value=None)
+    decision = Decision(
+        asked=StrategyName.FASTEST,
+        used=StrategyName.FASTEST,
+        winner="phi3",
+        model="phi3:mini",
+        reading=reading,
+        reason="first valid answer",
+        attempts=(
+            Attempt(provider="phi3", model="phi3:mini", outcome="ok", started=0.0, duration=0.5, reading=reading),
+        ),
+    )
+    answer = Answer(
+        request_id="r1",
+        task="ask",
+        content=text,
+        json=None,
+        winner="phi3",
+        winner_model="phi3:mini",
+        strategy_used=StrategyName.FASTEST,
+        decision=decision,
+        usage=Usage(),
+        duration=0.5,
+    )
+    return msgspec.structs.replace(answer, **changes)

@@ -1,0 +1,146 @@
+"""Single flight: equal requests in the air share one run and its stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llm_pool.cache.flights import Flights
+from llm_pool.errors import DeadlineExceeded, NoConsensus
+from llm_pool.messages import TextArrived
+from llm_pool.testing import RecordingObserver, an_answer
+
+if TYPE_CHECKING:
+    from llm_pool.interfaces import Emit
+    from llm_pool.messages import Answer
+
+pytestmark = pytest.mark.anyio
+
+
+class Work:
+    """A run that takes its time, says three words, and counts."""
+
+    def __init__(self, *, seconds: float = 3.0) -> None:
+        self.runs = self.cancelled = 0
+        self.seconds = seconds
+
+    async def run(self, emit: Emit) -> Answer:
+        self.runs += 1
+        try:
+            for word in ("one ", "two ", "three"):
+                await asyncio.sleep(self.seconds / 3)
+                emit(TextArrived("r", "p", word))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return an_answer("one two three")
+
+
+def later(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_a_hundred_equal_requests_make_one_run() -> None:
+    """All get the same answer, and nothing stays behind."""
+    flights, work = Flights(), Work()
+
+    answers = await asyncio.gather(*(flights.share("k", work.run, None, deadline=later(9)) for _ in range(100)))
+
+    assert work.runs == 1
+    assert {answer.content for answer in answers} == {"one two three"}
+    assert len(flights) == 0
+
+
+async def test_different_requests_do_not_meet() -> None:
+    """Two keys, two runs."""
+    flights, work = Flights(), Work()
+
+    await asyncio.gather(*(flights.share(key, work.run, None, deadline=later(9)) for key in "ab"))
+
+    assert work.runs == 2
+
+
+async def test_a_late_reader_hears_the_stream_from_its_beginning() -> None:
+    """Who joins in the middle is told what was said, then reads along."""
+    flights, work, late = Flights(), Work(), RecordingObserver()
+    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    await asyncio.sleep(1.5)
+
+    await flights.share("k", work.run, late.on, deadline=later(9))
+
+    await first
+    assert "".join(event.text for event in late.of(TextArrived)) == "one two three"
+
+
+async def test_the_first_asker_may_leave() -> None:
+    """The run goes on for those who joined."""
+    flights, work = Flights(), Work()
+    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    second = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    await asyncio.sleep(1)
+
+    first.cancel()
+    answer = await second
+
+    assert answer.content == "one two three"
+    assert (work.runs, work.cancelled) == (1, 0)
+
+
+async def test_when_the_last_reader_leaves_the_run_is_cancelled() -> None:
+    """Nobody works for nobody."""
+    flights, work = Flights(), Work()
+    only = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    await asyncio.sleep(1)
+
+    only.cancel()
+    await asyncio.gather(only, return_exceptions=True)
+
+    assert work.cancelled == 1
+    assert len(flights) == 0
+
+
+async def test_a_joined_run_is_waited_for_until_the_own_deadline_only() -> None:
+    """Somebody else's longer deadline is not ours."""
+    flights, work = Flights(), Work()
+    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    await asyncio.sleep(0)
+
+    with pytest.raises(DeadlineExceeded):
+        await flights.share("k", work.run, None, deadline=later(1))
+
+    assert (await first).content == "one two three"
+
+
+async def test_a_run_that_failed_on_a_shorter_deadline_is_tried_again_with_ours() -> None:
+    """The leader's deadline was its own."""
+    flights = Flights()
+
+    async def short(emit: Emit) -> Answer:
+        await asyncio.sleep(1)
+        raise DeadlineExceeded(1.0)
+
+    leader = asyncio.create_task(flights.share("k", short, None, deadline=later(1)))
+    await asyncio.sleep(0.5)
+
+    answer = await flights.share("k", Work().run, None, deadline=later(9))
+
+    assert answer.content == "one two three"
+    with pytest.raises(DeadlineExceeded):
+        await leader
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_an_error_reaches_every_reader(joined: bool) -> None:
+    """What the run raises, its readers raise."""
+    flights = Flights()
+
+    async def broken(emit: Emit) -> Answer:
+        await asyncio.sleep(1)
+        raise NoConsensus(an_answer("x").decision)
+
+    readers = (flights.share("k", broken, None, deadline=later(9)) for _ in range(2 if joined else 1))
+    results = await asyncio.gather(*readers, return_exceptions=True)
+
+    assert all(isinstance(result, NoConsensus) for result in results)
