@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import timeit
+from time import process_time
 from typing import Any
 
 import pytest
@@ -90,6 +91,7 @@ class TestEachRung:
             ("extracted", f"Sure! Here it is:\n```json\n{TEXT}\n```\nAnything else?"),
             ("extracted", f"```\n```json\n{TEXT}\n```\n```"),
             ("extracted", f"<think>{{'winner_id': 'a'}} or maybe b</think>{TEXT}"),
+            ("extracted", f'<think>{TEXT.replace("b", "a")} no, {{"winner_id": "a"</think>\n{TEXT}'),
             ("extracted", f"The set {{1, 2}} and \\frac{{a}}{{b}} aside: {TEXT}"),
             ("extracted", f'{TEXT}\n\nNow another: {{"winner_id": "a", "confidence": 0.1, "reason": "x"}}'),
             ("literals", "{'winner_id': 'b', 'confidence': 0.8, 'reason': 'it is shorter',}"),
@@ -277,7 +279,7 @@ class TestRefusals:
     )
     def test_hostile_text_costs_no_more_than_a_second(self, text: str) -> None:
         """Far from the tenth it takes on an idle machine, and farther from minutes."""
-        assert timeit.timeit(lambda: refusal(text, kind="value", field="winner_id"), number=1) < 3
+        assert timeit.timeit(lambda: refusal(text, kind="value", field="winner_id"), timer=process_time, number=1) < 3
 
 
 class TestTruncation:
@@ -311,6 +313,7 @@ ANY_OBJECT: dict[str, Any] = {"type": "object"}
 class TestAnyJson:
     """What holds for every value and every text."""
 
+    @example({"</think>": {}}, "", "0", None, "{}")
     @given(
         objects, prose, prose, st.sampled_from([None, 2]), st.sampled_from(["{}", "```json\n{}\n```", "\n```\n{}```"])
     )
@@ -383,4 +386,4 @@ def test_valid_json_costs_next_to_nothing() -> None:
     """The fast path is on every answer of every attempt; 5 microseconds on an idle machine."""
     verdict(TEXT)
 
-    assert min(timeit.repeat(lambda: verdict(TEXT), number=200, repeat=20)) / 200 < 20e-6
+    assert min(timeit.repeat(lambda: verdict(TEXT), timer=process_time, number=200, repeat=20)) / 200 < 20e-6

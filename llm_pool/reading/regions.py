@@ -49,32 +49,24 @@ def regions(text: str, wanted: Wanted, *, cut: bool) -> Iterator[Region]:
             yield Region(text, closed=True)
         return
     begin = _BEGIN_OBJECT if wanted.shape == "object" and wanted.kind != "ranking" else _BEGIN_ANY
-    thought = text.rfind(_THOUGHT)
+    thought, position, tried = text.rfind(_THOUGHT), 0, 0
     if cut and thought < 0 and text.startswith(_THINKING):
         return
-    if thought >= 0:
-        yield from _outermost(text, thought, begin, cut=cut)
-    if thought < 0 or not cut:
-        yield from _outermost(text, 0, begin, cut=cut)
-
-
-def _outermost(text: str, position: int, begin: re.Pattern[str], *, cut: bool) -> Iterator[Region]:
-    for _ in range(MAX_REGIONS):
-        opening = begin.search(text, position)
-        if opening is None:
-            return
+    while tried < MAX_REGIONS and (opening := begin.search(text, position)) is not None:
         start = opening.start()
         end = _closing(text, start)
-        if end is not None:
-            yield Region(text[start:end], closed=True)
-            position = end
-        elif cut:
+        if end is not None and end <= thought:
+            position = end  # a draft
+        elif end is None and start < thought:
+            position = thought
+        elif end is None and cut:
             yield Region(text[start:], closed=False)
             return
         else:
-            fence = _FENCE.search(text, start)
-            yield Region(text[start : fence.start() if fence else len(text)], closed=False)
-            position = fence.end() if fence else len(text)
+            fence = _FENCE.search(text, start) if end is None else None
+            stop = end or (fence.start() if fence else len(text))
+            yield Region(text[start:stop], closed=end is not None)
+            position, tried = fence.end() if fence else stop, tried + 1
 
 
 def completed(tail: str) -> str:

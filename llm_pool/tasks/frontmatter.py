@@ -57,7 +57,7 @@ def split(path: Path, text: str) -> tuple[FrontMatter, str]:
     ends = [number for number, line in enumerate(lines[1:], start=1) if line.strip() == FENCE]
     if not ends:
         raise ConfigError(path=path, line=len(lines), key="", got="the end of the file", want=f"a closing {FENCE} line")
-    head, body = "\n".join(["", *lines[1 : ends[0]]]), "\n".join(lines[ends[0] + 1 :])
+    head, body = "\n".join(["", *lines[1 : ends[0]], ""]), "\n".join(lines[ends[0] + 1 :])
     return _checked(path, head), body.strip()
 
 
