@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 torch = pytest.importorskip("torch", reason="the extra 'pocket' is not installed")
 pytest.importorskip("gguf", reason="the extra 'pocket' is not installed")
 pytest.importorskip("tokenizers", reason="the extra 'pocket' is not installed")
 xllamacpp = pytest.importorskip("xllamacpp", reason="the extra 'embedded' is not installed")
 
-from typing import TYPE_CHECKING
-
-from tools.pocket.export import write_gguf  # noqa: E402 -- after the extras are known to be there
-from tools.pocket.model import Pocket, Shape  # noqa: E402
-from tools.pocket.oracle import examples  # noqa: E402
-from tools.pocket.tokenizer import Tokenizer, as_chat  # noqa: E402
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def test_llama_cpp_computes_what_was_trained(tmp_path: Path) -> None:
     """The exported file gives the tokens and the next-token probabilities of the network it was made from."""
+    from tools.pocket.export import write_gguf
+    from tools.pocket.model import Pocket, Shape
+    from tools.pocket.oracle import examples
+    from tools.pocket.tokenizer import Tokenizer, as_chat
+
     torch.manual_seed(0)
     texts = [text for one in examples(Random(1), 200) for text in (one.prompt, one.answer)]
     tokenizer = Tokenizer.train(texts, size=512)
