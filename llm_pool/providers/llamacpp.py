@@ -150,7 +150,7 @@ class LlamaCppProvider:
 
     async def _ready(self) -> _Engine:
         if self._checking is not None:  # a call just left: do not follow it into a worker that hangs
-            await asyncio.wait({self._checking}, timeout=_GREETING)
+            await asyncio.wait({self._checking}, timeout=2 * _GREETING)
         if self._closed:
             raise Unreachable(self.name, "this provider is closed")
         if engine := self._running:
@@ -188,8 +188,8 @@ class LlamaCppProvider:
         assert path is not None
         try:
             header = read_header(path)
-        except (NotGguf, OSError) as error:
-            raise Failed(self.name, f"{path} is no usable model: {error}", hint=_pull(self.model)) from error
+        except NotGguf as error:
+            raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull(self.model)) from error
         return path, self._context or min(header.context or CONTEXT, CONTEXT)
 
     def _missing(self) -> ProviderError | None:
@@ -210,7 +210,7 @@ class LlamaCppProvider:
     async def _kill_if_hung(engine: _Engine) -> None:
         for path, patience in (("/health", _GREETING), ("/slots", _BREATH)):
             if not await engine.answers(path, patience):
-                engine.worker.kill()
+                await engine.worker.stop(at_once=True)
                 return
 
     def _state(self, condition: Condition, detail: str, hint: str) -> ProviderState:

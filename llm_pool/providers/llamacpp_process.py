@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOAD_LIMIT: Final = 600.0  # seconds; 40 GB from a slow disk take five minutes
 _LOG_KEPT: Final = 8192  # bytes
-_POLITE: Final = 1.0  # seconds a worker has to leave by itself
+_POLITE: Final = 0.5  # seconds a worker has to leave by itself
 
 
 class Worker:
