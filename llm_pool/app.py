@@ -28,16 +28,16 @@ from llm_pool.orchestrator import Orchestrator
 from llm_pool.panel import Seat, serves
 from llm_pool.providers.transport import Transport
 from llm_pool.qos.breaking import Breakers
-from llm_pool.tasks import load_task
+from llm_pool.tasks import Shelf
 from llm_pool.trust import Trust
 from llm_pool.trust_store import TrustStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.interfaces import Cache, Clock, Emit, Observer, Provider
-    from llm_pool.messages import Event, ProviderState, Task
+    from llm_pool.messages import Event, ProviderState
 
 
 class App:
@@ -88,10 +88,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer]) -> 
         for observer in observers:
             observer.on(event)
 
-    def find_task(name: str) -> Task:
-        return load_task(name, config.prompt_folders, config.prompt_files)
-
-    clock = SystemClock()
+    clock, shelf = SystemClock(), Shelf(config.prompt_folders, config.prompt_files)
     shared = Shared(
         config=config,
         clock=clock,
@@ -99,7 +96,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer]) -> 
         budget=Budget(config.qos.budget_ratio, config.qos.budget_floor),
         latencies=Latencies(),
         breakers=_breakers(config, clock, emit),
-        trust=_trust(config, stack, observers, find_task),
+        trust=_trust(config, stack, observers, shelf),
         emit=emit,
     )
     machines = Machines(shared)
@@ -118,7 +115,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer]) -> 
     orchestrator = Orchestrator(
         clock=clock,
         config=config,
-        load_task=find_task,
+        load_task=shelf.task,
         seats=seats,
         strategies=by_name,
         last_resort=last_resort,
@@ -183,14 +180,14 @@ def _breakers(config: Config, clock: Clock, emit: Emit) -> Breakers:
     return Breakers(rules, clock, SystemRandom(), emit, probe_timeout=settings.probe_timeout)
 
 
-def _trust(config: Config, stack: AsyncExitStack, observers: list[Observer], find_task: Callable[[str], Task]) -> Trust:
+def _trust(config: Config, stack: AsyncExitStack, observers: list[Observer], shelf: Shelf) -> Trust:
     """What was learned before; what is learned now is kept when the pool closes."""
     if not config.trust.enabled:
         return Trust()
     folder = state_folder()
     store = TrustStore(folder / "trust.json")
     trust = store.load()
-    learning = Learning(trust, store, folder / "decisions.jsonl", find_task)
+    learning = Learning(trust, store, folder / "decisions.jsonl", shelf.at_hand)
     stack.push_async_callback(learning.flush)
     observers.append(learning)
     return trust

@@ -58,7 +58,7 @@ class Orchestrator:
         *,
         clock: Clock,
         config: Config,
-        load_task: Callable[[str], Task],
+        load_task: Callable[[str], Awaitable[Task]],
         seats: Sequence[Seat],
         strategies: Mapping[StrategyName, Strategy],
         last_resort: Strategy,
@@ -89,8 +89,7 @@ class Orchestrator:
         began = self._clock.now()
         self._budget.note_request(began)
         try:
-            await self._look()
-            plan = self._plan(query, began, stream=emit is not None)
+            plan = await self._plan(query, began, stream=emit is not None)
             answer = await self._remembering.answer(query, plan, lambda tell: self._make(plan, tell), emit)
         except LlmPoolError as error:
             self._observe(Refused(query, error, self._clock.now() - began))
@@ -99,12 +98,13 @@ class Orchestrator:
         self._observe(Answered(query, answer))
         return answer
 
-    def plan(self, query: Query) -> Plan:
-        """What ``infer`` would do for *query*. Asks nobody; raises InvalidRequest."""
-        return self._plan(query, self._clock.now(), stream=False)
+    async def plan(self, query: Query) -> Plan:
+        """What ``infer`` would do for *query*. Asks no model; raises InvalidRequest."""
+        return await self._plan(query, self._clock.now(), stream=False)
 
-    def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        call = admit(query, self._load_task(query.task), self._config, now=now, stream=stream)
+    async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
+        await self._look()
+        call = admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
         panel = panel_for(
             query.task,
             self._seats,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 async def show_plan(query: Query, pool: Orchestrator, console: Console, *, as_json: bool) -> int:
     """Print the plan of *query*; asks nobody. Raises InvalidRequest where ``infer`` would."""
-    plan = pool.plan(query)
+    plan = await pool.plan(query)
     if as_json:
         console.json(plan_json(plan))
         return Exit.OK

@@ -112,7 +112,7 @@ def infer(
 async def answer_one(options: InferOptions, pool: Orchestrator, console: Console) -> int:
     """Ask *pool* one question and print its answer; raises what ``Orchestrator.infer`` raises."""
     printer = printer_for(options.output, console, stream=options.stream)
-    async with waiting(console, pool.plan(options.query).call.deadline) as line:
+    async with waiting(console, (await pool.plan(options.query)).call.deadline) as line:
 
         def on(event: Event) -> None:
             line.on(event)

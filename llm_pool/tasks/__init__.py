@@ -15,5 +15,16 @@ from __future__ import annotations
 
 from llm_pool.tasks.files import ASK, load_task, load_tasks, task_names
 from llm_pool.tasks.preparing import Prepared, prepare, reorder, rephrase
+from llm_pool.tasks.shelf import Shelf
 
-__all__ = ["ASK", "Prepared", "load_task", "load_tasks", "prepare", "reorder", "rephrase", "task_names"]
+__all__ = [
+    "ASK",
+    "Prepared",
+    "Shelf",
+    "load_task",
+    "load_tasks",
+    "prepare",
+    "reorder",
+    "rephrase",
+    "task_names",
+]

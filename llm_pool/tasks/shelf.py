@@ -1,0 +1,38 @@
+"""The tasks of one pool, each read once, when it is first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llm_pool.tasks.files import load_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from llm_pool.messages import Task
+
+
+class Shelf:
+    """
+    Tasks by name.
+
+    Args:
+        folders: as for ``load_task``.
+        files: as for ``load_task``.
+    """
+
+    def __init__(self, folders: Sequence[Path], files: Mapping[str, Path]) -> None:
+        self._folders, self._files = tuple(folders), dict(files)
+        self._tasks: dict[str, Task] = {}
+
+    async def task(self, name: str) -> Task:
+        """The task *name*, read off the event loop; raises as ``load_task``."""
+        if name not in self._tasks:
+            self._tasks[name] = await asyncio.to_thread(load_task, name, self._folders, self._files)
+        return self._tasks[name]
+
+    def at_hand(self, name: str) -> Task:
+        """The task *name*, which was asked for before; raises KeyError if it was not."""
+        return self._tasks[name]
