@@ -67,7 +67,7 @@ class Worker:
             await worker.stop(at_once=True)
             raise
         if "url" not in reply:
-            await worker.stop(at_once=True)
+            await worker.stop()
             said = worker.last_words() or reply.get("error", "no reason given")
             raise Failed(name, f"the embedded engine cannot load {model}: {said}")
         worker.url = reply["url"]

@@ -34,7 +34,7 @@ def main() -> None:
         server = _serve(sys.argv[1], settings)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         _say(reply, {"error": str(error)})
-        os._exit(1)
+        sys.exit(1)  # in good order: the engine's log is written by a thread, and says why
     _say(reply, {"url": server.listening_address})
     sys.stdin.read()
     os._exit(0)  # at once: the engine's threads may be deep in a batch, and have nothing to save
