@@ -100,7 +100,7 @@ def _span(query: Query, task: Task, config: Config) -> float:
     own = config.deadline_for(task.name) or task.deadline
     if query.deadline is None:
         return own or config.qos.max_deadline
-    if query.deadline <= 0:
+    if not query.deadline > 0:  # so that NaN is refused too
         raise InvalidRequest("deadline_ms", f"expected more than 0, got {query.deadline * 1000:g}")
     return min(query.deadline, max(config.qos.max_deadline, own or 0.0))
 

@@ -1,0 +1,295 @@
+"""The order of steps for one query: admitted, remembered, decided by the deadline, or the last resort."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llm_pool.budget import Budget
+from llm_pool.cache.flights import Flights
+from llm_pool.cache.idempotency import Once
+from llm_pool.cache.memory import MemoryCache
+from llm_pool.cache.remembering import Remembering
+from llm_pool.clock import SystemClock
+from llm_pool.config import parse
+from llm_pool.ensemble.fastest import Fastest
+from llm_pool.ensemble.voting import Voting
+from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Failed, InvalidRequest, Unreachable
+from llm_pool.messages import Answered, AttemptStarted, Query, Refused, StrategyName, TextArrived
+from llm_pool.orchestrator import Orchestrator
+from llm_pool.panel import Seat
+from llm_pool.tasks import Shelf
+from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from llm_pool.messages import Answer
+
+pytestmark = pytest.mark.anyio
+
+PROMPTS = Path(__file__).parent.parent / "prompts"
+CONFIG = parse(
+    """
+[qos]
+max_deadline_ms = 3000
+[tasks.slow]
+deadline_ms = 60000
+[tasks.off]
+enabled = false
+[ensemble]
+disabled = ["CONSENSUS"]
+[[providers]]
+name = "p"
+driver = "ollama"
+base_url = "http://127.0.0.1:9"
+model = "m"
+""",
+    Path("llm-pool.toml"),
+)
+
+
+class Pool:
+    """An orchestrator over fakes, with everything else real."""
+
+    def __init__(
+        self, *providers: FakeProvider, last_resort: FakeProvider | None = None, dark: Collection[str] = ()
+    ) -> None:
+        clock, self.seen = SystemClock(), RecordingObserver()
+        every = [*providers, *([last_resort] if last_resort else [])]
+        fastest = Fastest(clock, Budget(), hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
+        self.orchestrator = Orchestrator(
+            clock=clock,
+            config=CONFIG,
+            load_task=Shelf(
+                (PROMPTS,), {"slow": PROMPTS / "expand_queries.md", "off": PROMPTS / "expand_queries.md"}
+            ).task,
+            seats=[
+                Seat(member=member, tasks=("ask", "slow", "expand_queries"), last_resort=member.provider is last_resort)
+                for member in a_panel(*every)
+            ],
+            strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)},
+            last_resort=fastest,
+            look=_nothing_to_see,
+            is_loaded=lambda member: True,
+            is_dark=lambda member, task: member.name in dark,
+            budget=Budget(),
+            remembering=Remembering(
+                Once(clock, ttl=900),
+                MemoryCache(clock, max_bytes=1 << 20),
+                Flights(),
+                key_fields=(),
+                ttl=lambda t: 60.0,
+            ),
+            observers=[self.seen],
+        )
+
+    async def ask(self, prompt: str = "which colour?", **query: Any) -> Answer:
+        return await self.orchestrator.infer(Query(prompt=prompt, **query))
+
+
+async def _nothing_to_see() -> None:
+    """No machine to look at."""
+
+
+async def test_an_answer_tells_who_gave_it_and_how_long_it_took() -> None:
+    """From admission to the answer, in seconds."""
+    pool = Pool(ScriptedProvider("p", Reply("blue", ttft=0.2, duration=0.25, tokens=3)))
+
+    answer = await pool.ask()
+
+    assert (answer.content, answer.winner, answer.winner_model) == ("blue", "p", "p:mini")
+    assert answer.duration == pytest.approx(0.25)
+    assert answer.usage.completion_tokens == 3
+    assert answer.request_id
+
+
+async def test_a_task_answers_with_its_parsed_value() -> None:
+    """``content`` is the JSON alone, ``json`` its value."""
+    reply = 'Sure! ```json\n{"must_include":["a"],"optional":[],"negatives":[],"site_hints":[]}\n```'
+    pool = Pool(ScriptedProvider("p", Reply(reply)))
+
+    answer = await pool.ask("cats", task="expand_queries")
+
+    assert answer.json == {"must_include": ["a"], "optional": [], "negatives": [], "site_hints": []}
+
+
+async def test_a_hanging_provider_ends_at_the_deadline() -> None:
+    """R1: the deadline is hard, and the error says who was asked and how it went."""
+    provider = ScriptedProvider("p", Reply.hanging())
+    pool = Pool(provider)
+    began = asyncio.get_running_loop().time()
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        await pool.ask(deadline=1.0)
+
+    assert asyncio.get_running_loop().time() - began == pytest.approx(1.0, abs=0.05)
+    assert [(a.provider, a.outcome) for a in caught.value.attempts] == [("p", "cancelled")]
+    assert provider.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "given"), [("ask", 9.0, 3.0), ("ask", 1.0, 1.0), ("slow", 9.0, 9.0), ("slow", None, 60.0)]
+)
+async def test_a_deadline_is_capped_by_the_configuration(task: str, asked: float | None, given: float) -> None:
+    """A task's own deadline may be longer than the general cap: its operator said so."""
+    pool = Pool(ScriptedProvider("p", Reply("x")))
+
+    plan = await pool.orchestrator.plan(Query(prompt="q", task=task, deadline=asked))
+
+    assert plan.call.deadline - plan.call.began == pytest.approx(given)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"prompt": "x" * 20_000}, "prompt"),
+        ({"prompt": "  "}, "prompt"),
+        ({"prompt": "\ud800"}, "prompt"),
+        ({"deadline": 0.0}, "deadline_ms"),
+        ({"deadline": float("nan")}, "deadline_ms"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"task": "juge"}, "task"),
+        ({"task": "off"}, "task"),
+        ({"strategy": StrategyName.CONSENSUS}, "strategy"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_bad_query_names_its_field_and_asks_nobody(query: dict[str, Any], field: str) -> None:
+    """And the observers hear of the refusal."""
+    provider = ScriptedProvider("p", Reply("x"))
+    pool = Pool(provider)
+
+    with pytest.raises(InvalidRequest) as caught:
+        await pool.ask(**{"prompt": "q", **query})
+
+    assert caught.value.field == field
+    assert provider.calls == []
+    assert len(pool.seen.of(Refused)) == 1
+
+
+async def test_the_last_resort_is_not_asked_while_another_answers() -> None:
+    """It costs nothing while all is well."""
+    pocket = ScriptedProvider("pocket", Reply("pocket"))
+
+    answer = await Pool(ScriptedProvider("p", Reply("blue")), last_resort=pocket).ask()
+
+    assert (answer.content, answer.degraded) == ("blue", False)
+    assert pocket.calls == []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_the_last_resort_answers_when_nobody_else_can(hangs: bool) -> None:
+    """In time, marked as degraded, with the reason and the names of the missing."""
+    trouble = Reply.hanging() if hangs else Reply.failing(Unreachable("p", "refused"))
+    pool = Pool(ScriptedProvider("p", trouble), last_resort=ScriptedProvider("pocket", Reply("pocket", duration=0.2)))
+
+    answer = await pool.ask(deadline=1.0)
+
+    assert (answer.content, answer.degraded, answer.winner) == ("pocket", True, "pocket")
+    assert "last resort" in answer.decision.degraded_reason
+    assert answer.decision.missing == ("p",)
+    assert [a.provider for a in answer.decision.attempts] == ["p", "pocket"]
+    assert answer.duration <= 1.0
+
+
+async def test_without_the_entry_there_is_no_last_resort() -> None:
+    """Removing it from the file removes the behaviour."""
+    with pytest.raises(AllProvidersFailed, match="refused"):
+        await Pool(ScriptedProvider("p", Reply.failing(Unreachable("p", "refused")))).ask()
+
+
+async def test_equal_queries_share_an_answer() -> None:
+    """In the air one run, afterwards the cache, with its age."""
+    provider = ScriptedProvider("p", Reply("blue"))
+    pool = Pool(provider)
+
+    together = await asyncio.gather(*(pool.ask() for _ in range(20)))
+    await asyncio.sleep(5)
+    kept = await pool.ask()
+
+    assert len(provider.calls) == 1
+    assert len({answer.request_id for answer in together}) == 20
+    assert (kept.from_cache, kept.age) == (True, pytest.approx(5))
+
+
+async def test_no_cache_asks_anew() -> None:
+    """And leaves no answer behind."""
+    provider = ScriptedProvider("p", Reply("blue"))
+    pool = Pool(provider)
+
+    await pool.ask(no_cache=True)
+    await pool.ask()
+
+    assert len(provider.calls) == 2
+
+
+async def test_errors_and_degraded_answers_are_never_kept() -> None:
+    """R14: what was bad once is asked again."""
+    provider = ScriptedProvider("p", [Reply.failing(Failed("p", "500")), Reply("blue")])
+    pool = Pool(provider, last_resort=ScriptedProvider("pocket", Reply("pocket")))
+
+    first, second = await pool.ask(), await pool.ask()
+
+    assert (first.degraded, second.degraded) == (True, False)
+    assert second.from_cache is False
+
+
+async def test_one_id_runs_once() -> None:
+    """R13 through the front door; another body under the id is an error."""
+    provider = ScriptedProvider("p", Reply("blue"))
+    pool = Pool(provider)
+
+    answers = await asyncio.gather(*(pool.ask(request_id="r", no_cache=True) for _ in range(50)))
+
+    assert len(provider.calls) == 1
+    assert {answer.request_id for answer in answers} == {"r"}
+    with pytest.raises(InvalidRequest, match="request_id"):
+        await pool.ask("another", request_id="r")
+
+
+async def test_a_reader_along_gets_the_committed_text() -> None:
+    """What is streamed is the answer."""
+    pool = Pool(ScriptedProvider("p", Reply("a b c d")))
+    seen = RecordingObserver()
+
+    answer = await pool.orchestrator.infer(Query(prompt="q"), seen.on)
+
+    assert "".join(e.text for e in seen.of(TextArrived) if e.committed) == answer.content
+    assert [type(event) for event in pool.seen.events][-1] is Answered
+
+
+async def test_a_dark_provider_is_left_out_and_named() -> None:
+    """Its breaker is open, another can answer."""
+    dark, lit = ScriptedProvider("dark", Reply("x")), ScriptedProvider("lit", Reply("y"))
+
+    answer = await Pool(dark, lit, dark={"dark"}).ask()
+
+    assert dark.calls == []
+    assert "dark" in answer.decision.notes[-1]
+    assert not answer.degraded
+
+
+async def test_with_every_breaker_open_the_answer_is_degraded() -> None:
+    """The last provider able is never dark, and the answer says what happened."""
+    answer = await Pool(ScriptedProvider("p", Reply("x")), dark={"p"}).ask()
+
+    assert answer.degraded
+    assert "breaker" in answer.decision.degraded_reason
+
+
+async def test_cancelling_the_query_cancels_the_calls() -> None:
+    """R3: nothing runs for nobody."""
+    provider = ScriptedProvider("p", Reply.hanging())
+    pool = Pool(provider)
+    asking = asyncio.create_task(pool.ask())
+    await asyncio.sleep(0.5)
+
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+    assert (provider.in_flight, provider.cancelled) == (0, 1)
+    assert len(pool.seen.of(AttemptStarted)) == 1
