@@ -31,7 +31,7 @@ class Budget:
         floor: further calls a second that are allowed however few requests there are, >= 0.
     """
 
-    def __init__(self, ratio: float = 0.1, floor: float = 0.5) -> None:
+    def __init__(self, ratio: float = 0.1, floor: float = 1.0) -> None:
         self._ratio, self._floor = ratio, floor * WINDOW
         self._slices: deque[_Slice] = deque()
         self._requests = self._spent = 0

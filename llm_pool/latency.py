@@ -19,7 +19,10 @@ at Scale, CACM 56(2), 2013; tower ``hedge`` (two rotating histograms); DDSketch 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 ENOUGH = 30
 """Samples under which a quantile is no more than an anecdote."""
@@ -48,6 +51,12 @@ class Latencies:
     def __init__(self) -> None:
         self._records: dict[Key, _Record] = {}
 
+    def only(self, providers: Container[str]) -> Latencies:
+        """The record of *providers*; both go on writing to it."""
+        some = Latencies()
+        some._records = {key: record for key, record in self._records.items() if key.provider in providers}
+        return some
+
     def add(self, key: Key, seconds: float, now: float, *, censored: bool = False) -> None:
         """Note that *key* took *seconds*, or at least that long if *censored*."""
         record = self._records.get(key)
@@ -55,7 +64,9 @@ class Latencies:
             record = self._records[key] = _Record(now)
         record.add(seconds, now, censored=censored)
 
-    def quantile(self, key: Key, q: float, now: float, *, enough: int = ENOUGH) -> float | None:
+    def quantile(
+        self, key: Key, q: float, now: float, *, enough: int = ENOUGH, ended_only: bool = False
+    ) -> float | None:
         """
         Seconds that a share *q* of the calls stays within.
 
@@ -64,12 +75,13 @@ class Latencies:
             q: in (0, 1).
             now: instant.
             enough: samples needed for an answer, censored ones included.
+            ended_only: leave censored samples out: what a healthy call takes, were the slow ones ill.
 
         Returns:
             None with fewer samples than *enough*.
         """
         record = self._records.get(key)
-        return None if record is None else record.quantile(q, now, enough)
+        return None if record is None else record.quantile(q, now, enough, ended_only=ended_only)
 
 
 class _Window:
@@ -101,15 +113,17 @@ class _Record:
             window.ended[bucket] += 1
         window.samples += 1
 
-    def quantile(self, q: float, now: float, enough: int) -> float | None:
+    def quantile(self, q: float, now: float, enough: int, *, ended_only: bool) -> float | None:
         filling, behind = self._turned(now), self._behind
         at_risk = filling.samples + behind.samples
+        if ended_only:
+            at_risk -= sum(filling.cut) + sum(behind.cut)
         if at_risk < max(enough, 1):
             return None
         surviving, last = 1.0, 0
         for bucket in range(BUCKETS):
             ended = filling.ended[bucket] + behind.ended[bucket]
-            cut = filling.cut[bucket] + behind.cut[bucket]
+            cut = 0 if ended_only else filling.cut[bucket] + behind.cut[bucket]
             if not ended and not cut:
                 continue
             surviving *= 1.0 - ended / at_risk

@@ -22,8 +22,8 @@ def test_a_tenth_of_the_requests_may_be_asked_again() -> None:
 
 
 def test_a_quiet_pool_has_its_floor() -> None:
-    """With no request on record five further calls are free by default: enough for a breaker to open."""
-    assert spent(Budget(), 100, 0.0) == 5
+    """With no request on record ten further calls are free by default: enough for a breaker to open."""
+    assert spent(Budget(), 100, 0.0) == 10
 
 
 def test_the_floor_is_not_added_to_the_share() -> None:
@@ -58,7 +58,7 @@ def test_a_clock_that_steps_back_starts_afresh() -> None:
     budget = Budget()
     spent(budget, 5, 3600.0)
 
-    assert budget.left(0.0) == 5
+    assert budget.left(0.0) == 10
     assert repr(budget) == "<Budget [0 spent on 0 requests]>"
 
 

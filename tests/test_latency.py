@@ -73,6 +73,16 @@ def test_only_bounds_give_a_bound() -> None:
     assert latencies.quantile(KEY, 0.5, 0.0) == pytest.approx(2.0, rel=0.06)
 
 
+def test_ended_only_leaves_out_what_was_cut() -> None:
+    """Bounds count neither in the answer nor among the samples it needs."""
+    latencies = recorded([0.1] * 40)
+    for _ in range(60):
+        latencies.add(KEY, 9.0, 0.0, censored=True)
+
+    assert latencies.quantile(KEY, 0.95, 0.0, ended_only=True) == pytest.approx(0.1, rel=0.06)
+    assert latencies.quantile(KEY, 0.95, 0.0, ended_only=True, enough=41) is None
+
+
 def test_a_busy_record_forgets_after_two_windows() -> None:
     """When the backend becomes faster, the quantile follows within a minute."""
     latencies = recorded([5.0] * 100, now=0.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from llm_pool.breaker import Breaker, Permit, Refusal, Rules, State
 from llm_pool.errors import BreakerOpen, Busy, ProviderError
@@ -11,7 +14,7 @@ from llm_pool.messages import BreakerChanged
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Container, Mapping
     from random import Random
 
     from llm_pool.breaker import Result
@@ -37,49 +40,69 @@ class Breakers:
     def __init__(self, rules: Rules, clock: Clock, rng: Random, emit: Emit, *, probe_timeout: float = 30.0) -> None:
         self._rules, self._clock, self._rng, self._emit = rules, clock, rng, emit
         self._probe_timeout = probe_timeout
-        self._breakers: dict[tuple[str, str], Breaker] = {}
-        self._told: dict[tuple[str, str], State] = {}
+        self._watched: dict[tuple[str, str], _Watched] = {}
+
+    def only(self, providers: Container[str]) -> Breakers:
+        """The breakers of *providers*, under the same rules; both sides go on using them."""
+        some = Breakers(self._rules, self._clock, self._rng, self._emit, probe_timeout=self._probe_timeout)
+        some._watched = {key: watched for key, watched in self._watched.items() if key[0] in providers}
+        return some
+
+    def now(self) -> float:
+        """The instant the breakers go by."""
+        return self._clock.now()
 
     def refusal(self, provider: str, task: str) -> Refusal | None:
         """Why *provider* would not be asked for *task* now; None if it would. Takes nothing."""
-        breaker = self._breakers.get((provider, task))
-        refusal = None if breaker is None else breaker.refusal(self._clock.now())
+        watched = self._watched.get((provider, task))
+        refusal = None if watched is None else watched.breaker.refusal(self._clock.now())
         self._tell(provider, task)
         return refusal
 
     def states(self) -> Mapping[tuple[str, str], State]:
         """Where every breaker stands that has been used, by provider and task."""
         now = self._clock.now()
-        return {key: breaker.state(now) for key, breaker in self._breakers.items()}
+        return {key: watched.breaker.state(now) for key, watched in self._watched.items()}
 
     def admit(self, provider: str, call: Call, *, force: bool) -> Permit | Refusal:
         """Leave to ask *provider* once, or why not; *force* when there is nobody else to ask."""
         key, now = (provider, call.task.name), self._clock.now()
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            breaker = self._breakers[key] = Breaker(self._rules, self._rng)
+        if key not in self._watched:
+            self._watched[key] = _Watched(Breaker(self._rules, self._rng))
         lease = min(self._probe_timeout, max(0.0, call.deadline - now) + SLACK)
-        permit = breaker.admit(now, lease=lease, force=force)
+        permit = self._watched[key].breaker.admit(now, lease=lease, force=force)
         self._tell(*key)
         return permit
 
     def record(self, provider: str, task: str, permit: Permit, result: Result) -> None:
         """Learn how the call under *permit* ended."""
-        self._breakers[provider, task].record(permit, result, self._clock.now())
+        self._watched[provider, task].breaker.record(permit, result, self._clock.now())
         self._tell(provider, task)
 
     def rest(self, provider: str, task: str, seconds: float) -> None:
         """Leave *provider* alone for *seconds*, as it asked."""
-        self._breakers[provider, task].rest(seconds, self._clock.now())
+        self._watched[provider, task].breaker.rest(seconds, self._clock.now())
 
     def _tell(self, provider: str, task: str) -> None:
-        key = provider, task
-        if key not in self._breakers:
+        watched = self._watched.get((provider, task))
+        if watched is None:
             return
-        before, after = self._told.get(key, State.CLOSED), self._breakers[key].state(self._clock.now())
+        before, after = watched.told, watched.breaker.state(self._clock.now())
         if before is not after:
-            self._told[key] = after
+            watched.told = after
             self._emit(BreakerChanged(provider, task, before, after))
+
+
+class _Watched(msgspec.Struct):
+    """A breaker, and the state that was told of it last."""
+
+    breaker: Breaker
+    told: State = State.CLOSED
+
+
+def blame_nobody(_call: Call, _silent: float) -> bool:
+    """A cancelled attempt proves nothing."""
+    return False
 
 
 class Breaking(Policy):
@@ -87,23 +110,34 @@ class Breaking(Policy):
     Asks while the breaker lets it, and tells the breaker how it went.
 
     Failures that say "ill" (``ProviderError.trips_breaker``) count; an answer that has begun is a success even if
-    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest.
+    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest. A call that is cancelled
+    while the backend is silent for much longer than usual counts as well: a black hole whose hedges always win would
+    otherwise never be found out, and cost every request a hedge.
 
     Args:
         inner: what is asked.
         breakers: the pool's.
         spare: whether another provider could be asked for a task now. Without one the call goes through an open
             breaker: the last provider able to serve a task is never dark.
+        blames: whether a silence of so many seconds is the backend's fault; ``Timed.blames``.
     """
 
-    def __init__(self, inner: Provider, breakers: Breakers, spare: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        inner: Provider,
+        breakers: Breakers,
+        spare: Callable[[str], bool],
+        *,
+        blames: Callable[[Call, float], bool] = blame_nobody,
+    ) -> None:
         super().__init__(inner)
-        self._breakers, self._spare = breakers, spare
+        self._breakers, self._spare, self._blames = breakers, spare, blames
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises BreakerOpen, Busy while resting, and what *inner* raises."""
         task = call.task.name
         permit = self._permit(call)
+        began = self._breakers.now()
         result: Result = "neutral"
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
@@ -115,6 +149,10 @@ class Breaking(Policy):
             result = "failed" if error.trips_breaker else "neutral"
             if isinstance(error, Busy) and error.retry_after:
                 self._breakers.rest(self.name, task, error.retry_after)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            if result == "neutral" and self._blames(call, self._breakers.now() - began):
+                result = "failed"
             raise
         finally:
             self._breakers.record(self.name, task, permit, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ RESERVE = 0.01
 """Seconds (at most a fiftieth of what is left) by which an attempt ends before the deadline, to be told of in time."""
 FAIR = 1.0
 """Seconds without a word that are held against a backend whose usual time to the first token is unknown."""
+SILENT = 3.0
+"""As many times its usual 95th percentile without a word are held against a backend whose usual time is known."""
 
 
 def not_loading() -> bool:
@@ -34,8 +37,8 @@ class Timed(Policy):
     Ends an attempt at the least of three: the provider's timeout, the call's, the time left to the deadline.
 
     The provider's own timeout raises TimedOut, which counts against the backend. The asker's raises OutOfTime, which
-    does not: an impatient asker must not take a backend from the others. It is TimedOut all the same if there was
-    no word for as long as 95 of 100 answers need to begin, and no model was being loaded.
+    does not: an impatient asker must not take a backend from the others. It is TimedOut all the same if the backend
+    had a fair chance: no word for ``SILENT`` times as long as 95 of 100 answers need to begin, and no load going on.
 
     Time to the first token, total time and load time are recorded; load time is taken out of the other two. An
     attempt that is cut short leaves lower bounds.
@@ -73,10 +76,25 @@ class Timed(Policy):
                     yield delta
         except TimeoutError:
             watch.cut()
-            raise self._too_late(watch, own=own <= asked) from None
+            raise self._too_late(call, watch, own=own <= asked) from None
         except (asyncio.CancelledError, GeneratorExit):
             watch.cut()
             raise
+
+    def blames(self, call: Call, silent: float, *, unknown: float = math.inf) -> bool:
+        """
+        Whether a backend that has said nothing for *silent* seconds is to blame, whoever ended the attempt.
+
+        Args:
+            call: the question.
+            silent: seconds.
+            unknown: seconds to hold against a backend whose usual time is unknown.
+        """
+        if self._is_loading():
+            return False
+        key = Key(self.name, call.task.name, "ttft")
+        usual = self._latencies.quantile(key, 0.95, self._clock.now(), ended_only=True)
+        return silent >= (unknown if usual is None else SILENT * usual)
 
     def _limits(self, call: Call, now: float) -> tuple[float, float]:
         """The instants at which the provider's patience ends, and the asker's."""
@@ -84,20 +102,14 @@ class Timed(Policy):
         asked = call.deadline - min(RESERVE, max(0.0, left) / 50)
         if call.timeout is not None:
             asked = min(asked, now + call.timeout)
-        return float("inf") if self._timeout is None else now + self._timeout, asked
+        return math.inf if self._timeout is None else now + self._timeout, asked
 
-    def _too_late(self, watch: _Watch, *, own: bool) -> TimedOut:
+    def _too_late(self, call: Call, watch: _Watch, *, own: bool) -> TimedOut:
         waited = self._clock.now() - watch.began
         reason = f"no {'end' if watch.wrote else 'answer'} within {waited:.2f} s"
-        if own or self._had_a_fair_chance(watch, waited):
+        if own or (not watch.wrote and self.blames(call, waited, unknown=FAIR)):
             return TimedOut(self.name, reason)
         return OutOfTime(self.name, f"{reason}, all the time there was")
-
-    def _had_a_fair_chance(self, watch: _Watch, waited: float) -> bool:
-        if watch.wrote or watch.cold:
-            return False
-        usual = self._latencies.quantile(watch.key("ttft"), 0.95, self._clock.now())
-        return waited >= (FAIR if usual is None else usual)
 
 
 async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
@@ -106,7 +118,7 @@ async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
 
     The timeout stands around each wait and not around the stream: a generator does not run while its reader does.
     """
-    async with asyncio.timeout_at(None if until == float("inf") else until):
+    async with asyncio.timeout_at(None if math.isinf(until) else until):
         return await anext(deltas, None)
 
 
@@ -123,9 +135,6 @@ class _Watch:
     def wrote(self) -> bool:
         """Whether the first token has come."""
         return self._ttft is not None
-
-    def key(self, what: What) -> Key:
-        return Key(self._provider, self._task, what)
 
     def saw(self, delta: Delta) -> None:
         """Note a delta; the last one tells the whole."""
@@ -156,4 +165,4 @@ class _Watch:
             self._add("total", elapsed, censored=True)
 
     def _add(self, what: What, seconds: float, *, censored: bool = False) -> None:
-        self._latencies.add(self.key(what), seconds, self._clock.now(), censored=censored)
+        self._latencies.add(Key(self._provider, self._task, what), seconds, self._clock.now(), censored=censored)

@@ -126,7 +126,7 @@ class BreakerLaw(stateful.RuleBasedStateMachine):
 
 TestBreakerLaw = BreakerLaw.TestCase
 TestBreakerLaw.settings = settings(
-    max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

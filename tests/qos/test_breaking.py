@@ -180,6 +180,25 @@ async def test_a_reader_that_leaves_a_good_stream_counts_for_the_backend(ask: As
     assert case.state is State.CLOSED
 
 
+async def test_cancelled_silences_count_where_they_are_blamed(ask: Ask) -> None:
+    """A black hole whose hedges always win is found out, and a slow reader of a good stream blames nobody."""
+    case = Case([Reply("a b", ttft=0.1, duration=99.0), Reply.hanging()])
+    case.provider = Breaking(case.backend, case.breakers, lambda _: True, blames=lambda _call, silent: silent >= 2.0)
+
+    for patience in [9.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]:
+        asking = asyncio.create_task(ask(case.provider))
+        await asyncio.sleep(patience)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    before = case.state
+    async with asyncio.timeout(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await ask(case.provider)
+
+    assert (before, case.state) == (State.CLOSED, State.OPEN)
+
+
 async def test_every_move_is_told(ask: Ask) -> None:
     """Closed, open, half-open, closed, each once."""
     case = Case([ILL] * 5 + [Reply("blue")])

@@ -58,7 +58,7 @@ async def test_what_would_not_get_better_is_not(ask: Ask, kind: type[ProviderErr
         await ask(provider)
 
     assert len(backend.calls) == 1
-    assert budget.left(asyncio.get_running_loop().time()) == 5
+    assert budget.left(asyncio.get_running_loop().time()) == 10
 
 
 async def test_never_after_the_first_text(ask: Ask) -> None:
@@ -137,4 +137,4 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(ask: Ask) -> None:
         await ask(provider, a_call(deadline=began + 20.0))
 
     assert asyncio.get_running_loop().time() == began
-    assert budget.left(began) == 5
+    assert budget.left(began) == 10

@@ -60,21 +60,45 @@ async def test_an_impatient_askers_deadline_does_not(ask: Ask) -> None:
 
 
 async def test_no_word_in_a_fair_time_counts_whoever_set_the_limit(ask: Ask) -> None:
-    """A backend that is silent for longer than 95 of 100 answers take to begin is ill."""
+    """Silent for three times as long as 95 of 100 answers take to begin, or for a second where that is unknown."""
     provider, backend, latencies = timed(Reply.hanging())
     now = asyncio.get_running_loop().time()
     for _ in range(40):
         latencies.add(Key("phi3", "ask", "ttft"), 0.2, now)
 
-    with pytest.raises(TimedOut) as known:
-        await ask(provider, a_call(timeout=0.4))
+    with pytest.raises(TimedOut) as known_short:
+        await ask(provider, a_call(timeout=0.5))
+    with pytest.raises(TimedOut) as known_long:
+        await ask(provider, a_call(timeout=0.7))
     backend.name = "stranger"
     with pytest.raises(TimedOut) as unknown_short:
         await ask(provider, a_call(timeout=0.9))
     with pytest.raises(TimedOut) as unknown_long:
         await ask(provider, a_call(timeout=1.1))
 
-    assert [type(each.value) for each in (known, unknown_short, unknown_long)] == [TimedOut, OutOfTime, TimedOut]
+    assert [type(each.value) for each in (known_short, known_long)] == [OutOfTime, TimedOut]
+    assert [type(each.value) for each in (unknown_short, unknown_long)] == [OutOfTime, TimedOut]
+
+
+async def test_a_cancelled_silence_is_blamed_only_where_the_usual_time_is_known(ask: Ask) -> None:
+    """A slow stranger that loses every race is not ill; a known one that has gone silent is."""
+    known, _, latencies = timed(Reply("blue"))
+    stranger, _, _ = timed(Reply("blue"))
+    for _ in range(40):
+        latencies.add(Key("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time())
+
+    assert not stranger.blames(a_call(), 1000.0)
+    assert not known.blames(a_call(), 0.5)
+    assert known.blames(a_call(), 0.7)
+
+
+async def test_what_was_cancelled_does_not_raise_what_is_usual(ask: Ask) -> None:
+    """Otherwise a black hole would excuse itself: each cancelled silence would make silence more usual."""
+    known, _, latencies = timed(Reply("blue"))
+    for at in range(80):
+        latencies.add(Key("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time(), censored=at % 2 == 0)
+
+    assert known.blames(a_call(), 0.7)
 
 
 async def test_a_model_that_is_being_loaded_is_not_ill(ask: Ask) -> None:
