@@ -97,12 +97,19 @@ def _check_size(prompt: str, limit: int) -> None:
 
 
 def _span(query: Query, task: Task, config: Config) -> float:
-    own = config.deadline_for(task.name) or task.deadline
+    """
+    Seconds: what is asked for, up to the cap.
+
+    The cap is ``qos.max_deadline_ms``, or what ``[tasks.X]`` gives this task if that is longer: its operator said so.
+    What a prompt file suggests is a default below the cap.
+    """
+    own = config.deadline_for(task.name)
+    cap = max(config.qos.max_deadline, own or 0.0)
     if query.deadline is None:
-        return own or config.qos.max_deadline
+        return min(own or task.deadline or cap, cap)
     if not query.deadline > 0:  # so that NaN is refused too
         raise InvalidRequest("deadline_ms", f"expected more than 0, got {query.deadline * 1000:g}")
-    return min(query.deadline, max(config.qos.max_deadline, own or 0.0))
+    return min(query.deadline, cap)
 
 
 def _max_tokens(query: Query, task: Task, config: Config) -> int:
