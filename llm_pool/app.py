@@ -12,31 +12,23 @@ import msgspec
 
 from llm_pool.assembly import Machines, Shared, model_name, strategies, with_policies
 from llm_pool.backends import backend
-from llm_pool.breaker import Rules
 from llm_pool.budget import Budget
 from llm_pool.cache.flights import Flights
-from llm_pool.cache.idempotency import Once
-from llm_pool.cache.memory import MemoryCache
 from llm_pool.cache.remembering import Remembering
-from llm_pool.clock import SystemClock
-from llm_pool.config import CacheDriver
 from llm_pool.ensemble.fastest import Fastest
-from llm_pool.latency import Latencies
-from llm_pool.learning import Learning, state_folder
+from llm_pool.kept import Kept
+from llm_pool.learning import Learning, decision_book, trust_store
 from llm_pool.messages import Member
 from llm_pool.orchestrator import Orchestrator
 from llm_pool.panel import Seat, serves
 from llm_pool.providers.transport import Transport
-from llm_pool.qos.breaking import Breakers
 from llm_pool.tasks import Shelf
-from llm_pool.trust import Trust
-from llm_pool.trust_store import TrustStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from llm_pool.config import Config, ProviderSettings
-    from llm_pool.interfaces import Cache, Clock, Emit, Observer, Provider
+    from llm_pool.interfaces import Emit, Observer, Provider
     from llm_pool.messages import Event, ProviderState
 
 
@@ -48,10 +40,22 @@ class App:
         config: what it was built from.
         orchestrator: answers queries.
         providers: by name, with their policies, in the file's order.
+        shelf: its tasks.
+        kept: its memory.
+        learning: takes feedback and keeps what was learned; None where nothing is learned.
     """
 
-    def __init__(self, config: Config, orchestrator: Orchestrator, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        orchestrator: Orchestrator,
+        providers: Mapping[str, Provider],
+        shelf: Shelf,
+        kept: Kept,
+        learning: Learning | None,
+    ) -> None:
         self.config, self.orchestrator, self.providers = config, orchestrator, dict(providers)
+        self.shelf, self.kept, self.learning = shelf, kept, learning
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -65,74 +69,84 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(config: Config, *, observers: Sequence[Observer] = ()) -> AsyncIterator[App]:
+async def open_app(
+    config: Config,
+    *,
+    observers: Sequence[Observer] = (),
+    kept: Kept | None = None,
+) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
 
     Args:
         config: from ``config.load``.
         observers: told of every event.
+        kept: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
         ConfigError: a provider cannot be built as configured.
     """
     async with AsyncExitStack() as stack:
-        app = _build(config, stack, list(observers))
+        if kept is None:
+            kept = await Kept.fresh(config, emit_to(observers))
+            stack.push_async_callback(kept.aclose)
+        app = _build(config, stack, list(observers), kept)
         if config.server.warm:
             await app.warm()
         yield app
 
 
-def _build(config: Config, stack: AsyncExitStack, observers: list[Observer]) -> App:
+def emit_to(observers: Sequence[Observer]) -> Emit:
+    """Tells every one of *observers*."""
+
     def emit(event: Event) -> None:
         for observer in observers:
             observer.on(event)
 
-    clock, shelf = SystemClock(), Shelf(config.prompt_folders, config.prompt_files)
+    return emit
+
+
+def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], kept: Kept) -> App:
+    shelf = Shelf(config.prompt_folders, config.prompt_files)
     shared = Shared(
         config=config,
-        clock=clock,
+        clock=kept.clock,
         rng=SystemRandom(),
-        budget=Budget(config.qos.budget_ratio, config.qos.budget_floor),
-        latencies=Latencies(),
-        breakers=_breakers(config, clock, emit),
-        trust=_trust(config, stack, observers, shelf),
-        emit=emit,
+        budget=kept.budget,
+        latencies=kept.latencies,
+        breakers=kept.breakers,
+        trust=kept.trust,
+        emit=emit_to(observers),
     )
+    learning = _learning(config, stack, kept, shelf)
+    if learning is not None:
+        observers.append(learning)
     machines = Machines(shared)
     seats = _seats(shared, machines, stack)
 
     def members() -> list[Member]:
         return [msgspec.structs.replace(seat.member, loaded=machines.is_loaded(seat.member)) for seat in seats]
 
-    by_name = strategies(shared, machines, members)
-    last_resort = Fastest(
-        clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
-    )
-    cache = _cache(config, clock)
-    if cache is not None:
-        stack.push_async_callback(cache.aclose)
     orchestrator = Orchestrator(
-        clock=clock,
+        clock=kept.clock,
         config=config,
         load_task=shelf.task,
         seats=seats,
-        strategies=by_name,
-        last_resort=last_resort,
+        strategies=strategies(shared, machines, members),
+        last_resort=Fastest(
+            kept.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
+        ),
         look=machines.look,
         is_loaded=machines.is_loaded,
-        is_dark=lambda member, task: shared.breakers.refusal(member.name, task) is not None,
-        budget=shared.budget,
+        is_dark=lambda member, task: kept.breakers.refusal(member.name, task) is not None,
+        budget=kept.budget,
         remembering=Remembering(
-            Once(clock, ttl=config.idempotency.ttl),
-            cache,
-            Flights(),
-            key_fields=config.cache.key_fields,
-            ttl=config.ttl_for,
+            kept.once, kept.cache, Flights(), key_fields=config.cache.key_fields, ttl=config.ttl_for
         ),
         observers=observers,
     )
-    return App(config, orchestrator, {seat.member.name: seat.member.provider for seat in seats})
+    providers = {seat.member.name: seat.member.provider for seat in seats}
+    return App(config, orchestrator, providers, shelf, kept, learning)
 
 
 def _seats(shared: Shared, machines: Machines, stack: AsyncExitStack) -> list[Seat]:
@@ -168,37 +182,10 @@ def _seat(provider: Provider, settings: ProviderSettings, rank: int) -> Seat:
     return Seat(member=member, tasks=settings.tasks, last_resort=settings.last_resort)
 
 
-def _breakers(config: Config, clock: Clock, emit: Emit) -> Breakers:
-    settings = config.breaker
-    rules = Rules(
-        fail_rate=settings.fail_rate,
-        window_size=settings.window_size,
-        min_calls=settings.min_calls,
-        cooldown=settings.open_cooldown,
-        max_cooldown=settings.max_cooldown,
-    )
-    return Breakers(rules, clock, SystemRandom(), emit, probe_timeout=settings.probe_timeout)
-
-
-def _trust(config: Config, stack: AsyncExitStack, observers: list[Observer], shelf: Shelf) -> Trust:
-    """What was learned before; what is learned now is kept when the pool closes."""
+def _learning(config: Config, stack: AsyncExitStack, kept: Kept, shelf: Shelf) -> Learning | None:
+    """Learns from decisions; what it learned is kept when the pool closes."""
     if not config.trust.enabled:
-        return Trust()
-    folder = state_folder()
-    store = TrustStore(folder / "trust.json")
-    trust = store.load()
-    learning = Learning(trust, store, folder / "decisions.jsonl", shelf.at_hand)
-    stack.push_async_callback(learning.flush)
-    observers.append(learning)
-    return trust
-
-
-def _cache(config: Config, clock: Clock) -> Cache | None:
-    if not config.cache.enabled:
         return None
-    if config.cache.driver is CacheDriver.REDIS:
-        from llm_pool.cache.redis import RedisCache
-
-        assert config.cache.url is not None
-        return RedisCache(config.cache.url.reveal())
-    return MemoryCache(clock, max_bytes=config.cache.max_bytes)
+    learning = Learning(kept.trust, trust_store(), decision_book(), shelf.at_hand)
+    stack.push_async_callback(learning.flush)
+    return learning

@@ -9,6 +9,8 @@ Every error this package raises, in one tree.
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
+    │  └─ Stopping       the daemon takes no new work
+    ├─ Cancelled(by)
     ├─ DeadlineExceeded(asked, attempts)
     ├─ NoConsensus(decision)
     ├─ AllProvidersFailed(task, attempts)
@@ -116,6 +118,22 @@ class Overloaded(LlmPoolError):
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(f"{what} is overloaded; try again in {retry_after:.1f} s")
         self.what, self.retry_after = what, retry_after
+
+
+class Stopping(Overloaded):
+    """The daemon is about to stop, or stopped before the answer was there; another one may be up in *retry_after*."""
+
+    def __init__(self, retry_after: float = 1.0) -> None:
+        LlmPoolError.__init__(self, f"the server is stopping; try again in {retry_after:.1f} s")
+        self.what, self.retry_after = "the server", retry_after
+
+
+class Cancelled(LlmPoolError):
+    """Somebody entitled to do so ended the request before its answer; *by* says who."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"cancelled by {by}")
+        self.by = by
 
 
 class DeadlineExceeded(LlmPoolError):

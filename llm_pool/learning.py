@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,13 @@ from llm_pool.ensemble.weighted import lesson
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Answered, StrategyName
 from llm_pool.trust import Lesson  # noqa: TC001  # msgspec reads it when it decodes
+from llm_pool.trust_store import TrustStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llm_pool.messages import Answer, Event, Task
     from llm_pool.trust import Trust
-    from llm_pool.trust_store import TrustStore
 
 KEPT = 1000
 """Decisions that feedback can still be given on."""
@@ -43,6 +44,7 @@ class Remembered(msgspec.Struct, frozen=True):
     request_id: str
     lesson: Lesson
     judged_right: tuple[str, ...] = ()
+    tenant_id: str = ""
 
 
 def state_folder() -> Path:
@@ -52,6 +54,16 @@ def state_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("llm-pool", appauthor=False)
+
+
+def trust_store() -> TrustStore:
+    """The trust file in the state folder."""
+    return TrustStore(state_folder() / "trust.json")
+
+
+def decision_book() -> Path:
+    """The file of decisions in the state folder."""
+    return state_folder() / "decisions.jsonl"
 
 
 class Learning:
@@ -77,7 +89,7 @@ class Learning:
         said = sum(attempt.reading is not None and attempt.why != "judge" for attempt in answer.decision.attempts)
         if said < 2:
             return
-        remembered = _remember(answer, self._load_task(answer.task))
+        remembered = _remember(event.query.tenant_id, answer, self._load_task(answer.task))
         judged = answer.decision.used is StrategyName.JUDGE and answer.decision.judge is not None
         self._trust.learn(remembered.lesson, "judge" if judged else "decision")
         self._fresh.append((remembered, judged))
@@ -87,6 +99,14 @@ class Learning:
         fresh, self._fresh = self._fresh, []
         if fresh:
             await asyncio.to_thread(self._keep, fresh)
+
+    async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
+        """As ``take_feedback``, of a tenant's own requests, and learn it at once."""
+        await self.flush()
+        remembered = await asyncio.to_thread(_find, request_id, self._book, tenant_id)
+        _learn_feedback(remembered, self._trust, good=good)
+        await asyncio.to_thread(self._store.change, lambda trust: _learn_feedback(remembered, trust, good=good))
+        return remembered.lesson.divided
 
     def _keep(self, fresh: list[tuple[Remembered, bool]]) -> None:
         def change(trust: Trust) -> None:
@@ -100,7 +120,7 @@ class Learning:
 
 def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool) -> bool:
     """
-    Learn from what a person says of the answer to *request_id*.
+    Learn from what a person says of the answer to *request_id*, whoever asked.
 
     Returns:
         Whether there was anything to learn: where the panel agreed, nobody earns trust over the others.
@@ -108,26 +128,27 @@ def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool)
     Raises:
         InvalidRequest: no such request is remembered.
     """
-    remembered = _find(request_id, book)
-
-    def change(trust: Trust) -> None:
-        trust.learn(remembered.lesson, "feedback", good=good)
-        for judge in remembered.judged_right:
-            trust.learn_judge(judge, remembered.lesson.task, right=good)
-
-    store.change(change)
+    remembered = _find(request_id, book, tenant_id=None)
+    store.change(lambda trust: _learn_feedback(remembered, trust, good=good))
     return remembered.lesson.divided
 
 
-def _find(request_id: str, book: Path) -> Remembered:
+def _learn_feedback(remembered: Remembered, trust: Trust, *, good: bool) -> None:
+    trust.learn(remembered.lesson, "feedback", good=good)
+    for judge in remembered.judged_right:
+        trust.learn_judge(judge, remembered.lesson.task, right=good)
+
+
+def _find(request_id: str, book: Path, tenant_id: str | None) -> Remembered:
     recent: deque[bytes] = deque(maxlen=KEPT)
     if book.exists():
         with book.open("rb") as file:
             recent.extend(file)
     for line in reversed(recent):
-        remembered = msgspec.json.decode(line, type=Remembered)
-        if remembered.request_id == request_id:
-            return remembered
+        with suppress(msgspec.DecodeError):  # a crash may have cut a line short
+            remembered = msgspec.json.decode(line, type=Remembered)
+            if remembered.request_id == request_id and tenant_id in {None, remembered.tenant_id}:
+                return remembered
     raise InvalidRequest(
         "request_id",
         f"no decision of several models is remembered under '{request_id}'",
@@ -135,7 +156,7 @@ def _find(request_id: str, book: Path) -> Remembered:
     )
 
 
-def _remember(answer: Answer, task: Task) -> Remembered:
+def _remember(tenant_id: str, answer: Answer, task: Task) -> Remembered:
     judge = answer.decision.judge or {}
     right = tuple(name for name, word in judge.items() if word.get(answer.winner) == max(word.values()))
-    return Remembered(answer.request_id, lesson(task, answer.decision), right)
+    return Remembered(answer.request_id, lesson(task, answer.decision), right, tenant_id)

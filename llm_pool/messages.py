@@ -448,6 +448,27 @@ class Refused(msgspec.Struct, frozen=True):
     duration: float
 
 
+class Reloaded(msgspec.Struct, frozen=True):
+    """
+    The configuration was read again.
+
+    Attributes:
+        generation: the one that serves now.
+        error: why the new configuration was not taken; None: it was.
+    """
+
+    generation: int
+    error: Exception | None = None
+
+
 Event: TypeAlias = (
-    AttemptStarted | TextArrived | AttemptEnded | ModelLoading | Waiting | BreakerChanged | Answered | Refused
+    AttemptStarted
+    | TextArrived
+    | AttemptEnded
+    | ModelLoading
+    | Waiting
+    | BreakerChanged
+    | Answered
+    | Refused
+    | Reloaded
 )

@@ -42,6 +42,12 @@ class Once:
         self._clock, self._ttl, self._max_entries = clock, ttl, max_entries
         self._entries: dict[tuple[str, str], _Entry] = {}
 
+    def with_ttl(self, ttl: float) -> Once:
+        """The same memory, remembering for *ttl* seconds what it is told from now on."""
+        other = Once(self._clock, ttl=ttl, max_entries=self._max_entries)
+        other._entries = self._entries
+        return other
+
     async def run(
         self,
         owner: str,

@@ -58,6 +58,7 @@ _TABLE: dict[type[LlmPoolError], Exit] = {
     errors.PermissionDenied: Exit.NO_PERMISSION,
     errors.RateLimited: Exit.TEMPORARY,
     errors.Overloaded: Exit.TEMPORARY,
+    errors.Cancelled: Exit.TEMPORARY,
     errors.DeadlineExceeded: Exit.DEADLINE,
     errors.NoConsensus: Exit.PROTOCOL,
     errors.AllProvidersFailed: Exit.UNAVAILABLE,

@@ -21,13 +21,9 @@ def feedback(
     quiet: QUIET = False,
 ) -> int:
     """Tell the pool whether the answer to REQUEST_ID was good."""
-    from llm_pool.learning import state_folder, take_feedback
-    from llm_pool.trust_store import TrustStore
+    from llm_pool.learning import decision_book, take_feedback, trust_store
 
-    folder = state_folder()
-    learned = take_feedback(
-        request_id, TrustStore(folder / "trust.json"), folder / "decisions.jsonl", good=verdict == "good"
-    )
+    learned = take_feedback(request_id, trust_store(), decision_book(), good=verdict == "good")
     said = "noted" if learned else "noted; the panel agreed on it, so nobody gains or loses trust over the others"
     Console(quiet=quiet).say(said)
     return Exit.OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llm_pool.tasks.files import load_task
+from llm_pool.tasks.files import load_task, task_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,11 @@ class Shelf:
         if name not in self._tasks:
             self._tasks[name] = await asyncio.to_thread(load_task, name, self._folders, self._files)
         return self._tasks[name]
+
+    async def every(self) -> list[Task]:
+        """All tasks in alphabetical order, read if they were not; raises ConfigError where a prompt file is wrong."""
+        names = await asyncio.to_thread(task_names, self._folders, self._files)
+        return [await self.task(name) for name in names]
 
     def at_hand(self, name: str) -> Task:
         """The task *name*, which was asked for before; raises KeyError if it was not."""

@@ -1,0 +1,128 @@
+"""What outlives a reload: what was learned of the providers, and what was answered already."""
+
+from __future__ import annotations
+
+import asyncio
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool.breaker import Rules
+from llm_pool.budget import Budget
+from llm_pool.cache.idempotency import Once
+from llm_pool.cache.memory import MemoryCache
+from llm_pool.clock import SystemClock
+from llm_pool.config import CacheDriver
+from llm_pool.latency import Latencies
+from llm_pool.learning import trust_store
+from llm_pool.qos.breaking import Breakers
+from llm_pool.trust import Trust
+
+if TYPE_CHECKING:
+    from llm_pool.config import Config
+    from llm_pool.interfaces import Cache, Clock, Emit
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The memory of a pool, apart from the parts that are built from a configuration.
+
+    Runs in the air are not among it: a request ends in the generation where it began.
+
+    Attributes:
+        cache: None where answers are not kept.
+        emit: told of the breakers' moves.
+    """
+
+    clock: Clock
+    breakers: Breakers
+    latencies: Latencies
+    trust: Trust
+    budget: Budget
+    cache: Cache | None
+    once: Once
+    emit: Emit
+
+    @classmethod
+    async def fresh(cls, config: Config, emit: Emit) -> Kept:
+        """The memory of a pool that just begins; trust is what the state folder holds."""
+        clock = SystemClock()
+        return cls(
+            clock=clock,
+            breakers=_breakers(config, clock, emit),
+            latencies=Latencies(),
+            trust=await _trust(config),
+            budget=_budget(config),
+            cache=_cache(config, clock),
+            once=Once(clock, ttl=config.idempotency.ttl),
+            emit=emit,
+        )
+
+    async def carried(self, old: Config, new: Config) -> Kept:
+        """
+        The memory for *new*, of a pool built from *old*.
+
+        A provider whose section changed starts anew. So do breakers, budget and cache as a whole where their own
+        rules changed. Answers by request id stay whatever changed: they were given.
+        """
+        names = _unchanged(old, new)
+        same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
+        return Kept(
+            clock=self.clock,
+            breakers=self.breakers.only(names) if old.breaker == new.breaker else _breakers(new, self.clock, self.emit),
+            latencies=self.latencies.only(names),
+            trust=self.trust if old.trust == new.trust else await _trust(new),
+            budget=self.budget if same_budget else _budget(new),
+            cache=self.cache if _place_of_cache(old) == _place_of_cache(new) else _cache(new, self.clock),
+            once=self.once.with_ttl(new.idempotency.ttl),
+            emit=self.emit,
+        )
+
+    async def aclose(self, *, but: Kept | None = None) -> None:
+        """Close what is here and not in *but*."""
+        if self.cache is not None and (but is None or but.cache is not self.cache):
+            await self.cache.aclose()
+
+
+def _unchanged(old: Config, new: Config) -> set[str]:
+    """Names of the providers whose sections are the same in both."""
+    before = {provider.name: provider for provider in old.providers}
+    return {provider.name for provider in new.providers if before.get(provider.name) == provider}
+
+
+def _breakers(config: Config, clock: Clock, emit: Emit) -> Breakers:
+    settings = config.breaker
+    rules = Rules(
+        fail_rate=settings.fail_rate,
+        window_size=settings.window_size,
+        min_calls=settings.min_calls,
+        cooldown=settings.open_cooldown,
+        max_cooldown=settings.max_cooldown,
+    )
+    return Breakers(rules, clock, SystemRandom(), emit, probe_timeout=settings.probe_timeout)
+
+
+def _budget(config: Config) -> Budget:
+    return Budget(config.qos.budget_ratio, config.qos.budget_floor)
+
+
+async def _trust(config: Config) -> Trust:
+    return await asyncio.to_thread(trust_store().load) if config.trust.enabled else Trust()
+
+
+def _cache(config: Config, clock: Clock) -> Cache | None:
+    if not config.cache.enabled:
+        return None
+    if config.cache.driver is CacheDriver.REDIS:
+        from llm_pool.cache.redis import RedisCache
+
+        assert config.cache.url is not None
+        return RedisCache(config.cache.url.reveal())
+    return MemoryCache(clock, max_bytes=config.cache.max_bytes)
+
+
+def _place_of_cache(config: Config) -> object:
+    """What makes it another cache; the rest of its section says how it is used."""
+    cache = config.cache
+    return cache.enabled, cache.driver, cache.url, cache.max_bytes
