@@ -195,21 +195,25 @@ class Transport:
 
     async def _ask(self, backend: Backend, request: bytes) -> Connection:
         """A connection on which an answer to *request* has begun."""
-        while True:
-            kept = self._take(backend)
-            connection = kept or await self._connect(backend)
-            connection.send(request)
+        kept = self._take(backend)
+        if kept is not None:
             try:
-                await connection.head()
-            except Broken as error:
-                self._drop(connection)
-                if kept is not None and not error.began:
-                    continue  # the backend closed a kept connection as we wrote: it has not read the request
-                raise _broken(backend, error) from error
-            except BaseException:
-                self._drop(connection)
-                raise
-            return connection
+                return await self._begun(backend, kept, request)
+            except Unreachable:
+                pass  # the backend closed a kept connection as we wrote, most likely before it read the request
+        return await self._begun(backend, await self._connect(backend), request)
+
+    async def _begun(self, backend: Backend, connection: Connection, request: bytes) -> Connection:
+        connection.send(request)
+        try:
+            await connection.head()
+        except Broken as error:
+            self._drop(connection)
+            raise _broken(backend, error) from error
+        except BaseException:
+            self._drop(connection)
+            raise
+        return connection
 
     async def _connect(self, backend: Backend) -> Connection:
         loop = asyncio.get_running_loop()

@@ -130,6 +130,25 @@ async def test_a_kept_connection_that_dies_under_a_request_is_replaced(serving: 
         assert len(server.visits) == 3
 
 
+async def test_a_request_is_sent_again_once_at_most(serving: Serving, transport: Transport) -> None:
+    """A request that kills its backend must not be tried on every connection there is."""
+
+    async def die_when_asked_again(visit: Any) -> None:
+        if len(server.visits) > 5:
+            raise ConnectionError
+        await asyncio.sleep(0.01)
+        visit.whole()
+
+    async with serving(die_when_asked_again).listening() as server:
+        backend = Backend("p", server.url)
+        await asyncio.gather(*(transport.request(backend, "POST", "/", b"{}") for _ in range(5)))
+
+        with pytest.raises(Unreachable):
+            await transport.request(backend, "POST", "/", b"{}")
+
+        assert len(server.visits) == 5 + 2
+
+
 async def test_an_old_connection_is_not_trusted(serving: Serving) -> None:
     transport = Transport(keep_for=0.01)
     async with serving(answer_ok).listening() as server:
