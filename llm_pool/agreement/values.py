@@ -46,6 +46,7 @@ _UNIT: Final = re.compile(
 _SCALES: Final = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _CURRENCY: Final = re.compile(r"(?:[$€£¥]|USD|EUR|GBP)\s*(?=[-\d.])|\s*(?:[$€£¥]|USD|EUR|GBP)$")
 _SIGNS: Final = {ord("\N{MINUS SIGN}"): "-", ord("\N{MULTIPLICATION SIGN}"): "*"}
+_FULL_HOUR: Final = re.compile(r":00(?=\s*[ap]\.?m\b)", re.IGNORECASE)
 _CODE: Final = re.compile(r"[-+]?0\d")
 _OPTION: Final = re.compile(
     r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?\s*)?[(\[]?([A-Za-z])[)\].:]?", re.IGNORECASE
@@ -202,7 +203,7 @@ def _undress(text: str) -> str:
 
 def _number(text: str) -> Fraction | None:
     """The number *text* names, without currency, percent sign and unit; None where it names none."""
-    text = _CURRENCY.sub("", text, count=1).rstrip("%").strip()
+    text = _FULL_HOUR.sub("", _CURRENCY.sub("", text, count=1)).rstrip("%").strip()
     if len(text) > LONGEST_NUMBER or _CODE.match(text):  # 007 and 02134 are names written in digits
         return None
     scale = 0

@@ -28,6 +28,7 @@ SAME = [
     ("{'a': 1, 'b': [2]}", '{"b": [2], "a": 1}', {"b": [2], "a": 1}),
     ("{3, 1}", "{1, 3}"),
     ("'abc'", '"abc"', "abc", " abc ", "Abc", "ABC", "`abc`", "abc."),
+    ("2:00 pm", "2 pm", "2"),
     ("two  words", "Two Words", "two\nwords"),
     ("12 km/h", "12km", "12 m^2", "12 inches."),
 ]
