@@ -180,10 +180,11 @@ def _without_reserve(call: Call) -> Call:
 
 def _degraded(decision: Decision, plan: Plan, error: AllProvidersFailed | DeadlineExceeded) -> Decision:
     """The last resort's decision, saying so: the strategy asked for, the attempts before it, and why."""
+    last = (msgspec.structs.replace(attempt, why="last_resort") for attempt in decision.attempts)
     return msgspec.structs.replace(
         decision,
         asked=plan.strategy,
-        attempts=(*error.attempts, *decision.attempts),
+        attempts=(*error.attempts, *last),
         degraded=True,
         degraded_reason=f"last resort: {str(error).splitlines()[0]}",
         missing=tuple(member.name for member in plan.panel.regular),
