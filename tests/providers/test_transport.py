@@ -210,6 +210,8 @@ async def test_https_with_a_certificate_we_trust(tmp_path: Path, monkeypatch: py
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read()
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     backend = Backend("p", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
