@@ -20,6 +20,8 @@ from llm_pool.qos.breaking import Breakers
 from llm_pool.trust import Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_pool.config import Config
     from llm_pool.interfaces import Cache, Clock, Emit
 
@@ -79,9 +81,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             emit=self.emit,
         )
 
-    async def aclose(self, *, but: Kept | None = None) -> None:
-        """Close what is here and not in *but*."""
-        if self.cache is not None and (but is None or but.cache is not self.cache):
+    async def aclose(self, *, but: Sequence[Kept] = ()) -> None:
+        """Close what is here and in none of *but*."""
+        if self.cache is not None and all(other.cache is not self.cache for other in but):
             await self.cache.aclose()
 
 
