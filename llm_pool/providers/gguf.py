@@ -57,11 +57,18 @@ def model_folder() -> Path:
     return platformdirs.user_data_path("llm-pool", appauthor=False) / "models"
 
 
-def find_model(model: str, folder: Path) -> Path | None:
-    """The file that *model* names, if it is there."""
+def find_model(model: str, folder: Path, base: Path | None = None) -> Path | None:
+    """
+    The file that *model* names, if it is there.
+
+    Args:
+        model: as the module tells.
+        folder: of the user's models.
+        base: what a relative path starts from; None means the working directory.
+    """
     source = source_of(model)
     if source is None and (model.endswith(".gguf") or "/" in model or os.sep in model):
-        places = [Path(model).expanduser()]
+        places = [(base or Path()) / Path(model).expanduser()]
     else:
         file = source.file if source else f"{model}.gguf"
         places = [folder / file, BUNDLED / file]

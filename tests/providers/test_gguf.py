@@ -360,6 +360,7 @@ def test_models_are_found_by_name_path_and_among_the_shipped(tmp_path: Path) -> 
 
     assert find_model("pocket", tmp_path / "none") == BUNDLED / "pocket.gguf"
     assert find_model(str(tmp_path / "mine.gguf"), tmp_path / "none") == tmp_path / "mine.gguf"
+    assert find_model("./mine.gguf", tmp_path / "none", base=tmp_path) == tmp_path / "mine.gguf"
     assert find_model("mine", tmp_path) == tmp_path / "mine.gguf"
     assert find_model("mine", tmp_path / "none") is None
 

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 import pytest
 
-from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable
+from llm_pool.errors import Busy, Failed, ProviderError, Rejected, Unreachable
 from llm_pool.providers import llamacpp
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.llamacpp import LlamaCppProvider, grammar
 from llm_pool.tasks import load_tasks
 from llm_pool.testing import a_call
+from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,6 +100,22 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     assert tail[:4] == struct.pack("<I", 4)
     path.write_bytes(head + key + tail[:4] + struct.pack("<I", WIDE) + tail[8:])
     return str(path)
+
+
+class NoWorker:
+    """A process that is only said to live: the engine's part is played by the scripted upstream."""
+
+    pid, key, exit = 0, "sesame", ""
+    alive = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def ended(self, within: float) -> bool:
+        return False
+
+    async def stop(self, *, at_once: bool = False) -> None:
+        self.alive = False
 
 
 def pid(provider: LlamaCppProvider) -> int:
@@ -495,3 +512,27 @@ async def test_a_worker_may_die_at_any_moment_of_a_call(transport: Transport, de
 
         assert isinstance(outcome, ProviderError | tuple)
         assert (await ask(provider, a_call(max_tokens=2)))[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "error"), [("error:500", Failed), ("error:400", Rejected), ("busy:3", Busy), ("cut:3", Failed)]
+)
+async def test_an_engine_that_errs_and_lives_is_kept(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, mode: str, error: type[ProviderError]
+) -> None:
+    """A failed call is no reason to load the model again."""
+    async with Upstream(["pocket"], flavor="llama-server") as upstream:
+
+        async def start(*_: Any) -> NoWorker:
+            return NoWorker(upstream.url)
+
+        monkeypatch.setattr(llamacpp.Worker, "start", start)
+        async with engine(transport) as provider:
+            upstream.set_mode("*", mode)
+            with pytest.raises(error):
+                await ask(provider, a_call())
+            upstream.set_mode("*", "ok")
+            text, end = await ask(provider, a_call("blue"))
+
+    assert text == "pocket heard: blue"
+    assert end.loading is None
