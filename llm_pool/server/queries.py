@@ -1,0 +1,164 @@
+"""
+What a client sends, as a Query: one decoder for each shape, one place where words become fields.
+
+Zero, the empty text and null mean "the default", as in the system this one succeeds and as in protobuf. A field
+nobody knows is an error: a typing mistake shall not become another question.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from llm_pool.admission import parse_strategy
+from llm_pool.config.problem import nearest
+from llm_pool.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.messages import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _doc(description: str, *examples: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=description, examples=list(examples) or None)
+
+
+class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question to the pool."""
+
+    prompt: Annotated[
+        str | dict[str, Any] | list[Any],
+        _doc("The question: text, or the JSON that the task takes.", "cinematic lounge videos"),
+    ]
+    task: Annotated[str | None, _doc("A task's name; left out, it is a plain question.", "expand_queries")] = None
+    request_id: Annotated[
+        str | None, _doc("Your own id: the same id again gives the same answer and asks no model twice.")
+    ] = None
+    tenant_id: Annotated[str | None, _doc("Who asks. Where clients authenticate, the key says it.")] = None
+    project_id: Annotated[str | None, _doc("What for; it appears in logs and metrics.")] = None
+    max_tokens: Annotated[int | None, _doc("Length of the answer at most; 0 is the default.", 256)] = None
+    deadline_ms: Annotated[float | None, _doc("An answer by then, or none; 0 is the default.", 1500)] = None
+    strategy: Annotated[
+        str | None, _doc("FASTEST, VOTING, WEIGHTED, CONSENSUS or JUDGE; left out, the task's own.", "FASTEST")
+    ] = None
+    meta: Annotated[dict[str, str] | None, _doc("Words of your own that travel along.")] = None
+    no_cache: Annotated[bool | None, _doc("Neither use nor fill the cache.")] = None
+    stream: Annotated[bool | None, _doc("Answer with server-sent events.")] = None
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How good an answer was."""
+
+    request_id: Annotated[str, _doc("Of an answer that several models were asked for.")]
+    good: Annotated[bool, _doc("Whether the answer was right.", True)]
+
+
+class InferRequest(msgspec.Struct, frozen=True):
+    """A decoded request; *stream*: its answer is wanted piece by piece."""
+
+    query: Query
+    stream: bool = False
+
+
+def decode_infer(body: bytes) -> InferRequest:
+    """The request in *body*; raises InvalidRequest."""
+    said: InferBody = decode(body, InferBody)
+    query = query_from(
+        prompt=said.prompt if isinstance(said.prompt, str) else msgspec.json.encode(said.prompt).decode(),
+        task=said.task,
+        request_id=said.request_id,
+        tenant_id=said.tenant_id,
+        project_id=said.project_id,
+        max_tokens=said.max_tokens,
+        deadline=None if said.deadline_ms is None else said.deadline_ms / 1000,
+        strategy=said.strategy,
+        meta=said.meta,
+        no_cache=bool(said.no_cache),
+    )
+    return InferRequest(query, bool(said.stream))
+
+
+def query_from(
+    *,
+    prompt: str,
+    task: str | None = None,
+    request_id: str | None = None,
+    tenant_id: str | None = None,
+    project_id: str | None = None,
+    max_tokens: int | None = None,
+    deadline: float | None = None,
+    strategy: str | None = None,
+    meta: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+) -> Query:
+    """
+    A query from words and numbers as a client gives them.
+
+    *deadline* is in seconds; 0 is the default for it and for *max_tokens*. Raises InvalidRequest where *strategy*
+    names none.
+    """
+    return Query(
+        prompt=prompt,
+        task=task or "ask",
+        request_id=request_id or "",
+        tenant_id=tenant_id or "",
+        project_id=project_id or "",
+        max_tokens=max_tokens or None,
+        deadline=deadline or None,
+        strategy=parse_strategy(strategy) if strategy else None,
+        meta=dict(meta or {}),
+        no_cache=no_cache,
+    )
+
+
+def within(query: Query, left: float | None) -> Query:
+    """
+    *query* with a deadline of *left* seconds, or its own where that is shorter.
+
+    *left* is how long the client still waits, None where it does not say. Raises DeadlineExceeded where that is over.
+    """
+    if left is None:
+        return query
+    if left <= 0:
+        raise DeadlineExceeded(max(left, 0.0))
+    return msgspec.structs.replace(query, deadline=left if query.deadline is None else min(left, query.deadline))
+
+
+def deadline_header(value: str | None) -> float | None:
+    """Seconds from an ``X-Deadline-Ms`` header, None without one; raises InvalidRequest."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", value):
+        raise InvalidRequest("X-Deadline-Ms", f"expected milliseconds, got '{value[:20]}'")
+    return float(value) / 1000
+
+
+def decode(body: bytes, kind: Any) -> Any:
+    """*body* as a *kind*, a struct; raises InvalidRequest, which names the field that is wrong."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error), kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest("body", f"not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("body", "nested too deeply") from None
+
+
+def _misfit(said: str, kind: Any) -> InvalidRequest:
+    """The sentence of msgspec, such as "Expected `int`, got `str` - at `$.max_tokens`", as ours."""
+    reason, _, place = said.partition(" - at `$")
+    field = re.split(r"[.\[]", place.strip(".`"))[0] or "body"
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
+        return InvalidRequest(
+            match[1][:64], "no such field", hint=nearest(match[1][:64], kind.__struct_fields__) or _known(kind)
+        )
+    if match := re.fullmatch(r"Object missing required field `(.*)`", reason):
+        return InvalidRequest(match[1], "it is missing")
+    return InvalidRequest(field, reason[:1].lower() + reason[1:].replace("`", "").replace(" | null", ""))
+
+
+def _known(kind: Any) -> str:
+    return f"fields are {', '.join(kind.__struct_fields__)}"
