@@ -389,3 +389,48 @@ async def test_a_server_that_is_not_there(store: GgufStore) -> None:
     """Any ProviderError is fine, as long as it is one and names the address."""
     with pytest.raises(ProviderError, match=r"127\.0\.0\.1:9"):
         await pulled(store, "http://127.0.0.1:9/tiny.gguf")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error"),
+    [
+        ("206 Partial Content", ["Content-Range: bytes 7-2999999/3000041"], "another part"),
+        ("206 Partial Content", [], "another part"),
+        ("416 Range Not Satisfiable", [], "not the file it was"),
+    ],
+)
+async def test_a_server_that_resumes_wrongly_is_started_afresh(
+    store: GgufStore, folder: Path, server: Any, shelf: Shelf, status: str, headers: list[str], error: str
+) -> None:
+    """Bytes from elsewhere are never appended, and the next pull begins at the beginning."""
+    source = f"{server.url}/tiny.gguf"
+    shelf.cut_at = 1_500_000
+    with pytest.raises(Unreachable):
+        await pulled(store, source)
+    shelf.cut_at = None
+
+    async def resume_wrongly(visit: Any) -> None:
+        visit.whole(b"nonsense", status, *headers)
+
+    server._serve = resume_wrongly
+    with pytest.raises(ProviderError, match=error):
+        await pulled(store, source)
+
+    assert files(folder) == []
+
+
+async def test_a_part_that_is_whole_already_is_only_verified(store: GgufStore, folder: Path, server: Any) -> None:
+    """Stopped between the last byte and its check: nothing is fetched again."""
+    source = f"{server.url}/tiny.gguf"
+    pull = store.pull(source)
+    async for step in pull:
+        if step.status == "verifying":
+            break
+    await pull.aclose()
+    asked = len(server.visits)
+
+    steps = await pulled(store, source)
+
+    assert steps == ["verifying", "success"]
+    assert len(server.visits) == asked
+    assert (folder / "tiny.gguf").read_bytes() == BODY
