@@ -118,15 +118,15 @@ def with_policies(
         spare: whether another provider could be asked for a task.
     """
     model = model_name(settings)
-    provider: Provider = Timed(
+    timed = Timed(
         bare,
         shared.latencies,
         shared.clock,
         timeout=settings.timeout,
         is_loading=lambda: gate.is_loading(model),
     )
-    provider = Breaking(provider, shared.breakers, spare)
-    provider = Limited(provider, gate, model, shared.emit)
+    breaking = Breaking(timed, shared.breakers, spare, blames=timed.blames)
+    provider: Provider = Limited(breaking, gate, model, shared.emit)
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else Phrased(provider, settings.prompt_variant)
 

@@ -38,6 +38,7 @@ def backend(settings: ProviderSettings, transport: Transport, *, path: Path) -> 
                 transport=transport,
                 api_key=_key(settings.api_key),
                 keep_alive=settings.keep_alive,
+                context=settings.context,
             )
         case Driver.OPENAI:
             from llm_pool.providers.openai import OpenAIProvider

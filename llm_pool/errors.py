@@ -203,6 +203,7 @@ class TimedOut(ProviderError):
 class OutOfTime(TimedOut):
     """The asker's deadline cut the attempt short; a patient asker may well have had an answer."""
 
+    kind = "out_of_time"
     trips_breaker = False
 
 

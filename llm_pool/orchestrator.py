@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.admission import admit, strategy_for
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, LlmPoolError
+from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, LlmPoolError, Overloaded
 from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
 from llm_pool.panel import Plan, panel_for
 
@@ -121,9 +121,10 @@ class Orchestrator:
             return await self._run(self._strategies[plan.strategy], call, panel.regular, log)
         try:
             return await self._run(self._strategies[plan.strategy], _without_reserve(call), panel.regular, log)
-        except (AllProvidersFailed, DeadlineExceeded) as error:
+        except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
+            before = tuple(log.attempts)
             decision = await self._run(self._last_resort, call, panel.last_resort, log)
-            return _degraded(decision, plan, error)
+            return _degraded(decision, plan, error, before)
 
     async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _Log) -> Decision:
         """Run *strategy*; the one place where the deadline stands."""
@@ -135,7 +136,7 @@ class Orchestrator:
         except TimeoutError:
             raise DeadlineExceeded(call.deadline - call.began, log.attempts) from None
         except AllProvidersFailed as error:
-            raise AllProvidersFailed(call.task.name, log.attempts) from error
+            raise _what_it_was(call, log.attempts) from error
 
     async def _make(self, plan: Plan, tell: Emit) -> Answer:
         decision = _marked(await self._decide(plan, _Log(tell, self._observe)), plan.panel)
@@ -172,19 +173,30 @@ class _Log:
             listener(event)
 
 
+def _what_it_was(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
+    """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
+    kinds = {attempt.error_kind for attempt in attempts}
+    if kinds == {"out_of_time"}:
+        return DeadlineExceeded(call.deadline - call.began, attempts)
+    if kinds == {"queue_full"}:
+        soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
+        return Overloaded(f"task '{call.task.name}'", soonest)
+    return AllProvidersFailed(call.task.name, attempts)
+
+
 def _without_reserve(call: Call) -> Call:
     span = call.deadline - call.began
     reserve = min(span * LAST_RESORT_SHARE, LAST_RESORT_AT_MOST)
     return msgspec.structs.replace(call, deadline=call.deadline - reserve)
 
 
-def _degraded(decision: Decision, plan: Plan, error: AllProvidersFailed | DeadlineExceeded) -> Decision:
+def _degraded(decision: Decision, plan: Plan, error: LlmPoolError, before: Sequence[Attempt]) -> Decision:
     """The last resort's decision, saying so: the strategy asked for, the attempts before it, and why."""
     last = (msgspec.structs.replace(attempt, why="last_resort") for attempt in decision.attempts)
     return msgspec.structs.replace(
         decision,
         asked=plan.strategy,
-        attempts=(*error.attempts, *last),
+        attempts=(*before, *last),
         degraded=True,
         degraded_reason=f"last resort: {str(error).splitlines()[0]}",
         missing=tuple(member.name for member in plan.panel.regular),

@@ -12,7 +12,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.errors import BadReply, BreakerOpen, ProviderError, TimedOut
+from llm_pool.errors import BadReply, BreakerOpen, ProviderError, QueueFull, TimedOut
 from llm_pool.messages import Attempt, AttemptEnded, AttemptStarted, Delta, ModelLoading, TextArrived
 from llm_pool.reading import Unreadable, read
 
@@ -195,7 +195,7 @@ def _outcome(error: ProviderError) -> Outcome:
             return "invalid"
         case TimedOut():
             return "timed_out"
-        case BreakerOpen():
+        case BreakerOpen() | QueueFull():
             return "refused"
         case _:
             return "failed"

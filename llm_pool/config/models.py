@@ -346,7 +346,11 @@ class ProviderSettings(_Table, frozen=True):
     ] = None
     context: Annotated[
         Annotated[int, msgspec.Meta(ge=64, le=1 << 22, extra={"unit": "tokens"})] | None,
-        _doc("Length of the embedded engine's context; unset: the model's own.", 4096, drivers=("llamacpp",)),
+        _doc(
+            "Length of the model's context; unset: the embedded engine takes the model's own, Ollama its default.",
+            4096,
+            drivers=("llamacpp", "ollama"),
+        ),
     ] = None
     threads: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024)] | None,

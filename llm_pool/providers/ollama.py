@@ -89,6 +89,7 @@ class OllamaProvider:
         api_key: for a proxy in front of Ollama.
         keep_alive: how long the model stays loaded after a call: a duration such as ``30m``, or seconds, -1 for
             ever, 0 not at all; None leaves it to the server.
+        context: tokens of context; None leaves it to the server, which cuts a longer prompt without a word.
     """
 
     def __init__(
@@ -100,9 +101,11 @@ class OllamaProvider:
         transport: Transport,
         api_key: str | None = None,
         keep_alive: str | int | None = None,
+        context: int | None = None,
     ) -> None:
         self.name, self.model = name, model
         self._backend = ollama_backend(name, base_url, api_key)
+        self._context = {} if context is None else {"num_ctx": context}
         self._transport = transport
         self._kept: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
 
@@ -131,15 +134,15 @@ class OllamaProvider:
         """As ``Provider.state``."""
         return await examine(self._backend, self.model, self._examined)
 
-    async def loaded(self) -> tuple[str, ...]:
+    async def loaded(self) -> dict[str, float]:
         """
-        Names of the models in the server's memory now, with their tags.
+        The models in the server's memory now, by name with tag: megabytes they take.
 
         Raises:
             ProviderError: the server does not say.
         """
         reply = await self._transport.request(self._backend, "GET", "/api/ps")
-        return tuple(model.name for model in _listed(self._backend, reply))
+        return {model.name: (model.size or 0) / 1e6 for model in _listed(self._backend, reply)}
 
     async def load(self) -> None:
         """As ``Provider.load``."""
@@ -156,7 +159,7 @@ class OllamaProvider:
         wanted = full_name(self.model)
         known = {full_name(model.name) for model in _listed(self._backend, reply)}
         loaded = await self.loaded()
-        state = ProviderState(name=self.name, model=self.model, condition="healthy", loaded=loaded)
+        state = ProviderState(name=self.name, model=self.model, condition="healthy", loaded=tuple(loaded))
         if wanted not in known:
             return msgspec.structs.replace(
                 state, condition="model_missing", detail=f"{self.model} is not pulled", hint=_pull(self.model)
@@ -169,7 +172,7 @@ class OllamaProvider:
 
     def _question(self, call: Call) -> dict[str, Any]:
         system = [{"role": "system", "content": call.prompt.system}] if call.prompt.system else []
-        options = {"num_predict": call.max_tokens, "temperature": call.temperature}
+        options = {"num_predict": call.max_tokens, "temperature": call.temperature, **self._context}
         if call.seed is not None:
             options["seed"] = call.seed
         question = {
