@@ -57,7 +57,7 @@ def backend(settings: ProviderSettings, transport: Transport, *, path: Path) -> 
                 name=settings.name,
                 model=settings.model,
                 transport=transport,
-                folder=path.parent,
+                base=path.parent,
                 context=settings.context,
                 threads=settings.threads,
             )

@@ -347,14 +347,19 @@ class ProviderSettings(_Table, frozen=True):
     context: Annotated[
         Annotated[int, msgspec.Meta(ge=64, le=1 << 22, extra={"unit": "tokens"})] | None,
         _doc(
-            "Length of the model's context; unset: the embedded engine takes the model's own, Ollama its default.",
+            "Length of the model's context; unset: the embedded engine takes the model's own, at most 8192; Ollama its "
+            "default.",
             4096,
             drivers=("llamacpp", "ollama"),
         ),
     ] = None
     threads: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024)] | None,
-        _doc("CPU threads of the embedded engine; unset: as many as there are cores.", 4, drivers=("llamacpp",)),
+        _doc(
+            "CPU threads of the embedded engine; unset: as many as there are cores, and one for a model under 64 MB.",
+            4,
+            drivers=("llamacpp",),
+        ),
     ] = None
     request: Annotated[HttpRequestSettings | None, _doc("How it is asked.", drivers=("http",))] = None
     response: Annotated[HttpResponseSettings | None, _doc("Where its answer is found.", drivers=("http",))] = None
