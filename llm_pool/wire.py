@@ -1,20 +1,52 @@
 """
-Answers and errors as JSON: the one shape that the command line prints and the daemon sends.
+Answers, events and errors as JSON: the one shape that the command line prints and the daemon sends, both ways.
 
-Seconds become ``_ms`` here. Names are those of the system this one succeeds (``request_id``, ``content``,
-``winner_model``, ``duration_ms``, ``from_cache``, ``strategy_used``, ``models_queried``); the rest is ours.
+Seconds become ``_ms`` here, and seconds again. What JSON does not carry (an attempt's own text) is empty after the
+journey; encoding again gives the same JSON. Names are those of the system this one succeeds (``request_id``,
+``content``, ``winner_model``, ``duration_ms``, ``from_cache``, ``strategy_used``, ``models_queried``); the rest is
+ours.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from llm_pool.errors import AllProvidersFailed, ConfigError, DeadlineExceeded, InvalidRequest, NoConsensus
+from llm_pool import errors
+from llm_pool.errors import (
+    AllProvidersFailed,
+    Cancelled,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidRequest,
+    LlmPoolError,
+    NoConsensus,
+    Overloaded,
+    RateLimited,
+)
+from llm_pool.messages import (
+    Answer,
+    Attempt,
+    AttemptEnded,
+    AttemptStarted,
+    Cluster,
+    Decision,
+    ModelLoading,
+    ProviderState,
+    Reading,
+    StrategyName,
+    TextArrived,
+    Usage,
+)
 
 if TYPE_CHECKING:
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.messages import Answer, Attempt, Decision, Json, ProviderState
+    from llm_pool.messages import Event, Json
+
+EVENTS = 1
+"""Version of the events' format, their ``v``."""
+
+Happening: TypeAlias = "Event | Answer"
+"""What a streamed request tells: its events, last its answer."""
 
 
 def answer_json(answer: Answer) -> dict[str, Json]:
@@ -93,6 +125,30 @@ def state_json(state: ProviderState) -> dict[str, Json]:
     }
 
 
+def event_json(event: Happening) -> dict[str, Json] | None:
+    """
+    *event* as a JSON object with ``type`` and ``v``; None for an event that is not told.
+
+    Types: ``start``, ``loading``, ``delta``, ``attempt``, and last ``answer``.
+    """
+    match event:
+        case AttemptStarted():
+            return _event(
+                "start",
+                {"provider": event.provider, "model": event.model, "why": event.why, "after_ms": _ms(event.after)},
+            )
+        case ModelLoading():
+            return _event("loading", {"provider": event.provider, "model": event.model})
+        case TextArrived():
+            return _event("delta", {"provider": event.provider, "text": event.text, "committed": event.committed})
+        case AttemptEnded():
+            return _event("attempt", attempt_json(event.attempt))
+        case Answer():
+            return _event("answer", answer_json(event))
+        case _:
+            return None
+
+
 def error_json(error: LlmPoolError) -> dict[str, Json]:
     """*error* as ``{"error": {...}}``: a stable ``code``, the sentence, the way out, and what belongs to its kind."""
     body: dict[str, Json] = {"code": error_code(error), "message": str(error), "hint": error.hint or None}
@@ -101,8 +157,10 @@ def error_json(error: LlmPoolError) -> dict[str, Json]:
             body |= {"key": error.key, "line": error.line}
         case InvalidRequest():
             body["field"] = error.field
-        case DeadlineExceeded() | AllProvidersFailed():
-            body["attempts"] = [attempt_json(attempt) for attempt in error.attempts]
+        case DeadlineExceeded():
+            body |= {"asked_ms": _ms(error.asked), "attempts": [attempt_json(attempt) for attempt in error.attempts]}
+        case AllProvidersFailed():
+            body |= {"task": error.task, "attempts": [attempt_json(attempt) for attempt in error.attempts]}
         case NoConsensus():
             body["decision"] = decision_json(error.decision)
     if (retry_after := getattr(error, "retry_after", None)) is not None:
@@ -112,7 +170,150 @@ def error_json(error: LlmPoolError) -> dict[str, Json]:
 
 def error_code(error: LlmPoolError) -> str:
     """The class's name in snake case: ``deadline_exceeded``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return _code(type(error))
+
+
+def answer_from(body: dict[str, Json]) -> Answer:
+    """The answer that ``answer_json`` made *body* of; raises KeyError, TypeError or ValueError if it did not."""
+    reading = Reading(body["content"], body["json"])
+    return Answer(
+        request_id=body["request_id"],
+        task=body["task"],
+        content=body["content"],
+        json=body["json"],
+        winner=body["winner"],
+        winner_model=body["winner_model"],
+        strategy_used=StrategyName(body["strategy_used"]),
+        decision=decision_from(body["decision"], reading, body["winner_model"]),
+        usage=Usage(body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]),
+        duration=body["duration_ms"] / 1000,
+        from_cache=body["from_cache"],
+        age=_seconds(body["age_ms"]),
+        degraded=body["degraded"],
+    )
+
+
+def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decision:
+    """The decision that ``decision_json`` made *body* of; *reading* and *model* are the winner's."""
+    return Decision(
+        asked=StrategyName(body["strategy_asked"]),
+        used=StrategyName(body["strategy_used"]),
+        winner=body["winner"],
+        model=model,
+        reading=reading,
+        reason=body["reason"],
+        attempts=tuple(attempt_from(attempt) for attempt in body["attempts"]),
+        scores=body["scores"],
+        clusters=tuple(Cluster(tuple(c["providers"]), c["score"], c["label"]) for c in body["clusters"]),
+        agreement=body["agreement"],
+        notes=tuple(body["notes"]),
+        saved=body["saved_calls"],
+        degraded=body["degraded"],
+        degraded_reason=body["degraded_reason"],
+        missing=tuple(body["missing"]),
+        judge=body["judge"],
+    )
+
+
+def attempt_from(body: dict[str, Json]) -> Attempt:
+    """The attempt that ``attempt_json`` made *body* of, without its text."""
+    rung = body["repaired_by"]
+    return Attempt(
+        provider=body["provider"],
+        model=body["model"],
+        outcome=body["outcome"],
+        why=body["why"],
+        started=body["started_ms"] / 1000,
+        ttft=_seconds(body["ttft_ms"]),
+        duration=body["duration_ms"] / 1000,
+        usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
+        reading=None if rung is None else Reading("", None, rung),
+        error=body["error"] or "",
+        error_kind=body["error_kind"] or "",
+    )
+
+
+def state_from(body: dict[str, Json]) -> ProviderState:
+    """The state that ``state_json`` made *body* of."""
+    return ProviderState(
+        name=body["name"],
+        model=body["model"],
+        condition=body["state"],
+        detail=body["detail"],
+        hint=body["hint"],
+        loaded=tuple(body["loaded"]),
+    )
+
+
+def event_from(body: dict[str, Json], request_id: str = "") -> Happening | None:
+    """The event that ``event_json`` made *body* of; None for a type that a later version brought."""
+    match body["type"]:
+        case "start":
+            return AttemptStarted(request_id, body["provider"], body["model"], body["why"], body["after_ms"] / 1000)
+        case "loading":
+            return ModelLoading(request_id, body["provider"], body["model"])
+        case "delta":
+            return TextArrived(request_id, body["provider"], body["text"], body["committed"])
+        case "attempt":
+            return AttemptEnded(request_id, "", attempt_from(body))
+        case "answer":
+            return answer_from(body)
+        case _:
+            return None
+
+
+def error_from(body: dict[str, Json]) -> LlmPoolError:
+    """The error that ``error_json`` made *body* of; one of the root class where the code is unknown."""
+    said = body["error"]
+    kind = _kinds().get(said["code"], LlmPoolError)
+    error = kind.__new__(kind)  # the sentence is there: the constructors would build another one
+    LlmPoolError.__init__(error, said["message"], hint=said.get("hint") or "")
+    retry_after = _seconds(said.get("retry_after_ms"))
+    attempts = tuple(attempt_from(attempt) for attempt in said.get("attempts", ()))
+    match error:
+        case ConfigError():
+            error.path, error.line, error.key, error.got, error.want, error.also = (
+                None,
+                said.get("line"),
+                said.get("key", ""),
+                "",
+                "",
+                (),
+            )
+        case InvalidRequest():
+            error.field = said.get("field", "")
+            error.reason = said["message"].removeprefix(f"{error.field}: ")
+        case Overloaded():
+            error.what, error.retry_after = "the server", retry_after or 0.0
+        case RateLimited():
+            error.retry_after = retry_after or 0.0
+        case Cancelled():
+            error.by = said["message"].removeprefix("cancelled by ")
+        case DeadlineExceeded():
+            error.asked, error.attempts = said.get("asked_ms", 0.0) / 1000, attempts
+        case AllProvidersFailed():
+            error.task, error.attempts = said.get("task", ""), attempts
+        case NoConsensus():
+            error.decision = decision_from(said["decision"], Reading("", None), "")
+    return error
+
+
+def _kinds() -> dict[str, type[LlmPoolError]]:
+    """The classes that reach a caller, by code."""
+    classes = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LlmPoolError))
+    return {_code(kind): kind for kind in classes if not issubclass(kind, errors.ProviderError)}
+
+
+def _code(kind: type[LlmPoolError]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _event(kind: str, body: dict[str, Json]) -> dict[str, Json]:
+    return {"type": kind, "v": EVENTS, **body}
+
+
+def _seconds(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1000
 
 
 def _ms(seconds: float | None) -> float | None:

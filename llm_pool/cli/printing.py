@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from llm_pool.cli.console import neutral
-from llm_pool.messages import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
-from llm_pool.wire import answer_json, attempt_json
+from llm_pool.messages import TextArrived
+from llm_pool.wire import answer_json, event_json
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.messages import Answer, Event, Json
+    from llm_pool.messages import Answer, Event
+    from llm_pool.wire import Happening
 
 Output: TypeAlias = Literal["text", "json", "jsonl"]
 
@@ -74,26 +75,17 @@ class JsonPrinter:
 
 
 class EventPrinter:
-    """Typed events: ``start``, ``loading``, ``delta``, ``attempt``, last ``answer``; ``v`` is the format's version."""
+    """The events of ``wire.event_json``, a line each, last the answer."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def on(self, event: Event) -> None:
+    def on(self, event: Happening) -> None:
         """Print the event's line, if its kind has one."""
-        match event:
-            case AttemptStarted():
-                self._line("start", {"provider": event.provider, "model": event.model, "why": event.why})
-            case ModelLoading():
-                self._line("loading", {"provider": event.provider, "model": event.model})
-            case TextArrived():
-                self._line("delta", {"provider": event.provider, "text": event.text, "committed": event.committed})
-            case AttemptEnded():
-                self._line("attempt", attempt_json(event.attempt))
+        body = event_json(event)
+        if body is not None:
+            self._console.line(body)
 
     def finish(self, answer: Answer) -> None:
         """Print the answer's line."""
-        self._line("answer", answer_json(answer))
-
-    def _line(self, kind: str, body: dict[str, Json]) -> None:
-        self._console.line({"type": kind, "v": 1, **body})
+        self.on(answer)

@@ -1,0 +1,165 @@
+"""Answers, events and errors survive the journey through JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from llm_pool import errors
+from llm_pool.messages import (
+    Answered,
+    Attempt,
+    AttemptEnded,
+    AttemptStarted,
+    Cluster,
+    ModelLoading,
+    ProviderState,
+    Query,
+    Reading,
+    TextArrived,
+    Usage,
+)
+from llm_pool.testing import an_answer
+from llm_pool.wire import (
+    answer_from,
+    answer_json,
+    error_code,
+    error_from,
+    error_json,
+    event_from,
+    event_json,
+    state_from,
+    state_json,
+)
+
+if TYPE_CHECKING:
+    from llm_pool.messages import Answer
+
+ATTEMPTS = (
+    Attempt(provider="phi3", model="phi3:mini", outcome="failed", started=0.0, duration=0.25, error="it broke"),
+    Attempt(
+        provider="gemma2",
+        model="gemma2:9b",
+        outcome="ok",
+        started=0.0015,
+        duration=1.5,
+        ttft=0.333,
+        usage=Usage(7, 9),
+        reading=Reading("", None, "fenced"),
+        finish="other",
+    ),
+)
+
+
+def rich_answer() -> Answer:
+    plain = an_answer()
+    decision = msgspec.structs.replace(
+        plain.decision,
+        attempts=ATTEMPTS,
+        scores={"phi3": 0.25},
+        clusters=(Cluster(("phi3", "gemma2"), 1.5, "blue"),),
+        agreement=0.75,
+        notes=("a note",),
+        saved=1,
+        degraded=True,
+        degraded_reason="late",
+        missing=("llama31",),
+        judge={"verdict": ["gemma2"]},
+    )
+    return msgspec.structs.replace(plain, decision=decision, usage=Usage(7, 9), age=1.25, from_cache=True)
+
+
+ERRORS = [
+    errors.ConfigError(path=None, key="qos.hedge", got="1", want="2", line=3, hint="try"),
+    errors.InvalidRequest("strategy", "expected: one", hint="did you mean FASTEST?"),
+    errors.Unauthenticated("who?"),
+    errors.PermissionDenied("not yours"),
+    errors.RateLimited(1.5),
+    errors.Overloaded("the queue", 2.0),
+    errors.Stopping(),
+    errors.Cancelled("the operator"),
+    errors.DeadlineExceeded(1.5, ATTEMPTS),
+    errors.NoConsensus(rich_answer().decision),
+    errors.AllProvidersFailed("ask", ATTEMPTS),
+]
+
+
+@pytest.mark.parametrize("answer", [an_answer(), rich_answer(), an_answer("{}", json={"a": [1, None]})])
+def test_an_answer_reads_back_as_the_same_json(answer: Answer) -> None:
+    """Nothing that the JSON carries is lost on the way back."""
+    body = answer_json(answer)
+
+    assert answer_json(answer_from(msgspec.json.decode(msgspec.json.encode(body)))) == body
+
+
+def test_an_answer_has_its_values_back() -> None:
+    """Milliseconds are seconds again, names are enums, the winner's reading is there."""
+    answer = rich_answer()
+
+    assert answer_from(answer_json(answer)) == answer
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=error_code)
+def test_an_error_reads_back_as_the_same_class_sentence_and_fields(error: errors.LlmPoolError) -> None:
+    """A client raises what the server raised."""
+    body = error_json(error)
+
+    back = error_from(msgspec.json.decode(msgspec.json.encode(body)))
+
+    assert type(back) is type(error)
+    assert (str(back), back.hint, error_json(back)) == (str(error), error.hint, body)
+    assert vars(back).keys() == vars(error).keys()
+
+
+def test_every_error_that_reaches_a_caller_reads_back() -> None:
+    """A new class of error needs an example here."""
+    inside = {errors.LlmPoolError, errors.ProviderError, *_below(errors.ProviderError)}
+    ours = {kind for kind in _below(errors.LlmPoolError) if kind.__module__ == errors.__name__}
+
+    assert ours - inside == {type(error) for error in ERRORS}
+
+
+def test_an_unknown_error_is_still_one_of_ours() -> None:
+    """A later server may say what this client does not know."""
+    error = error_from({"error": {"code": "moon_phase", "message": "wrong moon", "hint": None}})
+
+    assert type(error) is errors.LlmPoolError
+    assert str(error) == "wrong moon"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        AttemptStarted("r1", "phi3", "phi3:mini", "primary", 0.5),
+        ModelLoading("r1", "phi3", "phi3:mini"),
+        TextArrived("r1", "phi3", "bl", committed=True),
+        AttemptEnded("r1", "", ATTEMPTS[1]),
+        rich_answer(),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_an_event_reads_back(event: object) -> None:
+    """What a stream tells is typed again on the other side."""
+    body = event_json(event)
+
+    assert body is not None
+    assert event_from(body, "r1") == event
+
+
+def test_what_is_not_for_the_asker_is_not_told() -> None:
+    """The observers' events stay inside; an unknown type is skipped."""
+    assert event_json(Answered(Query(prompt="?"), an_answer())) is None
+    assert event_from({"type": "firework", "v": 2}) is None
+
+
+def test_a_state_reads_back() -> None:
+    """Health, too."""
+    state = ProviderState(name="phi3", model="phi3:mini", condition="warming", detail="d", hint="h", loaded=("x",))
+
+    assert state_from(state_json(state)) == state
+
+
+def _below(kind: type[errors.LlmPoolError]) -> set[type[errors.LlmPoolError]]:
+    return {leaf for child in kind.__subclasses__() for leaf in (child, *_below(child))}
