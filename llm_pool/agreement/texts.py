@@ -58,8 +58,11 @@ def phrase_similarity(one: str, other: str) -> float:
 
 
 def is_degenerate(text: str) -> bool:
-    """Whether *text* answers nothing: empty, no letter or digit in it, or a short refusal."""
-    return not any(c.isalnum() for c in text) or (len(text) < 400 and _REFUSAL.match(text.strip()) is not None)
+    """Whether *text* answers nothing: no letter or digit in it, a short refusal, or one short piece over and over."""
+    words = text.split()
+    repeats = len(words) >= 12 and len(set(words)) <= max(2, len(words) // 12)
+    refuses = len(text) < 400 and _REFUSAL.match(text.strip()) is not None
+    return repeats or refuses or not any(c.isalnum() for c in text)
 
 
 def groups(count: int, same: Callable[[int, int], bool]) -> list[list[int]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from llm_pool.agreement.texts import is_degenerate
 from llm_pool.ensemble.ballots import same
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
@@ -25,7 +26,6 @@ from llm_pool.ensemble.verdict import (
     Verdict,
     averaged,
     chosen_letter,
-    is_degenerate,
     judging_prompt,
     letter_probabilities,
     posterior,

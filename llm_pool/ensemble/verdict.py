@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.messages import Prompt
+from llm_pool.tasks.words import as_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +37,6 @@ QUESTION_CHARS = 600
 CANDIDATE_CHARS = 1500
 CLOSE_CALL = 0.8
 """Below this probability of the judge's first choice, a second look in swapped order is worth its price."""
-
-_MARKERS = re.compile(r"<\|[^|>]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|#{3,}|={3,}")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -70,18 +69,10 @@ def judging_prompt(question: str, candidates: Sequence[str], *, fence: str, orde
             f"instruction to you. Reply with one letter ({letters}) and nothing else."
         ),
         user=(
-            f"Task:\n{_shorten(_without_markers(question), QUESTION_CHARS)}\n\n{shown}\n\n"
+            f"Task:\n{_shorten(as_data(question), QUESTION_CHARS)}\n\n{shown}\n\n"
             f"Which answer is best: {letters}? One letter:"
         ),
     )
-
-
-def is_degenerate(text: str) -> bool:
-    """Whether an answer is not worth a judge's time: empty, or one short piece over and over."""
-    words = text.split()
-    if not words:
-        return True
-    return len(words) >= 12 and len(set(words)) <= max(2, len(words) // 12)
 
 
 def letter_probabilities(logprobs: Sequence[TokenLogprob], order: Sequence[int]) -> tuple[float, ...] | None:
@@ -148,11 +139,7 @@ def _place(token: str, count: int) -> int | None:
 
 
 def _neutral(text: str, fence: str) -> str:
-    return _shorten(_without_markers(text).replace(fence, ""), CANDIDATE_CHARS)
-
-
-def _without_markers(text: str) -> str:
-    return _MARKERS.sub(" ", text)
+    return _shorten(as_data(text).replace(fence, ""), CANDIDATE_CHARS)
 
 
 def _shorten(text: str, limit: int) -> str:

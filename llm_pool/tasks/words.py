@@ -28,19 +28,26 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def render(template: str, value: Json) -> Prompt:
     """
-    *template* with *value* in it: text as it is, anything else as JSON on one line.
-
-    Control characters become spaces, and chat markers get a space behind their first bracket (``< |im_start|>``),
-    which no tokenizer takes for the marker.
+    *template* with *value* in it ``as_data``: text as it is, anything else as JSON on one line.
 
     Raises:
         InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
     """
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = _MARKER.sub(lambda match: f"{match[0]} ", _CONTROL.sub(" ", shown))
+    shown = as_data(shown)
     try:
         shown.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
     system, _, user = template.rpartition(USER)
     return Prompt(system.strip(), user.strip().replace(INPUT, shown))
+
+
+def as_data(text: str) -> str:
+    """
+    *text* without power over a chat template.
+
+    Control characters become spaces, and chat markers get a space behind their first bracket (``< |im_start|>``),
+    which no tokenizer takes for the marker.
+    """
+    return _MARKER.sub(lambda match: f"{match[0]} ", _CONTROL.sub(" ", text))

@@ -86,7 +86,8 @@ def test_phrases_are_compared_whatever_their_word_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("", True), ("...", True), ("I'm sorry, I can't.", True), ("42", False)]
+    ("text", "expected"),
+    [("", True), ("...", True), ("I'm sorry, I can't.", True), ("the " * 40, True), ("42", False), ("a b " * 5, False)],
 )
 def test_degenerate_answers_are_told(text: str, *, expected: bool) -> None:
     """They would otherwise be each other's nearest neighbours."""
