@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -101,10 +103,11 @@ def _span(query: Query, task: Task, config: Config) -> float:
     Seconds: what is asked for, up to the cap.
 
     The cap is ``qos.max_deadline_ms``, or what ``[tasks.X]`` gives this task if that is longer: its operator said so.
+    The sender's own cap lies over both.
     What a prompt file suggests is a default below the cap.
     """
     own = config.deadline_for(task.name)
-    cap = max(config.qos.max_deadline, own or 0.0)
+    cap = min(max(config.qos.max_deadline, own or 0.0), query.caps.deadline or math.inf)
     if query.deadline is None:
         return min(own or task.deadline or cap, cap)
     if not query.deadline > 0:  # so that NaN is refused too
@@ -113,11 +116,12 @@ def _span(query: Query, task: Task, config: Config) -> float:
 
 
 def _max_tokens(query: Query, task: Task, config: Config) -> int:
+    cap = query.caps.max_tokens or sys.maxsize
     if query.max_tokens is None:
-        return config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default
+        return min(config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default, cap)
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
-    return query.max_tokens
+    return min(query.max_tokens, cap)
 
 
 def _temperature(task: Task, config: Config) -> float:

@@ -40,6 +40,20 @@ class StrategyName(StrEnum):
         return cls.__members__.get(str(value).upper())
 
 
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a sender may have at most; None: as much as the configuration gives anybody.
+
+    Attributes:
+        deadline: seconds.
+        providers: how many of the panel are asked.
+    """
+
+    max_tokens: int | None = None
+    deadline: float | None = None
+    providers: int | None = None
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a person or program asks.
@@ -50,6 +64,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
+        caps: the sender's, not the query's own: they never come from the wire.
     """
 
     prompt: str
@@ -62,6 +77,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     strategy: StrategyName | None = None
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     no_cache: bool = False
+    caps: Caps = Caps()
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -400,11 +416,12 @@ class TextArrived(msgspec.Struct, frozen=True):
 
 
 class AttemptEnded(msgspec.Struct, frozen=True):
-    """A call to a provider is over."""
+    """A call to a provider is over; *tenant_id* is who asked."""
 
     request_id: str
     task: str
     attempt: Attempt
+    tenant_id: str = ""
 
 
 class ModelLoading(msgspec.Struct, frozen=True):
@@ -461,6 +478,19 @@ class Reloaded(msgspec.Struct, frozen=True):
     error: Exception | None = None
 
 
+class TurnedAway(msgspec.Struct, frozen=True):
+    """The door let somebody not in; *reason* is one of a few words, for operators and never for the sender."""
+
+    reason: str
+
+
+class KeyUsed(msgspec.Struct, frozen=True):
+    """A request came with *key*, signed with the secret in *slot* ``a`` or ``b``: an idle one may be retired."""
+
+    key: str
+    slot: str
+
+
 Event: TypeAlias = (
     AttemptStarted
     | TextArrived
@@ -471,4 +501,6 @@ Event: TypeAlias = (
     | Answered
     | Refused
     | Reloaded
+    | TurnedAway
+    | KeyUsed
 )

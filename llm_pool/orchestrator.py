@@ -111,6 +111,7 @@ class Orchestrator:
             is_loaded=self._is_loaded,
             is_dark=lambda member: self._is_dark(member, query.task),
             only=self._config.providers_for(query.task),
+            most=query.caps.providers,
         )
         return Plan(call, strategy_for(query, self._config), panel)
 

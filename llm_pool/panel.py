@@ -69,6 +69,7 @@ def panel_for(
     is_loaded: Callable[[Member], bool],
     is_dark: Callable[[Member], bool],
     only: Sequence[str] = (),
+    most: int | None = None,
 ) -> Panel:
     """
     The panel of *task*.
@@ -79,13 +80,14 @@ def panel_for(
         is_loaded: whether the member's model is in memory, as far as we know.
         is_dark: whether the member's breaker refuses the task now.
         only: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
+        most: how many regular members at most, the preferred ones; None: all.
     """
     serving = [seat for seat in seats if (seat.member.name in only if only else serves(seat, task, seats))]
     fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
     able = [member for seat, member in fresh if not seat.last_resort]
     lit = [member for member in able if not is_dark(member)]
     return Panel(
-        regular=tuple(lit or able),
+        regular=tuple((lit or able)[:most]),
         last_resort=tuple(member for seat, member in fresh if seat.last_resort),
         skipped=tuple(member.name for member in able if lit and member not in lit),
         is_forced=bool(able) and not lit,

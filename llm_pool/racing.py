@@ -186,7 +186,7 @@ class _Asking:
             hint="" if error is None else error.hint,
             retry_after=None if error is None else error.retry_after,
         )
-        self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt))
+        self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 
 
 def _outcome(error: ProviderError) -> Outcome:

@@ -77,3 +77,13 @@ def test_the_last_provider_able_is_never_dark() -> None:
     assert names(found.regular) == ["a", "b"]
     assert found.skipped == ()
     assert found.is_forced
+
+
+def test_a_sender_who_may_ask_few_gets_the_preferred_ones() -> None:
+    """The cap counts regular members; a last resort stands by whatever it says."""
+    seats = [seat("a"), seat("b"), seat("c"), seat("last", last_resort=True)]
+
+    found = panel_for("judge", seats, is_loaded=lambda m: True, is_dark=lambda m: False, most=2)
+
+    assert names(found.regular) == ["a", "b"]
+    assert names(found.last_resort) == ["last"]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.messages import Caps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,8 +38,8 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
 
 
 def fingerprint(query: Query) -> str:
-    """What must be equal for two requests with one id to be the same request: everything but the id."""
-    body = msgspec.structs.replace(query, request_id="", deadline=None)
+    """What must be equal for two requests with one id to be the same request: what was asked, not in how long a time."""
+    body = msgspec.structs.replace(query, request_id="", deadline=None, caps=Caps())
     return _digest(msgspec.to_builtins(body))
 
 
