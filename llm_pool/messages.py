@@ -7,7 +7,7 @@ The values that travel, and the events.
          ◀─Answer──              ◀─Decision──       ◀─Attempt──     ◀─Delta… | ProviderError
 
 Each is frozen and made in one place: Query at the edge, Call in the orchestrator, Delta in a provider,
-Completion and Attempt in racing, Decision in a strategy, Answer in the orchestrator. Times are seconds:
+Attempt in racing, Decision in a strategy, Answer in the orchestrator. Times are seconds:
 *spans* unless a docstring says *instant* (then on ``Clock.now()``'s scale).
 """
 
@@ -191,27 +191,9 @@ class Delta(msgspec.Struct, frozen=True):
     loading: float | None = None
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    A gathered stream.
-
-    Attributes:
-        ttft: seconds to the first token; None if no text came.
-        duration: seconds from asking to the final delta.
-    """
-
-    text: str
-    finish: FinishReason
-    usage: Usage
-    duration: float
-    ttft: float | None = None
-    logprobs: tuple[TokenLogprob, ...] = ()
-    loading: float | None = None
-
-
 class Reading(msgspec.Struct, frozen=True):
     """
-    What a completion says, once read.
+    What a model wrote, once read.
 
     Attributes:
         content: the answer as text: the JSON alone where JSON was asked for.
