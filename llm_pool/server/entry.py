@@ -1,0 +1,225 @@
+"""
+The way into every HTTP face: body, door, disconnect watch, errors. It wraps the application before any routing.
+
+::
+
+    receive ─▶ whole body, bounded ─▶ Door.enter ─▶ [application, cancelled when the client leaves] ─▶ send
+                                          └─ LlmPoolError, from here or from within ─▶ its status and body
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from llm_pool.errors import InvalidRequest, LlmPoolError, Stopping
+from llm_pool.server.status import retry_after, status_of
+from llm_pool.wire import error_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from llm_pool.messages import Query
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({b"/livez", b"/readyz"})
+"""Paths that anybody may ask for; every other path, present and future, goes through the door."""
+BODY_LIMIT = 1 << 20
+"""Bytes."""
+BODY_TIME = 15.0
+"""Seconds a body may take to arrive."""
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+"""On every answer that says nothing else of its caching."""
+PRINCIPAL = "llm_pool.principal"
+"""Where in the scope an application finds who asks."""
+
+_log = logging.getLogger("llm_pool.server")
+
+
+class ClientGone(Exception):
+    """The client closed the connection: there is nobody to tell."""
+
+
+class Principal(Protocol):
+    """Who asks."""
+
+    @property
+    def tenant_id(self) -> str:
+        """Empty where nobody authenticates."""
+
+
+class Door(Protocol):
+    """Who may come in, and what they may ask for."""
+
+    async def enter(
+        self, headers: Sequence[tuple[bytes, bytes]], method: str, raw_path: bytes, query_string: bytes, body: bytes, /
+    ) -> Principal:
+        """Who sent this; raises Unauthenticated, PermissionDenied, RateLimited."""
+
+    def admit(self, principal: Principal, query: Query, /) -> AbstractAsyncContextManager[Query]:
+        """*query* as *principal* may ask it, while the block runs; raises PermissionDenied, RateLimited."""
+
+
+class Anonymous(msgspec.Struct, frozen=True):
+    """Somebody on this machine."""
+
+    tenant_id: str = ""
+
+
+class OpenDoor:
+    """The door of a daemon without clients of its own, which listens on loopback only: everybody may do everything."""
+
+    async def enter(self, *_request: object) -> Principal:
+        """Somebody."""
+        return Anonymous()
+
+    @asynccontextmanager
+    async def admit(self, _principal: Principal, query: Query) -> AsyncIterator[Query]:
+        """The query as it is."""
+        yield query
+
+
+class Entry:
+    """
+    An ASGI application around another.
+
+    Args:
+        inner: what is asked behind the door.
+        door: decides who may.
+    """
+
+    def __init__(self, inner: Application, door: Door) -> None:
+        self._inner, self._door = inner, door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; anything else but the lifespan is refused."""
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        answering = _Answering(send)
+        try:
+            async with asyncio.timeout(None) as presence:
+                await self._serve(scope, receive, answering, presence)
+        except LlmPoolError as error:
+            await answering.fail(status_of(error).http, error_json(error), error)
+        except ClientGone:
+            pass
+        except TimeoutError:
+            if not presence.expired():
+                raise
+        except RecursionError:
+            await answering.fail(400, error_json(InvalidRequest("body", "nested too deeply")))
+        except Exception:  # noqa: BLE001  # a person gets an answer, the log gets the traceback
+            _log.exception("a bug in llm-pool, while serving %s", scope["path"])
+            await answering.fail(500, problem("internal", "a bug in llm-pool; its log has the details"))
+
+    async def _serve(self, scope: Scope, receive: Receive, answering: _Answering, presence: asyncio.Timeout) -> None:
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            await answering.fail(415, problem("unsupported_encoding", "send the body as it is, without encoding"))
+            return
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                body = await _body(receive, headers)
+        except TimeoutError:
+            await answering.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
+            return
+        if body is None:
+            await answering.fail(413, problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes"))
+            return
+        watching = asyncio.create_task(_watch(receive, presence))
+        try:
+            if scope["raw_path"] not in OPEN:
+                scope[PRINCIPAL] = await self._door.enter(
+                    scope["headers"], scope["method"], scope["raw_path"], scope["query_string"], body
+                )
+            await self._inner(scope, _replay(body), answering.send)
+        finally:
+            watching.cancel()
+
+
+class _Answering:
+    """The way out: adds the headers of every answer, and knows whether one has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._began = send, False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._began = True
+            present = {name for name, _ in message.get("headers", ())}
+            extra = [header for header in HEADERS if header[0] not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await self._send(message)
+
+    async def fail(self, status: int, body: Mapping[str, Any], error: LlmPoolError | None = None) -> None:
+        """Answer with an error; in the middle of an answer do nothing, and the server cuts the connection."""
+        if self._began:
+            return
+        headers = []
+        if error is not None and (wait := retry_after(error)) is not None:
+            headers.append((b"retry-after", wait.encode()))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if status in {408, 413, 415} or isinstance(error, Stopping):
+            headers.append((b"connection", b"close"))
+        await send_json(self.send, body, status=status, headers=headers)
+
+
+async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """One whole answer: *value* as JSON."""
+    body = msgspec.json.encode(value)
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem(code: str, message: str) -> dict[str, Any]:
+    """The body of an error that HTTP knows and the pool does not, in the shape of ``wire.error_json``."""
+    return {"error": {"code": code, "message": message, "hint": None}}
+
+
+async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The whole body; None where it is over the limit."""
+    if int(headers.get(b"content-length", b"0")) > BODY_LIMIT:
+        return None
+    pieces, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > BODY_LIMIT:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(pieces)
+
+
+async def _watch(receive: Receive, presence: asyncio.Timeout) -> None:
+    """Cancel the request when the client has gone: after the body, that is the only message left."""
+    await receive()
+    presence.reschedule(asyncio.get_running_loop().time())
+
+
+def _replay(body: bytes) -> Receive:
+    """Gives *body* once. The client's leaving is not told, it cancels."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        raise ClientGone
+
+    return receive

@@ -1,0 +1,174 @@
+"""
+What a stranger may send before anybody looks at it: limits on time, size and shape of a request's head.
+
+uvicorn's httptools protocol refuses what is ambiguous in the framing (both lengths, bare line feeds, folded
+headers). This adds what it lets pass: silence, endless heads, any number of hosts, doubled credentials, paths that
+two parsers read differently. A refused request closes its connection; bodies are ``entry``'s business.
+
+It leans on a class of uvicorn that is not quite public: ``tests/server/test_guard.py`` holds it to its promises.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+from httptools import HttpParserError
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+HEAD_TIME = 5.0
+"""Seconds a head may take to arrive, from the connection or from its first byte on one that was kept."""
+HEAD_LIMIT = 16 << 10
+"""Bytes of a head."""
+HEADERS_LIMIT = 64
+TARGET_LIMIT = 8 << 10
+"""Bytes of a request's target."""
+
+ONCE = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"idempotency-key",
+        b"transfer-encoding",
+        b"x-api-key",
+        b"x-deadline-ms",
+        b"x-nonce",
+        b"x-signature",
+        b"x-tenant",
+        b"x-timestamp",
+    }
+)
+"""Headers that decide something: twice, or spelled with an underscore, they could be read in two ways."""
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PATH = re.compile(rb"/[!-\[\]-~]*")
+"""Printable ASCII but the backslash."""
+_TWO_WAYS = re.compile(rb"//|/\.\.?(?:/|$)|%2f|%5c|%2e|%00", re.IGNORECASE)
+
+
+class Guard(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _refusal = (400, "not HTTP as we read it")
+    _head = 0  # bytes of whole headers
+    _unparsed = 0  # bytes that came since the head began, but for the chunk it began in
+    _in_head = False
+    _in_body = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there; its head must follow."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it: a stream's transport
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, within the limits."""
+        if self._is_idle():
+            self._arm()
+        if self._in_head:
+            self._unparsed += len(data)
+        super().data_received(data)
+        if self._in_head and self._unparsed > HEAD_LIMIT and not self.transport.is_closing():
+            self._refusal = (431, f"the head is over {HEAD_LIMIT} bytes")
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head = self._unparsed = 0
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One more header."""
+        super().on_header(name, value)
+        self._head += len(name) + len(value) + 4
+        if self._head > HEAD_LIMIT or len(self.headers) > HEADERS_LIMIT:
+            self._refuse(431, f"the head is over {HEADERS_LIMIT} headers or {HEAD_LIMIT} bytes")
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: look at it, and let the application begin."""
+        self._check_target()
+        self._check_headers()
+        self._disarm()
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        super().on_message_complete()
+        self._in_body = False
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # ours says more
+        """Refuse, and close; while an earlier answer is on its way, only close: two answers would be taken for one."""
+        if self._may_answer():
+            status, reason = self._refusal
+            body = msgspec.json.encode({"error": {"code": "bad_request", "message": reason, "hint": None}})
+            headers = [*self.server_state.default_headers, (b"content-type", b"application/json")]
+            head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            length = str(len(body)).encode()
+            self.transport.write(
+                STATUS_LINE[status] + head + b"content-length: " + length + b"\r\nconnection: close\r\n\r\n" + body
+            )
+        self.transport.close()
+
+    def _check_target(self) -> None:
+        path = self.url.partition(b"?")[0]
+        if len(self.url) > TARGET_LIMIT:
+            self._refuse(414, f"the target is over {TARGET_LIMIT} bytes")
+        if not _PATH.fullmatch(path) or _TWO_WAYS.search(path):
+            self._refuse(400, "the path must be absolute, in plain ASCII, and readable in one way")
+
+    def _check_headers(self) -> None:
+        names = [name for name, _ in self.headers]
+        for name in names:
+            plain = name.replace(b"_", b"-")
+            if plain in ONCE and (plain != name or names.count(name) > 1):
+                self._refuse(400, f"{plain.decode()} may be given once, spelled so")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            self._refuse(400, "exactly one valid Host is needed")
+        coding = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if coding and (coding[0].lower() != b"chunked" or self.parser.get_http_version() != "1.1"):
+            self._refuse(400, "the only transfer encoding is chunked, in HTTP/1.1")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._refusal = (status, reason)
+        raise HttpParserError(reason)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation leaves None out
+        return cycle is None or cycle.response_complete
+
+    def _may_answer(self) -> bool:
+        if self._in_body:
+            return not self.cycle.response_started and not self.pipeline
+        return self._is_idle()
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_TIME, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._is_idle() and not self._in_body:
+            self.transport.close()

@@ -1,0 +1,166 @@
+"""
+The daemon put together: one live pool, and every server that asks it.
+
+::
+
+    listening(config, parts) ─▶ Live ◀── HTTP (Guard ─▶ Entry ─▶ faces)
+                                     ◀── further servers, such as gRPC
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvicorn
+
+from llm_pool.errors import ConfigError
+from llm_pool.live import Live
+from llm_pool.server.entry import OpenDoor
+from llm_pool.server.guard import Guard
+from llm_pool.server.http import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from llm_pool.config import Config
+    from llm_pool.interfaces import Observer
+    from llm_pool.server.entry import Application, Door
+    from llm_pool.server.http import Face
+
+    Server = Callable[[Live, Door], AbstractAsyncContextManager[str]]
+    """Serves while its block runs, and gives the URL it listens at."""
+
+IDLE = 75.0
+"""Seconds a kept connection may be silent: longer than the proxies in front of us, so that they close first."""
+LAST_WORDS = 2.0
+"""Seconds an answer that is ready may take to be sent when the server stops."""
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a daemon is made of beside the pool.
+
+    Attributes:
+        door: decides who may ask for what.
+        observers: told of every event.
+        faces: add their routes to the HTTP application.
+        servers: listen beside HTTP.
+    """
+
+    door: Door = msgspec.field(default_factory=OpenDoor)
+    observers: Sequence[Observer] = ()
+    faces: Sequence[Face] = ()
+    servers: Sequence[Server] = ()
+
+
+class Daemon(msgspec.Struct, frozen=True):
+    """A daemon that listens at *urls*."""
+
+    live: Live
+    urls: tuple[str, ...]
+
+
+@asynccontextmanager
+async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
+    """
+    A daemon for *config*, listening while the block runs. Drain its pool first to leave politely.
+
+    Raises:
+        ConfigError: it cannot be built as configured, or an address is taken.
+    """
+    async with AsyncExitStack() as stack:
+        live = await Live.start(config, parts.observers)
+        stack.push_async_callback(live.aclose)
+        servers = list(parts.servers)
+        if config.server.enable_http:
+            servers.insert(0, http_server(config.server.http_addr, parts.faces))
+        urls = [await stack.enter_async_context(server(live, parts.door)) for server in servers]
+        try:
+            yield Daemon(live, tuple(urls))
+        finally:
+            await live.drain(0.0)
+
+
+def http_server(addr: str, faces: Sequence[Face] = ()) -> Server:
+    """HTTP at *addr*, ``host:port``; port 0 takes a free one."""
+
+    @asynccontextmanager
+    async def serve(live: Live, door: Door) -> AsyncIterator[str]:
+        listener = bound(addr, "server.http_addr")
+        async with _serving(create_app(live, door, faces), listener):
+            yield f"http://{address_of(listener)}"
+
+    return serve
+
+
+def bound(addr: str, key: str) -> socket.socket:
+    """A socket bound to *addr*, ``host:port`` or ``[host]:port``; raises ConfigError, which names *key*."""
+    host, _, port = addr.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ConfigError(
+            path=None,
+            key=key,
+            got=f"{addr} ({reason})",
+            want="an address that is free",
+            hint="another llm-pool may be running there; port 0 takes any free port",
+        ) from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """``host:port`` as it goes into a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@asynccontextmanager
+async def _serving(app: Application, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        http=Guard,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(IDLE),
+        timeout_graceful_shutdown=int(LAST_WORDS),
+        backlog=1024,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([listener]), name="http")
+    await server.ready.wait()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: when to stop is not for it to say. *ready* is set once it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield

@@ -1,0 +1,144 @@
+"""A daemon in this process, over the scripted upstream, on ports of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from llm_pool.config import parse
+from llm_pool.server.listening import Parts, listening
+from llm_pool.testing.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from llm_pool.config import Config
+    from llm_pool.live import Live
+
+MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
+
+
+class Daemon(NamedTuple):
+    """A daemon that runs, and what it asks."""
+
+    url: str
+    live: Live
+    upstream: Upstream
+    urls: tuple[str, ...]
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def config_for(tmp_path: Path) -> Callable[..., Config]:
+    """A configuration of three Ollama models at a URL; *extra* TOML comes first, *providers* replace the three."""
+
+    def make(url: str, extra: str = "", providers: str = "", deadline_ms: int = 5000) -> Config:
+        return parse(config_text(url, extra, providers, deadline_ms), tmp_path / "llm-pool.toml")
+
+    return make
+
+
+def config_text(url: str, extra: str = "", providers: str = "", deadline_ms: int = 5000) -> str:
+    """The text of such a configuration."""
+    three = "".join(
+        f'[[providers]]\nname = "{model.partition(":")[0]}"\ndriver = "ollama"\nmodel = "{model}"\nbase_url = "{url}"\n'
+        for model in MODELS
+    )
+    server = '[server]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "127.0.0.1:0"\n'
+    qos = f'[qos]\nmax_deadline_ms = {deadline_ms}\n[groups."{url}"]\nslots = 64\n'
+    return f"{extra}\n{'' if '[server]' in extra else server}{'' if '[qos]' in extra else qos}{providers or three}"
+
+
+@pytest.fixture
+def daemons(config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncContextManager[Daemon]]:
+    """Starts daemons with TOML and *parts* of the test's choice; what else is given goes to the upstream."""
+
+    @asynccontextmanager
+    async def start(
+        extra: str = "", *, providers: str = "", parts: Parts | None = None, deadline_ms: int = 5000, **upstream: Any
+    ) -> AsyncIterator[Daemon]:
+        async with AsyncExitStack() as stack:
+            up = await stack.enter_async_context(Upstream(MODELS, **upstream))
+            config = config_for(up.url, extra, providers, deadline_ms)
+            running = await stack.enter_async_context(listening(config, parts or Parts()))
+            yield Daemon(running.urls[0], running.live, up, running.urls)
+
+    return start
+
+
+@pytest.fixture
+async def daemon(daemons: Callable[..., AbstractAsyncContextManager[Daemon]]) -> AsyncIterator[Daemon]:
+    """One that answers at once. Needs ``real_loop``."""
+    async with daemons() as running:
+        yield running
+
+
+class Reply(msgspec.Struct):
+    """An answer as it came over the socket; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def events(self) -> list[tuple[str, Any]]:
+        """Server-sent events: type and data."""
+        blocks = [block for block in self.body.decode().split("\n\n") if block and not block.startswith(":")]
+        return [
+            (block.split("\n")[0].removeprefix("event: "), msgspec.json.decode(block.split("\ndata: ")[1]))
+            for block in blocks
+        ]
+
+
+@pytest.fixture
+def ask() -> Callable[..., Any]:
+    """Asks over a socket of its own; keywords are headers, ``X_Name="value"``."""
+    return request
+
+
+async def request(url: str, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+    """One request, one connection."""
+    host = urlsplit(url).netloc
+    data = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", f"Content-Length: {len(data)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return await raw(url, "\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+
+
+async def raw(url: str, data: bytes) -> Reply:
+    """What a server says to *data* until it closes."""
+    reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+    try:
+        writer.write(data)
+        return read_reply(await reader.read())
+    finally:
+        writer.close()
+
+
+def read_reply(said: bytes) -> Reply:
+    """*said* as a reply, its body without chunk marks."""
+    head, _, rest = said.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = rest
+    if headers.get("transfer-encoding") == "chunked":
+        body = b""
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return Reply(int(first.split()[1]) if first else 0, headers, body)
