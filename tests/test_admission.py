@@ -32,7 +32,7 @@ def test_an_answer_is_no_longer_than_its_sender_may_have(asked: int | None, cap:
 @pytest.mark.parametrize(
     ("task", "asked", "cap", "given"), [("ask", None, 1, 1), ("ask", 2, 1, 1), ("ask", 2, 9, 2), ("slow", 50, 9, 9)]
 )
-def test_a_deadline_is_no_later_than_its_sender_may_have(
+def test_a_deadline_is_no_later_than_the_sender_may_have(
     task: str, asked: float | None, cap: float, given: float
 ) -> None:
     """Whatever the task's own cap is."""

@@ -38,7 +38,7 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
 
 
 def fingerprint(query: Query) -> str:
-    """What must be equal for two requests with one id to be the same request: what was asked, not in how long a time."""
+    """What must be equal for two requests with one id to be the same: what was asked, not in how long a time."""
     body = msgspec.structs.replace(query, request_id="", deadline=None, caps=Caps())
     return _digest(msgspec.to_builtins(body))
 

@@ -1,0 +1,9 @@
+"""
+Who asks, and what they may: signatures, tokens and bearer keys on one side, a ``Principal`` on the other.
+
+Rules here know neither HTTP nor gRPC; ``server/doors.py`` brings both to them.
+"""
+
+from llm_pool.security.principal import ANONYMOUS, Grant, Principal, Scope
+
+__all__ = ["ANONYMOUS", "Grant", "Principal", "Scope"]
