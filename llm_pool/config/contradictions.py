@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.config.models import ProviderSettings, Sections
+from llm_pool.config.models import ANY_TENANT, ProviderSettings, Sections
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.shapes import fields_of, shape_of
 from llm_pool.config.toml import toml_value
@@ -15,6 +15,9 @@ from llm_pool.messages import StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from llm_pool.config.models import ServerSettings
+    from llm_pool.config.values import Secret
 
 ASK = "ask"
 """The task of a plain question; every pool has it."""
@@ -31,6 +34,9 @@ def contradictions(sections: Sections, raw: dict[str, Any]) -> Iterator[Problem]
     yield from _tasks(sections)
     yield from _cache(sections)
     yield from _groups(sections)
+    yield from _tls(sections.server)
+    yield from _security(sections)
+    yield from _tenancy(sections)
 
 
 def _server(server: dict[str, Any]) -> Iterator[Problem]:
@@ -136,3 +142,42 @@ def _groups(sections: Sections) -> Iterator[Problem]:
         if name not in known:
             hint = nearest(name, known) or f"the groups are {', '.join(sorted(known))}"
             yield Problem(("groups", name), "no provider in it", "a group with a provider", hint)
+
+
+def _tls(server: ServerSettings) -> Iterator[Problem]:
+    for name in ("tls_key", "client_ca"):
+        if server.tls_cert is None and getattr(server, name) is not None:
+            yield Problem(("server", name), "no tls_cert", "server.tls_cert with it")
+
+
+def _security(sections: Sections) -> Iterator[Problem]:
+    seen = set[str]()
+    for index, issuer in enumerate(sections.security.jwt):
+        path = ("security", "jwt", index)
+        if (issuer.jwks_url is None) == (issuer.jwks_file is None):
+            got = "neither" if issuer.jwks_url is None else "both"
+            yield Problem((*path, "jwks_url"), got, "either jwks_url or jwks_file")
+        if not issuer.algorithms:
+            yield Problem((*path, "algorithms"), "none", "at least one algorithm")
+        if issuer.issuer in seen:
+            yield Problem((*path, "issuer"), f"{toml_value(issuer.issuer)} again", "an issuer of its own")
+        seen.add(issuer.issuer)
+
+
+def _tenancy(sections: Sections) -> Iterator[Problem]:
+    owners: dict[Secret, str] = {}
+    for tenant, settings in sections.tenancy.items():
+        if tenant == ANY_TENANT and settings.api_key is not None:
+            yield Problem(("tenancy", tenant, "api_key"), "a key for nobody in particular", "a tenant of its own")
+        if settings.next_api_key is not None and settings.api_key is None:
+            yield Problem(("tenancy", tenant, "next_api_key"), "no api_key", "api_key first")
+        for name in ("api_key", "next_api_key"):
+            secret = getattr(settings, name)
+            if secret is None:
+                continue
+            if not secret.reveal():
+                yield Problem(("tenancy", tenant, name), "an empty text", "a secret", "llm-pool keys create TENANT")
+            elif secret in owners:
+                want = f"a secret of its own, not the one of {owners[secret]}"
+                yield Problem(("tenancy", tenant, name), "the same secret again", want)
+            owners[secret] = f"tenancy.{tenant}.{name}"

@@ -13,11 +13,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, Secret, StreamFormat
+from llm_pool.config.values import Algorithm, CacheDriver, Driver, Hedge, KeyField, Scope, Secret, StreamFormat
 from llm_pool.messages import StrategyName
 
 DAY_MS = 86_400_000
 YEAR_SECONDS = 31_536_000
+ANY_TENANT = "*"
+"""In ``[tenancy]``: the tenants that are not named there."""
 
 
 def _doc(description: str, *examples: Any, **extra: Any) -> msgspec.Meta:
@@ -63,6 +65,15 @@ class ServerSettings(_Table, frozen=True):
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
     enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
     warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
+    tls_cert: Annotated[
+        str | None,
+        _doc("PEM file of the certificate and its chain, for both faces; renewed files are taken up.", "tls/cert.pem"),
+    ] = None
+    tls_key: Annotated[str | None, _doc("PEM file of its key; unset: it stands in `tls_cert`.", "tls/key.pem")] = None
+    client_ca: Annotated[
+        str | None,
+        _doc("PEM file of authorities; only clients with a certificate of theirs may connect.", "tls/clients.pem"),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.listen_addr is not None:
@@ -460,10 +471,73 @@ class TaskSettings(_Table, frozen=True):
         return None if self.deadline_ms is None else self.deadline_ms / 1000
 
 
-class TenantSettings(_Table, frozen=True):
-    """A client of the daemon."""
+class JwtSettings(_Table, frozen=True):
+    """
+    Whose tokens are taken.
 
-    api_key: Annotated[Secret, _doc("What it signs requests with.", "${file:secrets/acme.key}")]
+    A token is sent as `Authorization: Bearer`, and says `tenant_id`, `scope` (of `infer`, `observe`, `operate`) and,
+    if it is for one project only, `project_id`; `iss`, `aud`, `exp` and `nbf` must be there.
+    """
+
+    issuer: Annotated[str, _doc("Its `iss`, letter by letter.", "https://id.example.org")]
+    audience: Annotated[str, _doc("What `aud` must name.", "llm-pool")]
+    jwks_url: Annotated[
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^(https://[^\s@\\/]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s\\]*)?$(?!\n)",
+                extra={"want": "an https address, or an http one on this machine"},
+            ),
+        ]
+        | None,
+        _doc("Where its public keys are; they are kept for ten minutes.", "https://id.example.org/jwks.json"),
+    ] = None
+    jwks_file: Annotated[str | None, _doc("A file with its public keys, instead of an address.", "jwks.json")] = None
+    algorithms: Annotated[
+        tuple[Algorithm, ...], _doc("How its tokens may be signed; there is no other way, whatever a token says.")
+    ] = (Algorithm.RS256, Algorithm.ES256, Algorithm.EDDSA)
+
+
+class SecuritySettings(_Table, frozen=True):
+    """How clients of the daemon prove who they are. See docs/security.md."""
+
+    audience: Annotated[
+        Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,100}$(?!\n)", extra={"want": "a name without spaces"})],
+        _doc("This service in every signature, so that a request signed for one deployment is good at no other."),
+    ] = "llm-pool"
+    keys_file: Annotated[
+        str | None, _doc("The file that `llm-pool keys` writes; only its owner may read it.", "keys.json")
+    ] = None
+    redis_url: Annotated[
+        Secret | None,
+        _doc(
+            "The Redis server for nonces and rates, where several processes serve the same clients; unset: the memory "
+            "of this one.",
+            "redis://127.0.0.1:6379/1",
+        ),
+    ] = None
+    jwt: tuple[JwtSettings, ...] = ()
+
+
+class TenantSettings(_Table, frozen=True):
+    """
+    A client of the daemon, and what it may have.
+
+    With one of these, or with `security.jwt`, nobody comes in without proof. `[tenancy."*"]` stands for the tenants
+    that a token names and this file does not; each of them has its limits for itself.
+    """
+
+    api_key: Annotated[
+        Secret | None,
+        _doc(
+            "What it signs requests with, with its name as the key's id, or sends as a bearer key. Unset: it has keys "
+            "in `security.keys_file`, or tokens.",
+            "${file:secrets/acme.key}",
+        ),
+    ] = None
+    next_api_key: Annotated[
+        Secret | None, _doc("A second one that is just as good, while clients change over.", "${env:ACME_NEXT_KEY}")
+    ] = None
     rate_limit_rps: Annotated[
         Annotated[float, msgspec.Meta(gt=0, le=1_000_000, extra={"unit": "requests per second"})] | None,
         _doc("Requests it may send, on average; unset: no limit.", 10),
@@ -472,6 +546,47 @@ class TenantSettings(_Table, frozen=True):
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "requests"})] | None,
         _doc("Requests it may send at once; unset: one second's worth.", 20),
     ] = None
+    max_in_flight: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "requests"})] | None,
+        _doc("Requests of its own that are answered at the same time, in each process; unset: no limit.", 8),
+    ] = None
+    tokens_per_day: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1 << 50, extra={"unit": "tokens"})] | None,
+        _doc(
+            "Tokens of prompts and answers, of all models it makes work, where providers count them. They refill "
+            "evenly over the day; unset: no limit.",
+            1_000_000,
+        ),
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None,
+        _doc("The longest answer it gets, whatever it asks for.", 512),
+    ] = None
+    max_deadline_ms: Annotated[_Ms | None, _doc("The longest deadline it gets, whatever it asks for.", 5000)] = None
+    max_providers: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})] | None,
+        _doc("Providers that work on one request of its own, the preferred ones; unset: all.", 2),
+    ] = None
+    tasks: Annotated[tuple[_TaskName, ...], _doc("Tasks it may ask for; empty: all.", ["expand_queries"])] = ()
+    strategies: Annotated[
+        tuple[StrategyName, ...],
+        _doc(
+            "Strategies it may ask for; empty: all. The first stands in where a task's own is not among them.",
+            ["FASTEST"],
+        ),
+    ] = ()
+    scopes: Annotated[
+        tuple[Scope, ...],
+        _doc(
+            "What its keys are good for: `infer` asks; `observe` reads metrics and the past of all; `operate` changes "
+            "something for others. Tokens say it themselves."
+        ),
+    ] = (Scope.INFER,)
+
+    @property
+    def max_deadline(self) -> float | None:
+        """Seconds."""
+        return None if self.max_deadline_ms is None else self.max_deadline_ms / 1000
 
 
 class Sections(_Table, frozen=True):
@@ -488,4 +603,5 @@ class Sections(_Table, frozen=True):
     trust: TrustSettings = TrustSettings()
     groups: dict[str, GroupSettings] = {}
     tasks: dict[_TaskName, TaskSettings] = {}
+    security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}

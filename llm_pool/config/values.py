@@ -44,7 +44,7 @@ class Word(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        return next((word for word in cls if str(value).lower() == word.value), None)
+        return next((word for word in cls if str(value).lower() == word.value.lower()), None)
 
 
 class Driver(Word):
@@ -88,3 +88,32 @@ class StreamFormat(Word):
     JSON = "json"
     LINES = "lines"
     EVENTS = "events"
+
+
+class Algorithm(Word):
+    """How a token may be signed: with a private key, never with a shared secret."""
+
+    RS256 = "RS256"
+    RS384 = "RS384"
+    RS512 = "RS512"
+    PS256 = "PS256"
+    PS384 = "PS384"
+    PS512 = "PS512"
+    ES256 = "ES256"
+    ES384 = "ES384"
+    ES512 = "ES512"
+    EDDSA = "EdDSA"
+
+
+class Scope(Word):
+    """
+    What a client may do.
+
+    ``infer`` asks questions, and sees the tasks, the health and the past of its own tenant; ``observe`` reads
+    metrics and what all tenants did; ``operate`` changes something for others, and covers every route that nobody
+    made a decision about.
+    """
+
+    INFER = "infer"
+    OBSERVE = "observe"
+    OPERATE = "operate"

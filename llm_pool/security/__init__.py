@@ -4,6 +4,7 @@ Who asks, and what they may: signatures, tokens and bearer keys on one side, a `
 Rules here know neither HTTP nor gRPC; ``server/doors.py`` brings both to them.
 """
 
-from llm_pool.security.principal import ANONYMOUS, Grant, Principal, Scope
+from llm_pool.config.values import Scope
+from llm_pool.security.principal import ANONYMOUS, Grant, Principal
 
 __all__ = ["ANONYMOUS", "Grant", "Principal", "Scope"]

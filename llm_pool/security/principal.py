@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
+from llm_pool.config.values import Scope
 from llm_pool.messages import Caps, StrategyName
-
-
-class Scope(StrEnum):
-    """
-    What a client may do.
-
-    ``infer`` asks questions, and sees the tasks, the health and the past of its own tenant; ``observe`` reads
-    metrics and what all tenants did; ``operate`` changes something for others, and covers every route that nobody
-    made a decision about.
-    """
-
-    INFER = "infer"
-    OBSERVE = "observe"
-    OPERATE = "operate"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
