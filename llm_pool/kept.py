@@ -120,7 +120,7 @@ def _cache(config: Config, clock: Clock) -> Cache | None:
         from llm_pool.cache.redis import RedisCache
 
         assert config.cache.url is not None
-        return RedisCache(config.cache.url.reveal())
+        return RedisCache(config.cache.url.reveal(), clock)
     return MemoryCache(clock, max_bytes=config.cache.max_bytes)
 
 

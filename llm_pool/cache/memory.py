@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from llm_pool.messages import Answer
+from llm_pool.cache.entry import pack, unpack
 
 if TYPE_CHECKING:
     from llm_pool.interfaces import Clock
+    from llm_pool.messages import Answer
 
 _ENTRY_OVERHEAD = 300
-"""Bytes a key, a tuple and two floats take beside the answer, about (sys.getsizeof on CPython 3.11)."""
+"""Bytes a key, a tuple and a float take beside the answer, about (sys.getsizeof on CPython 3.11)."""
 
 
 class MemoryCache:
@@ -29,32 +28,31 @@ class MemoryCache:
 
     def __init__(self, clock: Clock, *, max_bytes: int) -> None:
         self._clock, self._max_bytes = clock, max_bytes
-        self._entries: OrderedDict[str, tuple[bytes, float, float]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._bytes = 0
-        self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Answer)
 
     async def get(self, key: str) -> Answer | None:
         """The answer under *key* with its age in seconds, or None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        encoded, made, expires = entry
+        packed, expires = entry
         now = self._clock.now()
         if now >= expires:
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        return msgspec.structs.replace(self._decoder.decode(encoded), from_cache=True, age=now - made)
+        return unpack(packed, now=now)
 
     async def put(self, key: str, answer: Answer, ttl: float) -> None:
         """Keep *answer* for *ttl* seconds; one that alone is over the bound is not kept."""
-        encoded = self._encoder.encode(answer)
-        if ttl <= 0 or _size(key, encoded) > self._max_bytes:
+        now = self._clock.now()
+        packed = pack(answer, made=now)
+        if ttl <= 0 or _size(key, packed) > self._max_bytes:
             return
         self._drop(key)
-        now = self._clock.now()
-        self._entries[key] = (encoded, now, now + ttl)
-        self._bytes += _size(key, encoded)
+        self._entries[key] = (packed, now + ttl)
+        self._bytes += _size(key, packed)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
@@ -69,5 +67,5 @@ class MemoryCache:
             self._bytes -= _size(key, entry[0])
 
 
-def _size(key: str, encoded: bytes) -> int:
-    return len(key) + len(encoded) + _ENTRY_OVERHEAD
+def _size(key: str, packed: bytes) -> int:
+    return len(key) + len(packed) + _ENTRY_OVERHEAD
