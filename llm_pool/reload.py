@@ -1,0 +1,104 @@
+"""
+Taking up a changed configuration.
+
+::
+
+    file or prompt changed, or SIGHUP ─▶ read ─▶ a mistake? refuse(error) : take(config)
+
+Files are looked at, not subscribed to: that sees editors' renames, Kubernetes' ``..data`` links and network volumes
+alike, as llama-swap does it. What changes is read once it has been still for one interval, so a file that is
+being written is not read half; one that is missing is waited for in peace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeAlias
+
+from llm_pool.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from llm_pool.config import Config
+
+EVERY = 0.5
+"""Seconds between two looks."""
+
+Signature: TypeAlias = "tuple[tuple[str, int, int, int], ...]"
+"""Of each file its path, inode, size and time of change (ns)."""
+
+_log = logging.getLogger("llm_pool.reload")
+
+
+class Reloader:
+    """
+    Reads a configuration again when it changed.
+
+    Args:
+        config: what serves now.
+        read: reads the configuration; may raise ConfigError. Called off the event loop.
+        take: serves it; may raise ConfigError, and has then told of it.
+        refuse: told of a configuration that could not be read.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        take: Callable[[Config], Awaitable[None]],
+        refuse: Callable[[ConfigError], None],
+    ) -> None:
+        self._config, self._read, self._take, self._refuse = config, read, take, refuse
+        self._reloading = asyncio.Lock()
+
+    async def reload(self) -> bool:
+        """Read the configuration and serve it; whether that went well. Never raises."""
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                self._refuse(error)
+                return False
+            try:
+                await self._take(config)
+            except ConfigError:
+                return False
+            except Exception:  # noqa: BLE001  # whatever it is, the pool that serves goes on
+                _log.exception("a bug in llm-pool: the configuration was not taken")
+                return False
+            self._config = config
+            return True
+
+    async def watch(self, every: float = EVERY) -> None:
+        """Reload whenever the files change, looking at them *every* so many seconds, until cancelled."""
+        loaded = before = await self._signature()
+        while True:
+            await asyncio.sleep(every)
+            now = await self._signature()
+            if now and now != loaded and now == before:
+                await self.reload()
+                loaded = now
+            before = now
+
+    async def _signature(self) -> Signature:
+        return await asyncio.to_thread(signature, self._config)
+
+
+def signature(config: Config) -> Signature:
+    """What the files of *config* look like: the file itself and the prompts; empty while the file is missing."""
+    if not config.path.exists():
+        return ()
+    folders = (path for folder in config.prompt_folders for path in sorted(folder.glob("**/*.md")))
+    return tuple(_looks([config.path, *config.prompt_files.values(), *folders]))
+
+
+def _looks(paths: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield str(path), found.st_ino, found.st_size, found.st_mtime_ns
