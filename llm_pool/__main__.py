@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 from llm_pool import __version__
@@ -9,12 +11,22 @@ from llm_pool import __version__
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    if sys.argv[1:] == ["--version"]:
+    words = sys.argv[1:]
+    if words == ["--version"]:
         print(f"llm-pool {__version__}")  # noqa: T201  # before anything is imported
+        return
+    gc.set_threshold(50_000)  # imports make no garbage: looking for it is a tenth of a start
+    if words[:1] == ["__complete"]:
+        from llm_pool.cli.completing import print_words
+
+        print_words(words[1:])
         return
     from llm_pool.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(words)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # everything is closed; tearing down the interpreter is another tenth
 
 
 if __name__ == "__main__":

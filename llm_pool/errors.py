@@ -160,12 +160,21 @@ class AllProvidersFailed(LlmPoolError):
     """Every provider able to serve *task* was asked or skipped, and none gave a usable answer."""
 
     def __init__(self, task: str, attempts: Sequence[Attempt] = ()) -> None:
-        lines = "".join(f"\n  {a.provider}: {a.error}" for a in attempts if a.error)
+        hint = next((a.hint for a in attempts if a.hint), "")
         super().__init__(
-            f"no provider could answer task '{task}'{lines}",
-            hint="llm-pool health  shows the state of each provider",
+            f"no provider could answer task '{task}'{_by_reason(attempts)}",
+            hint=f"{hint}{'  or  ' if hint else ''}llm-pool health",
         )
         self.task, self.attempts = task, tuple(attempts)
+
+
+def _by_reason(attempts: Sequence[Attempt]) -> str:
+    """A line for each reason, with those who gave it: several models of one stopped server have one and the same."""
+    providers: dict[str, dict[str, None]] = {}
+    for attempt in attempts:
+        if attempt.error:
+            providers.setdefault(attempt.error, {})[attempt.provider] = None
+    return "".join(f"\n  {', '.join(names)}: {reason}" for reason, names in providers.items())
 
 
 class ProviderError(LlmPoolError):

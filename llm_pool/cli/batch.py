@@ -50,7 +50,6 @@ async def answer_lines(
     Returns:
         PARTIAL if some lines failed; if all did, the exit code of the first.
     """
-    printed = _InOrder(console)
     gate = asyncio.Semaphore(concurrency)
     codes: list[Exit] = []
 
@@ -58,17 +57,18 @@ async def answer_lines(
         async with gate:
             result, code = await _one(template, number, text, pool)
         codes.append(code)
-        progress.update(len(codes), len(lines))
         printed.add(index, result)
+        progress.update(len(codes), len(lines))
 
     with Progress(console, f"answering {len(lines)} lines") as progress:
+        printed = _InOrder(console, progress)
+        progress.update(0, len(lines))
         tasks = [asyncio.create_task(answer(index, *line)) for index, line in enumerate(lines)]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
-            progress.clear()
             printed.flush()
     failed = [code for code in codes if code is not Exit.OK]
     console.say(f"{len(codes) - len(failed)} answered, {len(failed)} failed")
@@ -107,17 +107,19 @@ def _query(template: Query, number: int, text: str) -> Query:
 class _InOrder:
     """Prints results in the order of their index, each as soon as those before it are out."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._next = console, 0
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console, self._progress, self._next = console, progress, 0
         self._waiting: dict[int, Json] = {}
 
     def add(self, index: int, result: Json) -> None:
         self._waiting[index] = result
+        self._progress.clear()
         while self._next in self._waiting:
             self._console.line(self._waiting.pop(self._next))
             self._next += 1
 
     def flush(self) -> None:
         """Print what is finished though something before it is not: an interrupted run loses no answer."""
+        self._progress.clear()
         for index in sorted(self._waiting):
             self._console.line(self._waiting.pop(index))

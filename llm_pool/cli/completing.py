@@ -1,43 +1,108 @@
-"""Names for the shell to complete, from the configuration, without waking the engine."""
+"""
+Words for the shell to complete: commands, options, and names from the configuration, without waking the engine.
+
+``llm-pool __complete WORD…`` gets the words typed so far, the last of them unfinished and perhaps empty. It prints
+a word a line, with what it means after a tab; ``:files`` asks the shell for file names.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_pool.errors import LlmPoolError
-from llm_pool.messages import StrategyName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
+    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
 
-
-def strategy_names(incomplete: str) -> list[str]:
-    """The strategies that begin with *incomplete*, in any letter case."""
-    return [name.value for name in StrategyName if name.startswith(incomplete.upper())]
+FILES = ":files"
 
 
-def task_names(incomplete: str) -> list[str]:
-    """The tasks that begin with *incomplete*."""
+class Word(NamedTuple):
+    """A word that may stand where the cursor is."""
+
+    text: str
+    meaning: str = ""
+
+
+def complete(words: Sequence[str]) -> list[Word]:
+    """The words that the last of *words* may become."""
+    from llm_pool.cli.main import COMMANDS, load_command
+    from llm_pool.cli.parsing import Group
+
+    *typed, last = words or [""]
+    if not typed:
+        return _that_begin(last, [Word(*item) for item in COMMANDS.items()])
+    if typed[0] not in COMMANDS:
+        return []
+    command = load_command(typed[0])
+    if not isinstance(command, Group):
+        return _of_command(command.parser("llm-pool"), typed[1:], last)
+    if not typed[1:]:
+        return _that_begin(last, [Word(child.name, child.about) for child in command.commands])
+    child = next((child for child in command.commands if child.name == typed[1]), None)
+    return [] if child is None else _of_command(child.parser(f"llm-pool {command.name}"), typed[2:], last)
+
+
+def task_names() -> list[str]:
+    """The tasks that the configuration knows."""
     config = _config()
     if config is None:
         return []
-    from llm_pool import tasks
+    from llm_pool.tasks.files import task_names as names
 
-    return _matching(tasks.task_names(config.prompt_folders, config.prompt_files), incomplete)
+    return sorted(names(config.prompt_folders, config.prompt_files))
 
 
-def provider_names(incomplete: str) -> list[str]:
-    """The providers that begin with *incomplete*."""
+def strategy_names() -> list[str]:
+    """The strategies, as people type them."""
+    from llm_pool.messages import StrategyName
+
+    return [name.value.lower() for name in StrategyName]
+
+
+def provider_names() -> list[str]:
+    """The providers."""
     config = _config()
-    return [] if config is None else _matching({provider.name for provider in config.providers}, incomplete)
+    return [] if config is None else [provider.name for provider in config.providers]
 
 
-def model_names(incomplete: str) -> list[str]:
-    """The models that begin with *incomplete*."""
+def model_names() -> list[str]:
+    """The models."""
     config = _config()
-    return [] if config is None else _matching({provider.model for provider in config.providers}, incomplete)
+    return [] if config is None else sorted({provider.model for provider in config.providers})
+
+
+def key_names() -> list[str]:
+    """The keys and tables of the configuration file."""
+    from llm_pool.config.keys import tables
+
+    return [name for table in tables() for name in (table.path, *(key.path for key in table.keys)) if name]
+
+
+def _of_command(parser: Parser, typed: Sequence[str], last: str) -> list[Word]:
+    option, equals, value = last.partition("=")
+    if last.startswith("--") and equals:
+        return [Word(f"{option}={word.text}", word.meaning) for word in _values(parser, option, value)]
+    if typed and parser.takes_value(typed[-1]):
+        return _values(parser, typed[-1], last)
+    if last.startswith("-"):
+        return _that_begin(last, [Word(*item) for item in parser.options_with_help().items()])
+    arguments = parser.positionals()
+    return _values(parser, arguments[0], last) if arguments else []
+
+
+def _values(parser: Parser, place: str, begun: str) -> list[Word]:
+    """The words for an option or an argument; those of which nothing is known may be files."""
+    if place in parser.completers:
+        return _that_begin(begun, [Word(text) for text in parser.completers[place]()])
+    return [Word(FILES)]
+
+
+def _that_begin(begun: str, words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if word.text.lower().startswith(begun.lower())]
 
 
 def _config() -> Config | None:
@@ -50,5 +115,8 @@ def _config() -> Config | None:
         return None
 
 
-def _matching(names: Iterable[str], incomplete: str) -> list[str]:
-    return sorted(name for name in names if name.startswith(incomplete))
+def print_words(words: Sequence[str]) -> None:
+    """Print the completions of *words* for the shell's script."""
+    from llm_pool.cli.console import Console
+
+    Console().out("".join(f"{text}\t{meaning}\n" for text, meaning in complete(words)), end="")

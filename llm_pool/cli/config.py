@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-import typer
 
-from llm_pool.cli.console import Console
+from llm_pool.cli.completing import key_names
 from llm_pool.cli.exits import Exit
-from llm_pool.config import find, load
-from llm_pool.errors import ConfigError, InvalidRequest
+from llm_pool.cli.parsing import Command, Group
+from llm_pool.cli.settings import add_config, add_manners
+from llm_pool.errors import InvalidRequest
 
-app = typer.Typer(help="What is configured, where, and what a key means.", no_args_is_help=True)
-
-_CONFIG = typer.Option("--config", "-c", metavar="FILE", help="The file to use, instead of the one that is found.")
+if TYPE_CHECKING:
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
 
 
 class ShowOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,57 +26,92 @@ class ShowOptions(msgspec.Struct, frozen=True, kw_only=True):
     json: bool = False
 
 
-@app.command("show")
-def _show(
-    *,
-    config: Annotated[Path | None, _CONFIG] = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-) -> int:
-    """Write what counts, defaults included; keys are masked."""
-    return show(ShowOptions(config=config, origin=origin, json=json), Console())
+def _show_arguments(parser: Parser) -> None:
+    parser.flag("--origin", text="say where each value comes from")
+    add_config(parser)
+    add_manners(parser)
 
 
-@app.command("check")
-def _check(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The one that counts, if left out.")] = None,
-) -> int:
-    """Name every mistake with its line."""
-    return check(file, Console())
+def _file_arguments(parser: Parser) -> None:
+    parser.argument("file", "the one that counts, if left out", read=Path, optional=True)
+    add_manners(parser)
 
 
-@app.command("init")
-def _init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]")] = Path("llm-pool.toml"),
-    *,
-    full: Annotated[bool, typer.Option("--full", help="With every key and its meaning.")] = False,
-) -> int:
-    """Write a file to start from; an existing one is left alone."""
-    return init(file, Console(), full=full)
+def _init_arguments(parser: Parser) -> None:
+    parser.argument("file", "llm-pool.toml, if left out", read=Path, optional=True, default=Path("llm-pool.toml"))
+    parser.flag("--full", text="with every key and its meaning")
+    add_manners(parser)
 
 
-@app.command("path")
-def _path(*, config: Annotated[Path | None, _CONFIG] = None) -> int:
-    """Say which file counts."""
-    return path(config, Console())
+def _path_arguments(parser: Parser) -> None:
+    add_config(parser)
+    add_manners(parser)
 
 
-@app.command("schema")
-def _schema() -> int:
-    """Write the JSON Schema of the file, for editors."""
-    return schema(Console())
+def _explain_arguments(parser: Parser) -> None:
+    parser.argument("key", "a key or a table, e.g. qos.hedge_after_ms", complete=key_names)
+    add_manners(parser)
 
 
-@app.command("explain")
-def _explain(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key or a table, e.g. qos.hedge_after_ms.")],
-) -> int:
-    """Say what a key means, what it accepts, and its default."""
-    return explain(key, Console())
+COMMAND = Group(
+    "config",
+    "What is configured, where, and what a key means.",
+    (
+        "llm-pool config init                      # write a file to start from",
+        "llm-pool config check",
+        "llm-pool config show --origin",
+        "llm-pool config explain qos.hedge_after_ms",
+    ),
+    (
+        Command(
+            "show",
+            "Write what counts, defaults included; keys are masked.",
+            ("llm-pool config show --origin", "llm-pool config show --json | jq .qos"),
+            _show_arguments,
+            lambda args, console: show(ShowOptions(config=args.config, origin=args.origin, json=args.json), console),
+        ),
+        Command(
+            "check",
+            "Name every mistake with its line.",
+            ("llm-pool config check", "llm-pool config check other.toml"),
+            _file_arguments,
+            lambda args, console: check(args.file, console, as_json=args.json),
+        ),
+        Command(
+            "init",
+            "Write a file to start from; an existing one is left alone.",
+            ("llm-pool config init", "llm-pool config init --full llm-pool.toml"),
+            _init_arguments,
+            lambda args, console: init(args.file, console, full=args.full, as_json=args.json),
+        ),
+        Command(
+            "path",
+            "Say which file counts, and why.",
+            ("llm-pool config path",),
+            _path_arguments,
+            lambda args, console: path(args.config, console, as_json=args.json),
+        ),
+        Command(
+            "schema",
+            "Write the JSON Schema of the file, for editors.",
+            ("llm-pool config schema > llm-pool.schema.json",),
+            add_manners,
+            lambda _args, console: schema(console),
+        ),
+        Command(
+            "explain",
+            "Say what a key means, what it accepts, and its default.",
+            ("llm-pool config explain qos.hedge_after_ms", "llm-pool config explain breaker"),
+            _explain_arguments,
+            lambda args, console: explain(args.key, console, as_json=args.json),
+        ),
+    ),
+)
 
 
 def show(options: ShowOptions, console: Console) -> int:
     """Write the configuration; raises ConfigError."""
+    from llm_pool.config import find
     from llm_pool.config.load import parse, read
     from llm_pool.config.show import as_json, as_toml, origins
 
@@ -91,21 +126,20 @@ def show(options: ShowOptions, console: Console) -> int:
     return Exit.OK
 
 
-def check(file: Path | None, console: Console) -> int:
-    """Say that the file is good, or everything that is wrong with it."""
+def check(file: Path | None, console: Console, *, as_json: bool) -> int:
+    """Say that the file is good; raises ConfigError with everything that is wrong with it."""
+    from llm_pool.config import find, load
+
     place = find(file).path
-    try:
-        config = load(place)
-    except ConfigError as first:
-        for error in (first, *first.also):
-            console.error(error)
-        return Exit.CONFIG
-    count = len(config.active_providers)
-    console.out(f"{place}: good, {count} provider{'s' if count > 1 else ''}")
+    count = len(load(place).active_providers)
+    if as_json:
+        console.json({"path": str(place), "good": True, "providers": count})
+    else:
+        console.out(f"{place}: good, {count} provider{'' if count == 1 else 's'}")
     return Exit.OK
 
 
-def init(file: Path, console: Console, *, full: bool) -> int:
+def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
     """Write a file to start from; raises InvalidRequest rather than to overwrite one."""
     from llm_pool.config import starter
 
@@ -117,13 +151,20 @@ def init(file: Path, console: Console, *, full: bool) -> int:
         raise InvalidRequest("FILE", f"{file} is there already", hint="name another one, or move it away") from None
     except OSError as error:
         raise InvalidRequest("FILE", f"{file} cannot be written: {(error.strerror or '').lower()}") from None
+    if as_json:
+        console.json({"path": str(file)})
     console.say(f"wrote {file}; llm-pool config check {file}  checks it after each change")
     return Exit.OK
 
 
-def path(config: Path | None, console: Console) -> int:
+def path(config: Path | None, console: Console, *, as_json: bool) -> int:
     """Say which file counts, and on stderr why."""
+    from llm_pool.config import find
+
     place = find(config)
+    if as_json:
+        console.json({"path": str(place.path), "why": place.why})
+        return Exit.OK
     console.out(str(place.path))
     console.say(f"from {place.why}")
     return Exit.OK
@@ -137,19 +178,21 @@ def schema(console: Console) -> int:
     return Exit.OK
 
 
-def explain(asked: str, console: Console) -> int:
+def explain(asked: str, console: Console, *, as_json: bool) -> int:
     """Write what *asked* means; raises InvalidRequest for what is no key and no table."""
-    from llm_pool.config.keys import explained, tables
+    from llm_pool.config.keys import explained
     from llm_pool.config.problem import nearest
 
     keys = explained(asked)
     if not keys:
-        known = [name for table in tables() for name in (table.path, *(key.path for key in table.keys))]
-        raise InvalidRequest("KEY", f"there is no key {asked}", hint=nearest(asked, known))
+        raise InvalidRequest("KEY", f"there is no key {asked}", hint=nearest(asked, key_names()))
+    facts = [{"accepts": key.accepts, "default": key.default_words, "example": key.example} for key in keys]
+    if as_json:
+        console.json([{"key": key.path, "meaning": key.doc, **said} for key, said in zip(keys, facts, strict=True)])
+        return Exit.OK
     entries = []
-    for key in keys:
-        facts = {"accepts": key.accepts, "default": key.default_words, "example": key.example}
-        lines = [f"  {name:<8} {fact}" for name, fact in facts.items() if fact]
+    for key, said in zip(keys, facts, strict=True):
+        lines = [f"  {name:<8} {fact}" for name, fact in said.items() if fact]
         entries.append("\n".join([key.path, f"  {key.doc}", *lines]))
     console.out("\n\n".join(entries))
     return Exit.OK

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
-import typer
-
-from llm_pool.cli.console import Console
 from llm_pool.cli.exits import Exit
-from llm_pool.cli.settings import QUIET
+from llm_pool.cli.parsing import Command, one_of
+from llm_pool.cli.settings import add_manners
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
 
 
-@app.command()
-def feedback(
-    request_id: Annotated[str, typer.Argument(help="Of an answer that several models were asked for.")],
-    verdict: Annotated[Literal["good", "bad"], typer.Argument(help="Whether the answer was right.")],
-    *,
-    quiet: QUIET = False,
-) -> int:
-    """Tell the pool whether the answer to REQUEST_ID was good."""
-    from llm_pool.learning import decision_book, take_feedback, trust_store
+def _arguments(parser: Parser) -> None:
+    parser.argument("request_id", "of an answer that several models were asked for; infer --json prints it")
+    parser.argument("verdict", "good or bad", read=one_of("good", "bad"), complete=lambda: ("good", "bad"))
+    add_manners(parser)
 
-    learned = take_feedback(request_id, trust_store(), decision_book(), good=verdict == "good")
-    said = "noted" if learned else "noted; the panel agreed on it, so nobody gains or loses trust over the others"
-    Console(quiet=quiet).say(said)
+
+def _run(args: Namespace, console: Console) -> int:
+    from llm_pool.learning import state_folder, take_feedback
+    from llm_pool.trust_store import TrustStore
+
+    folder = state_folder()
+    store, good = TrustStore(folder / "trust.json"), args.verdict == "good"
+    learned = take_feedback(args.request_id, store, folder / "decisions.jsonl", good=good)
+    if args.json:
+        console.json({"request_id": args.request_id, "good": good, "learned": learned})
+    elif learned:
+        console.say("noted")
+    else:
+        console.say("noted; the panel agreed on it, so nobody gains or loses trust over the others")
     return Exit.OK
+
+
+COMMAND = Command(
+    "feedback",
+    "Tell the pool whether the answer to REQUEST_ID was right: who gave it gains or loses trust.",
+    (
+        "llm-pool infer --task judge --request-id q7 < question.json",
+        "llm-pool feedback q7 good",
+    ),
+    _arguments,
+    _run,
+)

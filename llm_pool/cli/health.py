@@ -3,62 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from llm_pool.cli.console import Console, neutral
+from llm_pool.cli.console import neutral
 from llm_pool.cli.exits import Exit
-from llm_pool.cli.settings import COLOR, CONFIG, JSON, QUIET, read_config
-from llm_pool.errors import InvalidRequest
+from llm_pool.cli.parsing import Command, span
+from llm_pool.cli.settings import add_config, add_manners, read_config
 from llm_pool.wire import state_json
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
+    from pathlib import Path
 
     from llm_pool.app import App
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
     from llm_pool.messages import ProviderState
     from llm_pool.trust import Standing
 
-_EXAMPLES = """\b
-Examples:
-  llm-pool health
-  llm-pool health --warm --wait 60s     load every model, and wait until one can answer
-  llm-pool health --trust               what was learned of each provider
-"""
+_EXAMPLES = (
+    "llm-pool health",
+    "llm-pool health --warm --wait 60s    # load every model, and wait until one can answer",
+    "llm-pool health --json | jq -r '.providers[] | select(.state != \"healthy\") | .hint'",
+    "llm-pool health --trust              # what was learned of each provider",
+)
 _COLOURS = {"healthy": "green", "warming": "yellow"}
 _POLL = 0.5
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+def _arguments(parser: Parser) -> None:
+    parser.option(
+        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=span, default=0.0
+    )
+    parser.flag("--warm", text="load models that are there but not loaded")
+    parser.flag("--trust", text="show what was learned instead")
+    parser.flag("--reset-trust", text="forget what was learned")
+    add_config(parser)
+    add_manners(parser)
 
 
-@app.command(epilog=_EXAMPLES)
-def health(
-    *,
-    wait: Annotated[str, typer.Option(help="Wait so long for a provider to be healthy, e.g. 30s or 2m.")] = "0s",
-    warm: Annotated[bool, typer.Option("--warm", help="Load models that are there but not loaded.")] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Show what was learned instead.")] = False,
-    reset_trust: Annotated[bool, typer.Option("--reset-trust", help="Forget what was learned.")] = False,
-    as_json: JSON = False,
-    config: CONFIG = None,
-    color: COLOR = "auto",
-    quiet: QUIET = False,
-) -> int:
-    """Show the state of each provider; exit 0 if one can answer, else 69."""
-    console = Console(color=color, quiet=quiet)
-    if trust or reset_trust:
-        return _trust(console, reset=reset_trust, as_json=as_json)
-    return asyncio.run(_health(config, parse_span(wait), console, warm=warm, as_json=as_json))
+def _run(args: Namespace, console: Console) -> int:
+    if args.trust or args.reset_trust:
+        return _trust(console, reset=args.reset_trust, as_json=args.json)
+    return asyncio.run(_health(args.config, args.wait, console, warm=args.warm, as_json=args.json))
 
 
-def parse_span(text: str) -> float:
-    """A span such as ``500ms``, ``30s``, ``2m`` or a bare number of seconds, in seconds; raises InvalidRequest."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)", text.strip())
-    if match is None:
-        raise InvalidRequest("--wait", f"expected a time such as 30s, got '{text}'")
-    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}[match[2]]
+COMMAND = Command(
+    "health", "Show the state of each provider; exit 0 if one can answer, else 69.", _EXAMPLES, _arguments, _run
+)
 
 
 async def _health(path: Path | None, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
@@ -120,6 +113,8 @@ def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
     store = TrustStore(state_folder() / "trust.json")
     if reset:
         store.change(lambda trust: trust.forget())
+        if as_json:
+            console.json([])
         console.say("what was learned is forgotten; the configured weights are the trust again")
         return Exit.OK
     standings = store.load().standings()

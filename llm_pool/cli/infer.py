@@ -2,117 +2,118 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-import typer
 
-from llm_pool.admission import parse_strategy
-from llm_pool.app import open_app
 from llm_pool.cli.completing import strategy_names, task_names
-from llm_pool.cli.console import Console, neutral
 from llm_pool.cli.exits import Exit
-from llm_pool.cli.printing import Output, printer_for
+from llm_pool.cli.parsing import Command, number, whole
 from llm_pool.cli.reading_input import gather_prompt, lines_of
-from llm_pool.cli.settings import COLOR, CONFIG, QUIET, read_config
-from llm_pool.cli.waiting import waiting
-from llm_pool.messages import Query
+from llm_pool.cli.settings import add_config, add_manners, read_config
+from llm_pool.messages import Query, StrategyName
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Awaitable, Callable
 
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
+    from llm_pool.cli.printing import Output
     from llm_pool.config import Config
-    from llm_pool.messages import Event
+    from llm_pool.messages import Answer, Event
     from llm_pool.orchestrator import Orchestrator
 
-_EXAMPLES = """\b
-Examples:
-  llm-pool infer "Is 17 prime?"
-  llm-pool infer --task expand_queries "cinematic lounge videos"
-  cat report.txt | llm-pool infer "Sum it up in one line."
-  llm-pool infer --task judge --json '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}],"query":"2+2?"}'
-  llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl
-"""
-
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+_ABOUT = "Ask the pool, and print its answer."
+_EXAMPLES = (
+    'llm-pool infer "Is 17 prime?"',
+    'llm-pool infer --task expand_queries "cinematic lounge videos"',
+    "cat report.txt | llm-pool infer 'Sum it up in one line.'",
+    """echo '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}]}' | llm-pool infer --task judge --json""",
+    "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
+)
+_MOST_TOKENS = 1_000_000
 
 
 class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``infer`` was asked to do."""
+    """How ``infer`` was asked to answer one question."""
 
     query: Query
     output: Output = "text"
     stream: bool = True
     explain: bool = False
+    exit_status: bool = False
 
 
-@app.command(epilog=_EXAMPLES)
-def infer(
-    prompt: Annotated[
-        str | None, typer.Argument(help="The question; `-` or nothing reads stdin. Piped text comes first.")
-    ] = None,
-    *,
-    task: Annotated[
-        str, typer.Option("--task", "-t", help="A task's name; else a plain question.", autocompletion=task_names)
-    ] = "ask",
-    strategy: Annotated[
-        str | None,
-        typer.Option("--strategy", "-s", help="How to decide; else the task's own.", autocompletion=strategy_names),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Length of the answer at most.")] = None,
-    deadline_ms: Annotated[float | None, typer.Option(help="An answer by then, or none.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with the decision.")] = False,
-    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events as they come, one JSON object each.")] = False,
-    input_file: Annotated[
-        Path | None,
-        typer.Option("--input", help="JSON lines, each a prompt or an object with `prompt`; `-` is stdin."),
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Lines of --input under way at once.")] = 4,
-    stream: Annotated[bool, typer.Option(help="Print text as it comes.")] = True,
-    explain: Annotated[bool, typer.Option(help="Draw on stderr how the answer came about.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be asked of whom; ask nobody.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither use nor fill the cache.")] = False,
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Never read stdin.")] = False,
-    request_id: Annotated[str, typer.Option(help="An id of your own; `feedback` takes it.")] = "",
-    config: CONFIG = None,
-    color: COLOR = "auto",
-    quiet: QUIET = False,
-) -> int:
-    """Ask the pool, and print its answer."""
-    console = Console(color=color, quiet=quiet)
-    query = Query(
-        prompt="",
-        task=task,
-        request_id=request_id,
-        max_tokens=max_tokens,
-        deadline=None if deadline_ms is None else deadline_ms / 1000,
-        strategy=None if strategy is None else parse_strategy(strategy),
-        no_cache=no_cache,
+def _arguments(parser: Parser) -> None:
+    parser.argument("prompt", "the question; - or nothing reads stdin, and piped text comes first", optional=True)
+    parser.option(*("-t", "--task"), metavar="TASK", text="a task's name", default="ask", complete=task_names)
+    parser.option(
+        *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
     )
-    output: Output = "json" if as_json else "jsonl" if as_jsonl else "text"
-    settings = read_config(config)
-    if input_file is not None:
+    parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=whole(1, _MOST_TOKENS))
+    parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
+    parser.flag("--jsonl", text="print events as they come, one JSON object each")
+    parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
+    parser.option(
+        "--concurrency", metavar="N", text="lines of --input under way at once", read=whole(1, 256), default=4
+    )
+    parser.flag("--stream", text="print text as it comes; so it is unless you say otherwise", to="stream")
+    parser.flag("--no-stream", text="print the text when it is whole", to="stream", value=False)
+    parser.set_defaults(stream=True)
+    parser.flag("--explain", text="draw on stderr how the answer came about")
+    parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
+    parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
+    parser.flag("--no-cache", text="neither use nor fill the cache")
+    parser.flag("--no-stdin", text="never read stdin")
+    parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
+    add_config(parser)
+    add_manners(parser, json="print one JSON object, with the decision; an error becomes a JSON line on stderr")
+
+
+def _run(args: Namespace, console: Console) -> int:
+    import asyncio
+
+    query = _query(args)
+    settings = read_config(args.config)
+    if args.input is not None:
         from llm_pool.cli.batch import answer_lines
 
-        lines = list(lines_of(input_file))
+        lines = list(lines_of(args.input))
         return asyncio.run(
-            _with_pool(settings, lambda pool: answer_lines(query, lines, pool, console, concurrency=concurrency))
+            _with_pool(settings, lambda pool: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
         )
-    query = msgspec.structs.replace(query, prompt=gather_prompt(prompt, read_stdin=not no_stdin, say=console.say))
-    if dry_run:
+    query = msgspec.structs.replace(
+        query, prompt=gather_prompt(args.prompt, read_stdin=not args.no_stdin, say=console.say)
+    )
+    if args.dry_run:
         from llm_pool.cli.dry_run import show_plan
 
-        return asyncio.run(_with_pool(settings, lambda pool: show_plan(query, pool, console, as_json=as_json)))
-    options = InferOptions(query=query, output=output, stream=stream, explain=explain)
+        return asyncio.run(_with_pool(settings, lambda pool: show_plan(query, pool, console, as_json=args.json)))
+    options = InferOptions(
+        query=query,
+        output="json" if args.json else "jsonl" if args.jsonl else "text",
+        stream=args.stream,
+        explain=args.explain,
+        exit_status=args.exit_status,
+    )
     return asyncio.run(_with_pool(settings, lambda pool: answer_one(options, pool, console)))
+
+
+COMMAND = Command("infer", _ABOUT, _EXAMPLES, _arguments, _run)
 
 
 async def answer_one(options: InferOptions, pool: Orchestrator, console: Console) -> int:
     """Ask *pool* one question and print its answer; raises what ``Orchestrator.infer`` raises."""
+    from llm_pool.cli.printing import printer_for
+    from llm_pool.cli.waiting import waiting
+
     printer = printer_for(options.output, console, stream=options.stream)
-    async with waiting(console, (await pool.plan(options.query)).call.deadline) as line:
+
+    async def deadline() -> float:
+        return (await pool.plan(options.query)).call.deadline
+
+    async with waiting(console, deadline) as line:
 
         def on(event: Event) -> None:
             line.on(event)
@@ -120,15 +121,45 @@ async def answer_one(options: InferOptions, pool: Orchestrator, console: Console
 
         answer = await pool.infer(options.query, on)
     printer.finish(answer)
-    if answer.degraded:
-        console.say(f"note: degraded: {neutral(answer.decision.degraded_reason)}")
+    _note(answer, console)
     if options.explain:
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
-    return Exit.OK
+    return verdict(answer) if options.exit_status else Exit.OK
+
+
+def verdict(answer: Answer) -> Exit:
+    """What ``--exit-status`` says of *answer*."""
+    if answer.decision.asked is StrategyName.CONSENSUS is not answer.decision.used:
+        return Exit.UNDECIDED
+    said = answer.content.strip().rstrip(".").lower() if answer.json is None else answer.json
+    return Exit.NEGATIVE if said in ("", "no", "none", "false", "null", False, [], {}) else Exit.OK
+
+
+def _note(answer: Answer, console: Console) -> None:
+    from llm_pool.cli.console import neutral
+
+    if answer.degraded:
+        console.say(f"note: degraded: {neutral(answer.decision.degraded_reason)}")
+
+
+def _query(args: Namespace) -> Query:
+    from llm_pool.admission import parse_strategy
+
+    return Query(
+        prompt="",
+        task=args.task,
+        request_id=args.request_id,
+        max_tokens=args.max_tokens,
+        deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
+        strategy=None if args.strategy is None else parse_strategy(args.strategy),
+        no_cache=args.no_cache,
+    )
 
 
 async def _with_pool(config: Config, work: Callable[[Orchestrator], Awaitable[int]]) -> int:
+    from llm_pool.app import open_app
+
     async with open_app(config) as pool:
         return await work(pool.orchestrator)

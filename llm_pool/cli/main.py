@@ -10,76 +10,43 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from typer._click.exceptions import ClickException  # vendored since 0.26, with no public name for it
-from typer.core import TyperGroup
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_pool import __version__
-from llm_pool.cli.console import Console, PipeClosed
+from llm_pool.cli.console import Console, PipeClosed, Says
 from llm_pool.cli.exits import Exit, exit_for
-from llm_pool.errors import LlmPoolError
+from llm_pool.cli.parsing import Command, Group, HelpAsked, columns, help_text
+from llm_pool.errors import InvalidRequest, LlmPoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-COMMANDS = ("infer", "models", "health", "bench", "feedback", "config", "completions")
-"""In the order of ``--help``; each is ``app`` in the module of its name."""
+COMMANDS = {
+    "infer": "ask a question, or one a line",
+    "models": "list, pull, show and remove models",
+    "health": "the state of each provider, and what to type next",
+    "bench": "how fast providers and strategies are",
+    "feedback": "say whether an answer was right",
+    "config": "what is configured, where, and what a key means",
+    "completions": "names for the Tab key of bash, zsh and fish",
+}
+"""In the order of ``--help``; each is ``COMMAND`` in the module of its name."""
 
-_EXITS = "\n".join(f"  {code.value:>3}  {code.meaning}" for code in Exit)
-_EPILOG = f"""\b
-Examples:
-  llm-pool infer "Is 17 prime?"
-  llm-pool infer --task expand_queries "cinematic lounge videos"
-  llm-pool health
-\b
-Exit codes:
-{_EXITS}"""
-
-
-class _Commands(TyperGroup):
-    """A group that imports a command when it is asked for."""
-
-    def list_commands(self, _ctx: Any) -> list[str]:
-        """Their names, without importing any."""
-        return list(COMMANDS)
-
-    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-        """The command, imported; None if there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command = typer.main.get_command(import_module(f"llm_pool.cli.{cmd_name}").app)
-        command.name = cmd_name
-        return command
-
-
-app = typer.Typer(
-    cls=_Commands,
-    name="llm-pool",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"]},
+_ABOUT = "One question to several local language models at once, one answer."
+_EXAMPLES = (
+    'llm-pool infer "Is 17 prime?"',
+    'llm-pool infer --task expand_queries "cinematic lounge videos"',
+    "cat report.txt | llm-pool infer 'Sum it up in one line.'",
+    "llm-pool health",
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        Console().out(f"llm-pool {__version__}")
-        raise typer.Exit
+class Asked(NamedTuple):
+    """A command line taken apart: the command, the words before its own, and its own."""
 
-
-@app.callback()
-def root(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """One question to several local language models at once, one answer."""
+    command: Command
+    before: str
+    words: Sequence[str]
 
 
 def run(argv: Sequence[str]) -> int:
@@ -89,32 +56,100 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         An exit code of ``cli.exits``.
     """
+    console = Console(says=_says(argv))
     try:
-        code = typer.main.get_command(app).main(list(argv), prog_name="llm-pool", standalone_mode=False)
+        return _run(argv, console)
+    except HelpAsked as asked:
+        console.help(str(asked))
+        return Exit.OK
     except LlmPoolError as error:
-        Console().error(error)
-        return exit_for(error)
-    except ClickException as error:
-        error.show()
-        return Exit.USAGE
-    except (KeyboardInterrupt, typer.Abort):
+        code = exit_for(error)
+        console.error(error, code)
+        return code
+    except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except PipeClosed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its own exit
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # else Python complains at its own exit
+            os.dup2(nowhere, stream.fileno())
         return Exit.OK
     except Exception as error:  # noqa: BLE001  # the last stop: a person gets a sentence, the report gets the traceback
-        return _report(error)
-    return int(code or Exit.OK)
+        return _report(error, console)
 
 
-def _report(error: Exception) -> Exit:
+def resolve(argv: Sequence[str]) -> Asked:
+    """
+    The command that *argv* names.
+
+    Raises:
+        HelpAsked: it names a group, or nothing.
+        InvalidRequest: there is no such command.
+    """
+    name, *words = argv or ["--help"]
+    if name in {"-h", "--help"}:
+        raise HelpAsked(root_help())
+    command = load_command(_known(name, COMMANDS, "llm-pool"))
+    if isinstance(command, Command):
+        return Asked(command, "llm-pool", words)
+    before = f"llm-pool {name}"
+    if not words or words[0] in {"-h", "--help"}:
+        raise HelpAsked(group_help(command))
+    children = {child.name: child for child in command.commands}
+    return Asked(children[_known(words[0], children, before)], before, words[1:])
+
+
+def load_command(name: str) -> Command | Group:
+    """The command *name* of COMMANDS, imported."""
+    command: Command | Group = import_module(f"llm_pool.cli.{name}").COMMAND
+    return command
+
+
+def root_help() -> str:
+    """The page of ``llm-pool --help``."""
+    exits = columns((str(code.value), code.meaning) for code in Exit)
+    rest = f"commands:\n{columns(COMMANDS.items())}\n\nexit codes:\n{exits}"
+    return help_text(_ABOUT, _EXAMPLES, "usage: llm-pool COMMAND [OPTIONS]  (COMMAND --help says more)", rest)
+
+
+def group_help(group: Group) -> str:
+    """The page of a group, e.g. ``llm-pool models --help``."""
+    rest = "commands:\n" + columns((child.name, child.about) for child in group.commands)
+    usage = f"usage: llm-pool {group.name} COMMAND [OPTIONS]  (COMMAND --help says more)"
+    return help_text(group.about, group.examples, usage, rest)
+
+
+def _run(argv: Sequence[str], console: Console) -> int:
+    if list(argv[:1]) == ["--version"]:
+        console.out(f"llm-pool {__version__}")
+        return Exit.OK
+    asked = resolve(argv)
+    args = asked.command.parser(asked.before).read(asked.words)
+    console.color, console.quiet = args.color, args.quiet
+    return asked.command.run(args, console)
+
+
+def _says(argv: Sequence[str]) -> Says:
+    """How errors are told, known before anything is parsed: even a usage error is JSON for who asked for JSON."""
+    return "json" if {"--json", "--jsonl"} & set(argv) else "text"
+
+
+def _known(name: str, known: Iterable[str], before: str) -> str:
+    if name in (names := list(known)):
+        return name
+    from llm_pool.config.problem import nearest
+
+    reason = "there is no such option" if name.startswith("-") else f"there is no command '{name}'"
+    hint = nearest(name, names)
+    raise InvalidRequest(name if name.startswith("-") else before, reason, hint=hint or f"{before} --help")
+
+
+def _report(error: Exception, console: Console) -> Exit:
     """Keep the traceback in a file, so that the terminal shows one line."""
     import tempfile
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="llm-pool-crash-", suffix=".txt", delete=False) as file:
         file.writelines(traceback.format_exception(error))
-    Console().error(
-        LlmPoolError(f"a bug in llm-pool: {type(error).__name__}: {error}", hint=f"please report it with {file.name}")
-    )
+    bug = LlmPoolError(f"a bug in llm-pool: {type(error).__name__}: {error}", hint=f"please report it with {file.name}")
+    console.error(bug, Exit.BUG)
     return Exit.BUG

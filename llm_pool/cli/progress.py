@@ -27,9 +27,9 @@ class Progress:
 
     def __init__(self, console: Console, label: str, *, unit: Callable[[float], str] = "{:.0f}".format) -> None:
         self._console, self._label, self._unit = console, label, unit
-        self._live = console.stderr.isatty() and not console.quiet
-        self._began = self._drawn = time.monotonic()
-        self._done, self._start, self._total = 0.0, 0.0, None
+        self._live = console.is_live
+        self._began = time.monotonic()
+        self._drawn = self._start = -1.0
 
     def __enter__(self) -> Self:
         if not self._live:
@@ -37,14 +37,13 @@ class Progress:
         return self
 
     def update(self, done: float, total: float | None = None, *, note: str = "") -> None:
-        """*done* of *total* so far; *total* None while nobody knows. What an earlier run left counts as done before."""
-        if not self._done:
-            self._start = done
-        self._done = done
+        """*done* of *total* so far; *total* None while nobody knows. What was there at the first call is no speed."""
         now = time.monotonic()
+        if self._start < 0:
+            self._start, self._began = done, now
         if self._live and (now - self._drawn >= _EVERY or done == total):
             self._drawn = now
-            self._draw(done, total, note, now - self._began)
+            self._console.draw("  ".join([*self._parts(done, total, now - self._began), note]))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -52,23 +51,21 @@ class Progress:
         self.clear()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Take the line away, until the next update."""
         if self._live:
-            self._console.stderr.write("\r\x1b[K")
-            self._console.stderr.flush()
+            self._console.draw("")
+            self._drawn = -1.0
 
-    def _draw(self, done: float, total: float | None, note: str, elapsed: float) -> None:
+    def _parts(self, done: float, total: float | None, elapsed: float) -> list[str]:
         speed = (done - self._start) / elapsed if elapsed > 0.5 else 0.0
         parts = [self._label, self._unit(done) if total is None else f"{self._unit(done)} of {self._unit(total)}"]
         if total:
             parts.insert(1, bar(done / total))
         if speed > 0:
-            parts.append(f"{self._unit(speed)}/s")
+            parts.append(f"{self._unit(speed)}/s" if speed >= 1 else f"{speed:.1f}/s")
             if total is not None:
                 parts.append(f"{span((total - done) / speed)} left")
-        line = "  ".join([*parts, note])
-        self._console.stderr.write(f"\r{line}\x1b[K")
-        self._console.stderr.flush()
+        return parts
 
 
 def bar(share: float, width: int = 24) -> str:

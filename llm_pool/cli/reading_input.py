@@ -83,7 +83,8 @@ def _opened(source: str | Path) -> BinaryIO:
     try:
         return open(source, "rb")  # noqa: PTH123  # closed by the caller's with
     except OSError as error:
-        raise MissingInput(f"--input: cannot open '{source}': {error.strerror}") from None
+        reason = (error.strerror or type(error).__name__).lower()
+        raise MissingInput(f"--input: cannot open '{source}': {reason}") from None
 
 
 def _is_piped(descriptor: int) -> bool:

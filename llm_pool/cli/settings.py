@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
+from typing import TYPE_CHECKING
 
-import typer
-
-from llm_pool.cli.console import When
+from llm_pool.cli.parsing import one_of
 
 if TYPE_CHECKING:
+    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
 
-CONFIG: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045  # Typer reads the alias at run time
-    typer.Option(
-        "--config", help="The configuration file; else LLM_POOL_CONFIG, ./llm-pool.toml, your own, the default."
-    ),
-]
-COLOR: TypeAlias = Annotated[When, typer.Option("--color", help="When to colour: auto looks whether somebody does.")]
-QUIET: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
-JSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+def add_config(parser: Parser) -> None:
+    """``--config``."""
+    parser.option(
+        *("-c", "--config"),
+        metavar="FILE",
+        text="the configuration; else LLM_POOL_CONFIG, ./llm-pool.toml or above, your own, the built-in",
+        read=Path,
+        shared=True,
+    )
+
+
+def add_manners(parser: Parser, *, json: str = "print JSON; an error becomes a JSON line on stderr") -> None:
+    """``--json``, ``--color``, ``--quiet`` and ``--help``."""
+    parser.flag("--json", text=json, shared=True)
+    parser.option(
+        "--color",
+        metavar="WHEN",
+        text="auto, always or never",
+        read=one_of("auto", "always", "never"),
+        default="auto",
+        complete=lambda: ("auto", "always", "never"),
+        shared=True,
+    )
+    parser.flag("-q", "--quiet", text="say nothing on stderr but errors", shared=True)
+    parser.flag("-h", "--help", text="print this", shared=True)
 
 
 def read_config(path: Path | None) -> Config:

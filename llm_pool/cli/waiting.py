@@ -10,7 +10,7 @@ from llm_pool.cli.progress import span
 from llm_pool.messages import ModelLoading, TextArrived
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from llm_pool.cli.console import Console
     from llm_pool.messages import Event
@@ -20,56 +20,68 @@ QUIET = 2.0
 
 
 class Waiting:
-    """The line on stderr of one request; nothing at all where stderr is no terminal."""
+    """
+    The line on stderr of one request; nothing at all where nobody watches.
 
-    def __init__(self, console: Console, deadline: float) -> None:
-        self._console, self._until = console, deadline
-        self._live = console.stderr.isatty() and not console.quiet
-        self._text, self._shown = "waiting for the models", False
+    Args:
+        console: its stderr is drawn on.
+        until: instant on the loop's clock at which the wait ends at the latest.
+    """
+
+    def __init__(self, console: Console, until: float) -> None:
+        self._console, self._until = console, until
+        self._text, self._shown, self._over = "waiting for the models", False, False
 
     def on(self, event: Event) -> None:
         """Note what is waited for; text that arrives ends the wait."""
         if isinstance(event, ModelLoading):
             self._text = f"loading {event.model}"
-            self._draw()
+            self.draw()
         elif isinstance(event, TextArrived) and event.committed:
-            self.clear()
+            self.finish()
 
-    def clear(self) -> None:
-        """Take the line away."""
+    def finish(self) -> None:
+        """Take the line away for good."""
         if self._shown:
-            self._console.stderr.write("\r\x1b[K")
-            self._console.stderr.flush()
-            self._shown = False
+            self._console.draw("")
+        self._shown, self._over = False, True
+
+    def draw(self) -> None:
+        """Write the line, with the seconds that are left."""
+        if not self._over:
+            left = self._until - asyncio.get_running_loop().time()
+            self._console.draw(f"{self._text} … {span(max(0.0, left))} left")
+            self._shown = True
 
     async def tick(self) -> None:
         """Redraw each second once the wait is worth a word; runs until cancelled."""
         await asyncio.sleep(QUIET)
         while True:
-            self._draw()
+            self.draw()
             await asyncio.sleep(1)
 
-    def _draw(self) -> None:
-        if self._live:
-            left = self._until - asyncio.get_running_loop().time()
-            self._console.stderr.write(f"\r{self._text} … {span(max(0.0, left))} left\x1b[K")
-            self._console.stderr.flush()
-            self._shown = True
+
+class _Unwatched:
+    def on(self, event: Event) -> None:
+        pass
 
 
 @asynccontextmanager
-async def waiting(console: Console, deadline: float) -> AsyncIterator[Waiting]:
+async def waiting(console: Console, deadline: Callable[[], Awaitable[float]]) -> AsyncIterator[Waiting | _Unwatched]:
     """
     A wait explained on stderr while the block runs.
 
     Args:
         console: where to.
-        deadline: instant on the loop's clock.
+        deadline: gives an instant on the loop's clock; asked only where somebody watches.
     """
-    line = Waiting(console, deadline)
+    if not console.is_live:
+        yield _Unwatched()
+        return
+    line = Waiting(console, await deadline())
     ticking = asyncio.create_task(line.tick())
     try:
         yield line
     finally:
         ticking.cancel()
-        line.clear()
+        line.finish()
