@@ -1,0 +1,256 @@
+"""
+Tokens of issuers that the configuration names: RFC 8725's rules around PyJWT's signatures.
+
+Asymmetric algorithms only, pinned for each issuer; keys from that issuer's one place and never from the token
+(``jwk``, ``jku`` and ``x5u`` are not looked at); unknown critical headers refuse; issuer, audience, expiry and start
+must be there and of their types. A token is short before it is decoded, and short-lived before it is believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from llm_pool.config.values import Scope
+from llm_pool.errors import Overloaded, Unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jwt import PyJWK
+
+    from llm_pool.interfaces import Clock
+
+LONGEST = 8192
+"""Characters of a token."""
+LEEWAY = 60.0
+"""Seconds that clocks may differ."""
+LIFETIME = 86_400.0
+"""Seconds from ``nbf`` to ``exp`` at most."""
+FRESH = 600.0
+"""Seconds a set of keys is good without another look."""
+STALE = 86_400.0
+"""Seconds it is good while its place gives errors."""
+AGAIN = 30.0
+"""Seconds between two looks for a key that is not there."""
+
+_TYPES = {"jwt", "at+jwt", "application/at+jwt"}
+_FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
+_log = logging.getLogger("llm_pool.security")
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What a good token says."""
+
+    subject: str
+    tenant_id: str
+    project_id: str
+    scopes: frozenset[Scope]
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A set of keys as it came: *body* is None where it is what *etag* already named."""
+
+    body: bytes | None
+    etag: str = ""
+
+
+class Place(Protocol):
+    """Where an issuer's keys are."""
+
+    async def __call__(self, etag: str, /) -> Fetched:
+        """Look; raises any exception where that fails."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    alg: str
+    kid: str | None = None
+    typ: str | None = None
+    crit: Any = None
+    b64: Any = None
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    iss: str
+    aud: str | list[str]
+    exp: int | float
+    nbf: int | float
+    tenant_id: str
+    iat: int | float | None = None
+    sub: str = ""
+    project_id: str = ""
+    scope: str | list[str] = ""
+
+
+class Issuer:
+    """
+    One issuer.
+
+    Args:
+        audience: what its tokens must be for.
+        algorithms: how they may be signed.
+        keys: its public keys.
+    """
+
+    def __init__(self, audience: str, algorithms: Sequence[str], keys: Jwks) -> None:
+        self.audience, self.algorithms, self.keys = audience, frozenset(algorithms), keys
+
+
+async def claims_of(token: str, issuers: Mapping[str, Issuer], *, wall: float) -> Claims:
+    """
+    What *token* says, if all of it is as it should be.
+
+    Args:
+        token: as it was sent.
+        issuers: by the ``iss`` of their tokens.
+        wall: Unix seconds.
+
+    Raises:
+        Unauthenticated: it is not; the reason is for our own eyes.
+        Overloaded: the issuer's keys cannot be had now.
+    """
+    header, payload = _read(token)
+    issuer = issuers.get(payload.iss)
+    if issuer is None:
+        raise Unauthenticated("issuer")
+    if header.alg not in issuer.algorithms:
+        raise Unauthenticated("algorithm")
+    if header.crit is not None or header.b64 is not None or (header.typ or "jwt").lower() not in _TYPES:
+        raise Unauthenticated("header")
+    check_claims(payload, issuer.audience, wall=wall)
+    keys = await issuer.keys.find(header.kid, header.alg)
+    if not any(_is_signed_by(token, key, header.alg) for key in keys):
+        raise Unauthenticated("signature" if keys else "key")
+    return Claims(payload.sub or payload.tenant_id, payload.tenant_id, payload.project_id, _scopes(payload.scope))
+
+
+def check_claims(payload: _Payload, audience: str, *, wall: float) -> None:
+    """Whether the token is for us and in its time; raises Unauthenticated."""
+    audiences = [payload.aud] if isinstance(payload.aud, str) else payload.aud
+    if audience not in audiences:
+        raise Unauthenticated("audience")
+    if wall >= payload.exp + LEEWAY or wall < payload.nbf - LEEWAY:
+        raise Unauthenticated("time")
+    if payload.iat is not None and wall < payload.iat - LEEWAY:
+        raise Unauthenticated("time")
+    if payload.exp - payload.nbf > LIFETIME:
+        raise Unauthenticated("lifetime")
+    if not payload.tenant_id:
+        raise Unauthenticated("claims")
+
+
+def _read(token: str) -> tuple[_Header, _Payload]:
+    """The two parts that are JSON, not yet believed."""
+    from jwt import PyJWS
+    from jwt.exceptions import PyJWTError
+
+    if len(token) > LONGEST or token.count(".") != 2:
+        raise Unauthenticated("shape")
+    try:
+        parts = PyJWS().decode_complete(token, options={"verify_signature": False, "enforce_minimum_key_length": True})
+        header = msgspec.convert(parts["header"], _Header)
+        return header, msgspec.json.decode(parts["payload"], type=_Payload)
+    except (PyJWTError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        raise Unauthenticated("shape") from None
+
+
+def _is_signed_by(token: str, key: PyJWK, algorithm: str) -> bool:
+    from jwt import PyJWS
+    from jwt.exceptions import PyJWTError
+
+    try:
+        PyJWS().decode_complete(
+            token, key, [algorithm], options={"verify_signature": True, "enforce_minimum_key_length": True}
+        )
+    except (PyJWTError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _scopes(said: str | list[str]) -> frozenset[Scope]:
+    words = said.split() if isinstance(said, str) else said
+    return frozenset(scope for scope in Scope if scope.value in words)
+
+
+class Jwks:
+    """
+    An issuer's public keys, kept while they are fresh.
+
+    Args:
+        place: where they are.
+        clock: the time.
+    """
+
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self._place, self._clock = place, clock
+        self._keys: list[dict[str, Any]] = []
+        self._etag = ""
+        self._looked, self._good = float("-inf"), float("-inf")
+        self._looking = asyncio.Lock()
+
+    async def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+        """
+        The keys that may have signed: those called *kid*, or without a name all that fit *algorithm*.
+
+        Raises:
+            Overloaded: no set of keys can be had.
+        """
+        now = self._clock.now()
+        if now - self._looked >= FRESH:
+            await self._look(FRESH)
+        found = _matching(self._keys, kid, algorithm)
+        if not found and self._clock.now() - self._looked >= AGAIN:
+            await self._look(AGAIN)
+            found = _matching(self._keys, kid, algorithm)
+        if self._clock.now() - self._good >= STALE:
+            raise Overloaded("the token's issuer", AGAIN)
+        return found
+
+    async def _look(self, unless: float) -> None:
+        """Look, unless somebody else did within the last *unless* seconds."""
+        async with self._looking:
+            if self._clock.now() - self._looked < unless:
+                return
+            try:
+                fetched = await self._place(self._etag)
+                if fetched.body is not None:
+                    self._keys, self._etag = _public(fetched.body), fetched.etag
+                self._good = self._looked = self._clock.now()
+            except Exception as error:  # noqa: BLE001  # whatever went wrong, the keys we have go on
+                _log.warning("an issuer's keys could not be had: %s", type(error).__name__)
+                self._looked = self._clock.now() - FRESH + AGAIN
+
+
+def from_file(read: Callable[[], bytes]) -> Place:
+    """A place that is a file; *read* runs in a thread."""
+
+    async def place(_etag: str) -> Fetched:
+        return Fetched(await asyncio.to_thread(read))
+
+    return place
+
+
+def _public(body: bytes) -> list[dict[str, Any]]:
+    """The keys of a set that verify; ones with a private or shared part are left out."""
+    keys = msgspec.json.decode(body, type=dict[str, Any])["keys"]
+    return [key for key in keys if key.get("use", "sig") == "sig" and not {"k", "d"} & key.keys()]
+
+
+def _matching(keys: Sequence[dict[str, Any]], kid: str | None, algorithm: str) -> list[PyJWK]:
+    from jwt import PyJWK
+    from jwt.exceptions import PyJWTError
+
+    found = []
+    for key in keys:
+        fits = key.get("kty") == _FAMILIES[algorithm[:2]] and key.get("alg", algorithm) == algorithm
+        fits = fits and key.get("crv") == _CURVES.get(algorithm)
+        if fits and (kid is None or key.get("kid") == kid):
+            try:
+                found.append(PyJWK(key, algorithm))
+            except PyJWTError:
+                continue  # a damaged key verifies nothing
+    return found
