@@ -43,6 +43,7 @@ class App:
         shelf: its tasks.
         kept: its memory.
         learning: takes feedback and keeps what was learned; None where nothing is learned.
+        machines: what the providers run on.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class App:
         shelf: Shelf,
         kept: Kept,
         learning: Learning | None,
+        machines: Machines,
     ) -> None:
         self.config, self.orchestrator, self.providers = config, orchestrator, dict(providers)
-        self.shelf, self.kept, self.learning = shelf, kept, learning
+        self.shelf, self.kept, self.learning, self.machines = shelf, kept, learning, machines
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -146,7 +148,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], kep
         observers=observers,
     )
     providers = {seat.member.name: seat.member.provider for seat in seats}
-    return App(config, orchestrator, providers, shelf, kept, learning)
+    return App(config, orchestrator, providers, shelf, kept, learning, machines)
 
 
 def _seats(shared: Shared, machines: Machines, stack: AsyncExitStack) -> list[Seat]:

@@ -76,6 +76,11 @@ class Machines:
         for residency in self._residencies.values():
             await residency.refresh()
 
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """One for each group."""
+        return tuple(self._gates.values())
+
     def is_loaded(self, member: Member) -> bool:
         """Whether the member's model is in memory; one that nobody can tell of counts as loaded."""
         return not self._residencies[member.group].knows or member.model in self._gates[member.group].loaded

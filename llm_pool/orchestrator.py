@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.admission import admit, strategy_for
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, LlmPoolError, Overloaded
+from llm_pool.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, LlmPoolError, Overloaded
 from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
 from llm_pool.panel import Plan, panel_for
 
@@ -94,6 +94,9 @@ class Orchestrator:
         except LlmPoolError as error:
             self._observe(Refused(query, error, self._clock.now() - began))
             raise
+        except asyncio.CancelledError:
+            self._observe(Refused(query, Cancelled("its asker"), self._clock.now() - began))
+            raise
         answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
         self._observe(Answered(query, answer))
         return answer
@@ -111,6 +114,7 @@ class Orchestrator:
             is_loaded=self._is_loaded,
             is_dark=lambda member: self._is_dark(member, query.task),
             only=self._config.providers_for(query.task),
+            named=query.providers,
             most=query.caps.providers,
         )
         return Plan(call, strategy_for(query, self._config), panel)

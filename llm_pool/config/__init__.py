@@ -21,12 +21,13 @@ from llm_pool.config.models import (
     QosSettings,
     ServerSettings,
     TaskSettings,
+    TelemetrySettings,
     TenantSettings,
     TrustSettings,
 )
 from llm_pool.config.places import find
 from llm_pool.config.resources import builtin_config, prompts_folder
-from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, Secret, StreamFormat
+from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, LogFormat, Secret, StreamFormat
 
 __all__ = [
     "BreakerSettings",
@@ -43,12 +44,14 @@ __all__ = [
     "IdempotencySettings",
     "JudgeSettings",
     "KeyField",
+    "LogFormat",
     "ProviderSettings",
     "QosSettings",
     "Secret",
     "ServerSettings",
     "StreamFormat",
     "TaskSettings",
+    "TelemetrySettings",
     "TenantSettings",
     "TrustSettings",
     "builtin_config",

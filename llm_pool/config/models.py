@@ -13,7 +13,17 @@ from typing import Annotated, Any
 
 import msgspec
 
-from llm_pool.config.values import Algorithm, CacheDriver, Driver, Hedge, KeyField, Scope, Secret, StreamFormat
+from llm_pool.config.values import (
+    Algorithm,
+    CacheDriver,
+    Driver,
+    Hedge,
+    KeyField,
+    LogFormat,
+    Scope,
+    Secret,
+    StreamFormat,
+)
 from llm_pool.messages import StrategyName
 
 DAY_MS = 86_400_000
@@ -589,6 +599,35 @@ class TenantSettings(_Table, frozen=True):
         return None if self.max_deadline_ms is None else self.max_deadline_ms / 1000
 
 
+class TelemetrySettings(_Table, frozen=True):
+    """What the daemon tells of itself. Prompts and answers leave it only where you say so."""
+
+    log_format: Annotated[
+        LogFormat,
+        _doc("`json` one object a line; `pretty` for people; `auto` is pretty on a terminal, JSON elsewhere."),
+    ] = LogFormat.AUTO
+    log_prompts: Annotated[bool, _doc("Whether log lines hold prompts and answers.")] = False
+    metrics: Annotated[bool, _doc("Whether `/metrics` is served, for Prometheus.")] = True
+    page: Annotated[bool, _doc("Whether the status page is served at `/`.")] = True
+    recent: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=10_000, extra={"unit": "requests"})],
+        _doc("Requests that ended which the status page still shows."),
+    ] = 200
+    capture: Annotated[
+        bool, _doc("Whether the status page shows prompts and answers of those; each tenant sees its own.")
+    ] = False
+    traces: Annotated[
+        _Url | None,
+        _doc(
+            "Where OpenTelemetry spans go, by OTLP over HTTP. Needs the extra `otel`. Unset: nowhere.",
+            "http://127.0.0.1:4318/v1/traces",
+        ),
+    ] = None
+    trace_share: Annotated[
+        _Share, _doc("Share of requests that are traced; a client that sends a trace context decides for itself.")
+    ] = 1.0
+
+
 class Sections(_Table, frozen=True):
     """The tables of the file."""
 
@@ -601,6 +640,7 @@ class Sections(_Table, frozen=True):
     providers: tuple[ProviderSettings, ...] = ()
     judge: JudgeSettings = JudgeSettings()
     trust: TrustSettings = TrustSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     groups: dict[str, GroupSettings] = {}
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()

@@ -82,6 +82,14 @@ class KeyField(Word):
     META = "meta"
 
 
+class LogFormat(Word):
+    """What log lines look like."""
+
+    AUTO = "auto"
+    JSON = "json"
+    PRETTY = "pretty"
+
+
 class StreamFormat(Word):
     """How a templated HTTP backend sends its answer."""
 

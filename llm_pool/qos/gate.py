@@ -68,6 +68,21 @@ class Gate:
         """Whether a slot is free and nobody waits for it."""
         return len(self._leases) < self._limits.slots and not self._waiting
 
+    @property
+    def busy(self) -> int:
+        """Slots that are taken."""
+        return len(self._leases)
+
+    @property
+    def slots(self) -> int:
+        """Slots there are."""
+        return self._limits.slots
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return len(self._waiting)
+
     def is_loading(self, model: str) -> bool:
         """Whether a call runs that *model* is being loaded for, to the backend's own knowledge."""
         return self._residency.knows and any(lease.cold and lease.model == model for lease in self._leases)
