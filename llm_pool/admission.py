@@ -7,13 +7,21 @@ import sys
 import uuid
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Call, StrategyName
+from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
 if TYPE_CHECKING:
     from llm_pool.config import Config
-    from llm_pool.messages import Query, Task
+    from llm_pool.messages import Json, OutputKind, Query, Task
+
+HOTTEST = 2.0
+"""The highest temperature."""
+ANY_OBJECT: dict[str, Json] = {"type": "object"}
+"""The schema of a JSON object that may hold anything."""
 
 
 def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
@@ -32,8 +40,9 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     """
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
-    _check_size(query.prompt, config.qos.max_prompt_bytes)
-    prepared = prepare(task, query.prompt)
+    _check_size(query, config.qos.max_prompt_bytes)
+    task = _shaped(task, query.output_schema)
+    prepared = prepare(task, query.prompt, query.turns)
     return Call(
         request_id=query.request_id or uuid.uuid4().hex,
         task=task,
@@ -42,10 +51,12 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         schema=prepared.schema,
         ids=prepared.ids,
         max_tokens=_max_tokens(query, task, config),
-        temperature=_temperature(task, config),
+        temperature=_temperature(query, task, config),
         began=now,
         deadline=now + _span(query, task, config),
         stream=stream,
+        seed=query.seed,
+        stop=query.stop,
         tenant_id=query.tenant_id,
     )
 
@@ -85,17 +96,34 @@ def parse_strategy(text: str) -> StrategyName:
         ) from None
 
 
-def _check_size(prompt: str, limit: int) -> None:
+def _check_size(query: Query, limit: int) -> None:
     try:
-        size = len(prompt.encode())
+        size = sum(len(text.encode()) for text in (query.prompt, *(turn.text for turn in query.turns)))
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"invalid UTF-8 at character {error.start}") from error
     if size > limit:
         raise InvalidRequest(
             "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
         )
-    if not prompt.strip():
+    if not query.prompt.strip():
         raise InvalidRequest("prompt", "it is empty")
+
+
+def _shaped(task: Task, schema: dict[str, Json] | None) -> Task:
+    """
+    *task* with answers that fit *schema*, which is the asker's.
+
+    Raises:
+        InvalidRequest: it is no JSON Schema, or the task has one of its own that says otherwise.
+    """
+    if schema is None or schema == task.output_schema or (schema == ANY_OBJECT and task.output_schema is not None):
+        return task
+    if task.output_schema is not None:
+        raise InvalidRequest("output_schema", f"task '{task.name}' has one of its own", hint="leave yours out")
+    if wrong := complaint_about(schema):
+        raise InvalidRequest("output_schema", wrong)
+    kind: OutputKind = "object" if schema.get("type", "object") == "object" else "text"
+    return msgspec.structs.replace(task, output_schema=whole_numbers(schema), kind=kind)
 
 
 def _span(query: Query, task: Task, config: Config) -> float:
@@ -124,6 +152,10 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int:
     return min(query.max_tokens, cap)
 
 
-def _temperature(task: Task, config: Config) -> float:
+def _temperature(query: Query, task: Task, config: Config) -> float:
+    if query.temperature is not None:
+        if not 0 <= query.temperature <= HOTTEST:  # so that NaN is refused too
+            raise InvalidRequest("temperature", f"expected 0 to {HOTTEST:g}, got {query.temperature:g}")
+        return query.temperature
     own = config.task(task.name).temperature
     return task.temperature if own is None else own

@@ -54,6 +54,13 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     providers: int | None = None
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """One thing said earlier in a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a person or program asks.
@@ -65,6 +72,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
         caps: the sender's, not the query's own: they never come from the wire.
+        turns: what was said before *prompt*, the oldest first.
+        output_schema: JSON Schema of the answer, for a task without one of its own.
+        temperature: None takes the task's.
+        stop: texts before which the answer ends; they are not part of it.
+        providers: names of the only ones that may be asked; empty: the task's panel.
     """
 
     prompt: str
@@ -78,13 +90,27 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     no_cache: bool = False
     caps: Caps = Caps()
+    turns: tuple[Turn, ...] = ()
+    output_schema: dict[str, Json] | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What one model is shown: a system text (may be empty) and the user's turn."""
+    """What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn."""
 
     system: str
     user: str
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def transcript(self) -> str:
+        """The conversation as one text, for a reader who takes no turns: *user* alone where it is the only one."""
+        if not self.turns:
+            return self.user
+        return "\n\n".join(f"{turn.role}: {turn.text}" for turn in (*self.turns, Turn("user", self.user)))
 
 
 OutputKind: TypeAlias = Literal["text", "value", "object", "ranking"]
@@ -136,6 +162,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         stream: somebody reads along, so the first stream to write owns a free-text answer.
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
+        stop: texts before which the answer ends.
     """
 
     request_id: str
@@ -153,6 +180,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int = 0
     timeout: float | None = None
     tenant_id: str = ""
+    stop: tuple[str, ...] = ()
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

@@ -69,6 +69,7 @@ def panel_for(
     is_loaded: Callable[[Member], bool],
     is_dark: Callable[[Member], bool],
     only: Sequence[str] = (),
+    named: Sequence[str] = (),
     most: int | None = None,
 ) -> Panel:
     """
@@ -80,8 +81,12 @@ def panel_for(
         is_loaded: whether the member's model is in memory, as far as we know.
         is_dark: whether the member's breaker refuses the task now.
         only: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
+        named: names of the providers the query asks for, whatever they serve and even as a last resort; empty: none.
         most: how many regular members at most, the preferred ones; None: all.
     """
+    if named:
+        seats = [msgspec.structs.replace(seat, last_resort=False) for seat in seats if seat.member.name in named]
+        only = named
     serving = [seat for seat in seats if (seat.member.name in only if only else serves(seat, task, seats))]
     fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
     able = [member for seat, member in fresh if not seat.last_resort]

@@ -96,9 +96,9 @@ def merge(votes: Sequence[Vote], schema: Mapping[str, Any]) -> Json:
 
 def is_harvest(schema: Mapping[str, Any]) -> bool:
     """Whether *schema* describes an object of nothing but lists of strings."""
-    fields = schema.get("properties", {}).values()
+    fields = [_inner(_inner(schema, "properties"), name) for name in _inner(schema, "properties")]
     return bool(fields) and all(
-        field.get("type") == "array" and field.get("items", {}).get("type") == "string" for field in fields
+        field.get("type") == "array" and _inner(field, "items").get("type") == "string" for field in fields
     )
 
 
@@ -107,8 +107,14 @@ def _each_field(votes: Sequence[Vote], schema: Mapping[str, Any], rule: _Rule) -
     for name in dict.fromkeys(name for vote in votes for name in vote.value):
         present = [msgspec.structs.replace(vote, value=vote.value[name]) for vote in votes if name in vote.value]
         if name in schema.get("required", ()) or _total(present) >= HALF * _total(votes):
-            merged[name] = rule(present, schema.get("properties", {}).get(name, {}))
+            merged[name] = rule(present, _inner(_inner(schema, "properties"), name))
     return merged
+
+
+def _inner(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What *schema* says of *name*; nothing where that is no object: ``true`` is a schema too."""
+    found = schema.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _field(votes: Sequence[Vote], schema: Mapping[str, Any]) -> Json:

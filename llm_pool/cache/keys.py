@@ -32,9 +32,10 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
     """
     call = plan.call
     members = [(m.name, m.model, m.weight) for m in (*plan.panel.regular, *plan.panel.last_resort)]
-    shaped = (call.task.name, call.task.version, call.input, call.max_tokens, call.temperature, call.seed)
+    task = (call.task.name, call.task.version, call.input, call.prompt.turns, call.schema)
+    sampling = (call.max_tokens, call.temperature, call.seed, call.stop)
     named = [(field, getattr(query, field)) for field in sorted(fields)]
-    return _digest((query.tenant_id, shaped, plan.strategy, members, named))
+    return _digest((query.tenant_id, task, sampling, plan.strategy, members, named))
 
 
 def fingerprint(query: Query) -> str:

@@ -279,8 +279,8 @@ class HttpRequestSettings(_Table, frozen=True):
     How a `http` provider is asked.
 
     Placeholders in the strings of `body`: `{prompt}`; `{system}` and `{user}`, its two parts; `{model}`,
-    `{max_tokens}`, `{temperature}`, `{seed}`, `{schema}`. A string that is one placeholder alone becomes the value
-    with its own type.
+    `{max_tokens}`, `{temperature}`, `{seed}`, `{stop}`, `{schema}`. A string that is one placeholder alone becomes
+    the value with its own type.
     """
 
     path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from llm_pool.agreement.texts import is_degenerate
-from llm_pool.ensemble.ballots import same
+from llm_pool.ensemble.ballots import quorum_lost, same
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
@@ -116,7 +116,7 @@ class Judge:
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
         attempts = await self._candidates(call, panel, emit)
-        return await self.judge(call, panel, attempts, emit)
+        return _with_missing(await self.judge(call, panel, attempts, emit), panel, attempts)
 
     async def judge(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
         """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""
@@ -126,9 +126,9 @@ class Judge:
         judges = who_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
         sitting = _Sitting(self._clock, self._rng, self._bench, call, [_text(group) for group in groups], emit)
         words = await sitting.hear(judges)
-        attempts = (*attempts, *sitting.attempts)
         if not words:
-            return self._fall_back(call, panel, attempts, sitting.notes)
+            return self._fall_back(call, panel, attempts, sitting)
+        attempts = (*attempts, *sitting.attempts)
         accuracy = {judge.name: self._weigher.accuracy(judge, call.task.name) for judge in judges}
         chances = posterior([group.prior for group in groups], words, accuracy)
         decision = self._decision(attempts, groups, chances, _reason(groups, chances, words))
@@ -187,13 +187,14 @@ class Judge:
         )
 
     def _fall_back(
-        self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], notes: Sequence[str]
+        self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], sitting: _Sitting
     ) -> Decision:
-        decision = self._fallback.decide(call, panel, attempts)
+        decision = self._fallback.decide(call, panel, attempts)  # without what the judges said: it is no candidate
         return msgspec.structs.replace(
             decision,
             asked=StrategyName.JUDGE,
-            notes=(*decision.notes, *notes, f"no verdict: {decision.used} decided on the same candidates"),
+            attempts=(*attempts, *sitting.attempts),
+            notes=(*decision.notes, *sitting.notes, f"no verdict: {decision.used} decided on the same candidates"),
         )
 
 
@@ -293,7 +294,7 @@ class _Sitting:
         question = msgspec.structs.replace(
             self._call,
             task=JUDGING,
-            prompt=judging_prompt(self._call.prompt.user, self._texts, fence=fence, order=order),
+            prompt=judging_prompt(self._call.prompt.transcript, self._texts, fence=fence, order=order),
             schema=schema,
             ids=(),
             max_tokens=max_tokens,
@@ -307,6 +308,16 @@ class _Sitting:
             attempt = await gathering.next(self._until)
         self.attempts.extend(gathering.attempts)
         return attempt
+
+
+def _with_missing(decision: Decision, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+    """*decision*, saying so if too few of *panel* wrote a candidate."""
+    answered = {attempt.provider for attempt in attempts if attempt.reading is not None}
+    lost = quorum_lost(len(panel), len(answered))
+    if not lost:
+        return decision
+    missing = tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered)
+    return msgspec.structs.replace(decision, degraded=True, degraded_reason=lost, missing=missing)
 
 
 def _text(group: _Group) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from llm_pool.errors import BadReply, ConfigError, Failed
+from llm_pool.errors import BadReply, ConfigError, Failed, Rejected
 from llm_pool.messages import Delta, ProviderState
 from llm_pool.providers.framing import Events, JsonLines, Records
 from llm_pool.providers.replies import complaint, decode, examine, refusal
@@ -74,6 +74,8 @@ class HttpProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
+        if call.stop and not self._body.uses("stop"):
+            raise Rejected(self.name, "it takes no stop texts", hint="put {stop} into request.body")
         body = msgspec.json.encode(self._body.fill(self.model, call))
         async with self._transport.stream(self._backend, self._method, self._path, body) as response:
             if response.status != 200:

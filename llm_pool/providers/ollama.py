@@ -9,7 +9,7 @@ import msgspec
 from llm_pool.errors import Failed, ProviderError, Rejected
 from llm_pool.messages import Delta, ModelInfo, ProviderState, PullProgress, TokenLogprob, Usage
 from llm_pool.providers.framing import JsonLines, Records
-from llm_pool.providers.replies import complaint, decode, examine, refusal
+from llm_pool.providers.replies import chat, complaint, decode, examine, refusal
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
@@ -171,13 +171,14 @@ class OllamaProvider:
         return state
 
     def _question(self, call: Call) -> dict[str, Any]:
-        system = [{"role": "system", "content": call.prompt.system}] if call.prompt.system else []
-        options = {"num_predict": call.max_tokens, "temperature": call.temperature, **self._context}
+        options: dict[str, Any] = {"num_predict": call.max_tokens, "temperature": call.temperature, **self._context}
         if call.seed is not None:
             options["seed"] = call.seed
+        if call.stop:
+            options["stop"] = call.stop
         question = {
             "model": self.model,
-            "messages": [*system, {"role": "user", "content": call.prompt.user}],
+            "messages": chat(call.prompt),
             "stream": True,
             "options": options,
             **self._kept,

@@ -9,7 +9,7 @@ import msgspec
 from llm_pool.errors import Busy, Failed
 from llm_pool.messages import Delta, ProviderState, TokenLogprob, Usage
 from llm_pool.providers.framing import Events, Records
-from llm_pool.providers.replies import complaint, decode, examine, refusal
+from llm_pool.providers.replies import chat, complaint, decode, examine, refusal
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
@@ -183,10 +183,9 @@ class _End:
 
 def question(model: str, call: Call) -> dict[str, Any]:
     """The body of ``/v1/chat/completions`` for *call*."""
-    system = [{"role": "system", "content": call.prompt.system}] if call.prompt.system else []
     body: dict[str, Any] = {
         "model": model,
-        "messages": [*system, {"role": "user", "content": call.prompt.user}],
+        "messages": chat(call.prompt),
         "max_tokens": call.max_tokens,
         "temperature": call.temperature,
         "stream": True,
@@ -194,6 +193,8 @@ def question(model: str, call: Call) -> dict[str, Any]:
     }
     if call.seed is not None:
         body["seed"] = call.seed
+    if call.stop:
+        body["stop"] = call.stop
     if call.schema is not None:
         shape = {"name": call.task.name, "schema": call.schema}  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}

@@ -10,7 +10,7 @@ from llm_pool.errors import ConfigError
 if TYPE_CHECKING:
     from llm_pool.messages import Call, Json
 
-PLACEHOLDERS = ("prompt", "system", "user", "model", "max_tokens", "temperature", "schema", "seed")
+PLACEHOLDERS = ("prompt", "system", "user", "model", "max_tokens", "temperature", "schema", "seed", "stop")
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 
@@ -21,7 +21,7 @@ class Template:
 
     A string that is one placeholder alone becomes the value itself, with its type; elsewhere its text is put in.
     ``{system}`` and ``{user}`` are the two parts of the prompt. ``{prompt}`` is both, or the user's part alone
-    where the template puts ``{system}`` somewhere itself.
+    where the template puts ``{system}`` somewhere itself. Earlier turns of a conversation stand before the user's.
 
     Args:
         value: the template.
@@ -35,19 +35,24 @@ class Template:
         self._value = value
         self._places = set(_check(value, key))
 
+    def uses(self, placeholder: str) -> bool:
+        """Whether the template holds *placeholder*."""
+        return placeholder in self._places
+
     def fill(self, model: str, call: Call) -> Json:
         """The JSON for *call*."""
         prompt = call.prompt
-        both = "system" not in self._places and prompt.system
+        both = not self.uses("system") and prompt.system
         values = {
-            "prompt": f"{prompt.system}\n\n{prompt.user}" if both else prompt.user,
+            "prompt": f"{prompt.system}\n\n{prompt.transcript}" if both else prompt.transcript,
             "system": prompt.system,
-            "user": prompt.user,
+            "user": prompt.transcript,
             "model": model,
             "max_tokens": call.max_tokens,
             "temperature": call.temperature,
             "schema": call.schema,
             "seed": call.seed,
+            "stop": call.stop,
         }
         return _fill(self._value, values)
 

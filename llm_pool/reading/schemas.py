@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from llm_pool.messages import Json
 
+MAX_DEPTH = 64
+"""Levels of nesting of a value or a schema that strangers send."""
+
 _KEPT = 128
 _compiled: OrderedDict[int, tuple[dict[str, Json], jsonschema_rs.Validator]] = OrderedDict()
 
@@ -35,6 +38,42 @@ def validator(schema: dict[str, Json]) -> jsonschema_rs.Validator:
     return compiled
 
 
+def is_deep(value: Json) -> bool:
+    """Whether *value* is nested deeper than MAX_DEPTH."""
+    level, depth = [value], 0
+    while level := [child for parent in level for child in _children(parent)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def whole_numbers(schema: Json) -> Json:
+    """*schema* with ``2`` for ``2.0``, which JSON Schema holds to be the same."""
+    match schema:
+        case dict():
+            return {name: whole_numbers(inner) for name, inner in schema.items()}
+        case list():
+            return [whole_numbers(inner) for inner in schema]
+        case float() if schema.is_integer():
+            return int(schema)
+        case _:
+            return schema
+
+
+def complaint_about(schema: dict[str, Json]) -> str:
+    """Why *schema*, which a stranger wrote, is not taken: no JSON Schema, one of other documents, or too deep."""
+    import jsonschema_rs
+
+    if is_deep(schema):
+        return f"nested deeper than {MAX_DEPTH} levels"
+    try:
+        validator(schema)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        return f"not a JSON Schema: {_short(str(error).split(chr(10), 1)[0])}"
+    return ""
+
+
 def fault(schema: dict[str, Json], value: Json) -> tuple[str, str] | None:
     """
     The first thing in *value* that *schema* forbids.
@@ -56,6 +95,12 @@ def fault(schema: dict[str, Json], value: Json) -> tuple[str, str] | None:
 def dotted(parts: Sequence[str | int]) -> str:
     """``steps[1].action`` for ``["steps", 1, "action"]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+
+
+def _children(value: Json) -> list[Json]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _short(message: str) -> str:

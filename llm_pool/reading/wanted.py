@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
     def shape(self) -> str:
         """``object``, ``array``, or empty where the schema takes a bare string, number or boolean."""
         shape = self.schema.get("type", "object")
-        return shape if shape in {"object", "array"} else ""
+        return shape if shape in ("object", "array") else ""  # it may be a list
 
 
 class Candidate(NamedTuple):

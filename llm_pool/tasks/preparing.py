@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from llm_pool.errors import ConfigError, InvalidRequest
-from llm_pool.reading.schemas import dotted, fault, validator
+from llm_pool.reading.schemas import MAX_DEPTH, dotted, fault, is_deep, validator
 from llm_pool.tasks.words import render
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from llm_pool.messages import Call, Json, Prompt, Task
-
-MAX_DEPTH = 64
-"""Levels of nesting of a JSON input."""
+    from llm_pool.messages import Call, Json, Prompt, Task, Turn
 
 
 _LIKE_JSON = re.compile(r'\s*+\{\s*+"')
@@ -41,9 +39,9 @@ class Prepared(msgspec.Struct, frozen=True):
     ids: tuple[str, ...]
 
 
-def prepare(task: Task, prompt: str) -> Prepared:
+def prepare(task: Task, prompt: str, turns: Sequence[Turn] = ()) -> Prepared:
     """
-    Make *prompt* a question of *task*.
+    Make *prompt* a question of *task*, asked after *turns*.
 
     Raises:
         InvalidRequest: the input does not fit; the field is named as ``prompt.candidates[1].id``.
@@ -52,7 +50,7 @@ def prepare(task: Task, prompt: str) -> Prepared:
     _check_schemas(task)
     value = _parsed(task, prompt)
     ids = _ids(task, value)
-    return Prepared(value, render(task.template, value), _narrowed(task, ids), ids)
+    return Prepared(value, render(task.template, value, turns), _narrowed(task, ids), ids)
 
 
 def rephrase(call: Call, variant: str) -> Call:
@@ -60,7 +58,7 @@ def rephrase(call: Call, variant: str) -> Call:
     template = call.task.variants.get(variant)
     if template is None:
         return call
-    return msgspec.structs.replace(call, prompt=render(template, call.input))
+    return msgspec.structs.replace(call, prompt=render(template, call.input, call.prompt.turns))
 
 
 def reorder(call: Call, seed: int | str) -> Call:
@@ -75,7 +73,8 @@ def reorder(call: Call, seed: int | str) -> Call:
 
     shuffled, items = _copied_to_list(call.input, call.task.ids_from)
     random.Random(seed).shuffle(items)  # noqa: S311 -- an order, not a secret
-    return msgspec.structs.replace(call, input=shuffled, prompt=render(call.task.template, shuffled))
+    prompt = render(call.task.template, shuffled, call.prompt.turns)
+    return msgspec.structs.replace(call, input=shuffled, prompt=prompt)
 
 
 def _parsed(task: Task, prompt: str) -> Json:
@@ -92,7 +91,8 @@ def _parsed(task: Task, prompt: str) -> Json:
     elif isinstance(value, (ValueError, RecursionError)):
         reason = value.args[0] if isinstance(value, ValueError) else "nested too deep"
         raise InvalidRequest("prompt", f"task '{task.name}' takes JSON: {reason}", hint=_shape(task))
-    _check_depth(value)
+    if is_deep(value):
+        raise InvalidRequest("prompt", f"nested deeper than {MAX_DEPTH} levels")
     found = _fault(task.input_schema, value)
     if found is not None:
         path, what = found
@@ -121,20 +121,6 @@ def _shape(task: Task) -> str:
     required = (task.input_schema or {}).get("required", ())
     fields = ", ".join(f'"{name}": …' for name in required)
     return f"e.g. {{{fields}}}" if fields else ""
-
-
-def _check_depth(value: Json) -> None:
-    level, depth = [value], 0
-    while level := [child for parent in level for child in _children(parent)]:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise InvalidRequest("prompt", f"nested deeper than {MAX_DEPTH} levels")
-
-
-def _children(value: Json) -> list[Json]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 # Ids: ``candidates[].id`` points at a list in the input and at the id in each of its items.

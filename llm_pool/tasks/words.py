@@ -7,9 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Prompt
+from llm_pool.messages import Prompt, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_pool.messages import Json
 
 INPUT = "{{input}}"
@@ -26,9 +28,9 @@ _MARKER = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(template: str, value: Json) -> Prompt:
+def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
     """
-    *template* with *value* in it ``as_data``: text as it is, anything else as JSON on one line.
+    *template* with *value* in it ``as_data``: text as it is, anything else as JSON on one line; *turns* before it.
 
     Raises:
         InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
@@ -40,7 +42,8 @@ def render(template: str, value: Json) -> Prompt:
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
     system, _, user = template.rpartition(USER)
-    return Prompt(system.strip(), user.strip().replace(INPUT, shown))
+    earlier = tuple(Turn(turn.role, as_data(turn.text)) for turn in turns)
+    return Prompt(system.strip(), user.strip().replace(INPUT, shown), earlier)
 
 
 def as_data(text: str) -> str:
