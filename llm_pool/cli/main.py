@@ -25,6 +25,7 @@ COMMANDS = {
     "infer": "ask a question, or one a line",
     "models": "list, pull, show and remove models",
     "health": "the state of each provider, and what to type next",
+    "serve": "the pool as a daemon, over HTTP and gRPC",
     "bench": "how fast providers and strategies are",
     "feedback": "say whether an answer was right",
     "config": "what is configured, where, and what a key means",

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from llm_pool.errors import InvalidRequest, LlmPoolError, Stopping
+from llm_pool.errors import InvalidRequest, LlmPoolError, Stopping, Unauthenticated
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.wire import error_json
 
@@ -111,17 +111,17 @@ class Entry:
             async with asyncio.timeout(None) as presence:
                 await self._serve(scope, receive, answering, presence)
         except LlmPoolError as error:
-            await answering.fail(status_of(error).http, error_json(error), error)
+            await answering.fail(*failure(error))
         except ClientGone:
             pass
         except TimeoutError:
             if not presence.expired():
                 raise
         except RecursionError:
-            await answering.fail(400, error_json(InvalidRequest("body", "nested too deeply")))
-        except Exception:  # noqa: BLE001  # a person gets an answer, the log gets the traceback
+            await answering.fail(*failure(InvalidRequest("body", "nested too deeply")))
+        except Exception:  # noqa: BLE001  # the client gets an answer, the log gets the traceback
             _log.exception("a bug in llm-pool, while serving %s", scope["path"])
-            await answering.fail(500, problem("internal", "a bug in llm-pool; its log has the details"))
+            await answering.fail(500, BUG)
 
     async def _serve(self, scope: Scope, receive: Receive, answering: _Answering, presence: asyncio.Timeout) -> None:
         headers = dict(scope["headers"])
@@ -162,18 +162,34 @@ class _Answering:
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         await self._send(message)
 
-    async def fail(self, status: int, body: Mapping[str, Any], error: LlmPoolError | None = None) -> None:
+    async def fail(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """Answer with an error; in the middle of an answer do nothing, and the server cuts the connection."""
         if self._began:
             return
-        headers = []
-        if error is not None and (wait := retry_after(error)) is not None:
-            headers.append((b"retry-after", wait.encode()))
-        if status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
-        if status in {408, 413, 415} or isinstance(error, Stopping):
-            headers.append((b"connection", b"close"))
-        await send_json(self.send, body, status=status, headers=headers)
+        own = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        if status in {408, 413, 415}:  # the rest of the body is still to come
+            own.append((b"connection", b"close"))
+        await send_json(self.send, body, status=status, headers=own)
+
+
+class Failure(NamedTuple):
+    """An error as HTTP tells it."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+def failure(error: LlmPoolError) -> Failure:
+    """How *error* is told."""
+    headers = {}
+    if (wait := retry_after(error)) is not None:
+        headers["retry-after"] = wait
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, Stopping):
+        headers["connection"] = "close"
+    return Failure(status_of(error).http, error_json(error), headers)
 
 
 async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -187,6 +203,9 @@ async def send_json(send: Send, value: Any, *, status: int = 200, headers: Seque
 def problem(code: str, message: str) -> dict[str, Any]:
     """The body of an error that HTTP knows and the pool does not, in the shape of ``wire.error_json``."""
     return {"error": {"code": code, "message": message, "hint": None}}
+
+
+BUG = problem("internal", "a bug in llm-pool; its log has the details")
 
 
 async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from llm_pool import __version__
 from llm_pool.errors import LlmPoolError, Stopping
 from llm_pool.server import sse
-from llm_pool.server.entry import PRINCIPAL, Entry, problem, send_json
+from llm_pool.server.entry import BUG, PRINCIPAL, Entry, failure, problem, send_json
 from llm_pool.server.openapi import document
 from llm_pool.server.queries import FeedbackBody, deadline_header, decode, decode_infer, within
 from llm_pool.wire import answer_json, error_json, state_json
@@ -49,6 +49,8 @@ def create_app(live: Live, door: Door, faces: Sequence[Face] = ()) -> Applicatio
     """
     app = FastAPI(title="llm-pool", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.exception_handler(HTTPException)(_http_problem)
+    app.exception_handler(LlmPoolError)(_pool_problem)
+    app.exception_handler(Exception)(_bug)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     own = Own(live, door)
     app.router.routes.extend(own.routes())
@@ -143,7 +145,7 @@ async def stream(live: Live, query: Query, send: Send) -> None:
         headers = [(b"content-type", sse.CONTENT_TYPE), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await _pump(first, waiting, asking, send)
-        await send({"type": "http.response.body", "body": await _last(asking)})
+        await send({"type": "http.response.body", "body": await _last(told, asking)})
     finally:
         asking.cancel()
         await asyncio.wait([asking])
@@ -166,9 +168,9 @@ async def _pump(first: bytes, waiting: asyncio.Queue[bytes], asking: asyncio.Tas
             piece = sse.PING
 
 
-async def _last(asking: asyncio.Task[Answer]) -> bytes:
+async def _last(told: sse.Told, asking: asyncio.Task[Answer]) -> bytes:
     try:
-        return sse.answer(await asking)
+        return told.event(await asking)
     except LlmPoolError as error:
         return sse.error(error)
 
@@ -187,6 +189,15 @@ class _Asgi:
 async def _http_problem(_request: Request, error: Any) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     return JSONResponse(problem(code, str(error.detail)), status_code=error.status_code, headers=error.headers)
+
+
+async def _pool_problem(_request: Request, error: Any) -> Response:
+    told = failure(error)
+    return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return JSONResponse(BUG, status_code=500)
 
 
 def _reload_json(reload: Reload) -> dict[str, Json]:

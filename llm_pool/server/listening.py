@@ -24,7 +24,8 @@ from llm_pool.server.guard import Guard
 from llm_pool.server.http import create_app
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
@@ -50,12 +51,17 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         observers: told of every event.
         faces: add their routes to the HTTP application.
         servers: listen beside HTTP.
+        tls: how the HTTP face proves itself, and perhaps asks clients to; None is plain HTTP.
+        preparing: each readies something for a new configuration, or raises ConfigError, and gives what makes
+            it count once the pool serves that configuration.
     """
 
     door: Door = msgspec.field(default_factory=OpenDoor)
     observers: Sequence[Observer] = ()
     faces: Sequence[Face] = ()
     servers: Sequence[Server] = ()
+    tls: ssl.SSLContext | None = None
+    preparing: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
 
 
 class Daemon(msgspec.Struct, frozen=True):
@@ -63,6 +69,18 @@ class Daemon(msgspec.Struct, frozen=True):
 
     live: Live
     urls: tuple[str, ...]
+    parts: Parts
+
+    async def take(self, config: Config) -> None:
+        """Serve *config* from now on, pool and parts together; raises ConfigError, and then nothing has changed."""
+        try:
+            ready = [await prepare(config) for prepare in self.parts.preparing]
+        except ConfigError as error:
+            self.live.refuse(error)
+            raise
+        await self.live.swap(config)
+        for count in ready:
+            count()
 
 
 @asynccontextmanager
@@ -78,22 +96,22 @@ async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
         stack.push_async_callback(live.aclose)
         servers = list(parts.servers)
         if config.server.enable_http:
-            servers.insert(0, http_server(config.server.http_addr, parts.faces))
+            servers.insert(0, http_server(config.server.http_addr, parts.faces, parts.tls))
         urls = [await stack.enter_async_context(server(live, parts.door)) for server in servers]
         try:
-            yield Daemon(live, tuple(urls))
+            yield Daemon(live, tuple(urls), parts)
         finally:
             await live.drain(0.0)
 
 
-def http_server(addr: str, faces: Sequence[Face] = ()) -> Server:
-    """HTTP at *addr*, ``host:port``; port 0 takes a free one."""
+def http_server(addr: str, faces: Sequence[Face] = (), tls: ssl.SSLContext | None = None) -> Server:
+    """HTTP at *addr*, ``host:port``; port 0 takes a free one. With *tls*, HTTPS."""
 
     @asynccontextmanager
     async def serve(live: Live, door: Door) -> AsyncIterator[str]:
         listener = bound(addr, "server.http_addr")
-        async with _serving(create_app(live, door, faces), listener):
-            yield f"http://{address_of(listener)}"
+        async with _serving(create_app(live, door, faces), listener, tls):
+            yield f"http{'s' if tls else ''}://{address_of(listener)}"
 
     return serve
 
@@ -123,7 +141,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def _serving(app: Application, listener: socket.socket) -> AsyncIterator[None]:
+async def _serving(app: Application, listener: socket.socket, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
         http=Guard,
@@ -138,6 +156,8 @@ async def _serving(app: Application, listener: socket.socket) -> AsyncIterator[N
         timeout_graceful_shutdown=int(LAST_WORDS),
         backlog=1024,
     )
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listener]), name="http")
     await server.ready.wait()

@@ -1,0 +1,180 @@
+"""``llm-pool serve``: the pool as a daemon, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llm_pool import __version__
+from llm_pool.cli.exits import Exit
+from llm_pool.cli.parsing import Command, span
+from llm_pool.cli.settings import add_config, add_manners
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import AsyncIterator, Callable
+
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
+    from llm_pool.config import Config
+    from llm_pool.config.places import Place
+    from llm_pool.server.listening import Daemon
+
+_EXAMPLES = (
+    "llm-pool serve",
+    "llm-pool serve --http-addr 127.0.0.1:0      # any free port; the first lines say which",
+    "llm-pool serve --config /etc/llm-pool.toml --grace 30s",
+)
+_TRY = """curl -s {url}/v1/infer -d '{{"task":"expand_queries","prompt":"cinematic lounge videos"}}'"""
+
+
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What ``serve`` was asked to do.
+
+    Attributes:
+        place: the configuration.
+        read: reads it, with what the command line changes of it.
+        grace: seconds that requests in flight get at the end.
+        reload: take up a changed configuration.
+    """
+
+    place: Place
+    read: Callable[[], Config]
+    grace: float
+    reload: bool
+
+
+def _arguments(parser: Parser) -> None:
+    parser.option("--http-addr", metavar="ADDR", text="where HTTP listens, instead of server.http_addr")
+    parser.option("--grpc-addr", metavar="ADDR", text="where gRPC listens, instead of server.grpc_addr")
+    parser.option(
+        "--grace", metavar="TIME", text="how long requests in flight may take at the end", read=span, default="10s"
+    )
+    parser.flag("--no-reload", text="do not take up a changed configuration", to="reload", value=False)
+    add_config(parser)
+    add_manners(parser, json="log JSON lines; an error becomes one too")
+
+
+def _run(args: Namespace, console: Console) -> int:
+    from llm_pool.config import find
+
+    place = find(args.config)
+    options = ServeOptions(
+        place=place,
+        read=lambda: _read(place, http_addr=args.http_addr, grpc_addr=args.grpc_addr),
+        grace=args.grace,
+        reload=args.reload,
+    )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(serve(options, console))
+
+
+COMMAND = Command(
+    "serve",
+    "Serve the pool over HTTP and gRPC until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.",
+    _EXAMPLES,
+    _arguments,
+    _run,
+)
+
+
+async def serve(options: ServeOptions, console: Console) -> int:
+    """Listen until a signal says stop; a second one says at once. Raises ConfigError where it cannot begin."""
+    from llm_pool.server.listening import listening
+    from llm_pool.server.parts import parts_for
+
+    config = options.read()
+    stops = _Stops()
+    async with listening(config, parts_for(config)) as daemon:
+        stops.listen()
+        _announce(daemon, options, console)
+        async with _reloading(daemon, options):
+            await stops.first.wait()
+        console.say(f"stopping within {options.grace:g} s; once more stops at once")
+        draining = asyncio.create_task(daemon.live.drain(options.grace))
+        hurrying = asyncio.create_task(stops.second.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        await daemon.live.drain(0.0)
+        if not await draining:
+            console.say("some requests were cut")
+    console.say("stopped")
+    return Exit.OK
+
+
+class _Stops:
+    """The signals that say stop: *first* is set by the first, *second* by the next."""
+
+    def __init__(self) -> None:
+        self.first, self.second = asyncio.Event(), asyncio.Event()
+
+    def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+
+    def _stop(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+@asynccontextmanager
+async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[None]:
+    """Take up changes of the configuration while the block runs."""
+    if not options.reload:
+        yield
+        return
+    from llm_pool.reload import Reloader
+
+    reloader = Reloader(daemon.live.config, options.read, daemon.take, daemon.live.refuse)
+    tasks: set[asyncio.Task[object]] = {asyncio.create_task(reloader.watch(), name="watch the configuration")}
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(reloader.reload())))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None) -> Config:
+    """The configuration, with addresses from the command line; raises ConfigError where it cannot be served."""
+    from llm_pool.config import load
+    from llm_pool.server.parts import check_addresses
+
+    config = load(place.path)
+    said = {name: addr for name, addr in (("http_addr", http_addr), ("grpc_addr", grpc_addr)) if addr is not None}
+    if said:
+        server = msgspec.structs.replace(config.server, listen_addr=None, **said)
+        config = msgspec.structs.replace(config, server=server)
+    check_addresses(config)
+    return config
+
+
+def _announce(daemon: Daemon, options: ServeOptions, console: Console) -> None:
+    """Say where the daemon listens, and what to type next."""
+    config = daemon.live.config
+    console.say(f"llm-pool {__version__} serves {config.path} ({options.place.why}), pid {os.getpid()}")
+    for url in daemon.urls:
+        console.say(f"  {url}")
+    needs_proof = config.tenancy or config.security.jwt or config.server.client_ca
+    console.say(f"  {'clients must prove who they are' if needs_proof else 'no authentication: for this machine only'}")
+    http = next((url for url in daemon.urls if url.startswith("http")), None)
+    if http is not None and not needs_proof:
+        console.say(f"  try  {_TRY.format(url=http)}")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The loop of uvloop where it is installed: it takes a third of the time for the same sockets."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
