@@ -37,6 +37,7 @@ from llm_pool.messages import (
     StrategyName,
     TextArrived,
     Usage,
+    Waiting,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 EVENTS = 1
 """Version of the events' format, their ``v``."""
 
+NOTHING_READ = Reading("", None)
 Happening: TypeAlias = "Event | Answer"
 """What a streamed request tells: its events, last its answer."""
 
@@ -125,28 +127,81 @@ def state_json(state: ProviderState) -> dict[str, Json]:
     }
 
 
-def event_json(event: Happening) -> dict[str, Json] | None:
+class Telling:
     """
-    *event* as a JSON object with ``type`` and ``v``; None for an event that is not told.
+    What an asker is told of one request while it runs, as JSON objects with ``type`` and ``v``.
 
-    Types: ``start``, ``loading``, ``delta``, ``attempt``, and last ``answer``.
+    Types, in their order: ``start`` a model is asked; ``waiting``, ``loading`` why nothing comes yet; ``delta`` a
+    piece of the answer, or of a candidate that may yet lose (``final`` is false); ``candidate`` a whole valid answer
+    of one model, ``leading`` as long as it would win; ``attempt`` how each call ended; last ``answer``, with ``final``
+    true.
     """
-    match event:
-        case AttemptStarted():
-            return _event(
-                "start",
-                {"provider": event.provider, "model": event.model, "why": event.why, "after_ms": _ms(event.after)},
-            )
-        case ModelLoading():
-            return _event("loading", {"provider": event.provider, "model": event.model})
-        case TextArrived():
-            return _event("delta", {"provider": event.provider, "text": event.text, "committed": event.committed})
-        case AttemptEnded():
-            return _event("attempt", attempt_json(event.attempt))
-        case Answer():
-            return _event("answer", answer_json(event))
-        case _:
-            return None
+
+    def __init__(self) -> None:
+        self._candidates = 0
+
+    def of(self, event: Happening) -> list[dict[str, Json]]:
+        """What is told of *event*; nothing where askers are not told of its kind."""
+        match event:
+            case AttemptStarted():
+                said = {"provider": event.provider, "model": event.model, "why": event.why}
+                return [_event("start", {**said, "after_ms": _ms(event.after)})]
+            case Waiting():
+                return [_event("waiting", {"provider": event.provider, "group": event.group, "ahead": event.ahead})]
+            case ModelLoading():
+                return [_event("loading", {"provider": event.provider, "model": event.model})]
+            case TextArrived():
+                return [_event("delta", {"provider": event.provider, "text": event.text, "final": event.committed})]
+            case AttemptEnded():
+                return [*self._candidate(event.attempt), _event("attempt", attempt_json(event.attempt))]
+            case Answer():
+                return [_event("answer", {**answer_json(event), "final": True})]
+            case _:
+                return []
+
+    def _candidate(self, attempt: Attempt) -> list[dict[str, Json]]:
+        if attempt.reading is None or attempt.why == "judge":
+            return []
+        self._candidates += 1
+        said = {
+            "provider": attempt.provider,
+            "model": attempt.model,
+            "content": attempt.reading.content,
+            "json": attempt.reading.value,
+            "leading": self._candidates == 1,
+            "final": False,
+        }
+        return [_event("candidate", said)]
+
+
+class Hearing:
+    """The events of one request out of what ``Telling`` made of them; a candidate's text is its attempt's again."""
+
+    def __init__(self, request_id: str = "") -> None:
+        self._request_id, self._reading = request_id, NOTHING_READ
+
+    def of(self, body: dict[str, Json]) -> Happening | None:
+        """The event that is told; None where it comes with the next one, or a later version brought its type."""
+        match body["type"]:
+            case "start":
+                after = body["after_ms"] / 1000
+                return AttemptStarted(self._request_id, body["provider"], body["model"], body["why"], after)
+            case "waiting":
+                return Waiting(self._request_id, body["provider"], body["group"], body["ahead"])
+            case "loading":
+                return ModelLoading(self._request_id, body["provider"], body["model"])
+            case "delta":
+                return TextArrived(self._request_id, body["provider"], body["text"], body["final"])
+            case "candidate":
+                self._reading = Reading(body["content"], body["json"])
+                return None
+            case "attempt":
+                reading, self._reading = self._reading, NOTHING_READ
+                return AttemptEnded(self._request_id, "", attempt_from(body, reading))
+            case "answer":
+                return answer_from(body)
+            case _:
+                return None
 
 
 def error_json(error: LlmPoolError) -> dict[str, Json]:
@@ -215,8 +270,8 @@ def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decisi
     )
 
 
-def attempt_from(body: dict[str, Json]) -> Attempt:
-    """The attempt that ``attempt_json`` made *body* of, without its text."""
+def attempt_from(body: dict[str, Json], reading: Reading = NOTHING_READ) -> Attempt:
+    """The attempt that ``attempt_json`` made *body* of; *reading* is what it said, where that is known."""
     rung = body["repaired_by"]
     return Attempt(
         provider=body["provider"],
@@ -227,7 +282,7 @@ def attempt_from(body: dict[str, Json]) -> Attempt:
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
-        reading=None if rung is None else Reading("", None, rung),
+        reading=None if rung is None else Reading(reading.content, reading.value, rung),
         error=body["error"] or "",
         error_kind=body["error_kind"] or "",
     )
@@ -243,23 +298,6 @@ def state_from(body: dict[str, Json]) -> ProviderState:
         hint=body["hint"],
         loaded=tuple(body["loaded"]),
     )
-
-
-def event_from(body: dict[str, Json], request_id: str = "") -> Happening | None:
-    """The event that ``event_json`` made *body* of; None for a type that a later version brought."""
-    match body["type"]:
-        case "start":
-            return AttemptStarted(request_id, body["provider"], body["model"], body["why"], body["after_ms"] / 1000)
-        case "loading":
-            return ModelLoading(request_id, body["provider"], body["model"])
-        case "delta":
-            return TextArrived(request_id, body["provider"], body["text"], body["committed"])
-        case "attempt":
-            return AttemptEnded(request_id, "", attempt_from(body))
-        case "answer":
-            return answer_from(body)
-        case _:
-            return None
 
 
 def error_from(body: dict[str, Json]) -> LlmPoolError:
@@ -294,7 +332,7 @@ def error_from(body: dict[str, Json]) -> LlmPoolError:
         case AllProvidersFailed():
             error.task, error.attempts = said.get("task", ""), attempts
         case NoConsensus():
-            error.decision = decision_from(said["decision"], Reading("", None), "")
+            error.decision = decision_from(said["decision"], NOTHING_READ, "")
     return error
 
 

@@ -20,22 +20,23 @@ from llm_pool.messages import (
     Reading,
     TextArrived,
     Usage,
+    Waiting,
 )
 from llm_pool.testing import an_answer
 from llm_pool.wire import (
+    Hearing,
+    Telling,
     answer_from,
     answer_json,
     error_code,
     error_from,
     error_json,
-    event_from,
-    event_json,
     state_from,
     state_json,
 )
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Answer
+    from llm_pool.messages import Answer, Event
 
 ATTEMPTS = (
     Attempt(provider="phi3", model="phi3:mini", outcome="failed", started=0.0, duration=0.25, error="it broke"),
@@ -133,25 +134,38 @@ def test_an_unknown_error_is_still_one_of_ours() -> None:
     "event",
     [
         AttemptStarted("r1", "phi3", "phi3:mini", "primary", 0.5),
+        Waiting("r1", "phi3", "gpu0", 3),
         ModelLoading("r1", "phi3", "phi3:mini"),
         TextArrived("r1", "phi3", "bl", committed=True),
-        AttemptEnded("r1", "", ATTEMPTS[1]),
+        AttemptEnded("r1", "", ATTEMPTS[0]),
+        AttemptEnded("r1", "", msgspec.structs.replace(ATTEMPTS[1], reading=Reading("{}", {}, "fenced"))),
         rich_answer(),
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_an_event_reads_back(event: object) -> None:
-    """What a stream tells is typed again on the other side."""
-    body = event_json(event)
+def test_an_event_reads_back(event: Event | Answer) -> None:
+    """What a stream tells is typed again on the other side, a candidate's text included."""
+    hearing = Hearing("r1")
 
-    assert body is not None
-    assert event_from(body, "r1") == event
+    heard = [hearing.of(told) for told in Telling().of(event)]
+
+    assert [one for one in heard if one is not None] == [event]
+
+
+def test_the_first_candidate_leads() -> None:
+    """A client may show it before the decision is made; a judge's verdict is no candidate."""
+    telling = Telling()
+    judge = msgspec.structs.replace(ATTEMPTS[1], why="judge")
+
+    told = [one for a in (judge, *ATTEMPTS, ATTEMPTS[1]) for one in telling.of(AttemptEnded("r1", "", a))]
+
+    assert [one["leading"] for one in told if one["type"] == "candidate"] == [True, False]
 
 
 def test_what_is_not_for_the_asker_is_not_told() -> None:
     """The observers' events stay inside; an unknown type is skipped."""
-    assert event_json(Answered(Query(prompt="?"), an_answer())) is None
-    assert event_from({"type": "firework", "v": 2}) is None
+    assert Telling().of(Answered(Query(prompt="?"), an_answer())) == []
+    assert Hearing().of({"type": "firework", "v": 2}) is None
 
 
 def test_a_state_reads_back() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from llm_pool.cli.console import neutral
 from llm_pool.messages import TextArrived
-from llm_pool.wire import answer_json, event_json
+from llm_pool.wire import Telling, answer_json
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
@@ -75,16 +75,15 @@ class JsonPrinter:
 
 
 class EventPrinter:
-    """The events of ``wire.event_json``, a line each, last the answer."""
+    """What ``wire.Telling`` tells, a line each, last the answer."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self._console, self._telling = console, Telling()
 
     def on(self, event: Happening) -> None:
-        """Print the event's line, if its kind has one."""
-        body = event_json(event)
-        if body is not None:
-            self._console.line(body)
+        """Print what is told of the event."""
+        for told in self._telling.of(event):
+            self._console.line(told)
 
     def finish(self, answer: Answer) -> None:
         """Print the answer's line."""
