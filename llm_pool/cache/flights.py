@@ -8,6 +8,7 @@ one leaves, the run is cancelled. Who joins late is told what was said so far, t
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llm_pool.errors import DeadlineExceeded
@@ -46,25 +47,30 @@ class Flights:
                 failed on it, another run is started instead.
         """
         while True:
-            flight = self._flights.get(key)
+            flight = self._flights.get(key)  # one whose last reader has left is not among them any more
             joined = flight is not None
             if flight is None:
-                flight = self._flights[key] = _Flight(run)
-                flight.task.add_done_callback(lambda _: self._flights.pop(key, None))
+                flight = self._flights[key] = _Flight(run, gone=partial(self._forget, key))
             try:
                 return await flight.read(emit, deadline if joined else None)
             except DeadlineExceeded:
                 if not joined or asyncio.get_running_loop().time() >= deadline:
                     raise
 
+    def _forget(self, key: str, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
 
 class _Flight:
-    """One run and those who read it."""
+    """One run and those who read it; *gone* is told when nobody may join it any more."""
 
-    def __init__(self, run: Callable[[Emit], Awaitable[Answer]]) -> None:
+    def __init__(self, run: Callable[[Emit], Awaitable[Answer]], *, gone: Callable[[_Flight], None]) -> None:
+        self._gone = gone
         self._said: list[Event] = []
         self._readers: list[Emit | None] = []
         self.task = asyncio.create_task(self._fly(run), name="flight")
+        self.task.add_done_callback(lambda _: gone(self))
 
     async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
         began = asyncio.get_running_loop().time()
@@ -81,6 +87,7 @@ class _Flight:
         finally:
             self._readers.remove(emit)
             if not self._readers and not self.task.done():
+                self._gone(self)
                 self.task.cancel()
                 await asyncio.wait([self.task])
 

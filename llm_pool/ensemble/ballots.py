@@ -156,6 +156,13 @@ def quorum(count: int) -> int:
     return count // 2 + 1
 
 
+def quorum_lost(size: int, answered: int) -> str:
+    """What to say of a panel of *size* when too few *answered* validly; empty if enough did."""
+    if answered >= quorum(size):
+        return ""
+    return f"quorum lost: {answered} of {size} gave a valid answer, {quorum(size)} were needed"
+
+
 def cheapest_first(panel: Sequence[Member]) -> list[Member]:
     """Loaded models first, as loading one may evict another; then by weight; then as in the file."""
     return sorted(panel, key=lambda member: (not member.loaded, -member.weight, member.rank))

@@ -108,7 +108,7 @@ class Fastest:
 
     def _hedge_at(self, race: _Race) -> float | None:
         """The instant to start another call at, or None: nobody left, somebody writes, or no hedging."""
-        if not race.waiting or race.somebody_writes:
+        if not race.waiting or race.somebody_writes or not race.may_hedge:
             return None
         delay = self._hedge_after(race.latest, race.call)
         return None if delay is None else race.armed_at + delay
@@ -117,13 +117,13 @@ class Fastest:
         if race.somebody_writes:
             return
         now = self._clock.now()
-        helper = next((m for m in race.waiting if m.group != race.latest.group or self._has_room(m)), None)
+        helper = next((m for m in race.waiting if m.group not in race.groups or self._has_room(m)), None)
         if helper is None:
             race.armed_at = now  # every machine is busy: look again after another delay
         elif self._budget.spend(now):
             race.start(helper, "hedge", now)
         else:
-            race.give_up("hedge budget exhausted: no further call beside the late one")
+            race.stop_hedging("hedge budget exhausted: no further call beside the late one")
 
     def _fail_over(self, race: _Race) -> None:
         if not race.waiting or race.owner:
@@ -144,13 +144,20 @@ class _Race:
         self.latest = order[0]
         self.armed_at = call.began
         self.owner = ""
+        self.may_hedge = True
         self.notes: list[str] = []
+        self._started: list[Member] = []
         self._writing: set[str] = set()
 
     @property
     def somebody_writes(self) -> bool:
         """Whether a call that still runs has given its first token."""
         return not self._writing.isdisjoint(self.gathering.running)
+
+    @property
+    def groups(self) -> set[str]:
+        """The machines that work for this race now."""
+        return {member.group for member in self._started if member.name in self.gathering.running}
 
     @property
     def nothing_sent(self) -> bool:
@@ -160,7 +167,13 @@ class _Race:
     def start(self, member: Member, why: str, now: float) -> None:
         self.waiting.remove(member)
         self.latest, self.armed_at = member, now
+        self._started.append(member)
         self.gathering.start(self.latest, self.call, why=why)
+
+    def stop_hedging(self, note: str) -> None:
+        """A call that fails may still be followed by another: the budget may have recovered by then."""
+        self.may_hedge = False
+        self.notes.append(note)
 
     def give_up(self, note: str) -> None:
         self.waiting.clear()

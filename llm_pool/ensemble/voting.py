@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.ensemble.ballots import Poll, cast, cheapest_first, poll, quorum
+from llm_pool.ensemble.ballots import Poll, cast, cheapest_first, poll, quorum_lost
 from llm_pool.ensemble.tally import tally
 from llm_pool.errors import AllProvidersFailed
 from llm_pool.messages import Cluster, Decision, StrategyName
@@ -105,9 +105,7 @@ def _shortfall(size: int, answered: int, missing: Sequence[str], asked: Poll) ->
     """The promise that was bent, in one sentence; empty if none was."""
     if asked.cut:
         return f"the deadline came before {', '.join(missing)} answered"
-    if missing and answered < quorum(size):
-        return f"quorum lost: {answered} of {size} gave a valid answer, {quorum(size)} were needed"
-    return ""
+    return quorum_lost(size, answered) if missing else ""
 
 
 def _agreement(

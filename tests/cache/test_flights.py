@@ -101,6 +101,30 @@ async def test_when_the_last_reader_leaves_the_run_is_cancelled() -> None:
     assert len(flights) == 0
 
 
+async def test_nobody_joins_a_run_that_is_being_cancelled() -> None:
+    """Whoever asks while it winds down gets a run of their own, not its cancellation."""
+    flights, runs = Flights(), 0
+
+    async def slow_to_leave(_: Emit) -> Answer:
+        nonlocal runs
+        runs += 1
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            raise
+        return an_answer("mine")
+
+    leaving = asyncio.create_task(flights.share("k", slow_to_leave, None, deadline=later(9)))
+    await asyncio.sleep(0.5)
+    leaving.cancel()
+    await asyncio.sleep(0.5)
+
+    answer = await flights.share("k", slow_to_leave, None, deadline=later(9))
+
+    assert (answer.content, runs, len(flights)) == ("mine", 2, 0)
+
+
 async def test_a_joined_run_is_waited_for_until_the_own_deadline_only() -> None:
     """Somebody else's longer deadline is not ours."""
     flights, work = Flights(), Work()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -107,6 +109,38 @@ async def test_no_hedge_into_a_machine_that_is_busy() -> None:
 
     assert decision.winner == "first"
     assert len(second.calls) == 0
+
+
+async def test_a_second_hedge_stays_off_the_machine_of_the_first_call() -> None:
+    """Not only the latest call's machine is busy with this race."""
+    hung = [ScriptedProvider(name, Reply.hanging()) for name in ("first", "second")]
+    third = ScriptedProvider("third", Reply("c"))
+    panel = [
+        msgspec.structs.replace(member, group=group)
+        for member, group in zip(a_panel(*hung, third), ("one", "two", "one"), strict=True)
+    ]
+    racing = asyncio.create_task(fastest(room=False).run(a_call(), panel, RecordingObserver().on))
+
+    await asyncio.sleep(3)
+    racing.cancel()
+    await asyncio.gather(racing, return_exceptions=True)
+
+    assert [len(p.calls) for p in (*hung, third)] == [1, 1, 0]
+
+
+async def test_a_hedge_that_could_not_be_paid_leaves_the_failover() -> None:
+    """The budget was spent when the first was late, and has recovered when it fails."""
+    first = ScriptedProvider("first", Reply.failing(Failed("first", "500"), after=5))
+    second = ScriptedProvider("second", Reply("b"))
+    purse = Purse(0)
+    strategy = Fastest(SystemClock(), purse, hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
+    racing = asyncio.create_task(race(strategy, first, second))
+    await asyncio.sleep(1)
+    purse.left = 1
+
+    decision = await racing
+
+    assert [(a.provider, a.why) for a in decision.attempts] == [("first", "primary"), ("second", "failover")]
 
 
 async def test_a_hedge_goes_to_the_next_machine_that_has_room() -> None:

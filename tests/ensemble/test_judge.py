@@ -154,6 +154,27 @@ async def test_a_judge_that_fails_is_late_or_answers_nonsense_falls_back(reply: 
     assert "VOTING decided on the same candidates" in decision.notes[-1]
 
 
+async def test_a_judge_without_a_verdict_is_no_candidate() -> None:
+    """A member of the panel that judges, and only chats, does not put its chat in the place of its answer."""
+    chats = ScriptedProvider("a", lambda call: Reply("one" if call.task != JUDGING else "they are all lovely"))
+    other = ScriptedProvider("b", Reply("two"))
+
+    decision = await decide(made(*a_panel(chats)), chats, other, weights=(2.0, 1.0))
+
+    assert (decision.winner, decision.reading.content) == ("a", "one")
+    assert [a.why for a in decision.attempts] == ["candidate", "candidate", "judge", "judge"]
+
+
+async def test_a_lost_quorum_is_degraded_and_names_the_missing() -> None:
+    """One candidate of three is no choice, whoever is right."""
+    broken = [ScriptedProvider(name, Reply.failing(Failed(name, "500"))) for name in ("b", "c")]
+
+    decision = await decide(made(), ScriptedProvider("a", Reply("one")), *broken)
+
+    assert (decision.degraded, decision.missing) == (True, ("b", "c"))
+    assert "1 of 3" in decision.degraded_reason
+
+
 async def test_a_hanging_candidate_does_not_eat_the_judges_time() -> None:
     """Candidates have their share of the deadline; the judge still gets its own."""
     judge = ScriptedProvider("judge", picks_right())
