@@ -294,7 +294,7 @@ class _Sitting:
         question = msgspec.structs.replace(
             self._call,
             task=JUDGING,
-            prompt=judging_prompt(self._call.prompt.user, self._texts, fence=fence, order=order),
+            prompt=judging_prompt(self._call.prompt.transcript, self._texts, fence=fence, order=order),
             schema=schema,
             ids=(),
             max_tokens=max_tokens,
