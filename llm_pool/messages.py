@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
+    from llm_pool.errors import LlmPoolError
     from llm_pool.interfaces import Provider
 
 Json: TypeAlias = Any
@@ -471,7 +472,7 @@ class Refused(msgspec.Struct, frozen=True):
     """A request ended in *error* after *duration* seconds."""
 
     query: Query
-    error: Exception
+    error: LlmPoolError
     duration: float
 
 
@@ -485,7 +486,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     """
 
     generation: int
-    error: Exception | None = None
+    error: LlmPoolError | None = None
 
 
 class TurnedAway(msgspec.Struct, frozen=True):

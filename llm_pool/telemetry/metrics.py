@@ -1,0 +1,267 @@
+"""
+What Prometheus is told. ``docs/observability.md`` lists every metric; a test compares.
+
+Counters and histograms are written as events come, on children that are looked up once; gauges are made when
+somebody scrapes. Each server has a registry of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Answered, AttemptEnded, BreakerChanged, Refused, Reloaded, TextArrived, Waiting
+from llm_pool.telemetry.labels import NONE, OTHER, Bounded
+from llm_pool.wire import error_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client import Histogram
+    from prometheus_client.core import Metric
+
+    from llm_pool.messages import Answer, Attempt, Event, Query
+    from llm_pool.telemetry.standing import Standing
+
+NAMES = 64
+"""Tenants, and projects, with a name of their own."""
+SERIES = 500
+"""Series of the request histogram; further combinations count for tenant and project ``other``."""
+SHARED = 64
+"""Decisions remembered by identity, so that one which equal requests share is counted once."""
+DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+BREAKER_STATES = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
+
+
+class Metrics:
+    """An observer that counts; ``page`` is what it counted."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._gauges = _Gauges()
+        self._registry.register(self._gauges)
+        ProcessCollector(registry=self._registry)
+        self._tenants, self._projects = Bounded(NAMES), Bounded(NAMES)
+        self._durations = dict[_Request, Any]()
+        self._wins = dict[tuple[str, str], _Wins]()
+        self._answers = self._hits = 0
+        self._decided = deque[Any](maxlen=SHARED)
+
+        def counter(name: str, about: str, *labels: str) -> _Children:
+            return _Children(Counter(f"llmpool_{name}", about, labels, registry=self._registry))
+
+        def histogram(name: str, about: str, *labels: str) -> Histogram:
+            return Histogram(f"llmpool_{name}", about, labels, registry=self._registry, buckets=DURATIONS)
+
+        self._duration = histogram(
+            "infer_duration_seconds", "Requests, from admission to their end.", *_Request._fields
+        )
+        self._requests = counter("requests", "Requests that ended.", "task", "outcome")
+        self._decisions = counter("ensemble_decision", "Decisions, by the strategy that made them.", "strategy")
+        self._fallbacks = counter("ensemble_fallback", "Decisions that another strategy made.", "asked", "used")
+        self._degraded = counter("degraded", "Answers that bend a promise.", "task")
+        self._saved = counter("saved_calls", "Calls that a decision made early spared.", "strategy")
+        self._attempts = counter("attempts", "Calls to providers that ended.", "provider", "task", "outcome")
+        self._failures = counter("attempt_failures", "Calls without an answer, by why.", "provider", "task", "kind")
+        self._timeouts = counter("timeouts", "Calls that ran out of time.", "provider", "task")
+        self._hedges = counter("hedges", "Second calls because the first was late.", "provider", "task")
+        self._hedge_wins = counter("hedge_wins", "Hedges whose answer was taken.", "provider", "task")
+        self._tokens = counter("tokens", "Tokens as backends counted them.", "provider", "task", "kind")
+        self._waits = counter("queue_waits", "Calls that waited for a slot.", "group")
+        self._opened = counter("breaker_open", "Times a breaker opened.", "provider", "task")
+        self._reloads = counter("reloads", "Readings of a changed configuration.", "result")
+        self._responses = counter("http_responses", "HTTP answers, refusals at the door included.", "status")
+        self._ttft = _Children(
+            histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
+        )
+        self._spans = _Children(histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task"))
+
+    def on(self, event: Event) -> None:
+        """Count *event*."""
+        match event:
+            case TextArrived():
+                pass  # most events by far
+            case AttemptEnded():
+                self._attempt(event.task, event.attempt)
+            case Answered():
+                self._answered(event.query, event.answer)
+            case Refused():
+                self._refused(event)
+            case Waiting():
+                self._waits.of(event.group).inc()
+            case BreakerChanged() if event.after == "open":
+                self._opened.of(event.provider, event.task).inc()
+            case Reloaded() if event.error is not None or event.generation > 1:
+                self._reloads.of("taken" if event.error is None else "refused").inc()
+            case _:
+                pass
+
+    def responded(self, status: int) -> None:
+        """Count an HTTP answer."""
+        self._responses.of(str(status)).inc()
+
+    def win_rate(self, provider: str) -> float | None:
+        """Share of the decisions in which *provider* gave an answer that it won, over all tasks; None without any."""
+        wins = [wins for (name, _), wins in self._wins.items() if name == provider]
+        said = sum(win.said for win in wins)
+        return sum(win.won for win in wins) / said if said else None
+
+    def page(self, standing: Standing, accept: str) -> Callable[[], tuple[bytes, str]]:
+        """
+        Everything, in the format that *accept* prefers.
+
+        Returns:
+            Makes the page and its content type; takes milliseconds and may run on another thread.
+        """
+        from prometheus_client.exposition import choose_encoder
+
+        encode, content_type = choose_encoder(accept)
+        self._gauges.families = [*_standing(standing), *self._ratios()]
+        return lambda: (encode(self._registry), content_type)
+
+    def _attempt(self, task: str, attempt: Attempt) -> None:
+        provider = attempt.provider
+        self._attempts.of(provider, task, attempt.outcome).inc()
+        if attempt.error_kind:
+            self._failures.of(provider, task, attempt.error_kind).inc()
+        if attempt.outcome == "timed_out":
+            self._timeouts.of(provider, task).inc()
+        if attempt.why == "hedge":
+            self._hedges.of(provider, task).inc()
+        if attempt.ttft is not None:
+            self._ttft.of(provider, task).observe(attempt.ttft)
+        if attempt.outcome == "ok":
+            self._spans.of(provider, task).observe(attempt.duration)
+        if attempt.usage.prompt_tokens:
+            self._tokens.of(provider, task, "prompt").inc(attempt.usage.prompt_tokens)
+        if attempt.usage.completion_tokens:
+            self._tokens.of(provider, task, "completion").inc(attempt.usage.completion_tokens)
+
+    def _answered(self, query: Query, answer: Answer) -> None:
+        strategy = answer.strategy_used.value
+        self._requests.of(answer.task, "cached" if answer.from_cache else "answered").inc()
+        self._durations_of(query, answer.task, strategy, answer.winner).observe(answer.duration)
+        self._answers += 1
+        self._hits += answer.from_cache
+        if not answer.from_cache and not any(known is answer.decision for known in self._decided):
+            self._decided.append(answer.decision)
+            self._note_decision(answer)
+
+    def _note_decision(self, answer: Answer) -> None:
+        decision, task = answer.decision, answer.task
+        self._decisions.of(decision.used.value).inc()
+        if decision.used is not decision.asked:
+            self._fallbacks.of(decision.asked.value, decision.used.value).inc()
+        if decision.degraded:
+            self._degraded.of(task).inc()
+        if decision.saved:
+            self._saved.of(decision.used.value).inc(decision.saved)
+        for attempt in decision.attempts:
+            if attempt.outcome == "ok" and attempt.why != "judge":
+                wins = self._wins.setdefault((attempt.provider, task), _Wins())
+                wins.said += 1
+                wins.won += attempt.provider == decision.winner
+                if attempt.why == "hedge" and attempt.provider == decision.winner:
+                    self._hedge_wins.of(attempt.provider, task).inc()
+
+    def _refused(self, event: Refused) -> None:
+        error, query = event.error, event.query
+        unknown = isinstance(error, InvalidRequest) and error.field == "task"
+        task, strategy = OTHER if unknown else query.task, query.strategy
+        self._requests.of(task, error_code(error)).inc()
+        self._durations_of(query, task, NONE if strategy is None else strategy.value, NONE).observe(event.duration)
+
+    def _durations_of(self, query: Query, task: str, strategy: str, provider: str) -> Any:
+        tenant, project = self._tenants.name(query.tenant_id), self._projects.name(query.project_id)
+        key = _Request(tenant, project, task, strategy, provider)
+        if key not in self._durations and len(self._durations) >= SERIES:
+            key = key._replace(tenant=OTHER, project=OTHER)
+        if key not in self._durations:
+            self._durations[key] = self._duration.labels(*key)
+        return self._durations[key]
+
+    def _ratios(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        rates = GaugeMetricFamily(
+            "llmpool_provider_win_rate", "Decisions won of those it gave an answer in.", labels=["provider", "task"]
+        )
+        for key, wins in self._wins.items():
+            rates.add_metric(key, wins.won / wins.said)
+        yield rates
+        ratio = self._hits / self._answers if self._answers else 0.0
+        yield GaugeMetricFamily("llmpool_cache_hit_ratio", "Answers that came from the cache.", value=ratio)
+
+
+class _Request(NamedTuple):
+    """The labels of the request histogram."""
+
+    tenant: str
+    project: str
+    task: str
+    strategy: str
+    provider: str
+
+
+class _Wins:
+    """Decisions that a provider gave an answer in, and those it won."""
+
+    __slots__ = ("said", "won")
+
+    def __init__(self) -> None:
+        self.said = self.won = 0
+
+
+class _Children:
+    """The children of a metric, each looked up once: ``labels()`` takes a lock and makes a tuple every time."""
+
+    def __init__(self, metric: Any) -> None:
+        self._metric, self._known = metric, dict[tuple[str, ...], Any]()
+
+    def of(self, *labels: str) -> Any:
+        """The child for *labels*, in the metric's order."""
+        child = self._known.get(labels)
+        if child is None:
+            child = self._known[labels] = self._metric.labels(*labels)
+        return child
+
+
+class _Gauges:
+    """A collector of what was put in ``families``."""
+
+    def __init__(self) -> None:
+        self.families: list[Metric] = []
+
+    def collect(self) -> list[Metric]:
+        """The families."""
+        return self.families
+
+
+def _standing(standing: Standing) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    def gauge(name: str, about: str, values: Mapping[Any, float], *labels: str) -> Metric:
+        family = GaugeMetricFamily(f"llmpool_{name}", about, labels=labels)
+        for key, value in values.items():
+            family.add_metric(key, value)
+        return family
+
+    machines = standing.machines
+    yield gauge("build_info", "The version that runs.", {(standing.version,): 1.0}, "version")
+    yield gauge(
+        "config_generation", "Configurations taken since the start, the first included.", {(): standing.generation}
+    )
+    yield gauge("config_reload_ok", "Whether the last configuration was taken.", {(): standing.reload_ok})
+    yield gauge("config_reload_timestamp_seconds", "When the configuration was last read.", {(): standing.reload_at})
+    yield gauge("in_flight", "Requests being answered.", {(): standing.in_flight})
+    yield gauge("budget_left", "Further calls that could be paid for now.", {(): standing.budget_left})
+    yield gauge("queue_waiting", "Calls that wait for a slot.", {(m.group,): m.waiting for m in machines}, "group")
+    yield gauge("slots_busy", "Slots that are taken.", {(m.group,): m.busy for m in machines}, "group")
+    yield gauge("slots", "Slots there are.", {(m.group,): m.slots for m in machines}, "group")
+    breakers = {key: BREAKER_STATES[state] for key, state in standing.breakers.items()}
+    yield gauge("breaker_state", "0 closed, 1 half-open, 2 open.", breakers, "provider", "task")
+    healthy = {(name,): float(is_healthy) for name, is_healthy in standing.healthy.items()}
+    yield gauge("provider_healthy", "Whether its backend can answer now.", healthy, "provider")

@@ -1,0 +1,41 @@
+"""How a pool stands at one moment: what metrics and the status page show beside what has happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """A group: slots that are taken, slots there are, requests that wait for one."""
+
+    group: str
+    busy: int
+    slots: int
+    waiting: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A pool at one moment.
+
+    Attributes:
+        budget_left: further calls that could be paid for now.
+        breakers: the state of every breaker that has been used, by provider and task.
+        healthy: whether each provider's backend can answer now.
+        reload_at: Unix seconds of the last reading of the configuration; *reload_ok*: whether it was taken.
+    """
+
+    version: str
+    generation: int
+    in_flight: int
+    budget_left: float
+    machines: tuple[Machine, ...]
+    breakers: Mapping[tuple[str, str], str]
+    healthy: Mapping[str, bool]
+    reload_at: float
+    reload_ok: bool
