@@ -61,7 +61,7 @@ class Guard(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _refusal = (400, "not HTTP as we read it")
     _head = 0  # bytes of whole headers
-    _unparsed = 0  # bytes that came since the head began, but for the chunk it began in
+    _unparsed = 0  # bytes that came since the head began, but for a chunk that begins with something else
     _in_head = False
     _in_body = False
 
@@ -79,9 +79,10 @@ class Guard(HttpToolsProtocol):
         """Read on, within the limits."""
         if self._is_idle():
             self._arm()
-        if self._in_head:
-            self._unparsed += len(data)
+        all_head = self._in_head or (self._is_idle() and not self._in_body)
         super().data_received(data)
+        if self._in_head and all_head:
+            self._unparsed += len(data)
         if self._in_head and self._unparsed > HEAD_LIMIT and not self.transport.is_closing():
             self._refusal = (431, f"the head is over {HEAD_LIMIT} bytes")
             self.send_400_response("")
