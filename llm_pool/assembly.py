@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -73,8 +74,7 @@ class Machines:
 
     async def look(self) -> None:
         """Refresh what is known of each machine's memory, where that is due."""
-        for residency in self._residencies.values():
-            await residency.refresh()
+        await asyncio.gather(*(residency.refresh() for residency in self._residencies.values()))
 
     @property
     def gates(self) -> tuple[Gate, ...]:

@@ -9,13 +9,14 @@ The order of steps for one query, and nothing else.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.admission import admit, strategy_for
 from llm_pool.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, LlmPoolError, Overloaded
-from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, Usage
+from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, TextArrived, Usage
 from llm_pool.panel import Plan, panel_for
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, StrategyName, Task
     from llm_pool.panel import Panel, Seat
 
+LOOKING_SHARE = 0.1
+"""Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
 """Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
 LAST_RESORT_AT_MOST = 1.0
@@ -106,8 +109,10 @@ class Orchestrator:
         return await self._plan(query, self._clock.now(), stream=False)
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        await self._look()
         call = admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(call.began + LOOKING_SHARE * (call.deadline - call.began)):
+                await self._look()
         panel = panel_for(
             query.task,
             self._seats,
@@ -127,6 +132,8 @@ class Orchestrator:
         try:
             return await self._run(self._strategies[plan.strategy], _without_reserve(call), panel.regular, log)
         except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
+            if log.committed:
+                raise  # half an answer has been read; another's would follow it
             before = tuple(log.attempts)
             decision = await self._run(self._last_resort, call, panel.last_resort, log)
             return _degraded(decision, plan, error, before)
@@ -170,10 +177,13 @@ class _Log:
     def __init__(self, *listeners: Emit) -> None:
         self._listeners = listeners
         self.attempts: list[Attempt] = []
+        self.committed = False
 
     def on(self, event: Event) -> None:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
+        elif isinstance(event, TextArrived) and event.committed:
+            self.committed = True
         for listener in self._listeners:
             listener(event)
 

@@ -196,6 +196,19 @@ async def test_the_last_resort_answers_when_nobody_else_can(hangs: bool) -> None
     assert answer.duration <= 1.0
 
 
+async def test_the_last_resort_does_not_go_on_with_anothers_words() -> None:
+    """Once half an answer has been read, an error is the honest end of it."""
+    breaks = Reply("a b c", error=Failed("p", "cut"))
+    pocket = ScriptedProvider("pocket", Reply("pocket"))
+    pool, seen = Pool(ScriptedProvider("p", breaks), last_resort=pocket), RecordingObserver()
+
+    with pytest.raises(AllProvidersFailed, match="cut"):
+        await pool.orchestrator.infer(Query(prompt="q"), seen.on)
+
+    assert "".join(e.text for e in seen.of(TextArrived) if e.committed) == "a b c"
+    assert pocket.calls == []
+
+
 async def test_without_the_entry_there_is_no_last_resort() -> None:
     """Removing it from the file removes the behaviour."""
     with pytest.raises(AllProvidersFailed, match="refused"):
