@@ -75,6 +75,11 @@ class Tenants:
             grant=grant_of(settings),
         )
 
+    def grant(self, tenant: str) -> Grant:
+        """What *tenant* may have; no limits where it is not known."""
+        settings = self._settings.get(tenant) or self._settings.get(ANY_TENANT)
+        return Grant() if settings is None else grant_of(settings)
+
     def _principal(self, tenant: str, key_id: str) -> Principal:
         settings = self._find(tenant)
         scopes: frozenset[Scope] = frozenset(settings.scopes)
@@ -102,8 +107,8 @@ def grant_of(settings: TenantSettings) -> Grant:
     )
 
 
-def is_anybody_known(config: Config) -> bool:
-    """Whether clients have to say who they are."""
+def must_prove(config: Config) -> bool:
+    """Whether clients have to prove who they are."""
     return bool(config.tenancy or config.security.jwt or config.security.keys_file)
 
 
