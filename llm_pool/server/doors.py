@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from llm_pool.security.keys import Key
     from llm_pool.security.nonces import Nonces
     from llm_pool.security.ratelimit import Limiter
+    from llm_pool.server.entry import Principal as Entrant
 
 OPEN = OPEN_PATHS | {
     b"/grpc.health.v1.Health/Check",
@@ -202,14 +203,15 @@ class Doors:
         return principal
 
     @asynccontextmanager
-    async def admit(self, principal: Principal, query: Query) -> AsyncIterator[Query]:
+    async def admit(self, principal: Entrant, query: Query) -> AsyncIterator[Query]:
         """
-        *query* as *principal* may ask it, which counts as in flight while the block runs.
+        *query* as *principal*, from ``enter``, may ask it, which counts as in flight while the block runs.
 
         Raises:
             PermissionDenied: it is for another tenant or project, or for a task or strategy not theirs.
             RateLimited: their tokens of the day are used up, or too many of their requests are in flight.
         """
+        assert isinstance(principal, Principal)
         query = allowed(principal, query, self._book.config.strategy_for)
         await self._check_tokens(principal)
         tenant, most = principal.tenant_id, principal.grant.in_flight

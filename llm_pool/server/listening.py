@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         tls: how the HTTP face proves itself, and perhaps asks clients to; None is plain HTTP.
         preparing: each readies something for a new configuration, or raises ConfigError, and gives what makes
             it count once the pool serves that configuration.
+        beside: each is entered before the pool starts, and left after it ended.
     """
 
     door: Door = msgspec.field(default_factory=OpenDoor)
@@ -62,6 +63,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     servers: Sequence[Server] = ()
     tls: ssl.SSLContext | None = None
     preparing: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
+    beside: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
 
 
 class Daemon(msgspec.Struct, frozen=True):
@@ -92,6 +94,8 @@ async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
         ConfigError: it cannot be built as configured, or an address is taken.
     """
     async with AsyncExitStack() as stack:
+        for beside in parts.beside:
+            await stack.enter_async_context(beside())
         live = await Live.start(config, parts.observers)
         stack.push_async_callback(live.aclose)
         servers = list(parts.servers)
@@ -164,7 +168,7 @@ async def _serving(app: Application, listener: socket.socket, tls: ssl.SSLContex
     try:
         yield
     finally:
-        server.should_exit = True
+        server.leave()
         await serving
 
 
@@ -173,12 +177,24 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.ready = asyncio.Event()
+        self.ready, self._leaving = asyncio.Event(), asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Write the date anew every second, as uvicorn does, until it is time to leave."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._leaving.wait()
+
+    def leave(self) -> None:
+        """Accept no more, and end."""
+        self.should_exit = True
+        self._leaving.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

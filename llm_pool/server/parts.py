@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from llm_pool.app import emit_to
+from llm_pool.clock import SystemClock
 from llm_pool.errors import ConfigError
+from llm_pool.security.tenants import must_prove
+from llm_pool.security.tls import context_for, files_of, renewing
+from llm_pool.server.doors import Doors
 from llm_pool.server.listening import Parts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from llm_pool.config import Config
+    from llm_pool.interfaces import Observer
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -18,16 +28,25 @@ def parts_for(config: Config) -> Parts:
     The parts of a daemon for *config*.
 
     Raises:
-        ConfigError: others than this machine could connect, and nobody would be asked who they are.
+        ConfigError: others than this machine could connect, and nobody would be asked who they are; or the
+            certificate cannot be used.
     """
     check_addresses(config)
-    return Parts()
+    observers: list[Observer] = []
+    door = Doors(config, SystemClock(), emit_to(observers))
+    observers.append(door)
+    files, tls = files_of(config), None
+    beside: list[Callable[[], AbstractAsyncContextManager[object]]] = [door.opened]
+    if files is not None:
+        tls = context_for(files)
+        beside.append(partial(renewing, tls, files))
+    return Parts(door=door, observers=observers, tls=tls, preparing=(door.prepare,), beside=beside)
 
 
 def check_addresses(config: Config) -> None:
     """Raise ConfigError where strangers could connect, and nobody would ask who they are."""
     server = config.server
-    if config.tenancy or config.security.jwt or server.client_ca:
+    if must_prove(config) or server.client_ca:
         return
     http = ("http_addr", server.http_addr, server.enable_http)
     grpc = ("grpc_addr", server.grpc_addr, server.enable_grpc)
@@ -38,5 +57,5 @@ def check_addresses(config: Config) -> None:
                 key=f"server.{key}",
                 got=f"{addr}, where everybody could come in",
                 want="127.0.0.1, or clients that prove who they are",
-                hint="llm-pool keys create NAME  makes the first client; docs/daemon.md says more",
+                hint="llm-pool keys create NAME  makes the first client; docs/security.md says more",
             )
