@@ -70,6 +70,7 @@ _TABLE: dict[type[LlmPoolError], Exit] = {
     errors.DeadlineExceeded: Exit.DEADLINE,
     errors.NoConsensus: Exit.PROTOCOL,
     errors.AllProvidersFailed: Exit.UNAVAILABLE,
+    errors.Rejected: Exit.USAGE,
     errors.ProviderError: Exit.UNAVAILABLE,
     MissingInput: Exit.NO_INPUT,
     UndecodableInput: Exit.DATA,

@@ -34,7 +34,7 @@ _POLL = 0.5
 
 def _arguments(parser: Parser) -> None:
     parser.option(
-        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=span, default=0.0
+        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=span, default="0s"
     )
     parser.flag("--warm", text="load models that are there but not loaded")
     parser.flag("--trust", text="show what was learned instead")

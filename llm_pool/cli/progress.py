@@ -36,14 +36,19 @@ class Progress:
             self._console.say(f"{self._label} …")
         return self
 
-    def update(self, done: float, total: float | None = None, *, note: str = "") -> None:
+    def update(self, done: float, total: float | None = None) -> None:
         """*done* of *total* so far; *total* None while nobody knows. What was there at the first call is no speed."""
         now = time.monotonic()
         if self._start < 0:
             self._start, self._began = done, now
         if self._live and (now - self._drawn >= _EVERY or done == total):
             self._drawn = now
-            self._console.draw("  ".join([*self._parts(done, total, now - self._began), note]))
+            self._console.draw("  ".join(self._parts(done, total, now - self._began)))
+
+    def note(self, text: str) -> None:
+        """What goes on while there is nothing to count."""
+        if self._live:
+            self._console.draw(f"{self._label}  {text}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

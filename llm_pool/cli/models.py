@@ -1,0 +1,277 @@
+"""``llm-pool models``: list, pull, show and remove the models behind the providers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.cli.completing import model_names, provider_names
+from llm_pool.cli.exits import Exit, exit_for
+from llm_pool.cli.model_stores import Shelf, open_shelves, shelf_for, wanted
+from llm_pool.cli.parsing import Command, Group
+from llm_pool.cli.progress import Progress, amount
+from llm_pool.cli.settings import add_config, add_manners, read_config
+from llm_pool.errors import InvalidRequest, ProviderError
+from llm_pool.wire import error_json
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from llm_pool.cli.console import Console
+    from llm_pool.cli.parsing import Parser
+    from llm_pool.messages import Json, ModelInfo
+
+
+async def list_models(shelves: Sequence[Shelf], console: Console, *, as_json: bool) -> int:
+    """Print the models of every shelf; exit 69 if none could be read."""
+    said = await asyncio.gather(*(_contents(shelf) for shelf in shelves))
+    if as_json:
+        console.json([_shelf_json(shelf, found) for shelf, found in zip(shelves, said, strict=True)])
+    else:
+        for shelf, found in zip(shelves, said, strict=True):
+            _print_shelf(shelf, found, console)
+    readable = any(not isinstance(found, ProviderError) for found in said)
+    return Exit.OK if readable or not shelves else Exit.UNAVAILABLE
+
+
+async def pull_models(
+    shelves: Sequence[Shelf], names: Sequence[str], provider: str | None, console: Console, *, as_json: bool
+) -> int:
+    """Fetch *names*, or every model of the configuration; one that fails does not keep the others from coming."""
+    results: list[Json] = []
+    failed: list[ProviderError] = []
+    for shelf, model in wanted(shelves, names, provider):
+        try:
+            outcome = await _pull(shelf, model, console)
+            results.append({"model": model, "place": shelf.place, "status": outcome})
+        except ProviderError as error:
+            failed.append(error)
+            results.append({"model": model, "place": shelf.place, **error_json(error)})
+            if not as_json:
+                console.error(error, exit_for(error))
+    if as_json:
+        console.json(results)
+    return exit_for(failed[0]) if failed else Exit.OK
+
+
+async def show_model(
+    shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, as_json: bool
+) -> int:
+    """Print what is known of *model*; raises ProviderError if it is not there."""
+    shelf = shelf_for(shelves, model, provider)
+    info = await shelf.store.show(model)
+    if as_json:
+        console.json(_info_json(info))
+        return Exit.OK
+    console.out(f"name     {info.name}")
+    console.out(f"place    {info.place}")
+    console.out(f"size     {_size(info)}")
+    console.out(f"loaded   {'yes' if info.loaded else 'no'}")
+    if info.digest:
+        console.out(f"digest   {info.digest}")
+    for key, value in _flat(info.detail):
+        console.out(f"  {key:<40} {value}")
+    return Exit.OK
+
+
+async def remove_model(
+    shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, yes: bool, as_json: bool
+) -> int:
+    """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
+    shelf = shelf_for(shelves, model, provider)
+    info = await shelf.store.show(model)
+    if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
+        console.say("nothing removed")
+        return Exit.OK
+    await shelf.store.remove(model)
+    if as_json:
+        console.json({"removed": info.name, "place": info.place})
+    console.say(f"removed {info.name}")
+    return Exit.OK
+
+
+async def _contents(shelf: Shelf) -> Sequence[ModelInfo] | ProviderError:
+    try:
+        return await shelf.store.models()
+    except ProviderError as error:
+        return error
+
+
+async def _pull(shelf: Shelf, model: str, console: Console) -> str:
+    """Fetch *model* with a bar, and say how it ended."""
+    status = ""
+    with Progress(console, f"pulling {model}", unit=amount) as progress:
+        async with aclosing(shelf.store.pull(model)) as steps:
+            async for step in steps:
+                status = step.status
+                if step.total:
+                    progress.update(step.done, step.total)
+                else:
+                    progress.note(step.status)
+    ended = "already here" if status == "already here" else "pulled and verified"
+    console.say(f"{model}: {ended}")
+    return ended
+
+
+def _confirm(question: str) -> bool:
+    """Whether a person at the terminal says yes."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest("--yes", f"{question} nobody is here to answer", hint="add --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201  # a question is talk, not data
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _print_shelf(shelf: Shelf, found: Sequence[ModelInfo] | ProviderError, console: Console) -> None:
+    users = f"for {', '.join(shelf.providers)}" if shelf.providers else "used by no provider"
+    console.out(f"{console.paint(shelf.place, 'bold', console.stdout)}  {users}")
+    if isinstance(found, ProviderError):
+        console.out(f"  {console.paint('unreachable', 'red', console.stdout)}  {found.reason}")
+        if found.hint:
+            console.out(f"  {console.paint('→', 'cyan', console.stdout)} {found.hint}")
+        return
+    here = {shelf.same_name(info.name) for info in found}
+    missing = [model for model in shelf.models if shelf.same_name(model) not in here]
+    width = max((len(name) for name in [*(info.name for info in found), *missing]), default=0)
+    configured = {shelf.same_name(model) for model in shelf.models}
+    for info in sorted(found, key=lambda info: (shelf.same_name(info.name) not in configured, info.name)):
+        loaded = console.paint("loaded", "green", console.stdout) if info.loaded else ""
+        mark = "*" if shelf.same_name(info.name) in configured else " "
+        console.out(f"{mark} {info.name:<{width}}  {_size(info):>8}  {loaded}".rstrip())
+    for model in missing:
+        console.out(f"* {model:<{width}}  {console.paint(' missing', 'yellow', console.stdout)}")
+        console.out(f"  {'':<{width}}  {console.paint('→', 'cyan', console.stdout)} llm-pool models pull {model}")
+
+
+def _size(info: ModelInfo) -> str:
+    return "?" if info.size is None else amount(info.size)
+
+
+def _shelf_json(shelf: Shelf, found: Sequence[ModelInfo] | ProviderError) -> dict[str, Json]:
+    about: dict[str, Json] = {"place": shelf.place, "providers": list(shelf.providers)}
+    if isinstance(found, ProviderError):
+        return about | error_json(found)
+    here = {shelf.same_name(info.name) for info in found}
+    missing = [model for model in shelf.models if shelf.same_name(model) not in here]
+    return about | {"models": [_info_json(info) for info in found], "missing": missing}
+
+
+def _info_json(info: ModelInfo) -> dict[str, Json]:
+    return {
+        "name": info.name,
+        "size": info.size,
+        "place": info.place,
+        "loaded": info.loaded,
+        "digest": info.digest,
+        "detail": info.detail,
+    }
+
+
+def _flat(detail: dict[str, Json], before: str = "") -> list[tuple[str, str]]:
+    """*detail* as lines; long texts (licences, templates) by their first line."""
+    lines: list[tuple[str, str]] = []
+    for key, value in detail.items():
+        if isinstance(value, dict):
+            lines += _flat(value, f"{before}{key}.")
+        elif isinstance(value, list) and value:
+            lines.append((f"{before}{key}", f"{len(value)} entries" if len(value) > 6 else ", ".join(map(str, value))))
+        elif value not in (None, "", []) and (text := str(value).strip()):
+            first, *rest = text.splitlines()
+            lines.append((f"{before}{key}", first[:60] + ("…" if rest or first[60:] else "")))
+    return lines
+
+
+def _with_shelves(args: Namespace, work: Callable[[Sequence[Shelf]], Awaitable[int]]) -> int:
+    async def run() -> int:
+        async with open_shelves(read_config(args.config)) as shelves:
+            return await work(shelves)
+
+    return asyncio.run(run())
+
+
+def _list_arguments(parser: Parser) -> None:
+    add_config(parser)
+    add_manners(parser)
+
+
+def _pull_arguments(parser: Parser) -> None:
+    parser.argument(
+        "model",
+        "names, or hf:OWNER/REPO/FILE.gguf or a URL; none: every model configured",
+        many=True,
+        complete=model_names,
+    )
+    _add_provider(parser)
+
+
+def _show_arguments(parser: Parser) -> None:
+    parser.argument("model", "its name", complete=model_names)
+    _add_provider(parser)
+
+
+def _remove_arguments(parser: Parser) -> None:
+    parser.argument("model", "its name", complete=model_names)
+    parser.flag("-y", "--yes", text="do not ask")
+    _add_provider(parser)
+
+
+def _add_provider(parser: Parser) -> None:
+    parser.option("--provider", metavar="NAME", text="at this provider's server or folder", complete=provider_names)
+    add_config(parser)
+    add_manners(parser)
+
+
+COMMAND = Group(
+    "models",
+    "The models behind the providers: on Ollama servers, and in your folder of GGUF files.",
+    (
+        "llm-pool models list",
+        "llm-pool models pull                     # every model of the configuration",
+        "llm-pool models pull llama3.1:8b",
+        "llm-pool models pull hf:OWNER/REPO/FILE.gguf",
+    ),
+    (
+        Command(
+            "list",
+            "Print the models that are there, and those of the configuration that are not.",
+            ("llm-pool models list", "llm-pool models list --json | jq -r '.[].missing[]'"),
+            _list_arguments,
+            lambda args, console: _with_shelves(args, lambda found: list_models(found, console, as_json=args.json)),
+        ),
+        Command(
+            "pull",
+            "Fetch models; what an earlier pull left is not fetched again, and all is verified.",
+            (
+                "llm-pool models pull",
+                "llm-pool models pull phi3:mini gemma2:9b",
+                "llm-pool models pull hf:OWNER/REPO/FILE.gguf",
+                "llm-pool models pull 'https://HOST/FILE.gguf#sha256=…'",
+            ),
+            _pull_arguments,
+            lambda args, console: _with_shelves(
+                args, lambda found: pull_models(found, args.model, args.provider, console, as_json=args.json)
+            ),
+        ),
+        Command(
+            "show",
+            "Print what is known of a model.",
+            ("llm-pool models show llama3.1:8b", "llm-pool models show pocket --json"),
+            _show_arguments,
+            lambda args, console: _with_shelves(
+                args, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)
+            ),
+        ),
+        Command(
+            "rm",
+            "Delete a model, after asking.",
+            ("llm-pool models rm gemma2:9b", "llm-pool models rm gemma2:9b --yes"),
+            _remove_arguments,
+            lambda args, console: _with_shelves(
+                args,
+                lambda found: remove_model(found, args.model, args.provider, console, yes=args.yes, as_json=args.json),
+            ),
+        ),
+    ),
+)
