@@ -27,6 +27,7 @@ COMMANDS = {
     "health": "the state of each provider, and what to type next",
     "serve": "the pool as a daemon, over HTTP and gRPC",
     "bench": "how fast providers and strategies are",
+    "keys": "keys for clients of the daemon",
     "feedback": "say whether an answer was right",
     "config": "what is configured, where, and what a key means",
     "completions": "names for the Tab key of bash, zsh and fish",

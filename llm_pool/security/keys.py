@@ -12,7 +12,9 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from llm_pool.errors import ConfigError, InvalidRequest
 from llm_pool.security.hmac import Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PREFIX = "lpsk_"
@@ -97,10 +100,10 @@ class KeyFile:
 
     def create(self, tenant: str, kind: Kind, *, wall: float, until: float | None = None) -> tuple[Key, str]:
         """A new key of *tenant* and its secret, which is told this once; raises ConfigError and OSError."""
-        keys = self.load()
-        secret, slot = _new_secret(kind, None, until)
+        secret, slot = _new_secret(kind, until)
         key = Key(id=_new_id(tenant), tenant=tenant, kind=kind, slots={"a": slot}, created=wall)
-        self._save({**keys, key.id: key})
+        with self._changing() as keys:
+            keys[key.id] = key
         return key, secret
 
     def rotate(self, key_id: str, *, until: float | None = None) -> tuple[str, str]:
@@ -114,15 +117,16 @@ class KeyFile:
             InvalidRequest: there is no such key, or it has no idle slot.
             ConfigError, OSError: the file cannot be used.
         """
-        keys = self.load()
-        key = _known(keys, key_id)
-        if key.idle is None:
-            raise InvalidRequest(
-                "KEY", f"{key_id} has two secrets", hint=f"llm-pool keys retire {key_id} a  takes one away"
-            )
-        secret, slot = _new_secret(key.kind, None, until)
-        self._save({**keys, key_id: msgspec.structs.replace(key, slots={**key.slots, key.idle: slot})})
-        return key.idle, secret
+        with self._changing() as keys:
+            key = _known(keys, key_id)
+            idle = key.idle
+            if idle is None:
+                raise InvalidRequest(
+                    "KEY", f"{key_id} has two secrets", hint=f"llm-pool keys retire {key_id} a  takes one away"
+                )
+            secret, slot = _new_secret(key.kind, until)
+            keys[key_id] = msgspec.structs.replace(key, slots={**key.slots, idle: slot})
+        return idle, secret
 
     def retire(self, key_id: str, slot: str | None = None) -> None:
         """
@@ -132,23 +136,34 @@ class KeyFile:
             InvalidRequest: there is no such key or slot, or it is the last one.
             ConfigError, OSError: the file cannot be used.
         """
-        keys = self.load()
-        key = _known(keys, key_id)
-        if slot is None:
-            del keys[key_id]
-        elif slot not in key.slots:
-            raise InvalidRequest("SLOT", f"{key_id} has {' and '.join(sorted(key.slots))}, not '{slot}'")
-        elif len(key.slots) == 1:
-            raise InvalidRequest(
-                "SLOT", f"it is the last of {key_id}", hint=f"llm-pool keys retire {key_id}  takes the whole key away"
-            )
-        else:
-            left = {name: value for name, value in key.slots.items() if name != slot}
-            keys[key_id] = msgspec.structs.replace(key, slots=left)
-        self._save(keys)
+        with self._changing() as keys:
+            key = _known(keys, key_id)
+            if slot is None:
+                del keys[key_id]
+            elif slot not in key.slots:
+                raise InvalidRequest("SLOT", f"{key_id} has {' and '.join(sorted(key.slots))}, not '{slot}'")
+            elif len(key.slots) == 1:
+                raise InvalidRequest(
+                    "SLOT", f"it is the last of {key_id}", hint=f"llm-pool keys retire {key_id}  takes the key away"
+                )
+            else:
+                left = {name: value for name, value in key.slots.items() if name != slot}
+                keys[key_id] = msgspec.structs.replace(key, slots=left)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Key]]:
+        """The keys, kept as the block leaves them; two who change them wait for each other."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.path.with_name(f".{self.path.name}.lock").open("wb") as lock:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = self.load()
+            yield keys
+            self._save(keys)
 
     def _save(self, keys: dict[str, Key]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         data = msgspec.json.format(msgspec.json.encode(_File(list(keys.values()))), indent=1)
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")  # made with mode 0600
         try:
@@ -170,10 +185,10 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _new_secret(kind: Kind, since: float | None, until: float | None) -> tuple[str, Slot]:
+def _new_secret(kind: Kind, until: float | None) -> tuple[str, Slot]:
     secret = PREFIX + secrets.token_urlsafe(32)
     kept = secret if kind is Kind.HMAC else digest_of(secret)
-    return secret, Slot(secret=kept, not_before=since, not_after=until)
+    return secret, Slot(secret=kept, not_after=until)
 
 
 def _new_id(tenant: str) -> str:
