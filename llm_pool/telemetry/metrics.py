@@ -7,11 +7,21 @@ somebody scrapes. Each server has a registry of its own.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Answered, AttemptEnded, BreakerChanged, Refused, Reloaded, TextArrived, Waiting
+from llm_pool.messages import (
+    Answered,
+    AttemptEnded,
+    BreakerChanged,
+    KeyUsed,
+    Refused,
+    Reloaded,
+    TextArrived,
+    TurnedAway,
+    Waiting,
+)
+from llm_pool.telemetry.firsts import Firsts
 from llm_pool.telemetry.labels import NONE, OTHER, Bounded
 from llm_pool.wire import error_code
 
@@ -28,8 +38,6 @@ NAMES = 64
 """Tenants, and projects, with a name of their own."""
 SERIES = 500
 """Series of the request histogram; further combinations count for tenant and project ``other``."""
-SHARED = 64
-"""Decisions remembered by identity, so that one which equal requests share is counted once."""
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 BREAKER_STATES = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
 
@@ -44,11 +52,11 @@ class Metrics:
         self._gauges = _Gauges()
         self._registry.register(self._gauges)
         ProcessCollector(registry=self._registry)
-        self._tenants, self._projects = Bounded(NAMES), Bounded(NAMES)
+        self._tenants, self._projects, self._keys = Bounded(NAMES), Bounded(NAMES), Bounded(NAMES)
         self._durations = dict[_Request, Any]()
         self._wins = dict[tuple[str, str], _Wins]()
         self._answers = self._hits = 0
-        self._decided = deque[Any](maxlen=SHARED)
+        self._firsts = Firsts()
 
         def counter(name: str, about: str, *labels: str) -> _Children:
             return _Children(Counter(f"llmpool_{name}", about, labels, registry=self._registry))
@@ -73,6 +81,8 @@ class Metrics:
         self._waits = counter("queue_waits", "Calls that waited for a slot.", "group")
         self._opened = counter("breaker_open", "Times a breaker opened.", "provider", "task")
         self._reloads = counter("reloads", "Readings of a changed configuration.", "result")
+        self._turned_away = counter("turned_away", "Requests that were not let in.", "reason")
+        self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
         self._responses = counter("http_responses", "HTTP answers, refusals at the door included.", "status")
         self._ttft = _Children(
             histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
@@ -94,6 +104,10 @@ class Metrics:
                 self._waits.of(event.group).inc()
             case BreakerChanged() if event.after == "open":
                 self._opened.of(event.provider, event.task).inc()
+            case TurnedAway():
+                self._turned_away.of(event.reason).inc()
+            case KeyUsed():
+                self._key_uses.of(self._keys.name(event.key), event.slot).inc()
             case Reloaded() if event.error is not None or event.generation > 1:
                 self._reloads.of("taken" if event.error is None else "refused").inc()
             case _:
@@ -146,8 +160,7 @@ class Metrics:
         self._durations_of(query, answer.task, strategy, answer.winner).observe(answer.duration)
         self._answers += 1
         self._hits += answer.from_cache
-        if not answer.from_cache and not any(known is answer.decision for known in self._decided):
-            self._decided.append(answer.decision)
+        if self._firsts.is_first(answer):
             self._note_decision(answer)
 
     def _note_decision(self, answer: Answer) -> None:
