@@ -8,6 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.pocket.model import Pocket
+    from tools.pocket.tokenizer import Tokenizer
 
 MODEL = Path(__file__).parents[2] / "llm_pool" / "models" / "pocket.gguf"
 
@@ -39,6 +44,7 @@ def main() -> None:
 
     train = commands.add_parser("train", help="train from nothing; says its speed and the time left as it goes")
     train.add_argument("folder", type=Path, help="where weights and tokenizer go")
+    train.add_argument("--start", type=Path, help="go on from what an earlier run left in this folder")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--steps", type=int, default=4500)
     train.add_argument("--batch", type=int, default=2048, help="tokens of one step")
@@ -77,46 +83,47 @@ def _generate(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from tools.pocket.model import Shape
-    from tools.pocket.oracle import examples
-    from tools.pocket.tokenizer import Tokenizer
     from tools.pocket.train import train
 
     torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    model, tokenizer = _load(options.start) if options.start else _new(options)
+    given = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "device")}
+    train(model, tokenizer, **given)
     options.folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(options.folder / "tokenizer.json")
+    torch.save({"shape": asdict(model.shape), "weights": model.state_dict()}, options.folder / "weights.pt")
+
+
+def _new(options: argparse.Namespace) -> tuple[Pocket, Tokenizer]:
+    from tools.pocket.model import Pocket, Shape
+    from tools.pocket.oracle import examples
+    from tools.pocket.tokenizer import Tokenizer
+
     texts = (text for one in examples(Random(options.seed), 20_000) for text in (one.prompt, one.answer))
     tokenizer = Tokenizer.train(texts, size=options.vocab)
-    tokenizer.save(options.folder / "tokenizer.json")
-    shape = Shape(
-        vocab=len(tokenizer),
-        width=options.width,
-        heads=options.width // 32,
-        layers=options.layers,
-        feed=options.width * 14 // 5 // 32 * 32,
-    )
-    model = train(
-        shape,
-        tokenizer,
-        steps=options.steps,
-        batch=options.batch,
-        rate=options.rate,
-        seed=options.seed,
-        device=options.device,
-    )
-    torch.save({"shape": asdict(shape), "weights": model.state_dict()}, options.folder / "weights.pt")
+    width, layers = options.width, options.layers
+    shape = Shape(vocab=len(tokenizer), width=width, heads=width // 32, layers=layers, feed=width * 14 // 5 // 32 * 32)
+    return Pocket(shape), tokenizer
 
 
-def _export(options: argparse.Namespace) -> None:
+def _load(folder: Path) -> tuple[Pocket, Tokenizer]:
     import torch
 
-    from tools.pocket.export import write_gguf
     from tools.pocket.model import Pocket, Shape
     from tools.pocket.tokenizer import Tokenizer
 
-    kept = torch.load(options.folder / "weights.pt", map_location="cpu")
+    kept = torch.load(folder / "weights.pt", map_location="cpu")
     model = Pocket(Shape(**kept["shape"]))
     model.load_state_dict(kept["weights"])
-    write_gguf(options.gguf, model, Tokenizer.load(options.folder / "tokenizer.json"), name=options.name)
+    return model, Tokenizer.load(folder / "tokenizer.json")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from tools.pocket.export import write_gguf
+
+    model, tokenizer = _load(options.folder)
+    write_gguf(options.gguf, model, tokenizer, name=options.name)
 
 
 def _check(options: argparse.Namespace) -> None:

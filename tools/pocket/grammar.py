@@ -124,7 +124,7 @@ def search(rng: Random) -> Search:
         unwanted = rng.choice(w["unwanted"])
         text = f"{text} {rng.choice(('without', 'no'))} {unwanted}"
     if rng.random() < 0.15:
-        text = _json(rng, {"query": text})
+        text = json.dumps({"query": text})
     return Search(text, tuple(terms), mood, genre, medium, unwanted)
 
 
@@ -142,7 +142,7 @@ def asset(rng: Random) -> Asset:
             f"{medium} of a {subject} in {place} {time}, {genre}, {mood}",
             f"{subject}, {place}, {time}, {genre} {medium}, {mood}",
             f"a {mood} {medium} of a {subject} in {place} {time}, {genre}",
-            _json(rng, facts),
+            json.dumps(facts),
         )
     )
     return Asset(text, **facts)
@@ -161,7 +161,7 @@ def incident(rng: Random) -> Incident:
             f"{sign} on {service} {scope}",
             f"{scope}, {service} reports {sign}",
             f"{service} {sign} {scope}",
-            _json(rng, {"incident": f"{sign} {scope}", "service": service}),
+            json.dumps({"incident": f"{sign} {scope}", "service": service}),
         )
     )
     return Incident(text, service, playbook, scope)
@@ -184,7 +184,7 @@ def visit(rng: Random) -> Visit:
             f"{host} has {told}; find {goal}",
             f"find {goal} on {host} with {told}",
             f"{goal} at {host}: {told}",
-            _json(rng, {"site": host, "goal": goal} | ({"obstacles": signs} if signs else {})),
+            json.dumps({"site": host, "goal": goal} | ({"obstacles": signs} if signs else {})),
         )
     )
     return Visit(text, goal, tuple(w["obstacles"][number] for number in sorted(met)))
@@ -206,7 +206,7 @@ def choice(rng: Random, *, most: int, ask: str) -> Choice:
         candidates.append(Candidate(str(name), merit, praise))
     told = sign == "overlap" or rng.random() < 0.4
     body = ({ask: " ".join(asked)} if told else {}) | {"candidates": shown}
-    return Choice(_json(rng, body), sign, tuple(candidates))
+    return Choice(json.dumps(body), sign, tuple(candidates))
 
 
 def _by_word(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, World, str]:
@@ -272,8 +272,3 @@ def _ids(rng: Random, count: int) -> Sequence[str | int]:
             rng.sample([*string.ascii_letters], count),
         )
     )
-
-
-def _json(rng: Random, value: World) -> str:
-    """JSON, spaced as Python writes it or compact, so that either is understood."""
-    return json.dumps(value, separators=rng.choice(((",", ":"), (", ", ": "))))

@@ -46,9 +46,10 @@ def expand_queries(case: Search) -> dict[str, Any]:
 
 def enrich_metadata(case: Asset) -> dict[str, Any]:
     """A title, a line and tags, all from what was told."""
+    what = f"{'An' if case.mood[0] in 'aeiou' else 'A'} {case.mood} {case.genre} {case.medium}"
     return {
         "title": f"{case.mood.capitalize()} {case.subject} in {case.place}",
-        "one_liner": f"A {case.mood} {case.genre} {case.medium} of a {case.subject} in {case.place} {case.time}.",
+        "one_liner": f"{what} of a {case.subject} in {case.place} {case.time}.",
         "tags": [case.genre, case.mood, case.medium, case.subject, case.place],
     }
 

@@ -1,4 +1,8 @@
-"""Training: examples straight from the generator, batches of like length, loss on the answer alone."""
+"""
+Training: examples straight from the generator, batches of like length, loss on the answer alone.
+
+Each answer counts the same, however long: in a judge's answer two tokens decide, and a plan's eighty would drown them.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as fn
 
-from tools.pocket.model import Pocket
 from tools.pocket.oracle import examples
-from tools.pocket.tokenizer import END, Tokenizer, as_chat
+from tools.pocket.tokenizer import END, as_chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from tools.pocket.model import Shape
+    from tools.pocket.model import Pocket
     from tools.pocket.oracle import Example
+    from tools.pocket.tokenizer import Tokenizer
 
 Row = tuple[list[int], int]
 """Token numbers of prompt and answer, and where the answer starts."""
@@ -28,16 +32,15 @@ SHELF = 1024
 """Examples sorted by length at a time: enough to waste little on padding."""
 
 
-def train(shape: Shape, tokenizer: Tokenizer, *, steps: int, batch: int, rate: float, seed: int, device: str) -> Pocket:
+def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: float, seed: int, device: str) -> None:
     """
-    A network trained for *steps* batches of about *batch* tokens; prints loss, speed and time left.
+    Teach *model*, new or not, for *steps* batches of about *batch* tokens; prints loss, speed and time left.
 
     The difficulty rises over the first half. The learning rate warms up for 1 percent of the steps and then
     falls in a straight line to zero. Hidden matrices learn by Muon, embedding and norms by AdamW.
     Source of that division: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
-    torch.manual_seed(seed)
-    model = Pocket(shape).to(device)
+    model.to(device)
     optimizers = _optimizers(model, rate)
     began, seen = time.monotonic(), 0
     for step, (tokens, targets) in enumerate(_batches(tokenizer, steps=steps, batch=batch, seed=seed)):
@@ -51,7 +54,7 @@ def train(shape: Shape, tokenizer: Tokenizer, *, steps: int, batch: int, rate: f
                 f"step {step}/{steps}  loss {loss:.3f}  {seen / spent:.0f} tokens/s  {left / 60:.1f} min left",
                 flush=True,
             )
-    return model.cpu()
+    model.cpu()
 
 
 def _optimizers(model: Pocket, rate: float) -> list[torch.optim.Optimizer]:
@@ -70,9 +73,11 @@ def _optimizers(model: Pocket, rate: float) -> list[torch.optim.Optimizer]:
 def _step(
     model: Pocket, optimizers: list[torch.optim.Optimizer], pace: float, tokens: Tensor, targets: Tensor
 ) -> float:
+    asked = targets >= 0
     with torch.autocast(tokens.device.type, torch.bfloat16):
-        logits = model(tokens, targets >= 0)
-    loss = fn.cross_entropy(logits.float(), targets[targets >= 0])
+        logits = model(tokens, asked)
+    shares = (asked / asked.sum(1, keepdim=True))[asked] / len(tokens)
+    loss = (fn.cross_entropy(logits.float(), targets[asked], reduction="none") * shares).sum()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
