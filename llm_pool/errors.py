@@ -6,6 +6,7 @@ Every error this package raises, in one tree.
     LlmPoolError
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
+    │  └─ UnknownModel(model)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
@@ -94,6 +95,14 @@ class InvalidRequest(LlmPoolError):
     def __init__(self, field: str, reason: str, *, hint: str = "") -> None:
         super().__init__(f"{field}: {reason}", hint=hint)
         self.field, self.reason = field, reason
+
+
+class UnknownModel(InvalidRequest):
+    """Nothing here is called *model*."""
+
+    def __init__(self, model: str, *, hint: str = "") -> None:
+        LlmPoolError.__init__(self, f"model '{model}' not found", hint=hint)  # clients look for these words
+        self.field, self.reason = "model", "not found"
 
 
 class Unauthenticated(LlmPoolError):

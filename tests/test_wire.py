@@ -75,6 +75,7 @@ def rich_answer() -> Answer:
 ERRORS = [
     errors.ConfigError(path=None, key="qos.hedge", got="1", want="2", line=3, hint="try"),
     errors.InvalidRequest("strategy", "expected: one", hint="did you mean FASTEST?"),
+    errors.UnknownModel("poll", hint="did you mean pool?"),
     errors.Unauthenticated("who?"),
     errors.PermissionDenied("not yours"),
     errors.RateLimited(1.5),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+    ErrorShape = Callable[[int, Mapping[str, Any]], Any]
+    """From a status and our own error body to the body that another API's clients expect."""
 
 OPEN = frozenset({b"/livez", b"/readyz"})
 """Paths that anybody may ask for; every other path, present and future, goes through the door."""
@@ -96,17 +99,18 @@ class Entry:
     Args:
         inner: what is asked behind the door.
         door: decides who may.
+        shapes: how errors look under paths that begin so; elsewhere they have our own shape.
     """
 
-    def __init__(self, inner: Application, door: Door) -> None:
-        self._inner, self._door = inner, door
+    def __init__(self, inner: Application, door: Door, shapes: Mapping[str, ErrorShape] | None = None) -> None:
+        self._inner, self._door, self._shapes = inner, door, shapes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else but the lifespan is refused."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
-        answering = _Answering(send)
+        answering = _Answering(send, partial(shaped, self._shapes, scope["path"]))
         try:
             async with asyncio.timeout(None) as presence:
                 await self._serve(scope, receive, answering, presence)
@@ -151,8 +155,8 @@ class Entry:
 class _Answering:
     """The way out: adds the headers of every answer, and knows whether one has begun."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self._began = send, False
+    def __init__(self, send: Send, shape: ErrorShape) -> None:
+        self._send, self._shape, self._began = send, shape, False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -162,21 +166,38 @@ class _Answering:
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         await self._send(message)
 
-    async def fail(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+    async def fail(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         """Answer with an error; in the middle of an answer do nothing, and the server cuts the connection."""
         if self._began:
             return
         own = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if status in {408, 413, 415}:  # the rest of the body is still to come
             own.append((b"connection", b"close"))
-        await send_json(self.send, body, status=status, headers=own)
+        await send_json(self.send, self._shape(status, body), status=status, headers=own)
+
+
+def shaped(shapes: Mapping[str, ErrorShape], path: str, status: int, body: Mapping[str, Any]) -> Any:
+    """*body*, an error of ours, in the shape that clients of *path* expect."""
+    shape = next((shape for begin, shape in shapes.items() if path.startswith(begin)), None)
+    return body if shape is None else shape(status, body)
+
+
+class Asgi:
+    """An ASGI callable that Starlette's Route takes as it is; it wraps plain functions otherwise."""
+
+    def __init__(self, call: Application) -> None:
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self._call(scope, receive, send)
 
 
 class Failure(NamedTuple):
     """An error as HTTP tells it."""
 
     status: int
-    body: Any
+    body: dict[str, Any]
     headers: dict[str, str]
 
 

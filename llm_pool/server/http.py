@@ -17,13 +17,13 @@ from starlette.routing import Route
 from llm_pool import __version__
 from llm_pool.errors import LlmPoolError, Stopping
 from llm_pool.server import sse
-from llm_pool.server.entry import BUG, PRINCIPAL, Entry, failure, problem, send_json
+from llm_pool.server.entry import BUG, PRINCIPAL, Asgi, Entry, failure, problem, send_json, shaped
 from llm_pool.server.openapi import document
 from llm_pool.server.queries import FeedbackBody, deadline_header, decode, decode_infer, within
 from llm_pool.wire import answer_json, error_json, state_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,10 +45,12 @@ def create_app(live: Live, door: Door, faces: Sequence[Face] = ()) -> Applicatio
     Args:
         live: answers.
         door: decides who may ask for what.
-        faces: each adds its routes to the application: other APIs, metrics, the page.
+        faces: each adds its routes to the application (other APIs, metrics, the page), and to
+            ``app.state.error_shapes`` how its errors look under which paths.
     """
     app = FastAPI(title="llm-pool", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.exception_handler(HTTPException)(_http_problem)
+    app.state.error_shapes = {}
     app.exception_handler(LlmPoolError)(_pool_problem)
     app.exception_handler(Exception)(_bug)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
@@ -56,7 +58,7 @@ def create_app(live: Live, door: Door, faces: Sequence[Face] = ()) -> Applicatio
     app.router.routes.extend(own.routes())
     for face in faces:
         face(app, live, door)
-    return Entry(app, door)
+    return Entry(app, door, app.state.error_shapes)
 
 
 class Own:
@@ -68,12 +70,12 @@ class Own:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/v1/infer", _Asgi(self._infer), methods=["POST"]),
-            Route("/v1/feedback", _Asgi(self._feedback), methods=["POST"]),
-            Route("/v1/tasks", _Asgi(self._tasks), methods=["GET"]),
-            Route("/health", _Asgi(self._health), methods=["GET"]),
-            Route("/livez", _Asgi(self._livez), methods=["GET"]),
-            Route("/readyz", _Asgi(self._readyz), methods=["GET"]),
+            Route("/v1/infer", Asgi(self._infer), methods=["POST"]),
+            Route("/v1/feedback", Asgi(self._feedback), methods=["POST"]),
+            Route("/v1/tasks", Asgi(self._tasks), methods=["GET"]),
+            Route("/health", Asgi(self._health), methods=["GET"]),
+            Route("/livez", Asgi(self._livez), methods=["GET"]),
+            Route("/readyz", Asgi(self._readyz), methods=["GET"]),
         ]
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,29 +177,22 @@ async def _last(told: sse.Told, asking: asyncio.Task[Answer]) -> bytes:
         return sse.error(error)
 
 
-class _Asgi:
-    """An ASGI callable that Starlette's Route takes as it is; it wraps plain functions otherwise."""
-
-    def __init__(self, call: Application) -> None:
-        self._call = call
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        await self._call(scope, receive, send)
-
-
-async def _http_problem(_request: Request, error: Any) -> Response:
+async def _http_problem(request: Request, error: Any) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return JSONResponse(problem(code, str(error.detail)), status_code=error.status_code, headers=error.headers)
+    return _told(request, error.status_code, problem(code, str(error.detail)), error.headers)
 
 
-async def _pool_problem(_request: Request, error: Any) -> Response:
-    told = failure(error)
-    return JSONResponse(told.body, status_code=told.status, headers=told.headers)
+async def _pool_problem(request: Request, error: Any) -> Response:
+    return _told(request, *failure(error))
 
 
-async def _bug(_request: Request, _error: Exception) -> Response:
-    return JSONResponse(BUG, status_code=500)
+async def _bug(request: Request, _error: Exception) -> Response:
+    return _told(request, 500, BUG)
+
+
+def _told(request: Request, status: int, body: dict[str, Json], headers: Mapping[str, str] | None = None) -> Response:
+    shapes = request.app.state.error_shapes
+    return JSONResponse(shaped(shapes, request.url.path, status, body), status_code=status, headers=headers)
 
 
 def _reload_json(reload: Reload) -> dict[str, Json]:

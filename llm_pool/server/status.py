@@ -23,6 +23,7 @@ class Status(NamedTuple):
 STATUSES: dict[type[LlmPoolError], Status] = {
     errors.ConfigError: Status(500, "INTERNAL"),
     errors.InvalidRequest: Status(400, "INVALID_ARGUMENT"),
+    errors.UnknownModel: Status(404, "NOT_FOUND"),
     errors.Unauthenticated: Status(401, "UNAUTHENTICATED"),
     errors.PermissionDenied: Status(403, "PERMISSION_DENIED"),
     errors.RateLimited: Status(429, "RESOURCE_EXHAUSTED"),

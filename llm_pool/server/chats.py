@@ -1,0 +1,289 @@
+"""What the chat APIs of others have in common: models by name, conversations, and text as it is decided."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from llm_pool.config.problem import nearest
+from llm_pool.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
+from llm_pool.messages import Query, StrategyName, TextArrived, Turn
+from llm_pool.server.entry import PRINCIPAL
+from llm_pool.server.queries import deadline_header, within
+from llm_pool.wire import answer_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from llm_pool.config import Config
+    from llm_pool.live import Live
+    from llm_pool.messages import Answer, Attempt, Event, Json
+    from llm_pool.server.entry import Door, Scope, Send
+
+POOL = "pool"
+"""The model that is the whole pool."""
+PING_EVERY = 15.0
+"""Seconds of silence after which a stream shows that it lives."""
+DECISION_HEADER = b"x-llm-pool-decision"
+
+_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+
+
+class Model(msgspec.Struct, frozen=True):
+    """
+    What a model's name stands for.
+
+    Attributes:
+        providers: the only ones to ask; empty: the task's panel.
+    """
+
+    name: str
+    task: str = "ask"
+    strategy: StrategyName | None = None
+    providers: tuple[str, ...] = ()
+
+
+class Text(NamedTuple):
+    """A piece of the answer, from *provider*; empty after a long silence."""
+
+    text: str
+    provider: str = ""
+
+
+class Ending(NamedTuple):
+    """The end of an answer; *rest* is what was not spoken yet of its text."""
+
+    answer: Answer
+    rest: str
+
+
+class Words(Protocol):
+    """How an API tells a stream."""
+
+    content_type: bytes
+
+    def first(self) -> bytes:
+        """What comes before all else."""
+
+    def piece(self, text: str) -> bytes:
+        """A piece of text."""
+
+    def silence(self) -> bytes:
+        """Something that says nothing."""
+
+    def ending(self, end: Ending) -> bytes:
+        """The rest of the text, and the end."""
+
+    def failed(self, error: LlmPoolError) -> bytes:
+        """The end of a stream that broke off."""
+
+
+async def models(live: Live) -> dict[str, Model]:
+    """
+    Every model there is to choose, by name.
+
+    ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
+    is not; and each provider alone.
+    """
+    config = live.config
+    found = [Model(POOL)]
+    found += [Model(f"{POOL}/{name.lower()}", strategy=name) for name in StrategyName if _is_on(name, config)]
+    tasks = [task.name for task in await live.tasks() if config.task(task.name).enabled]
+    found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
+    alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
+    named = [settings.name for settings in config.active_providers]
+    return {
+        **{name: Model(name, strategy=alone, providers=(name,)) for name in named},
+        **{model.name: model for model in found},
+    }
+
+
+async def model_named(name: str, live: Live) -> Model:
+    """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
+    known = await models(live)
+    model = known.get(name) or known.get(name.removesuffix(":latest"))
+    if model is None:
+        raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")
+    return model
+
+
+def turn(role: str, text: str, place: str) -> Turn:
+    """A turn of a conversation; *place* names it in errors. Raises InvalidRequest for a role nobody plays here."""
+    if role not in _ROLES:
+        raise InvalidRequest(f"{place}.role", f"expected system, user or assistant, got '{role[:40]}'")
+    return Turn(_ROLES[role], text)
+
+
+def question(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
+    """
+    What the user asks last, and all the other turns that say something.
+
+    Raises:
+        InvalidRequest: the user does not have the last word, apart from system texts.
+    """
+    said = [turn for turn in turns if turn.text.strip()]
+    last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
+    if last is None or said[last].role != "user":
+        raise InvalidRequest("messages", "the user asks nothing at their end", hint="end with a message of role user")
+    return said[last].text, tuple(said[:last] + said[last + 1 :])
+
+
+@asynccontextmanager
+async def admitted(door: Door, scope: Scope, query: Query) -> AsyncIterator[Query]:
+    """*query* as its sender may ask it, by the deadline of its headers."""
+    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
+    async with door.admit(scope[PRINCIPAL], within(query, left)) as admitted_query:
+        yield admitted_query
+
+
+async def speak(live: Live, query: Query, words: Words, send: Send) -> None:
+    """
+    Stream the answer to *query* in *words*.
+
+    Raises:
+        LlmPoolError: before anything was sent, so that its status still can be; later ones end the stream.
+    """
+    out = _Out(words, send)
+    try:
+        async with aclosing(spoken(live, query)) as speech:
+            async for said in speech:
+                match said:
+                    case Ending():
+                        await out.send(words.ending(said), decision_header(said.answer))
+                    case Text(""):
+                        await out.send(words.silence())
+                    case Text():
+                        await out.send(words.piece(said.text), early_header(said))
+    except LlmPoolError as error:
+        if not out.began:
+            raise
+        await out.send(words.failed(error))
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def spoken(live: Live, query: Query) -> AsyncGenerator[Text | Ending]:
+    """
+    The answer to *query* as it is decided: its text, last its end.
+
+    Only text that is the answer's own is spoken, since these APIs cannot take anything back: token by token where
+    the first to write owns the answer (FASTEST, free text), else all of it as soon as it is decided.
+
+    Raises:
+        LlmPoolError: no answer came of it, or the one that was being spoken broke off.
+    """
+    listening = _Listening()
+    asking = asyncio.create_task(live.infer(query, listening.on))
+    asking.add_done_callback(lambda _: listening.heard.put_nowait(""))
+    try:
+        while not asking.done() or not listening.heard.empty():
+            text = await listening.next()
+            if text is not None:
+                yield text
+        answer = await asking
+        yield Ending(answer, listening.rest_of(answer))
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+class _Out:
+    """The way out of a stream; *began*: its status is sent."""
+
+    def __init__(self, words: Words, send: Send) -> None:
+        self._words, self._send, self.began = words, send, False
+
+    async def send(self, data: bytes, *headers: tuple[bytes, bytes]) -> None:
+        if not self.began:
+            self.began = True
+            own = [(b"content-type", self._words.content_type), (b"x-accel-buffering", b"no")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
+            data = self._words.first() + data
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+class _Listening:
+    """Hears what belongs to the answer."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[str] = asyncio.Queue()
+        self._owner, self._said = "", ""
+
+    def on(self, event: Event) -> None:
+        if isinstance(event, TextArrived) and event.committed and self._owner in {"", event.provider}:
+            self._owner = event.provider
+            self.heard.put_nowait(event.text)
+
+    async def next(self) -> Text | None:
+        """What was heard meanwhile; None if it says nothing, an empty text after a long silence."""
+        try:
+            async with asyncio.timeout(PING_EVERY):
+                text = await self.heard.get()
+        except TimeoutError:
+            return Text("")
+        while not self.heard.empty():
+            text += self.heard.get_nowait()
+        if not self._said:
+            text = text.lstrip()  # as answers that come in one piece
+        self._said += text
+        return Text(text, self._owner) if text else None
+
+    def rest_of(self, answer: Answer) -> str:
+        if not self._said:
+            return answer.content
+        if self._said.rstrip() != answer.content:
+            raise AllProvidersFailed(answer.task, answer.decision.attempts)
+        return ""
+
+
+def finish(answer: Answer) -> Literal["stop", "length"]:
+    """Why the answer ends where it does."""
+    won = winning(answer)
+    return "length" if won is not None and won.finish == "length" else "stop"
+
+
+def winning(answer: Answer) -> Attempt | None:
+    """The attempt whose text the answer is; None for one that was fused from several."""
+    return next(
+        (one for one in answer.decision.attempts if one.provider == answer.winner and one.outcome == "ok"), None
+    )
+
+
+def evidence(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:
+    """The ``llm_pool`` field: how *answer* came to be, and what the request asked for in vain."""
+    said = answer_json(answer)
+    return {**{name: said[name] for name in said if name not in {"content", "json"}}, "ignored": list(ignored)}
+
+
+def decision_header(answer: Answer) -> tuple[bytes, bytes]:
+    """The decision in a line: ``strategy=FASTEST; winner=phi3; attempts=2; cached=0; degraded=0``."""
+    line = (
+        f"strategy={answer.strategy_used.value}; winner={quote(answer.winner)}; "
+        f"attempts={len(answer.decision.attempts)}; cached={answer.from_cache:d}; degraded={answer.degraded:d}"
+    )
+    return DECISION_HEADER, line.encode()
+
+
+def early_header(text: Text) -> tuple[bytes, bytes]:
+    """What is known of the decision when *text* begins the answer."""
+    return DECISION_HEADER, f"winner={quote(text.provider)}".encode()
+
+
+def unserved(said: Mapping[str, Any], refused: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for the first field of *said* that asks for what *refused* says is not to be had."""
+    for field, reason in refused.items():
+        if said.get(field):
+            raise InvalidRequest(field, reason)
+
+
+def _is_on(name: StrategyName, config: Config) -> bool:
+    return name not in config.ensemble.disabled

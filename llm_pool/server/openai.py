@@ -1,0 +1,302 @@
+"""
+The shape of OpenAI's chat API over the pool: ``/v1/chat/completions`` and ``/v1/models``.
+
+The decision rides along in a field ``llm_pool`` and a header. What cannot be served is refused by name; what only
+tunes the sampling and has no counterpart here is told in ``llm_pool.ignored``.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.routing import Route
+
+from llm_pool.admission import ANY_OBJECT
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Query
+from llm_pool.server.chats import (
+    admitted,
+    decision_header,
+    evidence,
+    finish,
+    model_named,
+    models,
+    question,
+    speak,
+    turn,
+    unserved,
+)
+from llm_pool.server.entry import Asgi, send_json
+from llm_pool.server.queries import decode
+from llm_pool.server.sse import CONTENT_TYPE, PING
+from llm_pool.server.status import status_of
+from llm_pool.wire import error_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+
+    from llm_pool.errors import LlmPoolError
+    from llm_pool.live import Live
+    from llm_pool.messages import Answer, Json, Turn
+    from llm_pool.server.chats import Ending, Model
+    from llm_pool.server.entry import Door, Receive, Scope, Send
+
+REFUSED = {
+    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
+    "functions": "the pool calls no functions",
+    "logprobs": "an ensemble's answer has no log probabilities",
+    "top_logprobs": "an ensemble's answer has no log probabilities",
+    "logit_bias": "the models of a pool have no tokens in common",
+    "audio": "only text is spoken here",
+    "web_search_options": "nothing is searched here",
+}
+"""Fields that ask for what cannot be had, and why."""
+IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "reasoning_effort", "verbosity", "prediction")
+"""Fields that tune an answer and have no counterpart here."""
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""OpenAI's word for a status; other 4xx are ``invalid_request_error``, 5xx ``server_error``."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    type: str
+    text: str = ""
+
+
+class _Message(msgspec.Struct, frozen=True):
+    role: str
+    content: str | list[_Part] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Schema(msgspec.Struct, frozen=True):
+    name: str = ""
+    schema: dict[str, Any] | None = None
+
+
+class _Format(msgspec.Struct, frozen=True):
+    type: str
+    json_schema: _Schema | None = None
+
+
+class _StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat request; fields that are not here are another server's and change nothing."""
+
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    response_format: _Format | None = None
+    metadata: dict[str, str] | None = None
+    n: int | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    prediction: Any = None
+
+    @property
+    def ignored(self) -> list[str]:
+        """What it asks for in vain."""
+        return [field for field in IGNORED if getattr(self, field) is not None]
+
+
+def add(app: FastAPI, live: Live, door: Door) -> None:
+    """Add this face to *app*."""
+    face = OpenAI(live, door)
+    app.router.routes.extend(face.routes())
+    for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
+        app.state.error_shapes[place] = error_shape
+
+
+def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
+    """*body*, from ``wire.error_json``, as OpenAI would say it under *status*."""
+    error = body["error"]
+    kind = TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
+    message = f"{error['message']} ({error['hint']})" if error.get("hint") else error["message"]
+    code = "model_not_found" if error["code"] == "unknown_model" else error["code"]
+    return {"error": {"message": message, "type": kind, "param": error.get("field"), "code": code}}
+
+
+class OpenAI:
+    """The routes of this face."""
+
+    def __init__(self, live: Live, door: Door) -> None:
+        self._live, self._door = live, door
+
+    def routes(self) -> list[Route]:
+        """One for each path."""
+        return [
+            Route("/v1/chat/completions", Asgi(self._chat), methods=["POST"]),
+            Route("/v1/models", Asgi(self._models), methods=["GET"]),
+            Route("/v1/models/{name:path}", Asgi(self._model), methods=["GET"]),
+        ]
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body: ChatBody = decode((await receive())["body"], ChatBody)
+        project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
+        query = query_from(body, await model_named(body.model, self._live), project)
+        chat = _Chat(body)
+        async with admitted(self._door, scope, query) as allowed:
+            if body.stream:
+                await speak(self._live, allowed, chat, send)
+            else:
+                answer = await self._live.infer(allowed)
+                await send_json(send, chat.whole(answer), headers=[decision_header(answer)])
+
+    async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        known = await models(self._live)
+        await send_json(send, {"object": "list", "data": [self._told(model) for model in known.values()]})
+
+    async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, self._told(await model_named(scope["path_params"]["name"], self._live)))
+
+    def _told(self, model: Model) -> dict[str, Json]:
+        made = int(self._live.last_reload.at)
+        return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+
+
+def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
+    """
+    The query in *body*, put to *model*.
+
+    Raises:
+        InvalidRequest: it asks for what the pool cannot do; the field says what.
+    """
+    unserved(msgspec.structs.asdict(body), REFUSED)
+    if body.n not in {None, 1}:
+        raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
+    if body.modalities not in (None, ["text"]):
+        raise InvalidRequest("modalities", "only text is spoken here")
+    prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
+    return Query(
+        prompt=prompt,
+        turns=turns,
+        task=model.task,
+        strategy=model.strategy,
+        providers=model.providers,
+        project_id=project,
+        max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        temperature=body.temperature,
+        seed=body.seed,
+        stop=_stop(body.stop),
+        output_schema=_schema(body.response_format),
+        meta=body.metadata or {},
+    )
+
+
+def _turn(message: _Message, at: int) -> Turn:
+    place = f"messages[{at}]"
+    if message.tool_calls:
+        raise InvalidRequest(f"{place}.tool_calls", REFUSED["tools"])
+    if not isinstance(message.content, list):
+        return turn(message.role, message.content or "", place)
+    for part in message.content:
+        if part.type != "text":
+            raise InvalidRequest(f"{place}.content", f"only parts of type text are read, got '{part.type[:40]}'")
+    return turn(message.role, "\n".join(part.text for part in message.content), place)
+
+
+def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    return tuple(text for text in stops if text)
+
+
+def _schema(wanted: _Format | None) -> dict[str, Json] | None:
+    match wanted:
+        case None | _Format(type="text"):
+            return None
+        case _Format(type="json_object"):
+            return ANY_OBJECT
+        case _Format(type="json_schema", json_schema=_Schema(schema=dict() as schema)):
+            return schema
+        case _Format(type="json_schema"):
+            raise InvalidRequest("response_format", "json_schema.schema is missing")
+        case _:
+            raise InvalidRequest("response_format", "expected text, json_object or json_schema")
+
+
+class _Chat:
+    """What one request is told, in OpenAI's words."""
+
+    content_type = CONTENT_TYPE
+
+    def __init__(self, body: ChatBody) -> None:
+        self._body, self._id, self._made = body, f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+        self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
+
+    def whole(self, answer: Answer) -> dict[str, Json]:
+        """The answer in one piece."""
+        message = {"role": "assistant", "content": answer.content, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
+        ours = evidence(answer, self._body.ignored)
+        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
+
+    def first(self) -> bytes:
+        """The chunk that names the speaker."""
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+
+    def piece(self, text: str) -> bytes:
+        """A chunk of text."""
+        return self._chunk({"content": text})
+
+    def silence(self) -> bytes:
+        """A comment."""
+        return PING
+
+    def ending(self, end: Ending) -> bytes:
+        """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
+        answer = end.answer
+        said = self.piece(end.rest) if end.rest else b""
+        said += self._chunk({}, finish(answer), {"llm_pool": evidence(answer, self._body.ignored)})
+        if self._counts:
+            said += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+        return said + b"data: [DONE]\n\n"
+
+    def failed(self, error: LlmPoolError) -> bytes:
+        """An error in a chunk's place; there is no mark after it."""
+        return _data(error_shape(status_of(error).http, error_json(error)))
+
+    def _chunk(
+        self, delta: dict[str, Json], reason: str | None = None, more: Mapping[str, Json] | None = None
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        usage = {"usage": None} if self._counts else {}
+        return _data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+
+    def _head(self, kind: str) -> dict[str, Json]:
+        return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
+
+
+def _usage(answer: Answer) -> dict[str, Json]:
+    """What the whole panel spent; a backend that does not count adds nothing."""
+    asked, said = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def _data(value: Json) -> bytes:
+    return b"data: %s\n\n" % msgspec.json.encode(value)
