@@ -61,6 +61,10 @@ NEEDED: dict[str, Scope] = {
     "/v1/tasks": Scope.INFER,
     "/health": Scope.INFER,
     "/openapi.json": Scope.INFER,
+    "/v1/status": Scope.INFER,  # of others' requests it shows nothing without ``observe``
+    "/v1/requests/*": Scope.INFER,  # only one's own without ``operate``
+    "/v1/config": Scope.OBSERVE,
+    "/metrics": Scope.OBSERVE,
 }
 """
 What each route needs; ``*`` stands for one segment, ``**`` at the end for any number of them.

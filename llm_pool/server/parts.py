@@ -12,13 +12,13 @@ from llm_pool.security.tenants import must_prove
 from llm_pool.security.tls import context_for, files_of, renewing
 from llm_pool.server.doors import Doors
 from llm_pool.server.listening import Parts
+from llm_pool.server.observing import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
-    from llm_pool.interfaces import Observer
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -32,15 +32,23 @@ def parts_for(config: Config) -> Parts:
             certificate cannot be used.
     """
     check_addresses(config)
-    observers: list[Observer] = []
+    watching = Watching(config)
+    observers = watching.observers
     door = Doors(config, SystemClock(), emit_to(observers))
     observers.append(door)
     files, tls = files_of(config), None
-    beside: list[Callable[[], AbstractAsyncContextManager[object]]] = [door.opened]
+    beside: list[Callable[[], AbstractAsyncContextManager[object]]] = [watching.writing, door.opened]
     if files is not None:
         tls = context_for(files)
         beside.append(partial(renewing, tls, files))
-    return Parts(door=door, observers=observers, tls=tls, preparing=(door.prepare,), beside=beside)
+    return Parts(
+        door=door,
+        observers=observers,
+        faces=(watching.face,),
+        tls=tls,
+        preparing=(door.prepare,),
+        beside=beside,
+    )
 
 
 def check_addresses(config: Config) -> None:

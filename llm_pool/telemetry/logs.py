@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from llm_pool.config import LogFormat
-from llm_pool.messages import Answered, BreakerChanged, Refused, Reloaded
+from llm_pool.messages import Answered, BreakerChanged, Refused, Reloaded, TurnedAway
 from llm_pool.wire import error_code
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class RequestLog:
                 _write(logging.WARNING if event.after == "open" else logging.INFO, "breaker", fields)
             case Reloaded():
                 _reloaded(event)
+            case TurnedAway():
+                _write(logging.WARNING, "turned away", {"reason": event.reason})
             case _:
                 pass
 

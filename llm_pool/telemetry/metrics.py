@@ -83,7 +83,6 @@ class Metrics:
         self._reloads = counter("reloads", "Readings of a changed configuration.", "result")
         self._turned_away = counter("turned_away", "Requests that were not let in.", "reason")
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
-        self._responses = counter("http_responses", "HTTP answers, refusals at the door included.", "status")
         self._ttft = _Children(
             histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
         )
@@ -113,9 +112,10 @@ class Metrics:
             case _:
                 pass
 
-    def responded(self, status: int) -> None:
-        """Count an HTTP answer."""
-        self._responses.of(str(status)).inc()
+    @property
+    def hit_ratio(self) -> float:
+        """Share of the answers that came from the cache; 0 without any."""
+        return self._hits / self._answers if self._answers else 0.0
 
     def win_rate(self, provider: str) -> float | None:
         """Share of the decisions in which *provider* gave an answer that it won, over all tasks; None without any."""
@@ -205,8 +205,7 @@ class Metrics:
         for key, wins in self._wins.items():
             rates.add_metric(key, wins.won / wins.said)
         yield rates
-        ratio = self._hits / self._answers if self._answers else 0.0
-        yield GaugeMetricFamily("llmpool_cache_hit_ratio", "Answers that came from the cache.", value=ratio)
+        yield GaugeMetricFamily("llmpool_cache_hit_ratio", "Answers that came from the cache.", value=self.hit_ratio)
 
 
 class _Request(NamedTuple):

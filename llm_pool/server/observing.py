@@ -1,0 +1,188 @@
+"""
+The daemon seen from outside: ``/metrics``, the status page and the JSON behind it.
+
+A tenant sees its own requests and may cancel them. Metrics, the configuration and what others did need the scope
+``observe``, cancelling for others ``operate``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from starlette.routing import Route
+
+from llm_pool.clock import SystemClock
+from llm_pool.config.show import as_toml
+from llm_pool.config.values import Scope
+from llm_pool.errors import InvalidRequest
+from llm_pool.server import page
+from llm_pool.server.entry import PRINCIPAL, Anonymous, Asgi, problem, send_json
+from llm_pool.server.history import History
+from llm_pool.server.standing import running_json, standing, summary
+from llm_pool.telemetry import logs
+from llm_pool.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+    from llm_pool.config import Config
+    from llm_pool.interfaces import Observer
+    from llm_pool.live import Live
+    from llm_pool.security import Principal
+    from llm_pool.server.entry import Application, Door, Receive, Send
+    from llm_pool.server.entry import Scope as Connection
+    from llm_pool.telemetry.tracing import Tracing
+
+
+class Watching:
+    """
+    Everything that watches a daemon: its observers, and the face that shows what they saw.
+
+    Args:
+        config: the first one; ``[telemetry]`` counts from the start of the daemon to its end.
+
+    Raises:
+        ConfigError: traces are wanted, and OpenTelemetry is not installed.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.telemetry
+        clock = SystemClock()
+        self.metrics = Metrics()
+        self.history = History(self._settings.recent, clock.wall, capture=self._settings.capture)
+        self._began = clock.wall()
+        self._tracing = _tracing(config)
+
+    @property
+    def observers(self) -> list[Observer]:
+        """To be told of every event."""
+        own: list[Observer] = [self.metrics, self.history, logs.RequestLog(prompts=self._settings.log_prompts)]
+        return own if self._tracing is None else [*own, self._tracing]
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Log lines go to stderr while the block runs; traces are sent when it ends."""
+        undo = logs.set_up(self._settings.log_format)
+        try:
+            yield
+        finally:
+            undo()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.aclose)
+
+    def face(self, app: FastAPI, live: Live, _door: Door) -> None:
+        """Add the routes."""
+        if self._tracing is not None:
+            app.add_middleware(_TraceContext)
+        routes = Routes(live, self.metrics, self.history, self._began)
+        app.router.routes.extend(routes.api())
+        if self._settings.metrics:
+            app.router.routes.append(routes.metrics())
+        if self._settings.page:
+            app.router.routes.extend(routes.page())
+
+
+class Routes:
+    """What is shown of *live*; *began*: Unix seconds of the daemon's start."""
+
+    def __init__(self, live: Live, metrics: Metrics, history: History, began: float) -> None:
+        self._live, self._metrics, self._history, self._began = live, metrics, history, began
+
+    def api(self) -> list[Route]:
+        """The JSON behind the page."""
+        return [
+            Route("/v1/status", Asgi(self._status), methods=["GET"]),
+            Route("/v1/config", Asgi(self._config), methods=["GET"]),
+            Route("/v1/requests/{number:int}", Asgi(self._cancel), methods=["DELETE"]),
+        ]
+
+    def metrics(self) -> Route:
+        """Prometheus's."""
+        return Route("/metrics", Asgi(self._page_of_metrics), methods=["GET"])
+
+    def page(self) -> list[Route]:
+        """The page's files: nothing in them is secret, so that a browser can load them before it has a key."""
+        return [Route(path, Asgi(self._file), methods=["GET"]) for path in page.FILES]
+
+    async def _status(self, scope: Connection, _receive: Receive, send: Send) -> None:
+        principal, live = scope[PRINCIPAL], self._live
+        tenant = None if may(principal, Scope.OBSERVE) else principal.tenant_id
+        body = await summary(live, self._history, self._metrics, self._began)
+        now = asyncio.get_running_loop().time()
+        running = [r for r in live.running() if tenant is None or r.query.tenant_id == tenant]
+        body |= {
+            "requests": [running_json(r, now) for r in running],
+            "recent": [ended.told for ended in self._history.since(_since(scope), tenant)],
+            "latest": self._history.latest,
+            "sees_all": tenant is None,
+        }
+        await send_json(send, body)
+
+    async def _config(self, _scope: Connection, _receive: Receive, send: Send) -> None:
+        config = self._live.config
+        await send_json(send, {"path": str(config.path), "toml": as_toml(config)})
+
+    async def _cancel(self, scope: Connection, _receive: Receive, send: Send) -> None:
+        principal, number = scope[PRINCIPAL], scope["path_params"]["number"]
+        own = may(principal, Scope.OPERATE) or any(
+            r.number == number and r.query.tenant_id == principal.tenant_id for r in self._live.running()
+        )
+        if own and self._live.cancel(number):
+            await send_json(send, {"cancelled": True})
+        else:  # another's request is as good as none
+            await send_json(send, problem("not_found", f"no request {number} is in flight"), status=404)
+
+    async def _page_of_metrics(self, scope: Connection, _receive: Receive, send: Send) -> None:
+        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        make = self._metrics.page(await standing(self._live), accept)
+        body, content_type = await asyncio.to_thread(make)
+        await _send(send, body, [(b"content-type", content_type.encode())])
+
+    async def _file(self, scope: Connection, _receive: Receive, send: Send) -> None:
+        await _send(send, *await asyncio.to_thread(page.read, scope["path"]))
+
+
+def may(principal: Principal | Anonymous, scope: Scope) -> bool:
+    """Whether *principal* has *scope*; somebody on this machine, where nobody authenticates, has all."""
+    return isinstance(principal, Anonymous) or scope in principal.scopes
+
+
+def _since(scope: Connection) -> int:
+    said = parse_qs(scope["query_string"].decode("latin-1")).get("since", ["0"])[-1]
+    if not said.isascii() or not said.isdigit() or len(said) > 15:
+        raise InvalidRequest("since", "expected a whole number")
+    return int(said)
+
+
+async def _send(send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _tracing(config: Config) -> Tracing | None:
+    if config.telemetry.traces is None:
+        return None
+    from llm_pool.telemetry.tracing import Tracing
+
+    return Tracing.to(config.telemetry.traces, config.telemetry.trace_share)
+
+
+class _TraceContext:
+    """Notes each request's trace context before it is served."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        from llm_pool.telemetry.tracing import arrived
+
+        if scope["type"] == "http":
+            arrived(scope["headers"])
+        await self._app(scope, receive, send)

@@ -1,0 +1,26 @@
+"""The status page: three files, from the wheel, that load nothing from anywhere else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+FILES = {
+    "/": ("index.html", b"text/html; charset=utf-8"),
+    "/page.css": ("page.css", b"text/css; charset=utf-8"),
+    "/page.js": ("page.js", b"text/javascript; charset=utf-8"),
+}
+"""By path: the file, and its content type."""
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""No script, style or frame but our own files: what models write cannot become any of them."""
+
+
+def read(path: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The file at *path*, one of ``FILES``, and its headers."""
+    name, content_type = FILES[path]
+    return (files(__package__) / name).read_bytes(), [(b"content-type", content_type), *HEADERS]
