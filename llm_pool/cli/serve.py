@@ -41,7 +41,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         place: the configuration.
         read: reads it, with what the command line changes of it.
         grace: seconds that requests in flight get at the end.
-        reload: take up a changed configuration.
+        reload: take up a changed configuration without being told to.
     """
 
     place: Place
@@ -56,7 +56,7 @@ def _arguments(parser: Parser) -> None:
     parser.option(
         "--grace", metavar="TIME", text="how long requests in flight may take at the end", read=span, default="10s"
     )
-    parser.flag("--no-reload", text="do not take up a changed configuration", to="reload", value=False)
+    parser.flag("--no-reload", text="take up a changed configuration on SIGHUP only", to="reload", value=False)
     add_config(parser)
     add_manners(parser, json="log JSON lines; an error becomes one too")
 
@@ -93,8 +93,8 @@ async def serve(options: ServeOptions, console: Console) -> int:
     stops = _Stops()
     async with listening(config, parts_for(config)) as daemon:
         stops.listen()
-        _announce(daemon, options, console)
         async with _reloading(daemon, options):
+            _announce(daemon, options, console)
             await stops.first.wait()
         console.say(f"stopping within {options.grace:g} s; once more stops at once")
         draining = asyncio.create_task(daemon.live.drain(options.grace))
@@ -125,14 +125,13 @@ class _Stops:
 
 @asynccontextmanager
 async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[None]:
-    """Take up changes of the configuration while the block runs."""
-    if not options.reload:
-        yield
-        return
+    """Take up changes of the configuration while the block runs; without *options.reload* only on SIGHUP."""
     from llm_pool.reload import Reloader
 
     reloader = Reloader(daemon.live.config, options.read, daemon.take, daemon.live.refuse)
-    tasks: set[asyncio.Task[object]] = {asyncio.create_task(reloader.watch(), name="watch the configuration")}
+    tasks = set[asyncio.Task[object]]()
+    if options.reload:
+        tasks.add(asyncio.create_task(reloader.watch(), name="watch the configuration"))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(reloader.reload())))
     try:
