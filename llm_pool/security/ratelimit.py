@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from llm_pool.interfaces import Clock
 
 _log = logging.getLogger("llm_pool.security")
+AWAY = 1.0
+"""Seconds that Redis is not asked after it failed."""
 _ROUNDING = 1e-6
 """Seconds: sums of floats shall not take away the last of a burst."""
 
@@ -156,7 +158,8 @@ class RedisLimiter:
     def __init__(self, redis: Redis, clock: Clock, *, prefix: str = "llm-pool:rate:") -> None:
         self._redis, self._prefix = redis, prefix
         self._script = redis.register_script(SCRIPT)
-        self._alone = MemoryLimiter(clock)
+        self._alone, self._clock = MemoryLimiter(clock), clock
+        self._away_until = float("-inf")
 
     async def take(self, sender: str, rate: Rate, cost: float = 1.0) -> Verdict:
         """As the seam says."""
@@ -168,13 +171,16 @@ class RedisLimiter:
             await self._alone.owe(sender, rate, cost)
 
     async def _run(self, sender: str, rate: Rate, cost: float, *, is_debt: bool) -> Verdict | None:
-        """None where Redis is away."""
+        """None where Redis is away; after a failure it is left alone for a moment."""
         from redis.exceptions import RedisError
 
+        if self._clock.now() < self._away_until:
+            return None
         key, arguments = f"{self._prefix}{{{sender}}}", [repr(rate.per_second), repr(rate.burst), repr(cost)]
         try:
             allowed, *told = await self._script(keys=[key], args=[*arguments, "1" if is_debt else "0"])
         except (RedisError, OSError) as error:
+            self._away_until = self._clock.now() + AWAY
             _log.warning("rates are counted by this process alone: redis: %s", type(error).__name__)
             return None
         remaining, wait, reset = (float(value) for value in told)

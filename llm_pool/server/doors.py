@@ -32,6 +32,7 @@ from llm_pool.security.jwt import Fetched, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
+from llm_pool.security.shared import connection_to
 from llm_pool.security.tenants import Tenants, must_prove
 from llm_pool.server.entry import OPEN as OPEN_PATHS
 
@@ -399,8 +400,6 @@ def _stores_for(config: Config, clock: Clock) -> _Stores:
     stack, url = AsyncExitStack(), config.security.redis_url
     if url is None:
         return _Stores(None, MemoryNonces(clock), MemoryLimiter(clock), stack)
-    from redis.asyncio import Redis
-
-    redis = Redis.from_url(url.reveal(), socket_timeout=1.0, socket_connect_timeout=1.0)
+    redis = connection_to(url.reveal())
     stack.push_async_callback(redis.aclose)
     return _Stores(url, RedisNonces(redis), RedisLimiter(redis, clock), stack)
