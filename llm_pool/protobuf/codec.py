@@ -1,0 +1,218 @@
+"""
+The gRPC messages from and to ``wire``'s JSON objects, field by field.
+
+What protobuf cannot hold as it is travels as JSON text: the parsed answer, and the judge's evidence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from llm_pool.messages import StrategyName
+from llm_pool.protobuf import llmpool_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from llm_pool.messages import Json, Query
+
+TASKS: Final = {
+    pb.EXPAND_QUERIES: "expand_queries",
+    pb.SITE_TACTICS: "site_tactics",
+    pb.RERANK_CANDIDATES: "rerank_candidates",
+    pb.TASK_JUDGE: "judge",
+    pb.RECOVERY_PLAN: "recovery_plan",
+    pb.ENRICH_METADATA: "enrich_metadata",
+}
+"""The tasks that have a number."""
+LONGEST_MS = 2**31 - 1
+"""What ``deadline_ms`` holds at most."""
+
+
+def query_message(query: Query) -> pb.Query:
+    """*query* as a message; a deadline too long for its field is left to the call's own."""
+    numbers = {name: number for number, name in TASKS.items()}
+    number = numbers.get(query.task, pb.TASK_UNSPECIFIED)
+    return pb.Query(
+        request_id=query.request_id,
+        tenant_id=query.tenant_id,
+        project_id=query.project_id,
+        task=number,
+        task_name="" if number else query.task,
+        prompt=query.prompt,
+        max_tokens=query.max_tokens or 0,
+        deadline_ms=0 if query.deadline is None else min(LONGEST_MS, max(1, round(query.deadline * 1000))),
+        strategy=query.strategy.value if query.strategy else pb.STRATEGY_UNSPECIFIED,
+        meta=query.meta,
+        no_cache=query.no_cache,
+    )
+
+
+def answer_message(body: dict[str, Json], meta: Mapping[str, str]) -> pb.Answer:
+    """
+    An answer as a message.
+
+    Args:
+        body: of ``wire.answer_json``.
+        meta: the query's own words.
+    """
+    return pb.Answer(
+        request_id=body["request_id"],
+        content=body["content"],
+        winner_model=body["winner_model"],
+        duration_ms=round(body["duration_ms"]),
+        from_cache=body["from_cache"],
+        decision=_decision_message(body["decision"]),
+        meta=meta,
+        json=_text(body["json"]),
+        task_name=body["task"],
+        winner=body["winner"],
+        strategy_used=body["strategy_used"],
+        degraded=body["degraded"],
+        usage=pb.Usage(**body["usage"]),
+        duration=body["duration_ms"],
+        age_ms=body["age_ms"],
+    )
+
+
+def answer_body(message: pb.Answer) -> dict[str, Json]:
+    """What ``answer_message`` was made of."""
+    return {
+        "request_id": message.request_id,
+        "task": message.task_name,
+        "content": message.content,
+        "json": _value(message.json),
+        "winner": message.winner,
+        "winner_model": message.winner_model,
+        "strategy_used": _strategy(message.strategy_used),
+        "duration_ms": message.duration,
+        "from_cache": message.from_cache,
+        "age_ms": _set(message, "age_ms"),
+        "degraded": message.degraded,
+        "usage": {
+            "prompt_tokens": _set(message.usage, "prompt_tokens"),
+            "completion_tokens": _set(message.usage, "completion_tokens"),
+        },
+        "decision": _decision_body(message.decision),
+    }
+
+
+def chunk_message(request_id: str, told: dict[str, Json], meta: Mapping[str, str]) -> pb.AnswerChunk:
+    """What ``wire.Telling`` tells, as a message; *meta* goes with the answer."""
+    kind = told["type"]
+    if kind == "answer":
+        return pb.AnswerChunk(request_id=request_id, answer=answer_message(told, meta))
+    body = {**told, "json": _text(told["json"])} if kind == "candidate" else told
+    chunk = pb.AnswerChunk(request_id=request_id)
+    event = getattr(chunk, kind)
+    event.SetInParent()
+    for field in event.DESCRIPTOR.fields:
+        if body[field.name] is not None:
+            setattr(event, field.name, body[field.name])
+    return chunk
+
+
+def chunk_body(message: pb.AnswerChunk) -> dict[str, Json] | None:
+    """What ``chunk_message`` was made of; None for an event that a later version brought."""
+    kind = message.WhichOneof("event")
+    if kind is None:
+        return None
+    event = getattr(message, kind)
+    match kind:
+        case "answer":
+            body = {**answer_body(event), "final": True}
+        case "attempt":
+            body = _attempt_body(event)
+        case "candidate":
+            body = {**_plain(event), "json": _value(event.json), "final": False}
+        case _:
+            body = _plain(event)
+    return {"type": kind, **body}
+
+
+def state_message(body: dict[str, Json]) -> pb.ProviderState:
+    """A state of ``wire.state_json`` as a message."""
+    return pb.ProviderState(**body)
+
+
+def state_body(message: pb.ProviderState) -> dict[str, Json]:
+    """What ``state_message`` was made of."""
+    return {**_plain(message), "loaded": list(message.loaded)}
+
+
+def _decision_message(body: dict[str, Json]) -> pb.EnsembleDecision:
+    return pb.EnsembleDecision(
+        strategy_used=body["strategy_used"],
+        models_queried=body["models_queried"],
+        model_scores=_model_scores(body),
+        reason=body["reason"],
+        strategy_asked=body["strategy_asked"],
+        winner=body["winner"],
+        scores=body["scores"],
+        agreement=body["agreement"],
+        clusters=[pb.Cluster(**cluster) for cluster in body["clusters"]],
+        notes=body["notes"],
+        saved_calls=body["saved_calls"],
+        degraded=body["degraded"],
+        degraded_reason=body["degraded_reason"],
+        missing=body["missing"],
+        judge=_text(body["judge"]),
+        attempts=[pb.Attempt(**attempt) for attempt in body["attempts"]],
+    )
+
+
+def _decision_body(message: pb.EnsembleDecision) -> dict[str, Json]:
+    return {
+        "strategy_asked": _strategy(message.strategy_asked),
+        "strategy_used": _strategy(message.strategy_used),
+        "winner": message.winner,
+        "reason": message.reason,
+        "models_queried": list(message.models_queried),
+        "scores": dict(message.scores),
+        "agreement": _set(message, "agreement"),
+        "clusters": [{"providers": list(c.providers), "score": c.score, "label": c.label} for c in message.clusters],
+        "notes": list(message.notes),
+        "saved_calls": message.saved_calls,
+        "degraded": message.degraded,
+        "degraded_reason": message.degraded_reason,
+        "missing": list(message.missing),
+        "judge": _value(message.judge),
+        "attempts": [_attempt_body(attempt) for attempt in message.attempts],
+    }
+
+
+def _attempt_body(message: pb.Attempt) -> dict[str, Json]:
+    optional = ("ttft_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind")
+    return {**_plain(message), **{name: _set(message, name) for name in optional}}
+
+
+def _model_scores(body: dict[str, Json]) -> list[float]:
+    """The best score of each model's providers, in the order of ``models_queried``."""
+    best = dict.fromkeys(body["models_queried"], 0.0)
+    for attempt in body["attempts"]:
+        best[attempt["model"]] = max(best[attempt["model"]], body["scores"].get(attempt["provider"], 0.0))
+    return list(best.values())
+
+
+def _plain(message: Any) -> dict[str, Json]:
+    """Every field of *message*, as it is."""
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+
+
+def _set(message: Any, name: str) -> Any:
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _strategy(number: int) -> str:
+    """The name of a strategy; StrategyName refuses one that a later version brought."""
+    return StrategyName(pb.Strategy.Name(number)).value
+
+
+def _text(value: Json) -> str:
+    return "" if value is None else msgspec.json.encode(value).decode()
+
+
+def _value(text: str) -> Json:
+    return msgspec.json.decode(text) if text else None
