@@ -1,0 +1,366 @@
+"""
+The shape of Ollama's API over the pool: chat, generate, and the models that can be asked.
+
+A second llm-pool can have this one as a provider of driver ``ollama``. Models are loaded and unloaded by the pool,
+so ``keep_alive`` changes nothing here. The decision rides in a field ``llm_pool`` and a header.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md, and recordings in ``tests/wire/ollama``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.routing import Route
+
+from llm_pool import __version__
+from llm_pool.admission import ANY_OBJECT
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Query
+from llm_pool.server.chats import (
+    admitted,
+    decision_header,
+    evidence,
+    finish,
+    model_named,
+    models,
+    question,
+    speak,
+    turn,
+    unserved,
+    winning,
+)
+from llm_pool.server.entry import Asgi, send_json
+from llm_pool.server.queries import decode
+from llm_pool.server.status import status_of
+from llm_pool.wire import error_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+
+    from llm_pool.errors import LlmPoolError
+    from llm_pool.live import Live
+    from llm_pool.messages import Answer, Json, Turn
+    from llm_pool.server.chats import Ending, Model
+    from llm_pool.server.entry import Door, Receive, Scope, Send
+
+REFUSED = {
+    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
+    "logprobs": "an ensemble's answer has no log probabilities",
+    "top_logprobs": "an ensemble's answer has no log probabilities",
+    "images": "only text is read here",
+    "suffix": "the pool completes no text in its middle",
+    "raw": "each model has a template of its own",
+    "template": "each model has a template of its own",
+    "context": "the models share no tokens; send the conversation to /api/chat",
+}
+"""Fields that ask for what cannot be had, and why."""
+SERVED_OPTIONS = ("num_predict", "temperature", "seed", "stop")
+"""Options that reach the models; the others are told in ``llm_pool.ignored``."""
+DETAILS: dict[str, Json] = {
+    "parent_model": "",
+    "format": "",
+    "family": "llm-pool",
+    "families": ["llm-pool"],
+    "parameter_size": "",
+    "quantization_level": "",
+}
+
+
+class _Message(msgspec.Struct, frozen=True):
+    role: str
+    content: str | None = None
+    images: list[Any] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What both ways of asking have in common."""
+
+    model: str = ""
+    stream: bool | None = None
+    format: str | dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: str | float | None = None
+    tools: list[Any] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+class ChatBody(_Asked, frozen=True, kw_only=True):
+    """A body of ``/api/chat``."""
+
+    messages: list[_Message] | None = None
+
+
+class GenerateBody(_Asked, frozen=True, kw_only=True):
+    """A body of ``/api/generate``."""
+
+    prompt: str | None = None
+    system: str | None = None
+    images: list[Any] | None = None
+    suffix: str | None = None
+    raw: bool | None = None
+    template: str | None = None
+    context: list[Any] | None = None
+
+
+class _Options(msgspec.Struct, frozen=True):
+    num_predict: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+
+
+class _Show(msgspec.Struct, frozen=True):
+    model: str = ""
+    name: str = ""
+
+
+def add(app: FastAPI, live: Live, door: Door) -> None:
+    """Add this face to *app*."""
+    app.router.routes.extend(Ollama(live, door).routes())
+    app.state.error_shapes["/api/"] = error_shape
+
+
+def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
+    """*body*, from ``wire.error_json``, as Ollama would say it."""
+    error = body["error"]
+    return {"error": f"{error['message']} ({error['hint']})" if error.get("hint") else error["message"]}
+
+
+class Ollama:
+    """The routes of this face."""
+
+    def __init__(self, live: Live, door: Door) -> None:
+        self._live, self._door = live, door
+
+    def routes(self) -> list[Route]:
+        """One for each path."""
+        return [
+            Route("/api/chat", Asgi(self._chat), methods=["POST"]),
+            Route("/api/generate", Asgi(self._generate), methods=["POST"]),
+            Route("/api/tags", Asgi(self._tags), methods=["GET"]),
+            Route("/api/ps", Asgi(self._ps), methods=["GET"]),
+            Route("/api/show", Asgi(self._show), methods=["POST"]),
+            Route("/api/version", Asgi(self._version), methods=["GET"]),
+        ]
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body: ChatBody = decode((await receive())["body"], ChatBody)
+        model = await model_named(body.model, self._live)
+        words = _Chat(body)
+        if body.messages:
+            turns = [_turn(message, at) for at, message in enumerate(body.messages)]
+            await self._answer(scope, query_from(body, model, turns), words, send)
+        else:
+            await self._load(body, model, words, send)
+
+    async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body: GenerateBody = decode((await receive())["body"], GenerateBody)
+        model = await model_named(body.model, self._live)
+        words = _Generated(body)
+        if body.prompt:
+            turns = [turn("system", body.system or "", "system"), turn("user", body.prompt, "prompt")]
+            await self._answer(scope, query_from(body, model, turns), words, send)
+        else:
+            await self._load(body, model, words, send)
+
+    async def _answer(self, scope: Scope, query: Query, words: _Told, send: Send) -> None:
+        async with admitted(self._door, scope, query) as allowed:
+            if words.body.stream is not False:
+                await speak(self._live, allowed, words, send)
+            else:
+                answer = await self._live.infer(allowed)
+                await send_json(send, words.whole(answer), headers=[decision_header(answer)])
+
+    async def _load(self, body: _Asked, model: Model, words: _Told, send: Send) -> None:
+        """Make a provider ready, as a request without a question asks; the pool itself always is."""
+        if body.keep_alive in {0, "0"}:
+            raise InvalidRequest("keep_alive", "the pool says what is unloaded")
+        for name in model.providers:
+            await self._live.app.providers[name].load()
+        await send_json(send, words.loaded())
+
+    async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        known = await models(self._live)
+        await send_json(send, {"models": [self._listed(model) for model in known.values()]})
+
+    async def _ps(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        healthy = {state.name for state in (await self._live.health()).states if state.condition == "healthy"}
+        known = (await models(self._live)).values()
+        ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
+        expires = _instant(time.time() + 86_400)
+        in_memory = {"expires_at": expires, "size_vram": 0, "context_length": 0}
+        await send_json(send, {"models": [{**self._listed(model), **in_memory} for model in ready]})
+
+    async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        body: _Show = decode((await receive())["body"], _Show)
+        model = await model_named(body.model or body.name, self._live)
+        told = {
+            "modelfile": "",
+            "parameters": "",
+            "template": "",
+            "details": DETAILS,
+            "model_info": {"general.architecture": "llm-pool", "general.basename": model.name},
+            "capabilities": ["completion"],
+            "modified_at": _instant(self._live.last_reload.at),
+        }
+        await send_json(send, told)
+
+    async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, {"version": __version__})
+
+    def _listed(self, model: Model) -> dict[str, Json]:
+        tagged = model.name if ":" in model.name else f"{model.name}:latest"
+        return {
+            "name": tagged,
+            "model": tagged,
+            "modified_at": _instant(self._live.last_reload.at),
+            "size": 0,
+            "digest": hashlib.sha256(tagged.encode()).hexdigest(),
+            "details": DETAILS,
+        }
+
+
+def query_from(body: _Asked, model: Model, turns: list[Turn]) -> Query:
+    """
+    The query in *body*, put to *model*.
+
+    Raises:
+        InvalidRequest: it asks for what the pool cannot do; the field says what.
+    """
+    unserved(msgspec.structs.asdict(body), REFUSED)
+    options = _options(body)
+    prompt, earlier = question(turns)
+    length = options.num_predict
+    return Query(
+        prompt=prompt,
+        turns=earlier,
+        task=model.task,
+        strategy=model.strategy,
+        providers=model.providers,
+        max_tokens=length if length is not None and length > 0 else None,  # -1 and -2 are words for "no limit"
+        temperature=options.temperature,
+        seed=options.seed,
+        stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
+        output_schema=_schema(body.format),
+    )
+
+
+def _options(body: _Asked) -> _Options:
+    try:
+        return msgspec.convert(body.options or {}, _Options)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("options", str(error)) from None
+
+
+def _turn(message: _Message, at: int) -> Turn:
+    place = f"messages[{at}]"
+    if message.tool_calls:
+        raise InvalidRequest(f"{place}.tool_calls", REFUSED["tools"])
+    if message.images:
+        raise InvalidRequest(f"{place}.images", REFUSED["images"])
+    return turn(message.role, message.content or "", place)
+
+
+def _schema(wanted: str | dict[str, Json] | None) -> dict[str, Json] | None:
+    if isinstance(wanted, dict):
+        return wanted
+    if wanted not in {None, "", "json"}:
+        raise InvalidRequest("format", "expected json or a JSON Schema")
+    return ANY_OBJECT if wanted else None
+
+
+class _Told:
+    """What one request is told, in Ollama's words: lines of JSON."""
+
+    content_type = b"application/x-ndjson"
+
+    def __init__(self, body: _Asked) -> None:
+        self.body = body
+
+    def said(self, text: str) -> dict[str, Json]:
+        """Where *text* stands in a line."""
+        raise NotImplementedError
+
+    def whole(self, answer: Answer) -> dict[str, Json]:
+        """The answer in one piece."""
+        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._evidence(answer)}
+
+    def loaded(self) -> dict[str, Json]:
+        """The answer to no question."""
+        return {**self._line(""), "done": True, "done_reason": "load"}
+
+    def first(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        """A line of text."""
+        return _encoded({**self._line(text), "done": False})
+
+    def silence(self) -> bytes:
+        """A line without text."""
+        return self.piece("")
+
+    def ending(self, end: Ending) -> bytes:
+        """The rest of the text, and the line that tells how it was made."""
+        answer = end.answer
+        last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._evidence(answer)}
+        return (self.piece(end.rest) if end.rest else b"") + _encoded(last)
+
+    def failed(self, error: LlmPoolError) -> bytes:
+        """An error in a line's place."""
+        return _encoded(error_shape(status_of(error).http, error_json(error)))
+
+    def _line(self, text: str) -> dict[str, Json]:
+        return {"model": self.body.model, "created_at": _instant(time.time()), **self.said(text)}
+
+    def _evidence(self, answer: Answer) -> dict[str, Json]:
+        return evidence(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
+
+
+class _Chat(_Told):
+    def said(self, text: str) -> dict[str, Json]:
+        return {"message": {"role": "assistant", "content": text}}
+
+
+class _Generated(_Told):
+    def said(self, text: str) -> dict[str, Json]:
+        return {"response": text}
+
+
+def _end(answer: Answer) -> dict[str, Json]:
+    """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
+    won = winning(answer)
+    reading = won.ttft if won is not None and won.ttft is not None else 0.0
+    writing = won.duration - reading if won is not None else answer.duration
+    return {
+        "done_reason": finish(answer),
+        "total_duration": _nanoseconds(answer.duration),
+        "load_duration": 0,
+        "prompt_eval_count": answer.usage.prompt_tokens or 0,
+        "prompt_eval_duration": _nanoseconds(reading),
+        "eval_count": answer.usage.completion_tokens or 0,
+        "eval_duration": _nanoseconds(writing),
+    }
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _instant(unix: float) -> str:
+    """As Go writes it: ``2026-11-23T11:17:01.011926Z``."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _encoded(line: Json) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
