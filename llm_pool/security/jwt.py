@@ -199,30 +199,29 @@ class Jwks:
         Raises:
             Overloaded: no set of keys can be had.
         """
-        now = self._clock.now()
-        if now - self._looked >= FRESH:
-            await self._look(FRESH)
+        if self._clock.now() - self._good >= FRESH:
+            await self._look()
         found = _matching(self._keys, kid, algorithm)
-        if not found and self._clock.now() - self._looked >= AGAIN:
-            await self._look(AGAIN)
+        if not found:
+            await self._look()
             found = _matching(self._keys, kid, algorithm)
         if self._clock.now() - self._good >= STALE:
             raise Overloaded("the token's issuer", AGAIN)
         return found
 
-    async def _look(self, unless: float) -> None:
-        """Look, unless somebody else did within the last *unless* seconds."""
+    async def _look(self) -> None:
+        """Look, unless somebody did a moment ago; one at a time."""
         async with self._looking:
-            if self._clock.now() - self._looked < unless:
+            if self._clock.now() - self._looked < AGAIN:
                 return
+            self._looked = self._clock.now()
             try:
                 fetched = await self._place(self._etag)
                 if fetched.body is not None:
                     self._keys, self._etag = _public(fetched.body), fetched.etag
-                self._good = self._looked = self._clock.now()
+                self._good = self._clock.now()
             except Exception as error:  # noqa: BLE001  # whatever went wrong, the keys we have go on
                 _log.warning("an issuer's keys could not be had: %s", type(error).__name__)
-                self._looked = self._clock.now() - FRESH + AGAIN
 
 
 def from_file(read: Callable[[], bytes]) -> Place:
