@@ -213,9 +213,15 @@ def _degraded(decision: Decision, plan: Plan, error: LlmPoolError, before: Seque
         asked=plan.strategy,
         attempts=(*before, *last),
         degraded=True,
-        degraded_reason=f"last resort: {str(error).splitlines()[0]}",
+        degraded_reason=f"last resort: {_why_not(error, before)}",
         missing=tuple(member.name for member in plan.panel.regular),
     )
+
+
+def _why_not(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
+    """Why the others did not answer, on one line: each one's own trouble, or what they had in common."""
+    troubles = [f"{a.provider}: {a.error.splitlines()[0]}" for a in attempts if a.error]
+    return "; ".join(troubles) or str(error).splitlines()[0]
 
 
 def _marked(decision: Decision, panel: Panel) -> Decision:
