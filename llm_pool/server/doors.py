@@ -34,6 +34,7 @@ from llm_pool.security.nonces import MemoryNonces, RedisNonces
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.shared import connection_to
 from llm_pool.security.tenants import Tenants, must_prove
+from llm_pool.server import page
 from llm_pool.server.entry import OPEN as OPEN_PATHS
 
 if TYPE_CHECKING:
@@ -49,23 +50,36 @@ if TYPE_CHECKING:
     from llm_pool.security.ratelimit import Limiter
     from llm_pool.server.entry import Principal as Entrant
 
-OPEN = OPEN_PATHS | {
-    b"/grpc.health.v1.Health/Check",
-    b"/grpc.health.v1.Health/Watch",
-    b"/grpc.health.v1.Health/List",
-}
-"""Paths that anybody may ask for: whether we live, and nothing else."""
+OPEN = (
+    OPEN_PATHS
+    | {path.encode() for path in page.FILES}
+    | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
+)
+"""What anybody may ask for: whether we live, and the files of the status page, which know nothing by themselves."""
 
 NEEDED: dict[str, Scope] = {
     "/v1/infer": Scope.INFER,
     "/v1/feedback": Scope.INFER,
     "/v1/tasks": Scope.INFER,
-    "/health": Scope.INFER,
-    "/openapi.json": Scope.INFER,
-    "/v1/status": Scope.INFER,  # of others' requests it shows nothing without ``observe``
-    "/v1/requests/*": Scope.INFER,  # only one's own without ``operate``
+    "/v1/chat/completions": Scope.INFER,
+    "/v1/models": Scope.INFER,
+    "/v1/models/**": Scope.INFER,
+    "/v1/status": Scope.INFER,  # of the tenant's own requests
+    "/v1/requests/*": Scope.INFER,  # likewise
     "/v1/config": Scope.OBSERVE,
+    "/api/chat": Scope.INFER,
+    "/api/generate": Scope.INFER,
+    "/api/tags": Scope.INFER,
+    "/api/ps": Scope.INFER,
+    "/api/show": Scope.INFER,
+    "/api/version": Scope.INFER,
+    "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
+    "/openapi.json": Scope.INFER,
+    "/llmpool.v1.LLMPool/*": Scope.INFER,
+    "/vvtv.llmpool.v1.LLMPool/*": Scope.INFER,
+    "/grpc.reflection.v1.ServerReflection/*": Scope.INFER,
+    "/grpc.reflection.v1alpha.ServerReflection/*": Scope.INFER,
 }
 """
 What each route needs; ``*`` stands for one segment, ``**`` at the end for any number of them.
@@ -73,6 +87,8 @@ What each route needs; ``*`` stands for one segment, ``**`` at the end for any n
 A route that is not here is for operators, whoever adds it; a test walks the routes and RPCs and finds it missing.
 """
 
+NOBODY = Principal(name="nobody", scopes=frozenset())
+"""Who asks for what is open."""
 WRONG = "these credentials are not good here"
 NONE = "credentials are needed here"
 LOOK_EVERY = 1.0
@@ -88,8 +104,13 @@ _log = logging.getLogger("llm_pool.security")
 
 def needed(path: bytes) -> Scope:
     """The scope that a route needs."""
+    return decision(path) or Scope.OPERATE
+
+
+def decision(path: bytes) -> Scope | None:
+    """What ``NEEDED`` says of a path; None where nobody made a decision."""
     segments = path.decode("ascii", "replace").split("/")
-    return next((scope for pattern, scope in NEEDED.items() if _fits(pattern.split("/"), segments)), Scope.OPERATE)
+    return next((scope for pattern, scope in NEEDED.items() if _fits(pattern.split("/"), segments)), None)
 
 
 def _fits(pattern: list[str], segments: list[str]) -> bool:
@@ -194,6 +215,8 @@ class Doors:
             RateLimited: they sent enough for now.
             Overloaded: what is needed to know them cannot be reached.
         """
+        if raw_path in OPEN:
+            return NOBODY
         try:
             principal = await self._who(headers, method, raw_path, query_string, body)
             _check_route(principal, headers, raw_path)
