@@ -1,4 +1,4 @@
-"""The status page: three files, from the wheel, that load nothing from anywhere else."""
+"""The status page: a few files, from the wheel, that load nothing from anywhere else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ FILES = {
     "/": ("index.html", b"text/html; charset=utf-8"),
     "/page.css": ("page.css", b"text/css; charset=utf-8"),
     "/page.js": ("page.js", b"text/javascript; charset=utf-8"),
+    "/page.svg": ("page.svg", b"image/svg+xml"),
 }
 """By path: the file, and its content type."""
 HEADERS = [
