@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     ErrorShape = Callable[[int, Mapping[str, Any]], Any]
     """From a status and our own error body to the body that another API's clients expect."""
 
-OPEN = frozenset({b"/livez", b"/readyz"})
-"""Paths that anybody may ask for; every other path, present and future, goes through the door."""
+OPEN = frozenset({b"/livez", b"/readyz", b"/", b"/page.css", b"/page.js", b"/page.svg"})
+"""Paths that anybody may ask for, the empty shell of the page among them; every other path, present and future, goes through the door."""
 BODY_LIMIT = 1 << 20
 """Bytes."""
 BODY_TIME = 15.0
