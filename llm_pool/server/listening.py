@@ -94,13 +94,15 @@ async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
         ConfigError: it cannot be built as configured, or an address is taken.
     """
     async with AsyncExitStack() as stack:
+        servers = list(parts.servers)
+        if config.server.enable_http:  # bound before anything says that it serves
+            listener = bound(config.server.http_addr, "server.http_addr")
+            stack.callback(listener.close)
+            servers.insert(0, http_server(listener, parts.faces, parts.tls))
         for beside in parts.beside:
             await stack.enter_async_context(beside())
         live = await Live.start(config, parts.observers)
         stack.push_async_callback(live.aclose)
-        servers = list(parts.servers)
-        if config.server.enable_http:
-            servers.insert(0, http_server(config.server.http_addr, parts.faces, parts.tls))
         urls = [await stack.enter_async_context(server(live, parts.door)) for server in servers]
         try:
             yield Daemon(live, tuple(urls), parts)
@@ -108,12 +110,11 @@ async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
             await live.drain(0.0)
 
 
-def http_server(addr: str, faces: Sequence[Face] = (), tls: ssl.SSLContext | None = None) -> Server:
-    """HTTP at *addr*, ``host:port``; port 0 takes a free one. With *tls*, HTTPS."""
+def http_server(listener: socket.socket, faces: Sequence[Face] = (), tls: ssl.SSLContext | None = None) -> Server:
+    """HTTP on *listener*; with *tls*, HTTPS."""
 
     @asynccontextmanager
     async def serve(live: Live, door: Door) -> AsyncIterator[str]:
-        listener = bound(addr, "server.http_addr")
         async with _serving(create_app(live, door, faces), listener, tls):
             yield f"http{'s' if tls else ''}://{address_of(listener)}"
 
@@ -128,7 +129,7 @@ def bound(addr: str, key: str) -> socket.socket:
     try:
         return socket.create_server((host, int(port)), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0].lower()
         raise ConfigError(
             path=None,
             key=key,

@@ -86,7 +86,7 @@ async def serving(folder: Path, upstream: Upstream, *words: str) -> AsyncIterato
         async with asyncio.timeout(20):
             while not (said and said[-1].strip().startswith("http")):
                 line = await process.stderr.readline()
-                assert line, said
+                assert line, "".join(said)
                 said.append(line.decode())
         yield Process(process, said[-1].strip(), said)
     finally:
@@ -173,11 +173,11 @@ async def test_a_hangup_reads_the_configuration_again(tmp_path: Path) -> None:
             file.write("wieght = 2\n")
         daemon.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(5):
-            while b'"ok":true' in (health := (await daemon.ask("GET", "/health"))[1]):
+            while b'"ok":true' in (health := (await daemon.ask("GET", "/health"))[1]):  # noqa: ASYNC110  # a process
                 await asyncio.sleep(0.05)
 
     error = msgspec.json.decode(health)["last_reload"]["error"]
-    assert (error["key"], error["line"]) == ("providers[1].wieght", 20)
+    assert (error["key"], error["line"]) == ("providers[1].wieght", 19)
 
 
 async def test_killed_at_any_moment_it_comes_back(tmp_path: Path) -> None:
