@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
+from llm_pool.app import open_app
 from llm_pool.breaker import Rules
 from llm_pool.budget import Budget
 from llm_pool.clock import SystemClock
+from llm_pool.config import parse
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.latency import Latencies
 from llm_pool.messages import Member
@@ -24,8 +29,14 @@ from llm_pool.queueing import Limits
 from llm_pool.testing import RecordingObserver, ScriptedProvider
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from llm_pool.app import App
+    from llm_pool.config import Config
     from llm_pool.messages import Call, Decision
     from llm_pool.testing.scripted import Script
+    from llm_pool.testing.upstream import Upstream
 
 NAMES = ("phi3", "llama31", "gemma2")
 
@@ -77,3 +88,52 @@ class Pool:
 def pool() -> type[Pool]:
     """Makes a pool; call it with scripts."""
     return Pool
+
+
+@asynccontextmanager
+async def played(
+    *scripts: Script, text: str = "", **machines: Any
+) -> AsyncIterator[tuple[App, list[ScriptedProvider]]]:
+    """A whole pool of scripted models in the place of backends, and the models; see ``opened``."""
+    models = [ScriptedProvider(f"p{at}", script) for at, script in enumerate(scripts)]
+    waiting = iter(models)
+    with patch("llm_pool.app.backend", lambda *_, **__: next(waiting)):
+        async with open_app(configured(["http://127.0.0.1:9"] * len(models), text, **machines)) as app:
+            yield app, models
+
+
+@asynccontextmanager
+async def opened(*ups: Upstream, text: str = "") -> AsyncIterator[App]:
+    """A whole pool over scripted upstreams behind real sockets."""
+    async with open_app(configured([up.url for up in ups], text)) as app:
+        yield app
+
+
+def configured(urls: Sequence[str], text: str, *, groups: Sequence[str] = (), slots: int = 64) -> Config:
+    """
+    A provider for each of *urls*, ``p0`` and so on, with nothing learned and nothing kept.
+
+    *text* is more configuration; it may begin with keys of ``[qos]``, and have a ``[cache]`` of its own. Each provider
+    is on a machine of its own unless *groups* names one for each.
+    """
+    tables = [f"[qos]\n{text}", "[trust]\nenabled = false"]
+    if "[cache]" not in text:
+        tables.append("[cache]\nenabled = false")
+    names = groups or [f"g{at}" for at in range(len(urls))]
+    tables += [f"[groups.{name}]\nslots = {slots}" for name in dict.fromkeys(names)]
+    for at, (url, group) in enumerate(zip(urls, names, strict=True)):
+        provider = f'name = "p{at}"\ngroup = "{group}"\ndriver = "ollama"\nbase_url = "{url}"\nmodel = "phi3:mini"'
+        tables.append(f"[[providers]]\n{provider}")
+    return parse("\n".join(tables), Path("llm-pool.toml"))
+
+
+@pytest.fixture
+def over_loopback() -> Callable[..., AbstractAsyncContextManager[App]]:
+    """Opens a pool over scripted upstreams; see ``opened``."""
+    return opened
+
+
+@pytest.fixture
+def on_virtual_time() -> Callable[..., AbstractAsyncContextManager[tuple[App, list[ScriptedProvider]]]]:
+    """Opens a pool of scripted models; see ``played``."""
+    return played
