@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 MODEL = Path(__file__).parents[2] / "llm_pool" / "models" / "pocket.gguf"
 
 EPILOG = """\
-The bundled model, from the root of the repository, with the extra "pocket" installed (one core, about half an hour):
+A model from nothing, from the root of the repository, with the extra "pocket" (half an hour to an hour on one core):
 
   python -m tools.pocket train /tmp/pocket
-  python -m tools.pocket export /tmp/pocket llm_pool/models/pocket.gguf
-  python -m tools.pocket check
+  python -m tools.pocket export /tmp/pocket /tmp/pocket/pocket.gguf
+  python -m tools.pocket check /tmp/pocket/pocket.gguf
+
+How the bundled one was made is in docs/models/pocket.md.
 
 The same seed gives the same examples everywhere, and the same weights with the same torch and kind of processor.
 """
