@@ -9,7 +9,7 @@ from llm_pool.app import emit_to
 from llm_pool.clock import SystemClock
 from llm_pool.errors import ConfigError
 from llm_pool.security.tenants import must_prove
-from llm_pool.security.tls import context_for, files_of, renewing
+from llm_pool.security.tls import context_for, files_of, grpc_credentials, renewing
 from llm_pool.server.doors import Doors
 from llm_pool.server.listening import Parts
 from llm_pool.server.observing import Watching
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
+    from llm_pool.security.tls import Files
+    from llm_pool.server.listening import Server
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -44,11 +46,21 @@ def parts_for(config: Config) -> Parts:
     return Parts(
         door=door,
         observers=observers,
+        servers=_servers(config, files),
         faces=(watching.face,),
         tls=tls,
         preparing=(door.prepare,),
         beside=beside,
     )
+
+
+def _servers(config: Config, files: Files | None) -> list[Server]:
+    """Those that listen beside HTTP."""
+    if not config.server.enable_grpc:
+        return []
+    from llm_pool.server.grpc import grpc_server
+
+    return [grpc_server(config.server.grpc_addr, None if files is None else grpc_credentials(files))]
 
 
 def check_addresses(config: Config) -> None:

@@ -1,0 +1,429 @@
+"""
+The gRPC face: messages become queries, answers become messages, and nothing is decided here. The twin of ``http``.
+
+Handlers take the bytes that came and give bytes: signatures cover them. The same handlers answer under the
+predecessor's package name. Beside them stand the standard health service, which says what ``/readyz`` says, and
+reflection, as v1 and v1alpha.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from llm_pool import __version__
+from llm_pool.errors import ConfigError, InvalidRequest, LlmPoolError
+from llm_pool.protobuf import llmpool_pb2 as pb
+from llm_pool.protobuf.codec import TASKS, answer_message, chunk_message, state_message
+from llm_pool.server.entry import BODY_LIMIT
+from llm_pool.server.queries import query_from, within
+from llm_pool.server.status import status_of
+from llm_pool.wire import Telling, answer_json, error_code, error_json, state_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from llm_pool.live import Live
+    from llm_pool.messages import Answer, Json, Query
+    from llm_pool.server.entry import Door, Principal
+    from llm_pool.server.listening import Server
+
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+
+SERVICES = ("llmpool.v1.LLMPool", "vvtv.llmpool.v1.LLMPool")
+HEALTH = "grpc.health.v1.Health"
+REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+
+TRAILER = 4096
+"""Bytes of JSON in a trailer: clients accept 8 KiB of headers in all, unless they are told otherwise."""
+LAST_WORDS = 2.0
+"""Seconds an answer that is ready may take to be sent when the server stops."""
+RETURN_SHARE, RETURN_AT_MOST = 0.05, 0.02
+"""Part of a call's time, and seconds at most, kept for the way back: a client that waits 1 s hears after 0.98 s why."""
+WATCH_EVERY = 1.0
+"""Seconds between two looks for those who watch the health."""
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
+    ("grpc.max_receive_message_length", BODY_LIMIT),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
+    ("grpc.max_concurrent_streams", 256),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # identity only: nothing that unpacks to more than it seems
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 3),
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_age_ms", 60 * 60_000),  # so that a balancer in front gets to spread old connections
+    ("grpc.max_connection_age_grace_ms", 10 * 60_000),
+)
+
+_log = logging.getLogger("llm_pool.server")
+
+
+def grpc_server(addr: str, credentials: grpc.ServerCredentials | None = None) -> Server:
+    """A gRPC server at *addr*, ``host:port``; port 0 takes a free one. With *credentials*, over TLS."""
+
+    @asynccontextmanager
+    async def serve(live: Live, door: Door) -> AsyncIterator[str]:
+        server = create_server(live, door)
+        port = _bound(server, addr, credentials)
+        await server.start()
+        try:
+            yield f"grpc{'s' if credentials else ''}://{addr.rpartition(':')[0]}:{port}"
+        finally:
+            await server.stop(LAST_WORDS)
+
+    return serve
+
+
+def create_server(live: Live, door: Door) -> grpc.aio.Server:
+    """
+    The gRPC server, bound to no address yet.
+
+    Args:
+        live: answers.
+        door: decides who may ask for what.
+    """
+    server = grpc.aio.server(options=OPTIONS)
+    own, health, reflection = Own(live, door), Standing(live), Reflection(door)
+    server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
+    return server
+
+
+class Own:
+    """The calls of our own API."""
+
+    def __init__(self, live: Live, door: Door) -> None:
+        self._live, self._door = live, door
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """One for each path."""
+        calls = {"Infer": self._infer, "Health": self._health, "Feedback": self._feedback}
+        table: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        for service in SERVICES:
+            for name, call in calls.items():
+                table[f"/{service}/{name}"] = grpc.unary_unary_rpc_method_handler(
+                    self._behind_door(f"/{service}/{name}", call)
+                )
+            path = f"/{service}/InferStream"
+            table[path] = grpc.unary_stream_rpc_method_handler(self._behind_door(path, self._infer_stream))
+        return table
+
+    def _behind_door(self, path: str, call: Callable[[_Asked], Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
+        async def handle(body: bytes, context: Context) -> bytes:
+            try:
+                principal = await enter(self._door, context, path, body)
+                return await call(_Asked(body, principal, context))
+            except LlmPoolError as error:
+                failure = error
+            except Exception:  # noqa: BLE001  # a client gets an answer, the log gets the traceback
+                _log.exception("a bug in llm-pool, while serving %s", path)
+                failure = LlmPoolError("a bug in llm-pool; its log has the details")
+            return await _fail(context, failure)
+
+        return handle
+
+    async def _infer(self, asked: _Asked) -> bytes:
+        query = decode_infer(asked.body)
+        async with self._door.admit(asked.principal, within(query, _left(asked.context))) as admitted:
+            answer = await self._live.infer(admitted)
+        asked.context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
+        return answer_message(answer_json(answer), query.meta).SerializeToString()
+
+    async def _infer_stream(self, asked: _Asked) -> bytes:
+        query = decode_infer(asked.body)
+        async with self._door.admit(asked.principal, within(query, _left(asked.context))) as admitted:
+            await stream(self._live, admitted, asked.context, query.meta)
+        return b""
+
+    async def _health(self, asked: _Asked) -> bytes:
+        _decoded(pb.HealthRequest, asked.body)
+        health = await self._live.health()
+        message = pb.HealthResponse(
+            healthy=health.ready and not self._live.is_draining,
+            provider_status={state.name: state.condition for state in health.states},
+            version=__version__,
+            providers=[state_message(state_json(state)) for state in health.states],
+        )
+        return message.SerializeToString()
+
+    async def _feedback(self, asked: _Asked) -> bytes:
+        said = _decoded(pb.FeedbackRequest, asked.body)
+        learned = await self._live.feedback(said.request_id, asked.principal.tenant_id, good=said.good)
+        return pb.FeedbackResponse(learned=learned).SerializeToString()
+
+
+async def stream(live: Live, query: Query, context: Context, meta: dict[str, str]) -> None:
+    """Answer *query* chunk by chunk, with *meta* in the answer; raises LlmPoolError wherever it fails."""
+    telling, waiting = Telling(), asyncio.Queue["dict[str, Json] | None"]()
+
+    def tell(event: Any) -> None:
+        for told in telling.of(event):
+            waiting.put_nowait(told)
+
+    asking = asyncio.create_task(live.infer(query, tell))
+    asking.add_done_callback(lambda _: waiting.put_nowait(None))
+    try:
+        while (told := await waiting.get()) is not None:
+            await context.write(chunk_message(query.request_id, told, meta).SerializeToString())
+        answer = await asking
+        for told in telling.of(answer):
+            await context.write(chunk_message(answer.request_id, told, meta).SerializeToString())
+        context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+def decode_infer(body: bytes) -> Query:
+    """The query in *body*, a serialised ``Query``; raises InvalidRequest."""
+    said = _decoded(pb.Query, body)
+    return query_from(
+        prompt=said.prompt,
+        task=_task(said),
+        request_id=said.request_id,
+        tenant_id=said.tenant_id,
+        project_id=said.project_id,
+        max_tokens=said.max_tokens,
+        deadline=said.deadline_ms / 1000,
+        strategy=_strategy(said.strategy),
+        meta=said.meta,
+        no_cache=said.no_cache,
+    )
+
+
+async def enter(door: Door, context: Context, path: str, body: bytes) -> Principal:
+    """Who calls; raises what ``Door.enter`` raises."""
+    metadata: Any = context.invocation_metadata() or ()
+    headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
+    return await door.enter(headers, "GRPC", path.encode(), b"", body)
+
+
+class Standing:
+    """``grpc.health.v1``: the pool under its services' names, and as a whole under the empty one."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        """One for each path."""
+        return {
+            f"/{HEALTH}/Check": grpc.unary_unary_rpc_method_handler(self._check),
+            f"/{HEALTH}/List": grpc.unary_unary_rpc_method_handler(self._list),
+            f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+        }
+
+    async def _check(self, body: bytes, context: Context) -> bytes:
+        if not self._knows(body):
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+        return _serialised(health_pb2.HealthCheckResponse(status=await self._status()))
+
+    async def _list(self, _body: bytes, _context: Context) -> bytes:
+        status = health_pb2.HealthCheckResponse(status=await self._status())
+        return _serialised(health_pb2.HealthListResponse(statuses=dict.fromkeys(("", *SERVICES), status)))
+
+    async def _watch(self, body: bytes, context: Context) -> None:
+        last = None
+        while True:
+            status = await self._status() if self._knows(body) else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            if status != last:
+                await context.write(_serialised(health_pb2.HealthCheckResponse(status=status)))
+            last = status
+            await asyncio.sleep(WATCH_EVERY)
+
+    async def _status(self) -> int:
+        is_ready = not self._live.is_draining and (await self._live.health()).ready
+        return int(health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING" if is_ready else "NOT_SERVING"))
+
+    @staticmethod
+    def _knows(body: bytes) -> bool:
+        try:
+            return health_pb2.HealthCheckRequest.FromString(body).service in {"", *SERVICES}
+        except DecodeError:
+            return False
+
+
+class Reflection:
+    """``grpc.reflection``, for those who may come in: which services there are, and their messages."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._inner = ReflectionServicer((*SERVICES, HEALTH, *REFLECTION[1:]), _descriptors())
+
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """One for each path; v1 and v1alpha have the same messages."""
+        return {
+            path: grpc.stream_stream_rpc_method_handler(
+                self._behind_door(path),
+                request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+                response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+            )
+            for path in (f"/{service}/ServerReflectionInfo" for service in REFLECTION)
+        }
+
+    def _behind_door(self, path: str) -> Callable[..., AsyncIterator[Any]]:
+        async def handle(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            try:
+                await enter(self._door, context, path, b"")
+            except LlmPoolError as error:
+                await _fail(context, error)
+            async for response in self._inner.ServerReflectionInfo(requests, context):
+                yield response
+
+        return handle
+
+
+class _Asked(NamedTuple):
+    """A call: the bytes that came, who sent them, and gRPC's own side of it."""
+
+    body: bytes
+    principal: Principal
+    context: Context
+
+
+class _Table(grpc.GenericRpcHandler):
+    """Handlers by path."""
+
+    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self.handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The one that serves a call; None answers UNIMPLEMENTED."""
+        return self.handlers.get(handler_call_details.method)
+
+
+def _bound(server: grpc.aio.Server, addr: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(addr)
+        return server.add_secure_port(addr, credentials)
+    except RuntimeError:
+        raise ConfigError(
+            path=None,
+            key="server.grpc_addr",
+            got=f"{addr} (address already in use, or not ours)",
+            want="an address that is free",
+            hint="another llm-pool may be running there; port 0 takes any free port",
+        ) from None
+
+
+async def _fail(context: Context, error: LlmPoolError) -> bytes:
+    """End a call with *error*: its status, its sentence, and as trailers its JSON and Google's error details."""
+    code = grpc.StatusCode[status_of(error).grpc]
+    trailers = (
+        ("llmpool-error", _bounded(error_json(error)["error"], ("attempts", "decision"))),
+        ("grpc-status-details-bin", _details(error, code)),
+    )
+    await context.abort(code, str(error)[:1000], trailers)
+    return b""
+
+
+def _details(error: LlmPoolError, code: grpc.StatusCode) -> bytes:
+    """A serialised ``google.rpc.Status``: ErrorInfo always, BadRequest and RetryInfo where they say something."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=error_code(error).upper(), domain="llm-pool")]
+    if isinstance(error, InvalidRequest):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field[:100], description=error.reason[:500])
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if (seconds := getattr(error, "retry_after", None)) is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(seconds * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for box, detail in zip(packed, details, strict=True):
+        box.Pack(detail)
+    number: int = code.value[0]
+    return _serialised(status_pb2.Status(code=number, message=str(error)[:1000], details=packed))
+
+
+def _serialised(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _decision(answer: Answer) -> str:
+    """The decision as JSON, for a trailer."""
+    return _bounded(answer_json(answer)["decision"], ("attempts", "judge", "clusters", "notes", "scores", "reason"))
+
+
+def _bounded(body: dict[str, Json], expendable: tuple[str, ...]) -> str:
+    """*body* as JSON in ASCII of at most ``TRAILER`` bytes: what is expendable goes, one after the other."""
+    text = json.dumps(body)
+    for name in expendable:
+        if len(text) > TRAILER and name in body:
+            body = {key: value for key, value in body.items() if key != name} | {"shortened": True}
+            text = json.dumps(body)
+    if len(text) > TRAILER:
+        text = json.dumps({name: value for name, value in body.items() if len(str(value)) < 500})
+    return text
+
+
+def _left(context: Context) -> float | None:
+    """Seconds that the client still waits, less the way back; None: it waits for ever."""
+    left: float | None = context.time_remaining()  # typed as never None, which it is without a deadline
+    return None if left is None else left - min(RETURN_AT_MOST, left * RETURN_SHARE)
+
+
+def _decoded(kind: Any, body: bytes) -> Any:
+    try:
+        return kind.FromString(body)
+    except DecodeError:
+        raise InvalidRequest("body", f"not a {kind.DESCRIPTOR.full_name}") from None
+
+
+def _task(said: pb.Query) -> str:
+    """The task's name, from its number or from the name itself."""
+    if said.task not in {*TASKS, pb.TASK_UNSPECIFIED}:
+        raise InvalidRequest("task", f"there is no number {said.task}", hint="task_name takes any task by its name")
+    numbered = TASKS.get(said.task, "")
+    if numbered and said.task_name not in {"", numbered}:
+        raise InvalidRequest("task", f"{numbered} by its number, {said.task_name} by its name", hint="give one")
+    return said.task_name or numbered
+
+
+def _strategy(number: int) -> str:
+    """A strategy's name; for an unknown number, the number, which ``query_from`` refuses."""
+    return "" if not number else pb.Strategy.Name(number) if number in pb.Strategy.values() else str(number)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _descriptors() -> descriptor_pool.DescriptorPool:
+    """The files of every service, and ours a second time under the predecessor's package."""
+    pool = descriptor_pool.DescriptorPool()
+    for source in (pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        file = descriptor_pb2.FileDescriptorProto()
+        source.CopyToProto(file)
+        pool.Add(file)
+    own = descriptor_pb2.FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(own)
+    pool.Add(_renamed(own))
+    return pool
+
+
+def _renamed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
+    """*file* under the predecessor's package."""
+    file.name, file.package = f"vvtv/{file.name}", f"vvtv.{file.package}"
+    pending = list(file.message_type)
+    while pending:
+        message = pending.pop()
+        pending += message.nested_type
+        for field in message.field:
+            field.type_name = field.type_name.replace(".llmpool.", ".vvtv.llmpool.", 1)
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(".llmpool.", ".vvtv.llmpool.", 1)
+        method.output_type = method.output_type.replace(".llmpool.", ".vvtv.llmpool.", 1)
+    return file
