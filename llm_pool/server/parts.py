@@ -10,6 +10,7 @@ from llm_pool.clock import SystemClock
 from llm_pool.errors import ConfigError
 from llm_pool.security.tenants import must_prove
 from llm_pool.security.tls import context_for, files_of, grpc_credentials, renewing
+from llm_pool.server import ollama, openai
 from llm_pool.server.doors import Doors
 from llm_pool.server.listening import Parts
 from llm_pool.server.observing import Watching
@@ -47,7 +48,7 @@ def parts_for(config: Config) -> Parts:
         door=door,
         observers=observers,
         servers=_servers(config, files),
-        faces=(watching.face,),
+        faces=(watching.face, openai.add, ollama.add),
         tls=tls,
         preparing=(door.prepare,),
         beside=beside,
