@@ -53,6 +53,8 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]
 _PATH = re.compile(rb"/[!-\[\]-~]*")
 """Printable ASCII but the backslash."""
 _TWO_WAYS = re.compile(rb"//|/\.\.?(?:/|$)|%2f|%5c|%2e|%00", re.IGNORECASE)
+_NAMES = b"/v1/models/"
+"""Below it is one name and nothing else; OpenAI's client writes ``pool/judge`` there as ``pool%2Fjudge``."""
 
 
 class Guard(HttpToolsProtocol):
@@ -130,7 +132,8 @@ class Guard(HttpToolsProtocol):
         path = self.url.partition(b"?")[0]
         if len(self.url) > TARGET_LIMIT:
             self._refuse(414, f"the target is over {TARGET_LIMIT} bytes")
-        if not _PATH.fullmatch(path) or _TWO_WAYS.search(path):
+        read = path.replace(b"%2F", b"/") if path.startswith(_NAMES) else path
+        if not _PATH.fullmatch(path) or _TWO_WAYS.search(read):
             self._refuse(400, "the path must be absolute, in plain ASCII, and readable in one way")
 
     def _check_headers(self) -> None:

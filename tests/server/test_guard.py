@@ -48,6 +48,7 @@ REFUSED = {
     "a long target": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     "an absolute target": (b"GET http://localhost/livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "dots": (b"GET /livez/../v1/tasks HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a way out of a name": (b"GET /v1/models/pool%2F..%2Fx HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "a hidden slash": (b"GET /v1%2Ftasks HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "two slashes": (b"GET //livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "a backslash": (b"GET /v1\\tasks HTTP/1.1\r\n" + HOST + b"\r\n", 400),
