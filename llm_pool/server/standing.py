@@ -65,7 +65,11 @@ async def summary(live: Live, history: History, metrics: Metrics, began: float) 
 def verdict(live: Live, health: Health, providers: list[dict[str, Json]]) -> dict[str, Json]:
     """``serving``, ``degraded``, ``down`` or ``stopping``, and why."""
     ill = [f"{p['name']}: {p['detail'] or p['state']}" for p in providers if p["state"] not in {"healthy", "warming"}]
-    dark = [f"{p['name']}: breaker open" for p in providers if any(b["state"] == "open" for b in p["breakers"])]
+    dark = [
+        f"{p['name']}: breaker open"
+        for p in providers
+        if p["state"] in {"healthy", "warming"} and any(b["state"] == "open" for b in p["breakers"])
+    ]
     stale = [] if live.last_reload.ok else ["the last configuration was refused; the one before serves"]
     if live.is_draining:
         return {"state": "stopping", "why": ["no new work is taken"]}

@@ -132,7 +132,8 @@ async function cancel(button, number) {
   poll();
 }
 
-const whose = (request) => [request.tenant_id, request.project_id, request.request_id].filter(Boolean).join(" / ");
+const whose = (request) => [request.tenant_id, request.project_id, (request.request_id || "").slice(0, 12)].filter(Boolean).join(" / ");
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 const CONDITIONS = {
   healthy: ["ok", "healthy"], warming: ["warn", "loads on demand"], unreachable: ["bad", "unreachable"],
@@ -192,7 +193,7 @@ function recent(status) {
     list.prepend(row(told));
   }
   while (list.children.length > KEPT) list.lastChild.remove();
-  if (!list.children.length) list.append(el("p", { class: "empty" }, "No request has ended yet. The playground above sends one."));
+  if (!list.children.length) list.append(el("p", { class: "empty" }, "No request has ended yet. The playground below sends one."));
 }
 
 function row(told) {
@@ -219,9 +220,9 @@ function badge(told) {
 }
 
 function inside(told) {
-  const parts = [];
+  const parts = [el("p", { class: "muted mono" }, [told.request_id, told.tenant_id, told.project_id].filter(Boolean).join(" / "))];
   if (told.prompt) parts.push(block("Prompt", told.prompt));
-  if (told.content) parts.push(block("Answer", told.content));
+  if (told.content && !told.said) parts.push(block("Answer", told.content));
   const decision = told.decision || (told.error && told.error.decision);
   if (decision) parts.push(...why(decision, told.said));
   else if (told.error) {
@@ -237,13 +238,18 @@ const block = (title, text) => el("div", {}, el("p", { class: "sub" }, title), e
 function why(decision, said) {
   const notes = [decision.degraded ? decision.degraded_reason : "", ...decision.notes].filter(Boolean);
   return [
-    el("p", {}, el("strong", {}, decision.winner), ` won by ${decision.strategy_used}: ${decision.reason}`,
-      decision.agreement === null ? "" : ` Agreement ${percent(decision.agreement)}.`),
+    el("p", {}, el("strong", {}, decision.winner), ` won by ${decision.strategy_used}: ${sentence(decision.reason)}`,
+      decision.agreement === null ? "" : ` Agreement: ${percent(decision.agreement)}.`),
     notes.length ? el("p", { class: "muted" }, notes.join(" · ")) : null,
     waterfall(decision.attempts, decision.winner),
     votes(decision),
-    ...Object.entries(said || {}).map(([provider, text]) => block(provider, text)),
+    said ? candidates(said, decision.winner) : null,
   ].filter(Boolean);
+}
+
+function candidates(said, winner) {
+  return el("div", { class: "candidates" }, ...Object.entries(said).map(([provider, text]) =>
+    el("article", { class: `candidate ${provider === winner ? "winner" : ""}` }, el("h3", {}, provider), el("div", { class: "text" }, text))));
 }
 
 const TONES = { ok: "ok", invalid: "bad", failed: "bad", timed_out: "bad", cancelled: "cancelled", refused: "bad" };
@@ -251,41 +257,36 @@ const TONES = { ok: "ok", invalid: "bad", failed: "bad", timed_out: "bad", cance
 function waterfall(attempts, winner) {
   const end = Math.max(...attempts.map((attempt) => attempt.started_ms + attempt.duration_ms), 1);
   const at = (ms) => `${(100 * ms) / end}%`;
-  const rows = attempts.flatMap((attempt) => {
+  const rows = attempts.map((attempt) => {
     const first = attempt.ttft_ms === null ? attempt.duration_ms : attempt.ttft_ms;
     const silent = attempt.ttft_ms === null && attempt.outcome !== "ok";
     const track = el("div", { class: "track" },
       el("div", { class: `bar ${silent ? TONES[attempt.outcome] : "wait"}`, place: { left: at(attempt.started_ms), width: at(first) } }),
       attempt.ttft_ms === null ? null : el("div", { class: `bar ${TONES[attempt.outcome]}`, place: { left: at(attempt.started_ms + first), width: at(attempt.duration_ms - first) } }));
     const word = attempt.outcome === "ok" ? attempt.why : `${attempt.why}, ${attempt.error_kind || attempt.outcome}`.replaceAll("_", " ");
-    return [el("div", { class: `name ${attempt.provider === winner ? "won" : ""}`, title: attempt.error || attempt.model }, attempt.provider),
-      track, el("div", { class: "num" }, span(attempt.duration_ms), el("span", { class: "muted" }, ` ${word}`))];
+    return third(el("div", { class: `name ${attempt.provider === winner ? "won" : ""}`, title: attempt.error || attempt.model }, attempt.provider),
+      track, span(attempt.duration_ms), word);
   });
   const legend = [["wait", "until the first token"], ["ok", "writing"], ["cancelled", "cancelled"], ["bad", "failed"]];
   return el("div", {}, el("p", { class: "sub" }, "Attempts"), el("div", { class: "fall" }, ...rows),
     el("p", { class: "legend" }, ...legend.map(([tone, text]) => el("span", {}, el("i", { class: `bar ${tone}` }), text))));
 }
 
-function votes(decision) {
-  const rows = decision.clusters.length > 1 || decision.strategy_used !== "FASTEST"
-    ? decision.clusters.map((cluster) => [cluster.label || cluster.providers.join(", "), cluster.score, cluster.providers])
-    : [];
-  if (!rows.length) return scores(decision);
-  const top = Math.max(...rows.map(([, score]) => score), 1e-9);
-  return el("div", {}, el("p", { class: "sub" }, "Votes"), el("div", { class: "votes" }, ...rows.flatMap(([label, score, providers]) => [
-    el("div", { class: `label ${providers.includes(decision.winner) ? "won" : ""}` }, providers.join(", ")),
-    el("div", { class: "track" }, el("div", { class: `bar ${providers.includes(decision.winner) ? "ok" : ""}`, place: { left: "0", width: percentOf(score, top) } })),
-    el("div", { class: "num" }, round(score), label && label !== providers.join(", ") ? el("span", { class: "muted" }, ` ${label.slice(0, 40)}`) : "")])));
-}
+// A row of three: a name, a bar, a number with a word. On a phone the bar has a line of its own.
+const third = (name, track, number, word = "") => el("div", { class: "third" }, name, track,
+  el("div", { class: "num" }, number, word ? el("span", { class: "muted" }, ` ${word}`) : ""));
 
-function scores(decision) {
-  const entries = Object.entries(decision.scores);
-  if (entries.length < 2) return null;
-  const top = Math.max(...entries.map(([, score]) => score), 1e-9);
-  return el("div", {}, el("p", { class: "sub" }, "Scores"), el("div", { class: "votes" }, ...entries.flatMap(([provider, score]) => [
-    el("div", { class: "label" }, provider),
-    el("div", { class: "track" }, el("div", { class: `bar ${provider === decision.winner ? "ok" : ""}`, place: { left: "0", width: percentOf(score, top) } })),
-    el("div", { class: "num" }, round(score))])));
+function votes(decision) {
+  const clusters = decision.strategy_used === "FASTEST" ? [] : decision.clusters;
+  const rows = clusters.length
+    ? clusters.map((cluster) => [cluster.providers.join(", "), cluster.score, cluster.label.slice(0, 40), cluster.providers.includes(decision.winner)])
+    : Object.entries(decision.scores).map(([provider, score]) => [provider, score, "", provider === decision.winner]);
+  if (rows.length < 2 && !clusters.length) return null;
+  const top = Math.max(...rows.map(([, score]) => score), 1e-9);
+  return el("div", {}, el("p", { class: "sub" }, clusters.length ? "Votes" : "Scores"), el("div", { class: "votes" },
+    ...rows.map(([name, score, label, won]) => third(el("div", { class: `name ${won ? "won" : ""}` }, name),
+      el("div", { class: "track" }, el("div", { class: `bar ${won ? "ok" : ""}`, place: { left: "0", width: percentOf(score, top) } })),
+      round(score), label))));
 }
 
 const percentOf = (value, top) => `${Math.max(0, Math.min(100, (100 * value) / top))}%`;
@@ -346,9 +347,7 @@ class Table {
     this.columns = new Map();
     this.candidates = el("div", { class: "candidates" });
     this.outcome = el("div", { class: "outcome" }, el("p", { class: "muted" }, "Asking…"));
-    this.node = el("div", { id: "table" }, this.outcome, this.candidates);
-    this.node.style.display = "grid";
-    this.node.style.gap = "14px";
+    this.node = el("div", { class: "table" }, this.outcome, this.candidates);
   }
 
   column(provider, model = "") {
