@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from llm_pool import __version__
-from llm_pool.errors import LlmPoolError, Stopping
+from llm_pool.errors import LlmPoolError
 from llm_pool.server import sse
 from llm_pool.server.entry import BUG, PRINCIPAL, Asgi, Entry, failure, problem, send_json, shaped
 from llm_pool.server.openapi import document
@@ -112,9 +112,7 @@ class Own:
         await send_json(send, {"live": True})
 
     async def _readyz(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        if self._live.is_draining:
-            raise Stopping
-        ready = (await self._live.health()).ready
+        ready = not self._live.is_draining and (await self._live.health()).ready
         await send_json(send, {"ready": ready}, status=200 if ready else 503)
 
     def _task(self, task: Task) -> dict[str, Json]:
