@@ -50,7 +50,7 @@ def explain(answer: Answer, console: Console) -> None:
 
 def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console) -> None:
     mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
-    outcome = console.paint(attempt.outcome, _COLOURS.get(attempt.outcome, "red"), console.stderr)
+    outcome = console.paint(attempt.outcome.replace("_", " "), _COLOURS.get(attempt.outcome, "red"), console.stderr)
     facts = [_time(attempt.duration)]
     if attempt.ttft is not None:
         facts.append(f"first token {_time(attempt.ttft)}")

@@ -14,11 +14,11 @@ from llm_pool.wire import state_json
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
-    from pathlib import Path
 
     from llm_pool.app import App
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
+    from llm_pool.config import Config
     from llm_pool.messages import ProviderState
     from llm_pool.trust import Standing
 
@@ -46,7 +46,7 @@ def _arguments(parser: Parser) -> None:
 def _run(args: Namespace, console: Console) -> int:
     if args.trust or args.reset_trust:
         return _trust(console, reset=args.reset_trust, as_json=args.json)
-    return asyncio.run(_health(args.config, args.wait, console, warm=args.warm, as_json=args.json))
+    return asyncio.run(_health(read_config(args.config), args.wait, console, warm=args.warm, as_json=args.json))
 
 
 COMMAND = Command(
@@ -54,10 +54,10 @@ COMMAND = Command(
 )
 
 
-async def _health(path: Path | None, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
+async def _health(config: Config, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
     from llm_pool.app import open_app
 
-    async with open_app(read_config(path)) as pool:
+    async with open_app(config) as pool:
         if warm:
             await _load(pool, console)
         states = await _until_healthy(pool, wait, console)

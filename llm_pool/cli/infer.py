@@ -121,11 +121,14 @@ async def answer_one(options: InferOptions, pool: Orchestrator, console: Console
 
         answer = await pool.infer(options.query, on)
     printer.finish(answer)
-    _note(answer, console)
     if options.explain:
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
+    elif answer.degraded:
+        from llm_pool.cli.console import neutral
+
+        console.say(f"note: degraded: {neutral(answer.decision.degraded_reason)}")
     return verdict(answer) if options.exit_status else Exit.OK
 
 
@@ -133,15 +136,11 @@ def verdict(answer: Answer) -> Exit:
     """What ``--exit-status`` says of *answer*."""
     if answer.decision.asked is StrategyName.CONSENSUS is not answer.decision.used:
         return Exit.UNDECIDED
-    said = answer.content.strip().rstrip(".").lower() if answer.json is None else answer.json
-    return Exit.NEGATIVE if said in ("", "no", "none", "false", "null", False, [], {}) else Exit.OK
-
-
-def _note(answer: Answer, console: Console) -> None:
-    from llm_pool.cli.console import neutral
-
-    if answer.degraded:
-        console.say(f"note: degraded: {neutral(answer.decision.degraded_reason)}")
+    if answer.json is None:
+        negative = answer.content.strip().rstrip(".!").lower() in {"", "no", "none", "false", "null"}
+    else:
+        negative = answer.json is False or answer.json in ("", [], {})
+    return Exit.NEGATIVE if negative else Exit.OK
 
 
 def _query(args: Namespace) -> Query:

@@ -83,7 +83,9 @@ def _retire(args: Namespace, console: Console) -> int:
     if args.json:
         console.json({"key": args.key, "slot": args.slot, "retired": True})
     else:
-        console.say(f"retired {args.key}{f', secret {args.slot}' if args.slot else ''}; a running daemon knows within a second")
+        console.say(
+            f"retired {args.key}{f', secret {args.slot}' if args.slot else ''}; a running daemon knows within a second"
+        )
     return Exit.OK
 
 

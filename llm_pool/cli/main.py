@@ -69,6 +69,7 @@ def run(argv: Sequence[str]) -> int:
         console.error(error, code)
         return code
     except KeyboardInterrupt:
+        console.say("\ninterrupted" if console.is_live else "interrupted")
         return Exit.INTERRUPTED
     except PipeClosed:
         nowhere = os.open(os.devnull, os.O_WRONLY)

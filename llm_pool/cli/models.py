@@ -82,7 +82,8 @@ async def remove_model(
 ) -> int:
     """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
     shelf = shelf_for(shelves, model, provider)
-    info = await shelf.store.show(model)
+    listed = {shelf.same_name(info.name): info for info in await shelf.store.models()}
+    info = listed.get(shelf.same_name(model)) or await shelf.store.show(model)
     if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
         console.say("nothing removed")
         return Exit.OK
@@ -184,8 +185,10 @@ def _flat(detail: dict[str, Json], before: str = "") -> list[tuple[str, str]]:
 
 
 def _with_shelves(args: Namespace, work: Callable[[Sequence[Shelf]], Awaitable[int]]) -> int:
+    config = read_config(args.config)
+
     async def run() -> int:
-        async with open_shelves(read_config(args.config)) as shelves:
+        async with open_shelves(config) as shelves:
             return await work(shelves)
 
     return asyncio.run(run())

@@ -45,12 +45,16 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
 
 
-async def bench(options: BenchOptions, measured: Sequence[Subject], console: Console) -> int:
-    """Measure each subject in its turn, print and export the figures; exit 99 if a threshold does not hold."""
-    rows = [
+async def measure(options: BenchOptions, measured: Sequence[Subject], console: Console) -> list[Figures]:
+    """The figures of each subject, one after the other."""
+    return [
         await _measure(subject, options, Progress(console, f"{subject.name} ({index} of {len(measured)})"))
         for index, subject in enumerate(measured, start=1)
     ]
+
+
+def conclude(options: BenchOptions, rows: Sequence[Figures], console: Console) -> int:
+    """Print and export the figures; exit 99 if a threshold does not hold, 69 if there is not one answer."""
     report = _report(options, rows)
     if options.as_json:
         console.json(report)
@@ -67,7 +71,9 @@ async def bench(options: BenchOptions, measured: Sequence[Subject], console: Con
     ]
     for line in failed:
         console.say(f"{console.paint('threshold:', 'red', console.stderr)} {line}")
-    return Exit.THRESHOLD if failed else Exit.OK
+    if failed:
+        return Exit.THRESHOLD
+    return Exit.OK if any(one.took for one in rows) else Exit.UNAVAILABLE
 
 
 async def _measure(subject: Subject, options: BenchOptions, progress: Progress) -> Figures:
@@ -174,7 +180,7 @@ def _run(args: Namespace, console: Console) -> int:
         as_json=args.json,
     )
     measured = subjects(read_config(args.config), args.task, args.provider, args.strategy)
-    return asyncio.run(bench(options, measured, console))
+    return conclude(options, asyncio.run(measure(options, measured, console)), console)
 
 
 def _arguments(parser: Parser) -> None:

@@ -1,0 +1,314 @@
+"""``llm-pool infer`` as a person and a script meet it: codes, streams, stdin, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_pool.cli.exits import Exit
+from llm_pool.cli.infer import verdict
+from llm_pool.messages import Answer, Decision, Reading, StrategyName, Usage
+from llm_pool.testing.processes import running_upstream
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., Path]
+NOBODY = "http://127.0.0.1:1"
+CANDIDATES = '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}],"query":"2+2?"}'
+
+pytestmark = pytest.mark.usefixtures("config")
+
+
+@pytest.mark.parametrize("strategy", [[], ["--strategy", "fastest"]])
+def test_the_judge_pipeline_of_the_readme(strategy: list[str], llm_pool: Run) -> None:
+    """``echo '{"candidates":[...]}' | llm-pool infer --task judge --json | jq .json.winner_id`` prints an id."""
+    done = llm_pool("infer", "--task", "judge", "--json", *strategy, stdin=CANDIDATES)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["json"]["winner_id"] in {"a", "b"}
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "asked"),
+    [
+        (["Is 17 prime?"], "", "Is 17 prime?"),
+        ([], "Is 17 prime?\n", "Is 17 prime?"),
+        (["-"], "Is 17 prime?\n", "Is 17 prime?"),
+        (["Sum it up."], "a report\n", "a report Sum it up."),
+        (["Is 17 prime?", "--no-stdin"], "ignored", "Is 17 prime?"),
+        (["--", "-5+3?"], "", "-5+3?"),
+    ],
+)
+def test_the_prompt_is_the_argument_stdin_or_both(words: list[str], stdin: str, asked: str, llm_pool: Run) -> None:
+    """Piped text first, so that the instruction may come last."""
+    done = llm_pool("infer", *words, stdin=stdin)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"phi3:mini heard: {asked}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "said"),
+    [
+        (["--task", "judg", "x"], b"", 2, "error: task: unknown task 'judg'\nhint: did you mean judge?\n"),
+        (["--deadline-ms", "0", "x"], b"", 2, "error: deadline_ms: expected more than 0, got 0\n"),
+        ([], b"x" * 20_000, 2, "error: prompt: 20000 bytes, over the limit of 16384\nhint: shorten it, or raise "),
+        ([], b"ab\xff", 65, "error: stdin: invalid UTF-8 at byte 2 (0xff)\nhint: convert it first"),
+        (["--input", "gone.jsonl"], b"", 66, "error: --input: cannot open 'gone.jsonl': no such file or directory\n"),
+        ([], b"", 2, "error: prompt: there is none\nhint: llm-pool infer"),
+        (["--task", "judge"], b'{"candidates":', 2, "error: prompt: task 'judge' takes JSON"),
+    ],
+)
+def test_a_request_that_cannot_be_served_names_the_culprit(
+    words: list[str], stdin: bytes, code: int, said: str, llm_pool: Run
+) -> None:
+    """The right code, nothing on stdout, no traceback."""
+    done = llm_pool("infer", *words, stdin=stdin)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_half_written_schema_is_a_configuration_error(config: Path, llm_pool: Run) -> None:
+    """It names the prompt file."""
+    prompts = config.parent / "prompts"
+    prompts.mkdir()
+    (prompts / "mine.md").write_text("+++\n[output_schema]\ntype = 'objec\n+++\n{{input}}\n", encoding="utf-8")
+
+    done = llm_pool("infer", "--task", "mine", "x")
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert str(prompts / "mine.md") in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_a_schema_that_is_none_is_a_configuration_error(config: Path, llm_pool: Run) -> None:
+    prompts = config.parent / "prompts"
+    prompts.mkdir()
+    (prompts / "mine.md").write_text("+++\n[output_schema]\ntype = 'objec'\n+++\n{{input}}\n", encoding="utf-8")
+
+    done = llm_pool("infer", "--task", "mine", "x")
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "mine.md" in done.stderr
+    assert "objec" in done.stderr
+
+
+def test_a_stopped_upstream_is_three_lines_and_exit_69(configure: Configure, llm_pool: Run) -> None:
+    """What, who and why, what to type; models of one server share a line."""
+    configure(NOBODY)
+
+    done = llm_pool("infer", "hello")
+
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.splitlines() == [
+        "error: no provider could answer task 'ask'",
+        "  phi3, llama31, gemma2: nobody listens at 127.0.0.1:1",
+        "hint: ollama serve  or  llm-pool health",
+    ]
+
+
+def test_a_stopped_upstream_as_json(configure: Configure, llm_pool: Run) -> None:
+    configure(NOBODY)
+
+    done = llm_pool("infer", "hello", "--json")
+
+    assert (done.returncode, done.stdout) == (69, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["exit_code"]) == ("all_providers_failed", 69)
+    assert {attempt["error_kind"] for attempt in error["attempts"]} == {"unreachable"}
+
+
+def test_jsonl_prints_typed_events_as_they_come(llm_pool: Run) -> None:
+    """Each line has a type and the format's version; the last is the answer."""
+    lines = [json.loads(line) for line in llm_pool("infer", "hello there", "--jsonl").stdout.splitlines()]
+
+    assert {line["v"] for line in lines} == {1}
+    assert lines[0]["type"] == "start"
+    assert lines[-1]["type"] == "answer"
+    assert "".join(line["text"] for line in lines if line["type"] == "delta") == lines[-1]["content"]
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_streamed_or_whole_the_text_is_the_same(stream: str, llm_pool: Run) -> None:
+    assert llm_pool("infer", "hello there", stream).stdout == "phi3:mini heard: hello there\n"
+
+
+def test_explain_draws_on_stderr_and_leaves_stdout_alone(llm_pool: Run) -> None:
+    """Data stays data."""
+    done = llm_pool("infer", "hello", "--explain")
+
+    assert done.stdout == "phi3:mini heard: hello\n"
+    assert "ask · FASTEST" in done.stderr
+    assert "★ phi3 primary" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, llm_pool: Run) -> None:
+    """Not even a stopped server keeps it from answering."""
+    configure(NOBODY)
+
+    done = llm_pool("infer", "hello", "--dry-run", "--json")
+
+    plan = json.loads(done.stdout)
+    assert (done.returncode, plan["strategy"]) == (0, "FASTEST")
+    assert [seat["provider"] for seat in plan["panel"]] == ["phi3", "llama31", "gemma2"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "coloured"),
+    [
+        ({}, [], False),
+        ({"FORCE_COLOR": "1"}, [], True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, [], False),
+        ({"NO_COLOR": "1"}, ["--color", "always"], True),
+        ({"FORCE_COLOR": "1"}, ["--color", "never"], False),
+    ],
+)
+def test_colour_follows_the_flag_then_the_environment_then_the_stream(
+    variables: dict[str, str], words: list[str], *, coloured: bool, llm_pool: Run
+) -> None:
+    done = llm_pool("infer", "hello", "--explain", *words, **variables)
+    assert ("\x1b[" in done.stderr) is coloured
+
+
+def test_a_reader_that_leaves_is_no_error(command: list[str]) -> None:
+    """``llm-pool infer --jsonl … | head -1`` ends quietly."""
+    with subprocess.Popen(
+        [*command, "infer", "a b c d e f", "--jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 0
+
+
+def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
+    """Exit 79; one line out for each line in; the tally on stderr."""
+    lines = ['"one"', "", '{"prompt": {"candidates": [{"id": "a"}]}, "task": "judge"}', '{"prompt": 7}', "nonsense"]
+
+    done = llm_pool("infer", "--input", "-", stdin="\n".join(lines))
+
+    out = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["line"] for line in out] == [1, 3, 4, 5]
+    assert out[0]["content"] == "phi3:mini heard: one"
+    assert out[2]["error"]["field"] == "line 4"
+    assert out[3]["error"]["message"].startswith("line 5: not JSON")
+    assert done.returncode == Exit.PARTIAL
+    assert done.stderr.splitlines()[0] == "answering 4 lines …"
+    assert done.stderr.splitlines()[-1].endswith("failed")
+
+
+def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
+    done = llm_pool("infer", "--input", "-", stdin='{"prompt":"x","task":"nope"}\n')
+    assert done.returncode == Exit.USAGE
+
+
+@pytest.fixture
+def slow(configure: Configure) -> Any:
+    """A model that writes a word every 100 ms, for four askers at once."""
+    speed = ("--ttft", "const:0.02", "--per-token", "const:0.1", "--slots", "4")
+    with running_upstream("--model", "phi3:mini", *speed) as url:
+        configure(url, "phi3:mini", more=f'[groups."{url}"]\nslots = 4\n')
+        yield url
+
+
+def test_ctrl_c_ends_at_once_and_closes_the_upstream(slow: str, command: list[str]) -> None:
+    """Exit 130 within 300 ms, in the middle of an answer, and the model stops writing."""
+    with subprocess.Popen(
+        [*command, "infer", " ".join(["word"] * 60)],
+        bufsize=0,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        seen = b""
+        while b"word word" not in seen:
+            seen += process.stdout.read(10)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        took = time.monotonic() - began
+
+    assert (process.returncode, err) == (130, b"interrupted\n")
+    assert took < 0.3
+    time.sleep(0.2)
+    assert _endings(slow) == ["cancelled"]
+
+
+def test_an_interrupted_batch_keeps_the_finished_lines(slow: str, command: list[str]) -> None:
+    """Line 1 is long; lines 2 and 3 are done when Ctrl-C comes, and are printed."""
+    lines = [json.dumps(" ".join(["word"] * 60)), '"a"', '"b"']
+    with subprocess.Popen(
+        [*command, "infer", "--input", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("\n".join(lines).encode())
+        process.stdin.close()
+        process.stdin = None
+        while _endings(slow).count("answered") < 2:
+            time.sleep(0.05)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [2, 3]
+
+
+def _endings(url: str) -> list[str]:
+    with urllib.request.urlopen(f"{url}/_upstream/journal", timeout=5) as reply:
+        entries = json.load(reply)["entries"]
+    return [entry["ending"] for entry in entries if entry["path"] == "/api/chat"]
+
+
+def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
+    asked = changes.get("asked", StrategyName.FASTEST)
+    used = changes.get("used", asked)
+    decision = Decision(
+        asked=asked, used=used, winner="p", model="m", reading=Reading(content, value), reason="", attempts=()
+    )
+    return Answer(
+        request_id="r",
+        task="t",
+        content=content,
+        json=value,
+        winner="p",
+        winner_model="m",
+        strategy_used=used,
+        decision=decision,
+        usage=Usage(),
+        duration=0.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (_answer("Yes, it is."), Exit.OK),
+        (_answer("No."), Exit.NEGATIVE),
+        (_answer("  "), Exit.NEGATIVE),
+        (_answer("false", False), Exit.NEGATIVE),  # the JSON value false
+        (_answer("[]", []), Exit.NEGATIVE),
+        (_answer("0", 0), Exit.OK),
+        (_answer("{}", {"a": 0}), Exit.OK),
+        (_answer("Yes", asked=StrategyName.CONSENSUS, used=StrategyName.VOTING), Exit.UNDECIDED),
+    ],
+)
+def test_exit_status_says_no_nothing_or_no_agreement(answer: Answer, code: Exit) -> None:
+    """For ``if llm-pool infer --exit-status …; then``."""
+    assert verdict(answer) is code

@@ -1,0 +1,180 @@
+"""The root: help, usage errors, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_pool import errors
+from llm_pool.cli import main
+from llm_pool.cli.exits import Exit, exit_for
+from llm_pool.cli.main import COMMANDS, load_command, run
+from llm_pool.cli.parsing import Command
+from llm_pool.errors import LlmPoolError
+from llm_pool.messages import Attempt
+
+
+def commands() -> list[tuple[str, Command]]:
+    """Every command with what is typed before its name."""
+    found: list[tuple[str, Command]] = []
+    for name in COMMANDS:
+        command = load_command(name)
+        if isinstance(command, Command):
+            found.append(("llm-pool", command))
+        else:
+            found += [(f"llm-pool {name}", child) for child in command.commands]
+    return found
+
+
+@pytest.mark.parametrize(("before", "command"), commands(), ids=lambda value: getattr(value, "name", value))
+def test_help_opens_with_examples_and_every_command_has_the_same_manners(before: str, command: Command) -> None:
+    """Help is the first thing people read, and its first lines the most."""
+    parser = command.parser(before)
+    page = parser.format_help()
+
+    about, _, rest = page.partition("\n\n")
+    assert about.replace("\n", " ") == command.about
+    assert rest.startswith("examples:\n  ")
+    assert command.examples
+    assert {"--json", "--color", "--quiet", "--help"} <= set(parser.options_with_help())
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["infer", "--help"], ["infer", "a", "-h"], ["models"], ["config", "-h"]])
+def test_help_goes_to_stdout_and_exits_0(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == Exit.OK
+    out, err = capsys.readouterr()
+    assert "usage: llm-pool" in out
+    assert err == ""
+
+
+def test_root_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """One table of exit codes, in code; help prints it."""
+    run(["--help"])
+    out = capsys.readouterr().out
+    assert all(f"  {name}" in out for name in COMMANDS)
+    assert all(code.meaning in out for code in Exit)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["infr"], ["llm-pool: there is no command 'infr'", "did you mean infer?"]),
+        (["models", "lst"], ["llm-pool models: there is no command 'lst'", "did you mean list?"]),
+        (["--verison"], ["--verison: there is no such option", "llm-pool --help"]),
+        (["infer", "--taks", "x"], ["--taks: there is no such option", "did you mean --task?"]),
+        (["infer", "--taks=x"], ["--taks: there is no such option", "did you mean --task?"]),
+        (["infer", "a", "b"], ["'b': one word too many", "quote words that belong together"]),
+        (["infer", "--task"], ["--task: expected one argument", "llm-pool infer --help"]),
+        (["infer", "--deadline-ms", "soon"], ["--deadline-ms: expected a number, got 'soon'", "llm-pool infer --help"]),
+        (["infer", "--deadline-ms", "nan"], ["--deadline-ms: expected a number, got 'nan'", "llm-pool infer --help"]),
+        (
+            ["infer", "--max-tokens", "0"],
+            ["--max-tokens: expected a whole number from 1 to 1000000, got '0'", "llm-pool infer --help"],
+        ),
+        (
+            ["health", "--wait", "a bit"],
+            ["--wait: expected a time such as 500ms, 30s or 2m, got 'a bit'", "llm-pool health --help"],
+        ),
+        (["feedback", "r1", "fine"], ["VERDICT: expected good or bad, got 'fine'", "llm-pool feedback --help"]),
+        (["feedback"], ["REQUEST_ID, VERDICT: it is missing", "llm-pool feedback --help"]),
+        (
+            ["infer", "x", "--strategy", "fastets"],
+            [
+                "strategy: expected FASTEST, VOTING, WEIGHTED, CONSENSUS or JUDGE, got 'fastets'",
+                "did you mean FASTEST?",
+            ],
+        ),
+    ],
+)
+def test_a_usage_error_names_the_word_and_the_way_out(
+    words: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two lines on stderr, nothing on stdout, exit 2."""
+    assert run(words) == Exit.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [f"error: {said[0]}", f"hint: {said[1]}"]
+
+
+def test_with_json_an_error_is_one_json_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Data alone goes to stdout; the code is in the line as well."""
+    assert run(["infer", "--deadline-ms", "soon", "--json"]) == Exit.USAGE
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err) == {
+        "error": {
+            "code": "invalid_request",
+            "message": "--deadline-ms: expected a number, got 'soon'",
+            "field": "--deadline-ms",
+            "hint": "llm-pool infer --help",
+            "exit_code": 2,
+        }
+    }
+
+
+def test_every_mistake_of_a_configuration_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever command reads it."""
+    Path("llm-pool.toml").write_text("[qos]\nhedge = 'x'\nmax_deadline = 1\n", encoding="utf-8")
+
+    assert run(["infer", "hello"]) == Exit.CONFIG
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" expected ")[0] for line in lines if line.startswith("error:")] == [
+        f"error: {Path.cwd()}/llm-pool.toml:2: qos.hedge:",
+        f"error: {Path.cwd()}/llm-pool.toml:3: qos.max_deadline:",
+    ]
+
+    assert run(["infer", "hello", "--json"]) == Exit.CONFIG
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert (told["line"], told["exit_code"], [other["line"] for other in told["also"]]) == (2, 78, [3])
+
+
+def test_a_bug_is_one_line_and_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The traceback is in a file, whose name is printed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(main, "resolve", lambda _argv: 1 // 0)
+
+    assert run(["infer", "x"]) == Exit.BUG
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, hint = err.splitlines()
+    assert first == "error: a bug in llm-pool: ZeroDivisionError: integer division or modulo by zero"
+    assert "Traceback" in Path(hint.removeprefix("hint: please report it with ")).read_text(encoding="utf-8")
+
+
+def _leaves(kind: type[LlmPoolError]) -> list[type[LlmPoolError]]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in _leaves(LlmPoolError) if kind is not LlmPoolError])
+def test_every_error_has_an_exit_code(kind: type[LlmPoolError]) -> None:
+    """Whoever adds an error says how a command ends with it."""
+    error: Any = kind.__new__(kind)
+    error.attempts = ()
+
+    assert exit_for(error) not in {Exit.OK, Exit.BUG}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ([], Exit.UNAVAILABLE),
+        (["unreachable", "unreachable"], Exit.UNAVAILABLE),
+        (["bad_reply", "bad_reply"], Exit.PROTOCOL),
+        (["failed", "failed"], Exit.BROKEN),
+        (["busy", "queue_full"], Exit.TEMPORARY),
+        (["failed", "busy"], Exit.UNAVAILABLE),
+    ],
+)
+def test_what_all_providers_failed_with_decides_the_code(kinds: list[str], code: Exit) -> None:
+    """Whether to repair, to wait or to change the question is worth telling apart."""
+    attempts = [
+        Attempt(provider="p", model="m", outcome="failed", started=0, duration=0, error_kind=kind) for kind in kinds
+    ]
+    assert exit_for(errors.AllProvidersFailed("ask", attempts)) is code
