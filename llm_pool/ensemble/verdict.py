@@ -38,6 +38,9 @@ CANDIDATE_CHARS = 1500
 CLOSE_CALL = 0.8
 """Below this probability of the judge's first choice, a second look in swapped order is worth its price."""
 
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""What no reader sees: joiners, direction marks, and the like."""
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """One judge's word: the probability it gave to each candidate, in the candidates' own order."""
@@ -139,7 +142,8 @@ def _place(token: str, count: int) -> int | None:
 
 
 def _neutral(text: str, fence: str) -> str:
-    return _shorten(as_data(text).replace(fence, ""), CANDIDATE_CHARS)
+    seen = _INVISIBLE.sub("", text).replace(fence, " ")  # a space, so that no two halves become a fence or a marker
+    return _shorten(as_data(seen), CANDIDATE_CHARS)
 
 
 def _shorten(text: str, limit: int) -> str:
