@@ -422,7 +422,8 @@ def _renamed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDes
         message = pending.pop()
         pending += message.nested_type
         for field in message.field:
-            field.type_name = field.type_name.replace(".llmpool.", ".vvtv.llmpool.", 1)
+            if field.type_name:  # set to nothing, it would count as set
+                field.type_name = field.type_name.replace(".llmpool.", ".vvtv.llmpool.", 1)
     for method in file.service[0].method:
         method.input_type = method.input_type.replace(".llmpool.", ".vvtv.llmpool.", 1)
         method.output_type = method.output_type.replace(".llmpool.", ".vvtv.llmpool.", 1)
