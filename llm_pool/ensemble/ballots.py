@@ -156,11 +156,11 @@ def quorum(count: int) -> int:
     return count // 2 + 1
 
 
-def quorum_lost(size: int, answered: int) -> str:
-    """What to say of a panel of *size* when too few *answered* validly; empty if enough did."""
-    if answered >= quorum(size):
+def quorum_lost(size: int, missing: int) -> str:
+    """What to say of a panel of *size* when too many are *missing*; empty if not. Who was spared is not missing."""
+    if size - missing >= quorum(size):
         return ""
-    return f"quorum lost: {answered} of {size} gave a valid answer, {quorum(size)} were needed"
+    return f"quorum lost: {missing} of {size} gave no valid answer, {quorum(size)} valid ones were needed"
 
 
 def cheapest_first(panel: Sequence[Member]) -> list[Member]:

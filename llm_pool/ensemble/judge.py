@@ -313,10 +313,10 @@ class _Sitting:
 def _with_missing(decision: Decision, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
     """*decision*, saying so if too few of *panel* wrote a candidate."""
     answered = {attempt.provider for attempt in attempts if attempt.reading is not None}
-    lost = quorum_lost(len(panel), len(answered))
+    missing = tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered)
+    lost = quorum_lost(len(panel), len(missing))
     if not lost:
         return decision
-    missing = tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered)
     return msgspec.structs.replace(decision, degraded=True, degraded_reason=lost, missing=missing)
 
 

@@ -66,7 +66,7 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
         raise AllProvidersFailed(call.task.name, asked.attempts)
     verdict = tally(call, ballots)
     missing = _missing(panel, ballots, asked)
-    short = _shortfall(len(panel), len(ballots), missing, asked)
+    short = _shortfall(len(panel), missing, asked)
     return Decision(
         asked=name,
         used=name,
@@ -101,11 +101,11 @@ def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) ->
     return tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered | spared)
 
 
-def _shortfall(size: int, answered: int, missing: Sequence[str], asked: Poll) -> str:
+def _shortfall(size: int, missing: Sequence[str], asked: Poll) -> str:
     """The promise that was bent, in one sentence; empty if none was."""
     if asked.cut:
         return f"the deadline came before {', '.join(missing)} answered"
-    return quorum_lost(size, answered) if missing else ""
+    return quorum_lost(size, len(missing))
 
 
 def _agreement(

@@ -172,7 +172,7 @@ async def test_a_lost_quorum_is_degraded_and_names_the_missing() -> None:
     decision = await decide(made(), ScriptedProvider("a", Reply("one")), *broken)
 
     assert (decision.degraded, decision.missing) == (True, ("b", "c"))
-    assert "1 of 3" in decision.degraded_reason
+    assert "2 of 3" in decision.degraded_reason
 
 
 async def test_a_hanging_candidate_does_not_eat_the_judges_time() -> None:

@@ -116,8 +116,18 @@ async def test_a_lost_quorum_is_degraded_and_names_the_missing() -> None:
 
     assert decision.degraded
     assert decision.missing == ("phi", "gemma")
-    assert decision.degraded_reason == "quorum lost: 1 of 3 gave a valid answer, 2 were needed"
+    assert decision.degraded_reason == "quorum lost: 2 of 3 gave no valid answer, 2 valid ones were needed"
     assert decision.agreement == pytest.approx(1 / 3, abs=1e-4)
+
+
+@pytest.mark.anyio
+async def test_who_was_spared_is_not_missing() -> None:
+    """One failed before two heavy ones settled it; the rest were called off, so no quorum was lost."""
+    rest = [says("d", 4, after=5), says("e", 4, after=5)]
+
+    decision = await vote(fails("a"), says("b", 4), says("c", 4), *rest, weights=(0.1, 1.0, 1.0, 0.5, 0.5))
+
+    assert (decision.degraded, decision.missing, decision.saved) == (False, (), 2)
 
 
 @pytest.mark.anyio
