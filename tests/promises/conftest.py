@@ -92,29 +92,31 @@ def pool() -> type[Pool]:
 
 @asynccontextmanager
 async def played(
-    *scripts: Script, text: str = "", **machines: Any
+    *scripts: Script, text: str = "", **providers: Any
 ) -> AsyncIterator[tuple[App, list[ScriptedProvider]]]:
     """A whole pool of scripted models in the place of backends, and the models; see ``opened``."""
     models = [ScriptedProvider(f"p{at}", script) for at, script in enumerate(scripts)]
     waiting = iter(models)
     with patch("llm_pool.app.backend", lambda *_, **__: next(waiting)):
-        async with open_app(configured(["http://127.0.0.1:9"] * len(models), text, **machines)) as app:
+        async with open_app(configured(["http://127.0.0.1:9"] * len(models), text, **providers)) as app:
             yield app, models
 
 
 @asynccontextmanager
-async def opened(*ups: Upstream, text: str = "") -> AsyncIterator[App]:
+async def opened(*ups: Upstream, text: str = "", **providers: Any) -> AsyncIterator[App]:
     """A whole pool over scripted upstreams behind real sockets."""
-    async with open_app(configured([up.url for up in ups], text)) as app:
+    async with open_app(configured([up.url for up in ups], text, **providers)) as app:
         yield app
 
 
-def configured(urls: Sequence[str], text: str, *, groups: Sequence[str] = (), slots: int = 64) -> Config:
+def configured(
+    urls: Sequence[str], text: str, *, groups: Sequence[str] = (), slots: int = 64, providers: str = ""
+) -> Config:
     """
     A provider for each of *urls*, ``p0`` and so on, with nothing learned and nothing kept.
 
     *text* is more configuration; it may begin with keys of ``[qos]``, and have a ``[cache]`` of its own. Each provider
-    is on a machine of its own unless *groups* names one for each.
+    is on a machine of its own unless *groups* names one for each; *providers* is more keys of each.
     """
     tables = [f"[qos]\n{text}", "[trust]\nenabled = false"]
     if "[cache]" not in text:
@@ -123,7 +125,7 @@ def configured(urls: Sequence[str], text: str, *, groups: Sequence[str] = (), sl
     tables += [f"[groups.{name}]\nslots = {slots}" for name in dict.fromkeys(names)]
     for at, (url, group) in enumerate(zip(urls, names, strict=True)):
         provider = f'name = "p{at}"\ngroup = "{group}"\ndriver = "ollama"\nbase_url = "{url}"\nmodel = "phi3:mini"'
-        tables.append(f"[[providers]]\n{provider}")
+        tables.append(f"[[providers]]\n{provider}\n{providers}")
     return parse("\n".join(tables), Path("llm-pool.toml"))
 
 
