@@ -86,19 +86,19 @@ def _of_command(parser: Parser, typed: Sequence[str], last: str) -> list[Word]:
     option, equals, value = last.partition("=")
     if last.startswith("--") and equals:
         return [Word(f"{option}={word.text}", word.meaning) for word in _values(parser, option, value)]
-    if typed and parser.takes_value(typed[-1]):
+    if typed and parser.value_of(typed[-1]):
         return _values(parser, typed[-1], last)
     if last.startswith("-"):
         return _that_begin(last, [Word(*item) for item in parser.options_with_help().items()])
-    arguments = parser.positionals()
-    return _values(parser, arguments[0], last) if arguments else []
+    place = parser.argument_after(typed)
+    return [] if place is None else _values(parser, place, last)
 
 
 def _values(parser: Parser, place: str, begun: str) -> list[Word]:
-    """The words for an option or an argument; those of which nothing is known may be files."""
+    """The words for an option or an argument, by its option string or metavar."""
     if place in parser.completers:
         return _that_begin(begun, [Word(text) for text in parser.completers[place]()])
-    return [Word(FILES)]
+    return [Word(FILES)] if "FILE" in {place, parser.value_of(place)} else []
 
 
 def _that_begin(begun: str, words: Sequence[Word]) -> list[Word]:

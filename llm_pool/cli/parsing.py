@@ -164,13 +164,19 @@ class Parser(ArgumentParser):
         """Each option and what it does, long names only where there are any."""
         return {action.option_strings[-1]: _plain(action) for action in self._actions if action.option_strings}
 
-    def takes_value(self, option: str) -> bool:
-        """Whether a value follows *option*."""
-        return any(option in action.option_strings and action.nargs != 0 for action in self._actions)
+    def value_of(self, option: str) -> str:
+        """The metavar of the value that follows *option*; empty if none does."""
+        actions = (action for action in self._actions if option in action.option_strings and action.nargs != 0)
+        return next((str(action.metavar) for action in actions), "")
 
-    def positionals(self) -> list[str]:
-        """The metavars of the arguments, in their order."""
-        return [str(action.metavar) for action in self._actions if not action.option_strings]
+    def argument_after(self, typed: Sequence[str]) -> str | None:
+        """The metavar of the argument that comes after the words *typed*; None if there is room for none."""
+        pairs = zip(["", *typed], typed, strict=False)
+        count = sum(not word.startswith("-") and not self.value_of(before) for before, word in pairs)
+        arguments = self._positional_actions()
+        if arguments and arguments[-1].nargs == "*":
+            count = min(count, len(arguments) - 1)
+        return str(arguments[count].metavar) if count < len(arguments) else None
 
     def format_help(self) -> str:
         """Examples first: they are what most people look for."""
