@@ -175,6 +175,22 @@ async def test_the_answer_of_every_task_has_its_shape(transport: Transport) -> N
         assert not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)), text
 
 
+def test_an_order_of_a_few_ids_is_spelled_out() -> None:
+    """A grammar knows no ``uniqueItems``: it lists the orders, so that a tiny model cannot name one id twice."""
+    ranking = {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
+
+    spelled = grammar({"type": "object", "properties": {"ranking": ranking}})
+
+    assert '"ranking":{"enum":[["a","b"],["b","a"]]}' in spelled
+
+
+def test_an_order_of_many_ids_is_left_to_validation() -> None:
+    """Six ids have 720 orders."""
+    ranking = {"type": "array", "items": {"enum": list("abcdef")}, "minItems": 6, "maxItems": 6, "uniqueItems": True}
+
+    assert "uniqueItems" in grammar({"type": "object", "properties": {"ranking": ranking}})
+
+
 def test_a_grammar_is_compact_json_of_the_schema() -> None:
     """The whole schema, and nothing between tokens."""
     assert grammar({"type": "boolean"}) == (
