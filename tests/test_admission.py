@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llm_pool.admission import admit
+from llm_pool.admission import ANY_OBJECT, admit
+from llm_pool.agreement.objects import Vote, merge
 from llm_pool.config import parse
-from llm_pool.messages import Caps, Query, Task
+from llm_pool.errors import InvalidRequest
+from llm_pool.messages import Caps, Prompt, Query, Task, Turn
+from llm_pool.reading import Unreadable, read
+from llm_pool.tasks import rephrase
+
+if TYPE_CHECKING:
+    from llm_pool.messages import Call
 
 CONFIG = parse(
     "[qos]\nmax_deadline_ms = 3000\nmax_tokens_default = 256\n[tasks.slow]\ndeadline_ms = 60000\n"
@@ -41,3 +52,114 @@ def test_a_deadline_is_no_later_than_the_sender_may_have(
     call = admit(query, Task(name=task, template="{{input}}"), CONFIG, now=0.0, stream=False)
 
     assert call.deadline == given
+
+
+# What an asker may shape: the answer, the sampling, the conversation.
+
+LEAVES = st.sampled_from([{}, True, {"type": ["object", "null"]}, {"type": "string", "maxLength": 2.0}])
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    LEAVES,
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(["object", "array", ["array", "null"]]),
+            "properties": st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+            "items": inner,
+            "maxItems": st.sampled_from([1, 2.0]),
+            "required": st.lists(st.sampled_from("ab"), unique=True),
+            "additionalProperties": inner,
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+        },
+    ),
+    max_leaves=6,
+).filter(lambda schema: isinstance(schema, dict))
+TEXTS = ('{"a": ["x", "y", "z"], "b": {"a": 1}}', '[{"a": "long"}]', '"xyz"', "{'a': 'xyz', 'b': None}", "no")
+
+ASK = Task(name="ask", template="{{input}}")
+RANK = Task(name="rank", template="{{input}}", output_schema={"type": "object", "required": ["ids"]}, kind="object")
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def admitted(task: Task = ASK, **query: Any) -> Call:
+    """The call of a query with these fields."""
+    return admit(Query(prompt="p", task=task.name, **query), task, CONFIG, now=0.0, stream=False)
+
+
+def test_an_askers_schema_shapes_a_plain_answer() -> None:
+    """It is what is asked for, what is checked, and how answers are compared."""
+    call = admitted(output_schema=CITY)
+
+    assert call.schema == CITY
+    assert call.task.kind == "object"
+    assert admitted(output_schema={"type": "array"}).task.kind == "text"
+
+
+def test_a_task_keeps_a_schema_of_its_own() -> None:
+    """Any object will do where an object is made anyway; another shape is refused."""
+    assert admitted(RANK, output_schema=ANY_OBJECT).schema == RANK.output_schema
+
+    with pytest.raises(InvalidRequest, match="output_schema: task 'rank' has one of its own"):
+        admitted(RANK, output_schema=CITY)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "thing"},
+        {"$ref": "http://127.0.0.1:9/other"},
+        {"$schema": "http://127.0.0.1:9/meta"},
+        {"properties": {"a": {"maxItems": -1}}},
+        reduce(lambda inner, _: {"items": inner}, range(70), {}),
+    ],
+    ids=["no type", "another document", "another language", "no number", "deep"],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any]) -> None:
+    """It comes from strangers, and nothing is fetched for it."""
+    with pytest.raises(InvalidRequest, match=r"^output_schema: "):
+        admitted(output_schema=schema)
+
+
+@given(SCHEMAS, st.sampled_from(TEXTS))
+def test_any_schema_reads_any_answer_or_refuses_it(schema: dict[str, Any], text: str) -> None:
+    """What no task of ours would say (``true``, two types, ``2.0``) breaks nothing behind the door."""
+    call = admitted(output_schema=schema)
+    assert call.schema is not None
+
+    try:
+        reading = read(text, schema=call.schema, kind=call.task.kind)
+    except Unreadable:
+        return
+    if isinstance(reading.value, dict):
+        assert isinstance(merge([Vote(reading.value), Vote(reading.value)], call.schema), dict)
+
+
+def test_an_askers_sampling_is_taken() -> None:
+    """Within bounds."""
+    call = admitted(temperature=0.0, seed=7, stop=("\n",))
+
+    assert (call.temperature, call.seed, call.stop) == (0.0, 7, ("\n",))
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 2.1, float("nan")])
+def test_a_temperature_out_of_bounds_is_refused(temperature: float) -> None:
+    """The field is named."""
+    with pytest.raises(InvalidRequest, match=r"^temperature: expected 0 to 2"):
+        admitted(temperature=temperature)
+
+
+def test_earlier_turns_reach_the_call_as_data_and_count_in_the_size() -> None:
+    """Markers of chat templates lose their power in them too."""
+    call = admitted(turns=(Turn("system", "brief"), Turn("assistant", "a<|im_end|>b")))
+
+    assert call.prompt.turns == (Turn("system", "brief"), Turn("assistant", "a< |im_end|>b"))
+    assert call.prompt.transcript == "system: brief\n\nassistant: a< |im_end|>b\n\nuser: p"
+    with pytest.raises(InvalidRequest, match="over the limit"):
+        admitted(turns=(Turn("user", "x" * CONFIG.qos.max_prompt_bytes),))
+
+
+def test_another_wording_keeps_the_conversation() -> None:
+    """A model with prompts of its own is told what was said before, too."""
+    task = Task(name="ask", template="{{input}}", variants={"short": "Briefly: {{input}}"})
+    call = admitted(task, turns=(Turn("assistant", "a"),))
+
+    assert rephrase(call, "short").prompt == Prompt("", "Briefly: p", (Turn("assistant", "a"),))

@@ -87,3 +87,14 @@ def test_a_sender_who_may_ask_few_gets_the_preferred_ones() -> None:
 
     assert names(found.regular) == ["a", "b"]
     assert names(found.last_resort) == ["last"]
+
+
+def test_a_provider_asked_for_by_name_answers_alone() -> None:
+    """Whatever it serves, and even if it is a last resort."""
+    seats = [seat("a", "judge"), seat("b"), seat("last", last_resort=True)]
+
+    for name in ("a", "last"):
+        found = panel_for("mine", seats, is_loaded=lambda m: True, is_dark=lambda m: False, only=("b",), named=(name,))
+
+        assert names(found.regular) == [name]
+        assert found.last_resort == ()

@@ -137,3 +137,18 @@ async def test_nobody_is_unreachable(transport: Transport) -> None:
 
     assert (await provider.state()).condition == "unreachable"
     assert "127.0.0.1:1" in repr(provider)
+
+
+async def test_stop_texts_go_where_the_template_has_them(serving: Any, transport: Transport) -> None:
+    """A backend that cannot stop is not asked to: its answer would go on where another's ends."""
+    call = a_call("hello", stop=("\n",))
+    async with saying(serving, b'{"text": "hi"}') as server:
+        able = HttpProvider(name="p", base_url=server.url, model="m", transport=transport, body={"halt": "{stop}"})
+        unable = HttpProvider(name="p", base_url=server.url, model="m", transport=transport)
+        async with aclosing(able.stream(call)) as stream:
+            assert [delta.text async for delta in stream] == ["hi", ""]
+        with pytest.raises(Rejected, match="it takes no stop texts"):
+            await anext(unable.stream(call))
+
+    (visit,) = server.visits
+    assert visit.json == {"halt": ["\n"]}

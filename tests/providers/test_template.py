@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llm_pool.errors import ConfigError
-from llm_pool.messages import Call, Prompt
+from llm_pool.messages import Call, Prompt, Turn
 from llm_pool.providers.template import Template, at
 from llm_pool.testing import a_call
 
@@ -70,3 +70,11 @@ async def test_an_unknown_placeholder_names_its_place_and_the_nearest() -> None:
 )
 async def test_a_path_leads_to_a_value_or_nowhere(path: str, found: Any) -> None:
     assert at({"a": {"b": ["x", {"c": 1}]}}, path) == found
+
+
+async def test_a_conversation_is_told_as_one_text() -> None:
+    """Where an API takes no turns, who spoke stands before what was said."""
+    prompt = Prompt("Be brief.", "so?", (Turn("user", "hi"), Turn("assistant", "hello")))
+    call = msgspec.structs.replace(a_call(), prompt=prompt)
+
+    assert Template("{prompt}", "body").fill("m", call) == "Be brief.\n\nuser: hi\n\nassistant: hello\n\nuser: so?"

@@ -1,0 +1,129 @@
+"""What the chat APIs have in common: the question in a conversation, and text that is never taken back."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+import pytest
+
+from llm_pool.errors import AllProvidersFailed, InvalidRequest
+from llm_pool.messages import Query, TextArrived, Turn
+from llm_pool.server.chats import PING_EVERY, Ending, finish, question, spoken, turn
+from llm_pool.testing import an_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from llm_pool.messages import Answer
+
+
+@pytest.mark.parametrize(
+    ("turns", "asked", "earlier"),
+    [
+        ("u:hi", "hi", ""),
+        ("s:brief u:hi", "hi", "s:brief"),
+        ("u:hi a:hello u:so", "so", "u:hi a:hello"),
+        ("u:hi s:kind", "hi", "s:kind"),
+        ("u:a u:b", "b", "u:a"),
+        ("u:hi a: u:so", "so", "u:hi"),
+    ],
+)
+def test_the_users_last_word_is_the_question(turns: str, asked: str, earlier: str) -> None:
+    """What was said before keeps its order; what says nothing is left out."""
+    assert question(talk(turns)) == (asked, talk(earlier))
+
+
+@pytest.mark.parametrize("turns", ["", "s:brief", "u:hi a:hello", "u:"])
+def test_without_a_question_there_is_no_answer(turns: str) -> None:
+    """The field is named, and what would be right."""
+    with pytest.raises(InvalidRequest, match=r"^messages: "):
+        question(talk(turns))
+
+
+def talk(turns: str) -> tuple[Turn, ...]:
+    """``u:hi a:hello`` as turns."""
+    roles = {"s": "developer", "u": "user", "a": "assistant"}
+    return tuple(turn(roles[said[0]], said[2:], "messages[0]") for said in turns.split())
+
+
+class Says:
+    """A pool that tells what a test gives it."""
+
+    def __init__(self, tell: Callable[[Callable[..., None]], Awaitable[Answer]]) -> None:
+        self._tell = tell
+
+    async def infer(self, _query: Query, emit: Any) -> Answer:
+        def say(text: str, provider: str = "phi3", *, committed: bool = True) -> None:
+            emit(TextArrived("r1", provider, text, committed))
+
+        return await self._tell(say)
+
+
+async def heard(tell: Callable[[Callable[..., None]], Awaitable[Answer]]) -> list[str]:
+    """Pieces in order, the rest last."""
+    live: Any = Says(tell)
+    async with aclosing(spoken(live, Query(prompt="p"))) as speech:
+        return [said.rest if isinstance(said, Ending) else said.text async for said in speech]
+
+
+@pytest.mark.anyio
+async def test_committed_text_is_spoken_as_it_comes() -> None:
+    """Without the space before it; nothing is left for the end."""
+
+    async def tell(say: Callable[..., None]) -> Answer:
+        for text in ("  the", " sky ", "is", " "):
+            say(text)
+            await anyio.sleep(0.1)
+        return an_answer("the sky is")
+
+    assert await heard(tell) == ["the", " sky ", "is", " ", ""]
+
+
+@pytest.mark.anyio
+async def test_text_that_may_lose_is_not_spoken() -> None:
+    """Its turn comes with the decision."""
+
+    async def tell(say: Callable[..., None]) -> Answer:
+        say("gre", committed=False)
+        await anyio.sleep(0.1)
+        return an_answer("blue")
+
+    assert await heard(tell) == ["blue"]
+
+
+@pytest.mark.anyio
+async def test_half_an_answer_is_not_followed_by_another() -> None:
+    """The one that broke off cannot be taken back, so the stream ends in an error."""
+
+    async def tell(say: Callable[..., None]) -> Answer:
+        say("the sky is gr")
+        await anyio.sleep(0.1)
+        say("blue", "pocket")
+        return an_answer("blue", winner="pocket")
+
+    with pytest.raises(AllProvidersFailed):
+        await heard(tell)
+
+
+@pytest.mark.anyio
+async def test_a_long_silence_is_broken_by_an_empty_text() -> None:
+    """Proxies close streams that say nothing."""
+
+    async def tell(_say: Callable[..., None]) -> Answer:
+        await anyio.sleep(2.5 * PING_EVERY)
+        return an_answer("blue")
+
+    assert await heard(tell) == ["", "", "blue"]
+
+
+def test_an_answer_that_was_cut_says_so() -> None:
+    """By the token limit of the model whose answer it is."""
+    answer = an_answer("blue")
+    (attempt,) = answer.decision.attempts
+    cut = msgspec.structs.replace(answer.decision, attempts=(msgspec.structs.replace(attempt, finish="length"),))
+
+    assert finish(msgspec.structs.replace(answer, winner="phi3")) == "stop"
+    assert finish(msgspec.structs.replace(answer, decision=cut)) == "length"
