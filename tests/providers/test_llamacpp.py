@@ -265,7 +265,7 @@ async def test_a_call_cancelled_while_its_prompt_is_read_stops_within_100_ms(tra
     async with engine(transport, wide, context=WIDE) as provider:
         await provider.load()
         for round_ in range(5):
-            task = asyncio.create_task(ask(provider, a_call(f"{round_}" + " word" * 6000)))
+            task = asyncio.create_task(ask(provider, a_call(f"{round_}" + " word" * 4000)))
             await until_slots(provider, busy=True)
 
             task.cancel()
