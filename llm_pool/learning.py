@@ -9,6 +9,7 @@ finds it later, in another process. Lessons hold names and clusters, never a pro
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
 from contextlib import suppress
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 KEPT = 1000
 """Decisions that feedback can still be given on."""
+BOOK_LIMIT = 4 << 20
+"""Bytes of their file at which it is cut back to these: a daemon may run for years."""
+
+_log = logging.getLogger("llm_pool.learning")
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -95,10 +100,13 @@ class Learning:
         self._fresh.append((remembered, judged))
 
     async def flush(self) -> None:
-        """Keep what was learned since the last time."""
+        """Keep what was learned since the last time; a disk that takes nothing costs these lessons, nothing else."""
         fresh, self._fresh = self._fresh, []
         if fresh:
-            await asyncio.to_thread(self._keep, fresh)
+            try:
+                await asyncio.to_thread(self._keep, fresh)
+            except OSError as error:
+                _log.warning("what was learned could not be kept: %s", error)
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """As ``take_feedback``, of a tenant's own requests, and learn it at once."""
@@ -116,6 +124,8 @@ class Learning:
         self._store.change(change)
         with self._book.open("ab") as file:
             file.write(msgspec.json.Encoder().encode_lines([remembered for remembered, _ in fresh]))
+        if self._book.stat().st_size > BOOK_LIMIT:
+            _shorten(self._book)
 
 
 def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool) -> bool:
@@ -137,6 +147,14 @@ def _learn_feedback(remembered: Remembered, trust: Trust, *, good: bool) -> None
     trust.learn(remembered.lesson, "feedback", good=good)
     for judge in remembered.judged_right:
         trust.learn_judge(judge, remembered.lesson.task, right=good)
+
+
+def _shorten(book: Path) -> None:
+    """Keep the last KEPT lines of *book*; it is replaced, never written into."""
+    lines = book.read_bytes().splitlines(keepends=True)
+    shorter = book.with_suffix(".new")
+    shorter.write_bytes(b"".join(lines[-KEPT:]))
+    shorter.replace(book)
 
 
 def _find(request_id: str, book: Path, tenant_id: str | None) -> Remembered:

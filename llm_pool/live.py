@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ LOOK = 1.0
 """Seconds a backend has to say how it is before it counts as unreachable."""
 KEEP_EVERY = 60.0
 """Seconds between two writings of what was learned: a crash costs no more than that."""
+
+_log = logging.getLogger("llm_pool.live")
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -256,7 +259,12 @@ class Live:
     def _start_behind(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
+        task.add_done_callback(self._ended_behind)
+
+    def _ended_behind(self, task: asyncio.Task[None]) -> None:
+        self._behind.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a bug in llm-pool, while closing an old generation", exc_info=error)
 
     def _note(self, error: LlmPoolError | None) -> None:
         self.last_reload = Reload(self.app.kept.clock.wall(), error is None, error, self.generation)

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     """From a status and our own error body to the body that another API's clients expect."""
 
 OPEN = frozenset({b"/livez", b"/readyz", b"/", b"/page.css", b"/page.js", b"/page.svg"})
-"""Paths that anybody may ask for, the empty shell of the page among them; every other path, present and future, goes through the door."""
+"""
+Paths that anybody may ask for, the empty shell of the page among them; every other path, present and future, goes
+through the door.
+"""
 BODY_LIMIT = 1 << 20
 """Bytes."""
 BODY_TIME = 15.0
@@ -141,7 +144,7 @@ class Entry:
         if body is None:
             await answering.fail(413, problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes"))
             return
-        watching = asyncio.create_task(_watch(receive, presence))
+        watching = asyncio.create_task(_watch(receive, answering, presence))
         try:
             if scope["raw_path"] not in OPEN:
                 scope[PRINCIPAL] = await self._door.enter(
@@ -153,10 +156,11 @@ class Entry:
 
 
 class _Answering:
-    """The way out: adds the headers of every answer, and knows whether one has begun."""
+    """The way out: adds the headers of every answer, and knows how far it is; *is_over* once all of it is sent."""
 
     def __init__(self, send: Send, shape: ErrorShape) -> None:
         self._send, self._shape, self._began = send, shape, False
+        self.is_over = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -164,6 +168,8 @@ class _Answering:
             present = {name for name, _ in message.get("headers", ())}
             extra = [header for header in HEADERS if header[0] not in present]
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        else:
+            self.is_over = not message.get("more_body", False)
         await self._send(message)
 
     async def fail(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
@@ -246,10 +252,15 @@ async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | Non
     return b"".join(pieces)
 
 
-async def _watch(receive: Receive, presence: asyncio.Timeout) -> None:
-    """Cancel the request when the client has gone: after the body, that is the only message left."""
+async def _watch(receive: Receive, answering: _Answering, presence: asyncio.Timeout) -> None:
+    """
+    Cancel the request when the client has gone: after the body, that is the only message left.
+
+    It also comes when the whole answer was sent; what the application then still has to tidy up is not cancelled.
+    """
     await receive()
-    presence.reschedule(asyncio.get_running_loop().time())
+    if not answering.is_over:
+        presence.reschedule(asyncio.get_running_loop().time())
 
 
 def _replay(body: bytes) -> Receive:

@@ -1,0 +1,81 @@
+"""The way into every HTTP face: whatever the application does, the client hears what HTTP has for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llm_pool.errors import PermissionDenied, RateLimited, Unauthenticated
+from llm_pool.server.entry import Anonymous, OpenDoor
+from llm_pool.server.listening import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+
+ASKED = {"prompt": "hi"}
+
+
+class Strict(OpenDoor):
+    """Lets in whom the test wants, and says when it has tidied up."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.refusal, self.asked, self.tidied = refusal, list[tuple[Any, ...]](), asyncio.Event()
+
+    async def enter(self, *request: object) -> Anonymous:
+        self.asked.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return Anonymous("acme")
+
+    @asynccontextmanager
+    async def admit(self, _principal: Any, query: Any) -> AsyncIterator[Any]:
+        yield query
+        await asyncio.sleep(0.05)
+        self.tidied.set()
+
+
+async def test_the_door_sees_the_bytes_as_they_came(daemons: Any, ask: Any) -> None:
+    """Signatures are over these."""
+    door = Strict()
+    async with daemons(parts=Parts(door=door)) as running:
+        await ask(running.url, "POST", "/v1/infer?a=%20b", b'{"prompt" : "hi"}', X_Api_Key="k")
+
+    headers, method, path, query, body = door.asked[0]
+    assert (method, path, query, body) == ("POST", b"/v1/infer", b"a=%20b", b'{"prompt" : "hi"}')
+    assert (b"x-api-key", b"k") in headers
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "header"),
+    [
+        (Unauthenticated("nobody we know"), 401, "www-authenticate"),
+        (PermissionDenied("not yours"), 403, None),
+        (RateLimited(1.5), 429, "retry-after"),
+    ],
+)
+async def test_the_door_is_before_every_route_but_the_open_ones(
+    daemons: Any, ask: Any, refusal: Exception, status: int, header: str | None
+) -> None:
+    """Those that are not there among them: a stranger learns nothing of what is."""
+    async with daemons(parts=Parts(door=Strict(refusal))) as running:
+        replies = [await ask(running.url, "GET", path) for path in ("/health", "/v1/tasks", "/openapi.json", "/none")]
+        opened = [await ask(running.url, "GET", path) for path in ("/livez", "/readyz")]
+
+    assert [reply.status for reply in replies] == [status] * 4
+    assert header is None or all(header in reply.headers for reply in replies)
+    assert [reply.status for reply in opened] == [200, 200]
+
+
+async def test_what_is_tidied_up_after_the_answer_is_not_cancelled(daemons: Any, ask: Any) -> None:
+    """The server tells of the end of an answer as it tells of a client that left."""
+    door = Strict()
+    async with daemons(parts=Parts(door=door)) as running:
+        assert (await ask(running.url, "POST", "/v1/infer", ASKED)).status == 200
+
+        async with asyncio.timeout(2):
+            await door.tidied.wait()

@@ -1,0 +1,100 @@
+"""What was learned outlives the process, full disks and crashes, and stays with whom it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from llm_pool import learning as module
+from llm_pool.errors import InvalidRequest
+from llm_pool.learning import KEPT, Learning, Remembered, take_feedback
+from llm_pool.trust import Lesson, Statement, Trust
+from llm_pool.trust_store import TrustStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+
+LESSON = Lesson("judge", (Statement("a", 0), Statement("b", 1)))
+
+
+@pytest.fixture
+def learning(tmp_path: Path) -> Callable[[], Learning]:
+    """Makes one over the same files each time, as processes do one after the other."""
+
+    def make() -> Learning:
+        return Learning(Trust(), TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda _: None)  # type: ignore[arg-type,return-value]  # no task is asked for
+
+    return make
+
+
+def learn(it: Learning, *ids: str, tenant: str = "") -> None:
+    it._fresh += [(Remembered(request_id, LESSON, (), tenant), False) for request_id in ids]
+
+
+async def test_feedback_is_for_ones_own_requests(learning: Callable[[], Learning]) -> None:
+    """The same id of another tenant is another request."""
+    it = learning()
+    learn(it, "r1", tenant="acme")
+
+    with pytest.raises(InvalidRequest):
+        await it.feedback("r1", "other", good=True)
+
+    assert await it.feedback("r1", "acme", good=True) is True
+
+
+async def test_feedback_counts_at_once_and_for_the_next_process(learning: Callable[[], Learning]) -> None:
+    """In memory, and in the file."""
+    it = learning()
+    learn(it, "r1")
+
+    await it.feedback("r1", "", good=True)
+
+    assert it._trust.standings()
+    assert (await asyncio.to_thread(it._store.load)).standings()
+
+
+async def test_a_line_cut_short_by_a_crash_hides_no_other(learning: Callable[[], Learning], tmp_path: Path) -> None:
+    """It is skipped."""
+    it = learning()
+    learn(it, "r1")
+    await it.flush()
+    with (tmp_path / "decisions.jsonl").open("ab") as file:
+        file.write(b'{"request_id":"r2","les\n')
+
+    book = tmp_path / "decisions.jsonl"
+    assert await asyncio.to_thread(take_feedback, "r1", it._store, book, good=True) is True
+
+
+async def test_the_book_does_not_grow_for_ever(
+    learning: Callable[[], Learning], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest stay."""
+    monkeypatch.setattr(module, "BOOK_LIMIT", 10_000)
+    it = learning()
+    learn(it, *(f"r{number}" for number in range(3 * KEPT)))
+
+    await it.flush()
+
+    lines = (tmp_path / "decisions.jsonl").read_bytes().splitlines()
+    assert [msgspec.json.decode(line)["request_id"] for line in (lines[0], lines[-1])] == [f"r{2 * KEPT}", "r2999"]
+
+
+async def test_a_disk_that_takes_nothing_stops_nobody(
+    learning: Callable[[], Learning], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, once for each time."""
+    (tmp_path / "decisions.jsonl").mkdir()
+    it = learning()
+    learn(it, "r1")
+
+    with caplog.at_level(logging.WARNING):
+        await it.flush()
+
+    assert "could not be kept" in caplog.text
