@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.messages import Answered, AttemptEnded, Refused
+from llm_pool.telemetry.hiding import attempt_error, hidden, sentence
 from llm_pool.wire import answer_json, error_json
 
 if TYPE_CHECKING:
@@ -52,12 +53,10 @@ class History:
                 self.pace(event.attempt.provider).note(event.attempt)
             case Answered():
                 told = answer_json(event.answer)
-                if not self.captures:
-                    told |= {"content": None, "json": None}
-                self._remember(event.query, told | self._said(event.answer), event.answer.degraded)
+                told = told | _said(event.answer) if self.captures else hidden(told)
+                self._remember(event.query, told)
             case Refused():
-                ended = {"request_id": event.query.request_id, "duration_ms": round(event.duration * 1000, 3)}
-                self._remember(event.query, ended | error_json(event.error), degraded=False)
+                self._remember(event.query, self._refused(event))
             case _:
                 pass
 
@@ -78,7 +77,15 @@ class History:
         """How fast *provider* has been."""
         return self._paces.setdefault(provider, Pace())
 
-    def _remember(self, query: Query, told: dict[str, Json], degraded: bool) -> None:
+    def _refused(self, event: Refused) -> dict[str, Json]:
+        told = error_json(event.error)
+        if not self.captures:
+            told = hidden(told)
+            told["error"] = told["error"] | {"message": sentence(event.error)}
+        ended = {"request_id": event.query.request_id, "duration_ms": round(event.duration * 1000, 3)}
+        return {**ended, "degraded": False, **told}
+
+    def _remember(self, query: Query, told: dict[str, Json]) -> None:
         self._number += 1
         about: dict[str, Json] = {
             "number": self._number,
@@ -87,18 +94,16 @@ class History:
             "project_id": query.project_id,
             "task": query.task[:64],
             "strategy": None if query.strategy is None else query.strategy.value,
-            "degraded": degraded,
         }
         if self.captures:
             about["prompt"] = query.prompt[:LONGEST]
         self._ended.append(Ended(self._number, query.tenant_id, told | about))
 
-    def _said(self, answer: Answer) -> dict[str, Json]:
-        """What each provider said, where that is kept."""
-        if not self.captures:
-            return {}
-        attempts = [attempt for attempt in answer.decision.attempts if attempt.reading is not None]
-        return {"said": {a.provider: a.reading.content[:LONGEST] for a in attempts if a.reading is not None}}
+
+def _said(answer: Answer) -> dict[str, Json]:
+    """What each provider said."""
+    said = {a.provider: a.reading.content for a in answer.decision.attempts if a.reading is not None}
+    return {"said": {provider: text[:LONGEST] for provider, text in said.items()}}
 
 
 class Pace:
@@ -120,7 +125,7 @@ class Pace:
         if attempt.outcome not in {"cancelled", "refused"}:
             self._oks.append(attempt.outcome == "ok")
         if attempt.error and attempt.outcome != "refused":
-            self.last_error = attempt.error[:200]
+            self.last_error = attempt_error(attempt)[:200]
 
     def told(self) -> dict[str, Json]:
         """As JSON; null where nothing is known."""

@@ -18,6 +18,7 @@ import msgspec
 
 from llm_pool.config import LogFormat
 from llm_pool.messages import Answered, BreakerChanged, Refused, Reloaded, TurnedAway
+from llm_pool.telemetry.hiding import sentence
 from llm_pool.wire import error_code
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _asked(query: Query) -> dict[str, Json]:
 
 
 def _error(error: LlmPoolError) -> dict[str, Json]:
-    return {"error": error_code(error), "reason": _bounded(str(error).partition("\n")[0])}
+    return {"error": error_code(error), "reason": _bounded(sentence(error))}
 
 
 def _write(level: int, message: str, fields: dict[str, Json]) -> None:

@@ -63,7 +63,7 @@ class Page:
     async def until(self, script: str) -> Any:
         """Wait until *script* gives something true, and return it."""
         async with asyncio.timeout(PATIENCE):
-            while not (value := await self.run(script)):
+            while not (value := await self.run(script)):  # noqa: ASYNC110  # the page has no event of ours
                 await asyncio.sleep(0.05)
         return value
 
@@ -71,12 +71,12 @@ class Page:
         """The text that a person sees in the first *selector*."""
         return str(await self.run(f"document.querySelector({selector!r}).innerText"))
 
-    async def shot(self, path: Path) -> None:
-        """A picture of the whole page."""
+    async def shot(self) -> bytes:
+        """A picture of the whole page, as PNG."""
         size = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         said = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(said["data"]))
+        return base64.b64decode(said["data"])
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
         """What the browser says to a command."""
@@ -128,7 +128,9 @@ async def chromium(profile: Path) -> AsyncIterator[Page]:
     os.close(write_replies)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 26)
-    reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_replies, "rb"))
+    reading, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_replies, "rb")
+    )
     writing, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(write_commands, "wb"))
     page = Page(reader, asyncio.StreamWriter(writing, protocol, None, loop))
     try:

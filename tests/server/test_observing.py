@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llm_pool.config.values import Scope
+from llm_pool.errors import LlmPoolError
+from llm_pool.messages import Query, StrategyName
+from llm_pool.security import Principal
+from llm_pool.server.entry import OpenDoor
+from llm_pool.server.listening import Parts
+from llm_pool.server.observing import Watching
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from llm_pool.config import Config
+    from llm_pool.live import Live
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+
+
+class Names(OpenDoor):
+    """Lets everybody in as the tenant of their ``X-Tenant`` header, with ``observe`` and ``operate`` for the boss."""
+
+    async def enter(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
+        name = dict(headers)[b"x-tenant"].decode()
+        return Principal(name=name, tenant_id=name, scopes=frozenset(Scope if name == "boss" else {Scope.INFER}))
+
+
+@pytest.fixture
+def watched(daemons: Any, config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """Starts daemons that are watched; *telemetry* is the section's text."""
+
+    @asynccontextmanager
+    async def start(telemetry: str = "", door: Any = None, extra: str = "", **more: Any) -> AsyncIterator[Any]:
+        watching = Watching(config_for("http://127.0.0.1:1", f"[telemetry]\n{telemetry}"))
+        parts = Parts(door=door or OpenDoor(), observers=watching.observers, faces=(watching.face,))
+        async with daemons(extra, parts=parts, **more) as daemon:
+            yield daemon
+
+    return start
+
+
+async def until_in_flight(live: Live, count: int) -> None:
+    async with asyncio.timeout(5):
+        while live.in_flight != count:  # noqa: ASYNC110  # a pool has no event for it
+            await asyncio.sleep(0.005)
+
+
+async def test_metrics_are_served_for_prometheus(watched: Any, ask: Any) -> None:
+    """With what has happened, and how the pool stands."""
+    async with watched() as daemon:
+        await daemon.live.infer(Query(prompt="x"))
+
+        said = await ask(daemon.url, "GET", "/metrics")
+
+    assert said.status == 200
+    assert said.headers["content-type"].startswith("text/plain")
+    assert b'llmpool_requests_total{outcome="answered",task="ask"} 1.0' in said.body
+    assert b'llmpool_provider_healthy{provider="gemma2"} 1.0' in said.body
+
+
+async def test_what_is_switched_off_is_not_there(watched: Any, ask: Any) -> None:
+    """Neither metrics nor page."""
+    async with watched("metrics = false\npage = false") as daemon:
+        statuses = [(await ask(daemon.url, "GET", path)).status for path in ("/metrics", "/", "/page.js")]
+
+    assert statuses == [404, 404, 404]
+
+
+async def test_the_status_tells_of_providers_and_of_what_happened(watched: Any, ask: Any) -> None:
+    """Without prompts and answers."""
+    async with watched() as daemon:
+        await daemon.live.infer(Query(prompt="my secret", strategy=StrategyName.VOTING))
+        with pytest.raises(LlmPoolError):
+            await daemon.live.infer(Query(prompt="my secret", task="nonsense"))
+
+        said = await ask(daemon.url, "GET", "/v1/status")
+        later = await ask(daemon.url, "GET", f"/v1/status?since={said.json['latest']}")
+
+    assert said.json["verdict"] == {"state": "serving", "why": []}
+    assert [provider["name"] for provider in said.json["providers"]] == ["phi3", "llama3.1", "gemma2"]
+    first, second = said.json["recent"]
+    assert first["decision"]["attempts"]
+    assert second["error"]["code"] == "invalid_request"
+    assert b"secret" not in said.body
+    assert later.json["recent"] == []
+
+
+async def test_captured_prompts_and_candidates_are_shown(watched: Any, ask: Any) -> None:
+    """Where that is switched on."""
+    async with watched("capture = true") as daemon:
+        await daemon.live.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
+
+        (told,) = (await ask(daemon.url, "GET", "/v1/status")).json["recent"]
+
+    assert told["prompt"] == "sky?"
+    assert told["content"] in told["said"].values()
+
+
+async def test_an_open_breaker_is_told_with_its_countdown(watched: Any, ask: Any) -> None:
+    """And the pool is degraded."""
+    async with watched() as daemon:
+        daemon.upstream.set_mode("gemma2:9b", "error:500")
+        for number in range(8):
+            await daemon.live.infer(Query(prompt=f"{number}", strategy=StrategyName.CONSENSUS))
+
+        said = (await ask(daemon.url, "GET", "/v1/status")).json
+
+    (breaker,) = said["providers"][2]["breakers"]
+    assert (breaker["state"], breaker["task"]) == ("open", "ask")
+    assert 0 < breaker["retry_after_ms"] <= 330_000
+    assert said["verdict"] == {"state": "degraded", "why": ["gemma2: breaker open"]}
+
+
+async def test_a_request_in_flight_can_be_cancelled(watched: Any, ask: Any) -> None:
+    """Its asker hears who did; the upstream is told to stop."""
+    async with watched() as daemon:
+        daemon.upstream.set_mode("*", "hang")
+        asking = asyncio.create_task(ask(daemon.url, "POST", "/v1/infer", {"prompt": "x"}))
+        await until_in_flight(daemon.live, 1)
+
+        (running,) = (await ask(daemon.url, "GET", "/v1/status")).json["requests"]
+        cancelled = await ask(daemon.url, "DELETE", f"/v1/requests/{running['number']}")
+        again = await ask(daemon.url, "DELETE", f"/v1/requests/{running['number']}")
+        answer = await asking
+        counted = await ask(daemon.url, "GET", "/metrics")
+
+    assert (cancelled.status, again.status) == (200, 404)
+    assert (answer.status, answer.json["error"]["code"]) == (499, "cancelled")
+    assert b'llmpool_requests_total{outcome="cancelled",task="ask"} 1.0' in counted.body
+
+
+async def test_a_tenant_sees_and_cancels_its_own(watched: Any, ask: Any) -> None:
+    """The operator sees and cancels all."""
+    async with watched(door=Names()) as daemon:
+        await daemon.live.infer(Query(prompt="x", tenant_id="acme"))
+        daemon.upstream.set_mode("*", "hang")
+        asking = asyncio.create_task(daemon.live.infer(Query(prompt="y", tenant_id="acme")))
+        await until_in_flight(daemon.live, 1)
+        (running,) = daemon.live.running()
+
+        seen = {
+            name: (await ask(daemon.url, "GET", "/v1/status", X_Tenant=name)).json for name in ("acme", "evil", "boss")
+        }
+        stolen = await ask(daemon.url, "DELETE", f"/v1/requests/{running.number}", X_Tenant="evil")
+        still_there = daemon.live.in_flight
+        by_boss = await ask(daemon.url, "DELETE", f"/v1/requests/{running.number}", X_Tenant="boss")
+        with pytest.raises(LlmPoolError):
+            await asking
+
+    shown = {name: (len(said["recent"]), len(said["requests"])) for name, said in seen.items()}
+    assert shown == {"acme": (1, 1), "evil": (0, 0), "boss": (1, 1)}
+    assert (stolen.status, still_there, by_boss.status) == (404, 1, 200)
+
+
+async def test_the_configuration_is_shown_with_its_secrets_masked(watched: Any, ask: Any) -> None:
+    """Defaults included."""
+    secret = '[tenancy.acme]\napi_key = "0123456789abcdef0123456789abcdef"\n'
+    async with watched(extra=secret) as daemon:
+        said = await ask(daemon.url, "GET", "/v1/config")
+
+    assert "hedge_after_ms = 300" in said.json["toml"]
+    assert b"0123456789abcdef" not in said.body
+
+
+@pytest.mark.parametrize("since", ["x", "-1", "9" * 40, "%F0"])
+async def test_a_strange_cursor_is_a_mistake_of_the_client(watched: Any, ask: Any, since: str) -> None:
+    """And no bug of ours."""
+    async with watched() as daemon:
+        said = await ask(daemon.url, "GET", f"/v1/status?since={since}")
+
+    assert (said.status, said.json["error"]["field"]) == (400, "since")
+
+
+async def test_the_page_allows_nothing_but_its_own_files(watched: Any, ask: Any) -> None:
+    """No inline script or style is in it, and no address of anybody else."""
+    async with watched() as daemon:
+        page = await ask(daemon.url, "GET", "/")
+        files = [(await ask(daemon.url, "GET", path)).body.decode() for path in ("/page.css", "/page.js")]
+
+    assert page.headers["content-security-policy"].startswith("default-src 'self';")
+    html = page.body.decode()
+    assert not any(said in html for said in ("<style", " style=", "onclick", "javascript:", "http://", "https://"))
+    assert html.count("<script") == 1
+    assert not any("http://" in said or "https://" in said or "innerHTML" in said for said in files)
