@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import grpc
+import msgspec
 import pytest
 
 from llm_pool.config import parse
@@ -73,7 +74,8 @@ async def test_https_and_nothing_less(daemons: Any, config_for: Callable[..., Co
     old.set_ciphers("ECDHE+AESGCM")
     context = context_for(files_of(config_for("http://127.0.0.1:9", TLS)))  # type: ignore[arg-type]  # it is there
 
-    async with daemons(TLS, parts=await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", TLS))) as daemon:
+    parts = await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", TLS))
+    async with daemons(TLS, parts=msgspec.structs.replace(parts, servers=())) as daemon:
         assert daemon.url.startswith("https://")
         assert await status(daemon.url, client(ours.path)) == 200
         assert await status(daemon.url, old) == 200
@@ -85,9 +87,9 @@ async def test_with_an_authority_for_clients_nobody_else_connects(
     daemons: Any, config_for: Callable[..., Config], ours: Authority, clients: Authority
 ) -> None:
     """Neither without a certificate nor with another authority's; the rule counts for gRPC as well."""
-    async with daemons(
-        MUTUAL, parts=await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", MUTUAL))
-    ) as daemon:
+    parts = await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", MUTUAL))
+    idle = grpc.aio.insecure_channel("127.0.0.1:9")  # while one is there, gRPC does not stop its threads in our loop
+    async with idle, daemons(MUTUAL, parts=parts) as daemon:
         told = [
             await status(daemon.url, client(ours.path, certificate))
             for certificate in (None, ours.issue("stranger"), clients.issue("robot"))
