@@ -118,9 +118,12 @@ async def test_a_refusal_below_reads_well_above(second: Any) -> None:
 
 
 @pytest.fixture
-def chat(pool: Any) -> ChatOpenAI:
+async def chat(pool: Any) -> AsyncIterator[ChatOpenAI]:
     """LangChain's model, pointed at the pool."""
-    return ChatOpenAI(base_url=f"{pool.url}/v1", api_key=SecretStr("none"), model="pool", max_retries=0)
+    model = ChatOpenAI(base_url=f"{pool.url}/v1", api_key=SecretStr("none"), model="pool", max_retries=0)
+    yield model
+    model.root_client.close()
+    await model.root_async_client.close()
 
 
 async def test_langchain_asks_and_streams(chat: ChatOpenAI) -> None:
