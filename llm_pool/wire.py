@@ -332,8 +332,17 @@ def error_from(body: dict[str, Json]) -> LlmPoolError:
         case AllProvidersFailed():
             error.task, error.attempts = said.get("task", ""), attempts
         case NoConsensus():
-            error.decision = decision_from(said["decision"], NOTHING_READ, "")
+            error.decision = _decision_of(said)
     return error
+
+
+def _decision_of(said: dict[str, Json]) -> Decision:
+    """The decision of a NoConsensus; its sentence alone where the decision was too long to come along."""
+    if "decision" in said:
+        return decision_from(said["decision"], NOTHING_READ, "")
+    name = StrategyName.CONSENSUS
+    reason = said["message"].removeprefix("no consensus: ")
+    return Decision(asked=name, used=name, winner="", model="", reading=NOTHING_READ, reason=reason, attempts=())
 
 
 def _kinds() -> dict[str, type[LlmPoolError]]:
