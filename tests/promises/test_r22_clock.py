@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llm_pool.breaker import State
 from llm_pool.errors import Failed, LlmPoolError, ProviderError
+from llm_pool.messages import Query
 from llm_pool.testing import Reply, VirtualLoop, a_call
 
 if TYPE_CHECKING:
@@ -80,3 +82,34 @@ async def settled(three: Pool, call: Call) -> bool:
     except LlmPoolError:
         return False
     return True
+
+
+async def test_a_cache_that_slept_fills_up_in_one_call(on_virtual_time: Any) -> None:
+    """Every answer expired in its sleep: those who ask at once share one run."""
+    async with on_virtual_time(Reply("blue"), text="[cache]\nenabled = true") as (app, [model]):
+        await app.orchestrator.infer(Query(prompt="q"))
+
+        sleep_through(HOUR)
+        answers = await asyncio.gather(*(app.orchestrator.infer(Query(prompt="q")) for _ in range(50)))
+
+        assert {answer.from_cache for answer in answers} == {False}
+        assert len(model.calls) == 2
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+async def test_the_wall_clock_decides_nothing(
+    on_virtual_time: Any, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Set forward or back by an hour in the middle of it: deadlines, cache and cooldowns go on as they were."""
+    async with on_virtual_time(Reply("blue"), text="[cache]\nenabled = true") as (app, [model]):
+        running = asyncio.create_task(app.orchestrator.infer(Query(prompt="running", deadline=1.4)))
+        kept = await app.orchestrator.infer(Query(prompt="kept"))
+
+        stepped = time.time() + step
+        monkeypatch.setattr(time, "time", lambda: stepped)
+        again = await app.orchestrator.infer(Query(prompt="kept"))
+
+        assert (await running).duration == pytest.approx(0.5, abs=0.01)
+        assert (kept.from_cache, again.from_cache) == (False, True)
+        assert again.age == pytest.approx(0.0, abs=0.01)
+        assert len(model.calls) == 2
