@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -53,6 +52,8 @@ class TrustStore:
         return trust
 
     def _replace(self, data: bytes) -> None:
+        import tempfile  # brings shutil, bz2 and lzma; most runs learn nothing
+
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
@@ -228,6 +227,8 @@ def help_width() -> int:
 
 def help_text(about: str, examples: Sequence[str], usage: str, rest: str) -> str:
     """One page of help."""
+    import textwrap
+
     lines = [*textwrap.wrap(about, help_width()), ""]
     if examples:
         lines += ["examples:", *(f"  {line}" for line in examples), ""]
