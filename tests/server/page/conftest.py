@@ -53,6 +53,7 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
         await self.send("Page.navigate", url=url)
+        await self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     async def run(self, script: str) -> Any:
         """The value of *script*, awaited if it is a promise."""
@@ -61,7 +62,8 @@ class Page:
         return said["result"].get("value")
 
     async def until(self, script: str) -> Any:
-        """Wait until *script* gives something true, and return it."""
+        """Wait until *script* gives something true, and return it; True for an element."""
+        script = f"(found => found instanceof Node || found)({script})"
         async with asyncio.timeout(PATIENCE):
             while not (value := await self.run(script)):  # noqa: ASYNC110  # the page has no event of ours
                 await asyncio.sleep(0.05)

@@ -1,0 +1,196 @@
+"""The status page, in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from llm_pool.errors import ConfigError, LlmPoolError, Unauthenticated
+from llm_pool.messages import Query, StrategyName
+from llm_pool.security import ANONYMOUS, Principal
+from llm_pool.server.entry import OpenDoor
+from llm_pool.server.listening import Parts
+from llm_pool.server.observing import Watching
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from llm_pool.config import Config
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+UNLOCK = "document.querySelector('#key').value = '%s'; document.querySelector('#key-form button').click()"
+EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+class Locked(OpenDoor):
+    """Opens to one bearer key."""
+
+    async def enter(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
+        if dict(headers).get(b"authorization") != b"Bearer sesame":
+            raise Unauthenticated("credentials are needed here")
+        return ANONYMOUS
+
+
+@pytest.fixture
+def shown(daemons: Any, config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """Starts daemons with a page that shows prompts."""
+
+    @asynccontextmanager
+    async def start(door: Any = None, **more: Any) -> AsyncIterator[Any]:
+        watching = Watching(config_for("http://127.0.0.1:1", "[telemetry]\ncapture = true"))
+        parts = Parts(door=door or OpenDoor(), observers=watching.observers, faces=(watching.face,))
+        async with daemons(parts=parts, **more) as daemon:
+            yield daemon
+
+    return start
+
+
+async def test_it_shows_how_the_pool_is(shown: Any, page: Any) -> None:
+    """Verdict, providers with an open breaker, a request and its votes, the configuration and why one was refused."""
+    async with shown() as daemon:
+        daemon.upstream.set_mode("gemma2:9b", "error:500")
+        for number in range(8):
+            await daemon.live.infer(Query(prompt=f"sky {number}?", strategy=StrategyName.CONSENSUS))
+        daemon.live.refuse(ConfigError(path=None, key="qos.hedge", got="'fixt'", want="fixed, auto or off", line=12))
+
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#recent details').length === 8")
+        verdict, providers, reload = [await page.text(part) for part in ("#verdict", "#providers", "#reload")]
+        await page.run(
+            "document.querySelector('#recent details').open = true; document.querySelector('#config').open = true"
+        )
+        config = await page.until("document.querySelector('#config-toml').innerText")
+        inside = await page.until("document.querySelector('#recent .inside')?.innerText")
+
+    assert verdict.startswith("Degraded")
+    assert "gemma2: breaker open" in verdict
+    assert "next try in" in providers
+    assert "qos.hedge, line 12" in reload
+    assert "hedge_after_ms = 300" in config
+    assert "sky 7?" in inside
+    assert "Attempts" in inside
+    assert page.errors == []
+    assert all(url.startswith(daemon.url) for url in page.requested)
+
+
+async def test_the_playground_shows_the_candidates_and_why_one_won(shown: Any, page: Any) -> None:
+    """Side by side, the winner first."""
+    async with shown() as daemon:
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#task option').length")
+        await page.run(
+            "document.querySelector('#prompt').value = 'which colour?';"
+            "document.querySelector('#strategy').value = 'CONSENSUS'; document.querySelector('#ask').click()"
+        )
+        await page.until("document.querySelector('.candidate.winner')")
+        candidates = await page.run("[...document.querySelectorAll('.candidate')].map(node => node.innerText)")
+        why = await page.text(".outcome")
+
+    assert len(candidates) == 3
+    assert all("heard: which colour?" in said for said in candidates)
+    assert "won" in candidates[0]
+    assert "won by" in why
+    assert page.errors == []
+
+
+async def test_a_request_in_flight_is_cancelled_with_a_click(shown: Any, page: Any) -> None:
+    """And it is gone."""
+    async with shown() as daemon:
+        daemon.upstream.set_mode("*", "hang")
+        asking = asyncio.create_task(daemon.live.infer(Query(prompt="x", project_id="crawler")))
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelector('#flight button')")
+        row = await page.text("#flight .line")
+
+        await page.run("document.querySelector('#flight button').click()")
+        with pytest.raises(LlmPoolError, match="cancelled by the operator"):
+            await asking
+        await page.until("!document.querySelector('#flight button')")
+
+    assert "crawler" in row
+
+
+async def test_what_models_and_clients_write_stays_text(shown: Any, page: Any) -> None:
+    """Markup in a prompt, an answer, a project or a task's name is shown as it was written."""
+    async with shown(answer=lambda _ask: EVIL) as daemon:
+        await daemon.live.infer(Query(prompt=EVIL, project_id=EVIL, strategy=StrategyName.VOTING))
+        with pytest.raises(LlmPoolError):
+            await daemon.live.infer(Query(prompt="x", task=EVIL))
+
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#recent details').length === 2")
+        await page.run(
+            "document.querySelectorAll('#recent details').forEach(row => row.open = true);"
+            f"document.querySelector('#prompt').value = {EVIL!r}; document.querySelector('#ask').click()"
+        )
+        await page.until("document.querySelector('.candidate.winner .text')?.textContent")
+        text = await page.text("body")
+        elements, title = await page.run("[document.querySelectorAll('img, body script').length, document.title]")
+
+    assert text.count("<script>document.title=") >= 4
+    assert (elements, title.split()[0]) == (0, "Serving")
+    assert page.errors == []
+
+
+async def test_a_locked_daemon_asks_for_a_key(shown: Any, page: Any) -> None:
+    """A wrong one is refused, the right one opens."""
+    async with shown(Locked()) as daemon:
+        await page.open(f"{daemon.url}/")
+        await page.until("!document.querySelector('#key-form').hidden")
+        await page.run(
+            "document.querySelector('#key').value = 'wrong'; document.querySelector('#key-form button').click()"
+        )
+        await page.until("document.querySelector('#key-error').textContent")
+        hidden = await page.run("document.querySelector('#content').hidden")
+        await page.run(
+            "document.querySelector('#key').value = 'sesame'; document.querySelector('#key-form button').click()"
+        )
+        await page.until("document.querySelectorAll('.card').length === 3")
+
+    assert hidden
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+async def test_it_fits_its_window_and_can_be_read(shown: Any, page: Any, width: int, dark: bool) -> None:
+    """Nothing sticks out at the side; text has a contrast of 4.5 to what is behind it (WCAG 2.2, AA)."""
+    async with shown() as daemon:
+        await daemon.live.infer(Query(prompt="a" * 300, project_id="p" * 200, strategy=StrategyName.VOTING))
+        daemon.upstream.set_mode("*", "error:500")
+        with pytest.raises(LlmPoolError):
+            await daemon.live.infer(Query(prompt="x"))
+        await page.open(f"{daemon.url}/", width=width, dark=dark)
+        await page.until("document.querySelectorAll('#recent details').length === 2")
+        await page.run("document.querySelectorAll('details').forEach(row => row.open = true)")
+        await page.until("document.querySelector('#config-toml').innerText")
+        sideways = await page.run("document.documentElement.scrollWidth")
+        poor = await page.run(CONTRAST)
+
+    assert sideways == width
+    assert poor == []
+
+
+CONTRAST = """
+(() => {
+  const parse = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0.99) return colour;
+    }
+  };
+  return [...document.querySelectorAll("body *")].filter((node) =>
+    node.checkVisibility() && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())
+  ).flatMap((node) => {
+    const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    return ratio < 4.5 ? [`${node.className || node.tagName} ${ratio.toFixed(2)}: ${node.textContent}`] : [];
+  });
+})()
+"""
