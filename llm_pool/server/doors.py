@@ -152,7 +152,7 @@ class Doors:
     def __init__(self, config: Config, clock: Clock, emit: Emit) -> None:
         self._clock, self._emit = clock, emit
         self._transport = Transport()
-        self._stores = _stores_for(config, clock)
+        self._stores, self._past = _stores_for(config, clock), AsyncExitStack()
         self._book = _Book(config=config, keys={}, tenants=Tenants(config.tenancy, {}), issuers={})
         self._stamp: object = None
         self._looked = float("-inf")
@@ -186,6 +186,8 @@ class Doors:
         stores = self._stores if is_same else _stores_for(config, self._clock)
 
         def count() -> None:
+            if stores is not self._stores:
+                self._past.push_async_callback(self._stores.stack.aclose)  # requests that are here still use it
             self._book, self._stamp, self._stores = book, stamp, stores
 
         return count
@@ -193,6 +195,7 @@ class Doors:
     async def aclose(self) -> None:
         """Release connections, once what was used is booked. Idempotent."""
         await asyncio.gather(*self._booking, return_exceptions=True)
+        await self._past.aclose()
         await self._stores.stack.aclose()
         await self._transport.aclose()
 
