@@ -66,7 +66,7 @@ def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console
 
 def timeline(attempt: Attempt, end: float, width: int = _WIDTH) -> str:
     """*attempt* on a scale from 0 to *end* seconds, *width* cells wide."""
-    scale = width / end if end > 0 else 0.0
+    scale = width / end if end > 1e-6 else 0.0
     start = min(width - 1, int(attempt.started * scale))
     stop = min(width, max(start + 1, round((attempt.started + attempt.duration) * scale)))
     wrote = stop if attempt.ttft is None else max(start, min(stop, round((attempt.started + attempt.ttft) * scale)))

@@ -73,7 +73,7 @@ class Progress:
         return parts
 
 
-def bar(share: float, width: int = 24) -> str:
+def bar(share: float, width: int = 16) -> str:
     """A bar *width* cells wide, filled for *share* in [0, 1] to an eighth of a cell."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     full, rest = divmod(eighths, 8)
