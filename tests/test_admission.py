@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,26 @@ def test_a_task_keeps_a_schema_of_its_own() -> None:
         {"$schema": "http://127.0.0.1:9/meta"},
         {"properties": {"a": {"maxItems": -1}}},
         reduce(lambda inner, _: {"items": inner}, range(70), {}),
+        {"$defs": {"n": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}, "$ref": "#/$defs/n"},
+        {"properties": {"more": {"items": {"$ref": "#"}}}},
+        {"$dynamicRef": "#node"},
+        {"$defs": {f"n{i}": {"anyOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(20)} | {"n20": {}}},
+        {"$defs": {"a": {"$id": "b", "$ref": "#/c"}}},
+        {"allOf": [{"pattern": "a"}] * 3000},
     ],
-    ids=["no type", "another document", "another language", "no number", "deep"],
+    ids=[
+        "no type",
+        "another document",
+        "another language",
+        "no number",
+        "deep",
+        "itself, twice",
+        "itself",
+        "itself, by another word",
+        "doubling",
+        "a document inside",
+        "many parts",
+    ],
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any]) -> None:
     """It comes from strangers, and nothing is fetched for it."""
@@ -131,6 +150,26 @@ def test_any_schema_reads_any_answer_or_refuses_it(schema: dict[str, Any], text:
         return
     if isinstance(reading.value, dict):
         assert isinstance(merge([Vote(reading.value), Vote(reading.value)], call.schema), dict)
+
+
+def test_a_pattern_of_strangers_takes_no_time() -> None:
+    """One that tries every way back gives up early."""
+    patterns = [{"pattern": r"^(a|a)*(?=b)\1c$"}] * 500
+    call = admitted(output_schema={"type": "object", "properties": {"a": {"allOf": patterns}}})
+    assert call.schema is not None
+    began = time.perf_counter()
+
+    with pytest.raises(Unreadable):
+        read('{"a": "' + "a" * 40 + '"}', schema=call.schema)
+
+    assert time.perf_counter() - began < 2.0
+
+
+def test_a_schema_in_parts_is_taken() -> None:
+    """As pydantic writes one."""
+    schema = {"$defs": {"C": CITY}, "properties": {"a": {"$ref": "#/$defs/C"}, "b": {"$ref": "#/$defs/C"}}}
+
+    assert admitted(output_schema=schema).schema == schema
 
 
 def test_an_askers_sampling_is_taken() -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import jsonschema_rs
 
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 """Levels of nesting of a value or a schema that strangers send."""
+MAX_PARTS = 2_000
+"""Parts of a stranger's schema, its references followed. Each may be looked at for each part of an answer."""
+MAX_STEPS = 10_000
+"""Steps back of a pattern that looks around or back; others need none."""
 
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _KEPT = 128
 _compiled: OrderedDict[int, tuple[dict[str, Json], jsonschema_rs.Validator]] = OrderedDict()
 
@@ -31,7 +36,8 @@ def validator(schema: dict[str, Json]) -> jsonschema_rs.Validator:
         return kept[1]
     import jsonschema_rs
 
-    compiled = jsonschema_rs.validator_for(schema, offline=True)
+    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_STEPS)
+    compiled = jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
     _compiled[id(schema)] = schema, compiled
     if len(_compiled) > _KEPT:
         _compiled.popitem(last=False)
@@ -62,11 +68,19 @@ def whole_numbers(schema: Json) -> Json:
 
 
 def complaint_about(schema: dict[str, Json]) -> str:
-    """Why *schema*, which a stranger wrote, is not taken: no JSON Schema, one of other documents, or too deep."""
+    """
+    Why *schema*, which a stranger wrote, is not taken; empty if it is.
+
+    It has to be JSON Schema, complete in itself, and small with its references followed: one that refers to itself
+    in two places makes an answer of twenty levels a million times as long to check, on the one event loop.
+    """
     import jsonschema_rs
 
     if is_deep(schema):
         return f"nested deeper than {MAX_DEPTH} levels"
+    for count, wrong in enumerate(_unfolded(schema, schema, (), 0)):
+        if wrong or count >= MAX_PARTS:
+            return wrong or f"more than {MAX_PARTS} parts, with its references followed"
     try:
         validator(schema)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
@@ -95,6 +109,47 @@ def fault(schema: dict[str, Json], value: Json) -> tuple[str, str] | None:
 def dotted(parts: Sequence[str | int]) -> str:
     """``steps[1].action`` for ``["steps", 1, "action"]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+
+
+def _unfolded(part: Json, root: Json, inside: tuple[str, ...], depth: int) -> Iterator[str]:
+    """A word for each object in *part*, with its references followed: empty, or why it is not taken."""
+    if depth > 2 * MAX_DEPTH:
+        yield "nested too deep, with its references followed"
+    elif isinstance(part, dict):
+        yield ""
+        for name, inner in part.items():
+            if name in _REFERENCES and isinstance(inner, str):
+                yield from _followed(name, inner, root, inside, depth)
+            elif name == "$id" and isinstance(inner, str) and part is not root:
+                yield "$id inside of it"
+            else:
+                yield from _unfolded(inner, root, inside, depth + 1)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _unfolded(inner, root, inside, depth + 1)
+
+
+def _followed(name: str, to: str, root: Json, inside: tuple[str, ...], depth: int) -> Iterator[str]:
+    if name != "$ref" or to in inside or to == "#":
+        yield f"{name} {to[:60]}: it refers to itself"
+    elif not to.startswith("#/"):
+        yield f"$ref {to[:60]}: expected a place inside of it, such as #/$defs/name"
+    else:
+        yield from _unfolded(_pointed(root, to), root, (*inside, to), depth + 1)
+
+
+def _pointed(root: Json, pointer: str) -> Json:
+    """What is at *pointer*, ``#/…``; nothing where it points nowhere, which its compiler complains of."""
+    from urllib.parse import unquote
+
+    found = root
+    for step in unquote(pointer).split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _children(value: Json) -> list[Json]:

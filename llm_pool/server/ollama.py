@@ -160,7 +160,7 @@ class Ollama:
             turns = [_turn(message, at) for at, message in enumerate(body.messages)]
             await self._answer(scope, query_from(body, model, turns), words, send)
         else:
-            await self._load(body, model, words, send)
+            await self._load(scope, body, model, words, send)
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: GenerateBody = decode((await receive())["body"], GenerateBody)
@@ -170,7 +170,7 @@ class Ollama:
             turns = [turn("system", body.system or "", "system"), turn("user", body.prompt, "prompt")]
             await self._answer(scope, query_from(body, model, turns), words, send)
         else:
-            await self._load(body, model, words, send)
+            await self._load(scope, body, model, words, send)
 
     async def _answer(self, scope: Scope, query: Query, words: _Told, send: Send) -> None:
         async with admitted(self._door, scope, query) as allowed:
@@ -180,12 +180,14 @@ class Ollama:
                 answer = await self._live.infer(allowed)
                 await send_json(send, words.whole(answer), headers=[decision_header(answer)])
 
-    async def _load(self, body: _Asked, model: Model, words: _Told, send: Send) -> None:
+    async def _load(self, scope: Scope, body: _Asked, model: Model, words: _Told, send: Send) -> None:
         """Make a provider ready, as a request without a question asks; the pool itself always is."""
         if body.keep_alive in {0, "0"}:
             raise InvalidRequest("keep_alive", "the pool says what is unloaded")
-        for name in model.providers:
-            await self._live.app.providers[name].load()
+        nothing = Query(prompt="", task=model.task, strategy=model.strategy, providers=model.providers)
+        async with admitted(self._door, scope, nothing):
+            for name in model.providers:
+                await self._live.app.providers[name].load()
         await send_json(send, words.loaded())
 
     async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:
