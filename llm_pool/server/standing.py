@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from llm_pool import __version__
@@ -23,6 +24,7 @@ async def standing(live: Live) -> Standing:
         version=__version__,
         generation=live.generation,
         in_flight=live.in_flight,
+        tasks=len(asyncio.all_tasks()),
         budget_left=kept.budget.left(kept.clock.now()),
         machines=machines(live),
         breakers={key: state.value for key, state in kept.breakers.states().items()},

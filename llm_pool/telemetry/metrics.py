@@ -269,6 +269,7 @@ def _standing(standing: Standing) -> Iterator[Metric]:
     yield gauge("config_reload_ok", "Whether the last configuration was taken.", {(): standing.reload_ok})
     yield gauge("config_reload_timestamp_seconds", "When the configuration was last read.", {(): standing.reload_at})
     yield gauge("in_flight", "Requests being answered.", {(): standing.in_flight})
+    yield gauge("asyncio_tasks", "Tasks on the event loop.", {(): standing.tasks})
     yield gauge("budget_left", "Further calls that could be paid for now.", {(): standing.budget_left})
     yield gauge("queue_waiting", "Calls that wait for a slot.", {(m.group,): m.waiting for m in machines}, "group")
     yield gauge("slots_busy", "Slots that are taken.", {(m.group,): m.busy for m in machines}, "group")

@@ -24,6 +24,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     A pool at one moment.
 
     Attributes:
+        tasks: asyncio's, all there are on the loop.
         budget_left: further calls that could be paid for now.
         breakers: the state of every breaker that has been used, by provider and task.
         healthy: whether each provider's backend can answer now.
@@ -33,6 +34,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     generation: int
     in_flight: int
+    tasks: int
     budget_left: float
     machines: tuple[Machine, ...]
     breakers: Mapping[tuple[str, str], str]

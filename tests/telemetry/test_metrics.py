@@ -33,6 +33,7 @@ STANDING = Standing(
     version="1.2.3",
     generation=2,
     in_flight=1,
+    tasks=5,
     budget_left=4.5,
     machines=(Machine("gpu", 1, 2, 3),),
     breakers={("phi3", "ask"): "open"},
