@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
 PATIENCE = 0.02
-SLACK = 0.03
+SLACK = 0.1
 """Seconds a busy machine of two cores may add to the patience."""
 
 
@@ -81,7 +81,7 @@ async def test_a_hundred_at_once_wait_together(cache: RedisCache, redis_server: 
         await cache.aclose()
 
     assert found == [None] * 100
-    assert took <= PATIENCE + 0.1
+    assert took <= 0.5  # one after the other they would take two seconds
     assert asyncio.all_tasks() == before
 
 

@@ -67,13 +67,15 @@ async def test_an_expired_deadline_is_refused_before_anybody_is_asked(over_loopb
     """As what it is, in less than five milliseconds."""
     async with Upstream() as up, over_loopback(up) as app:
         await ask(app, 1.0)
-        asked = up.counts.requests
-        began = asyncio.get_running_loop().time()
+        asked, loop, times = up.counts.requests, asyncio.get_running_loop(), []
 
-        with pytest.raises(InvalidRequest, match="deadline_ms"):
-            await ask(app, deadline)
+        for _ in range(5):
+            began = loop.time()
+            with pytest.raises(InvalidRequest, match="deadline_ms"):
+                await ask(app, deadline)
+            times.append(loop.time() - began)
 
-        assert asyncio.get_running_loop().time() - began < 0.005 * 4  # a busy machine's share
+        assert min(times) < 0.005  # of five, as the machine may be busy with something else
         assert up.counts.requests == asked
 
 
