@@ -155,7 +155,7 @@ def test_any_schema_reads_any_answer_or_refuses_it(schema: dict[str, Any], text:
 def test_a_pattern_of_strangers_takes_no_time() -> None:
     """One that tries every way back gives up early."""
     patterns = [{"pattern": r"^(a|a)*(?=b)\1c$"}] * 500
-    call = admitted(output_schema={"type": "object", "properties": {"a": {"allOf": patterns}}})
+    call = admitted(output_schema={"type": "object", "properties": {"a": {"anyOf": patterns}}})
     assert call.schema is not None
     began = time.perf_counter()
 
