@@ -1,0 +1,1 @@
+"""What each strategy is worth on recorded answers of real models."""
