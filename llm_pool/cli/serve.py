@@ -67,7 +67,7 @@ def _run(args: Namespace, console: Console) -> int:
     place = find(args.config)
     options = ServeOptions(
         place=place,
-        read=lambda: _read(place, http_addr=args.http_addr, grpc_addr=args.grpc_addr),
+        read=lambda: _read(place, http_addr=args.http_addr, grpc_addr=args.grpc_addr, json=args.json),
         grace=args.grace,
         reload=args.reload,
     )
@@ -143,9 +143,9 @@ async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None) -> Config:
-    """The configuration, with addresses from the command line; raises ConfigError where it cannot be served."""
-    from llm_pool.config import load
+def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None, json: bool) -> Config:
+    """The configuration, with what the command line says; raises ConfigError where it cannot be served."""
+    from llm_pool.config import LogFormat, load
     from llm_pool.server.parts import check_addresses
 
     config = load(place.path)
@@ -153,6 +153,9 @@ def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None) -> Conf
     if said:
         server = msgspec.structs.replace(config.server, listen_addr=None, **said)
         config = msgspec.structs.replace(config, server=server)
+    if json:
+        telemetry = msgspec.structs.replace(config.telemetry, log_format=LogFormat.JSON)
+        config = msgspec.structs.replace(config, telemetry=telemetry)
     check_addresses(config)
     return config
 
