@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.config import Driver
-from llm_pool.errors import InvalidRequest
+from llm_pool.errors import InvalidRequest, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -82,6 +82,18 @@ def shelf_for(shelves: Sequence[Shelf], model: str, provider: str | None) -> She
         return next(shelf for shelf in shelves if shelf.driver is Driver.LLAMACPP)
     configured = [shelf for shelf in shelves if shelf.same_name(model) in map(shelf.same_name, shelf.models)]
     return next(iter([*configured, *shelves]))
+
+
+async def holder(shelves: Sequence[Shelf], model: str, provider: str | None) -> Shelf:
+    """Where *model* is now; where nobody has it, ``shelf_for`` says where it belongs, and raises what it raises."""
+    belongs = shelf_for(shelves, model, provider)
+    if provider is not None:
+        return belongs
+    for shelf in (belongs, *(shelf for shelf in shelves if shelf is not belongs)):
+        with suppress(ProviderError):
+            if shelf.same_name(model) in [shelf.same_name(info.name) for info in await shelf.store.models()]:
+                return shelf
+    return belongs
 
 
 def wanted(shelves: Sequence[Shelf], names: Sequence[str], provider: str | None) -> Iterator[tuple[Shelf, str]]:

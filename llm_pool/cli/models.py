@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llm_pool.cli.completing import model_names, provider_names
 from llm_pool.cli.exits import Exit, exit_for
-from llm_pool.cli.model_stores import Shelf, open_shelves, shelf_for, wanted
+from llm_pool.cli.model_stores import Shelf, holder, open_shelves, wanted
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.progress import Progress, amount
 from llm_pool.cli.settings import add_config, add_manners, read_config
@@ -61,7 +61,7 @@ async def show_model(
     shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, as_json: bool
 ) -> int:
     """Print what is known of *model*; raises ProviderError if it is not there."""
-    shelf = shelf_for(shelves, model, provider)
+    shelf = await holder(shelves, model, provider)
     info = await shelf.store.show(model)
     if as_json:
         console.json(_info_json(info))
@@ -81,7 +81,7 @@ async def remove_model(
     shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, yes: bool, as_json: bool
 ) -> int:
     """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
-    shelf = shelf_for(shelves, model, provider)
+    shelf = await holder(shelves, model, provider)
     listed = {shelf.same_name(info.name): info for info in await shelf.store.models()}
     info = listed.get(shelf.same_name(model)) or await shelf.store.show(model)
     if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
@@ -104,7 +104,8 @@ async def _contents(shelf: Shelf) -> Sequence[ModelInfo] | ProviderError:
 async def _pull(shelf: Shelf, model: str, console: Console) -> str:
     """Fetch *model* with a bar, and say how it ended."""
     status = ""
-    with Progress(console, f"pulling {model}", unit=amount) as progress:
+    name = shelf.same_name(model) if "/" in model else model
+    with Progress(console, f"pulling {name}", unit=amount) as progress:
         async with aclosing(shelf.store.pull(model)) as steps:
             async for step in steps:
                 status = step.status
@@ -113,7 +114,7 @@ async def _pull(shelf: Shelf, model: str, console: Console) -> str:
                 else:
                     progress.note(step.status)
     ended = "already here" if status == "already here" else "pulled and verified"
-    console.say(f"{model}: {ended}")
+    console.say(f"{name}: {ended}")
     return ended
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 from llm_pool.cli.exits import Exit
 from llm_pool.cli.main import run
+from llm_pool.providers.gguf import BUNDLED
 from llm_pool.testing.processes import running_upstream
 
 Configure = Callable[..., Path]
@@ -126,13 +130,39 @@ def test_rm_needs_a_yes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_broken_file_in_the_folder_can_be_removed(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Just those one wants to be rid of."""
+    """Just those one wants to be rid of; it is found where it is, though no provider is configured for it."""
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "mine.gguf").write_bytes(GGUF)
 
-    assert run(["models", "rm", "mine", "--provider", "pocket", "--yes"]) == Exit.OK
+    assert run(["models", "rm", "mine", "--yes"]) == Exit.OK
     assert not (folder / "mine.gguf").exists()
+
+
+def test_a_gguf_from_a_url_lands_in_the_folder_and_is_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a plain file server, with its header read."""
+    handler = partial(Quiet, directory=str(BUNDLED))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = f"http://127.0.0.1:{server.server_port}/pocket.gguf"
+        assert run(["models", "pull", source]) == Exit.OK
+        assert run(["models", "pull", source]) == Exit.OK
+        server.shutdown()
+    assert capsys.readouterr().err.splitlines() == [
+        "pulling pocket …",
+        "pocket: pulled and verified",
+        "pulling pocket …",
+        "pocket: already here",
+    ]
+
+    assert run(["models", "show", "pocket", "--json"]) == Exit.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["place"], shown["detail"]["architecture"]) == (str(Path("models/pocket.gguf").absolute()), "llama")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_an_unknown_provider_is_named(url: str, capsys: pytest.CaptureFixture[str]) -> None:
