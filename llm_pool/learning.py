@@ -27,8 +27,8 @@ from llm_pool.trust_store import TrustStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_pool.messages import Answer, Event, Task
-    from llm_pool.trust import Trust
+    from llm_pool.messages import Answer, Decision, Event, Task
+    from llm_pool.trust import Source, Trust
 
 KEPT = 1000
 """Decisions that feedback can still be given on."""
@@ -84,7 +84,8 @@ class Learning:
 
     def __init__(self, trust: Trust, store: TrustStore, book: Path, load_task: Callable[[str], Task]) -> None:
         self._trust, self._store, self._book, self._load_task = trust, store, book, load_task
-        self._fresh: list[tuple[Remembered, bool]] = []
+        self._fresh: list[tuple[Remembered, Source | None]] = []
+        self._learned: dict[int, Decision] = {}
 
     def on(self, event: Event) -> None:
         """Learn from an answer of several models; anything else teaches nothing."""
@@ -95,9 +96,19 @@ class Learning:
         if said < 2:
             return
         remembered = _remember(event.query.tenant_id, answer, self._load_task(answer.task))
-        judged = answer.decision.used is StrategyName.JUDGE and answer.decision.judge is not None
-        self._trust.learn(remembered.lesson, "judge" if judged else "decision")
-        self._fresh.append((remembered, judged))
+        source = self._source(answer.decision)
+        if source is not None:
+            self._trust.learn(remembered.lesson, source)
+        self._fresh.append((remembered, source))
+
+    def _source(self, decision: Decision) -> Source | None:
+        """What *decision* teaches as; None if it taught already: many requests may share one run."""
+        if id(decision) in self._learned:
+            return None
+        self._learned[id(decision)] = decision  # held, so that no other can take its place in memory
+        if len(self._learned) > KEPT:
+            del self._learned[next(iter(self._learned))]
+        return "judge" if decision.used is StrategyName.JUDGE and decision.judge is not None else "decision"
 
     async def flush(self) -> None:
         """Keep what was learned since the last time; a disk that takes nothing costs these lessons, nothing else."""
@@ -116,10 +127,11 @@ class Learning:
         await asyncio.to_thread(self._store.change, lambda trust: _learn_feedback(remembered, trust, good=good))
         return remembered.lesson.divided
 
-    def _keep(self, fresh: list[tuple[Remembered, bool]]) -> None:
+    def _keep(self, fresh: list[tuple[Remembered, Source | None]]) -> None:
         def change(trust: Trust) -> None:
-            for remembered, judged in fresh:
-                trust.learn(remembered.lesson, "judge" if judged else "decision")
+            for remembered, source in fresh:
+                if source is not None:
+                    trust.learn(remembered.lesson, source)
 
         self._store.change(change)
         with self._book.open("ab") as file:

@@ -12,7 +12,10 @@ import pytest
 from llm_pool import learning as module
 from llm_pool.errors import InvalidRequest
 from llm_pool.learning import KEPT, Learning, Remembered, take_feedback
-from llm_pool.trust import Lesson, Statement, Trust
+from llm_pool.messages import Answered, Attempt, Cluster, Query, Reading
+from llm_pool.tasks import ASK
+from llm_pool.testing import an_answer
+from llm_pool.trust import STRENGTH, Lesson, Statement, Trust
 from llm_pool.trust_store import TrustStore
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def learning(tmp_path: Path) -> Callable[[], Learning]:
 
 
 def learn(it: Learning, *ids: str, tenant: str = "") -> None:
-    it._fresh += [(Remembered(request_id, LESSON, (), tenant), False) for request_id in ids]
+    it._fresh += [(Remembered(request_id, LESSON, (), tenant), "decision") for request_id in ids]
 
 
 async def test_feedback_is_for_ones_own_requests(learning: Callable[[], Learning]) -> None:
@@ -98,3 +101,27 @@ async def test_a_disk_that_takes_nothing_stops_nobody(
         await it.flush()
 
     assert "could not be kept" in caplog.text
+
+
+async def test_a_decision_that_many_requests_share_teaches_once(tmp_path: Path) -> None:
+    """Each of them can be given feedback on, but joining a run adds nothing to what it taught."""
+    trust = Trust()
+    it = Learning(trust, TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda name: ASK)
+    blue, red = (Reading(content=text, value=None) for text in ("blue", "red"))
+    attempts = tuple(
+        Attempt(provider=name, model=name, outcome="ok", started=0, duration=1, why="vote", reading=reading)
+        for name, reading in (("a", blue), ("b", red))
+    )
+    answer = an_answer("blue")
+    decision = msgspec.structs.replace(
+        answer.decision, winner="a", attempts=attempts, clusters=(Cluster(("a",), 1.0), Cluster(("b",), 0.5))
+    )
+
+    for number in range(20):
+        shared = msgspec.structs.replace(answer, decision=decision, request_id=f"r{number}")
+        it.on(Answered(Query(prompt="q"), shared))
+    await it.flush()
+
+    [taught] = [s for s in trust.standings() if s.expert == "provider:a"]
+    assert taught.wins == STRENGTH["decision"]
+    assert await it.feedback("r7", "", good=True) is True

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LETTERS = "ABCDEFGH"
 QUESTION_CHARS = 600
 CANDIDATE_CHARS = 1500
+LEAST_MASS = 0.2
+"""Probability of all letters together below which one token is no verdict."""
 CLOSE_CALL = 0.8
 """Below this probability of the judge's first choice, a second look in swapped order is worth its price."""
 
@@ -83,8 +85,8 @@ def letter_probabilities(logprobs: Sequence[TokenLogprob], order: Sequence[int])
     The probability of each candidate, read off the first token's alternatives.
 
     Returns:
-        One number per candidate, summing to 1, in the candidates' own order; None when no letter is among the
-        alternatives.
+        One number per candidate, summing to 1, in the candidates' own order; None when the letters together have
+        less than LEAST_MASS: the model was about to say something else.
     """
     if not logprobs:
         return None
@@ -94,7 +96,7 @@ def letter_probabilities(logprobs: Sequence[TokenLogprob], order: Sequence[int])
         if place is not None:
             mass[order[place]] += math.exp(logprob)
     total = sum(mass)
-    return tuple(each / total for each in mass) if total > 0 else None
+    return tuple(each / total for each in mass) if total >= LEAST_MASS else None
 
 
 def chosen_letter(text: str, order: Sequence[int]) -> tuple[float, ...] | None:

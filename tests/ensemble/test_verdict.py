@@ -67,6 +67,7 @@ def test_probabilities_are_read_off_the_alternatives_of_one_token() -> None:
 def test_a_token_that_is_no_letter_is_no_verdict() -> None:
     """A model that begins with prose is asked again in a schema."""
     assert letter_probabilities([TokenLogprob("The", -0.1, (("The", -0.1), ("It", -2.0)))], order=[0, 1]) is None
+    assert letter_probabilities([TokenLogprob("The", -0.1, (("The", -0.1), ("A", -4.0)))], order=[0, 1]) is None
     assert letter_probabilities([], order=[0, 1]) is None
 
 
