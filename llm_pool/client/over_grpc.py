@@ -11,6 +11,7 @@ import grpc
 from llm_pool.client.request import CONNECT, Health, unreachable
 from llm_pool.errors import Cancelled, DeadlineExceeded, LlmPoolError
 from llm_pool.protobuf import llmpool_pb2 as pb
+from llm_pool.protobuf.aio import enter_aio
 from llm_pool.protobuf.codec import answer_body, chunk_body, query_message, state_body
 from llm_pool.wire import Hearing, answer_from, error_from, state_from
 
@@ -41,6 +42,7 @@ class OverGrpc:
     """
 
     def __init__(self, url: str, credentials: Credentials | None, tls: Tls) -> None:
+        enter_aio()
         self._url, self._credentials = url, credentials
         address = urlsplit(url).netloc
         if url.startswith("grpcs"):

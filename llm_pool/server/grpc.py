@@ -25,10 +25,12 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from llm_pool import __version__
 from llm_pool.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.protobuf import llmpool_pb2 as pb
+from llm_pool.protobuf.aio import enter_aio
 from llm_pool.protobuf.codec import TASKS, answer_message, chunk_message, state_message
 from llm_pool.server.entry import BODY_LIMIT
 from llm_pool.server.queries import query_from, within
 from llm_pool.server.status import status_of
+from llm_pool.telemetry.tracing import arrived
 from llm_pool.wire import Telling, answer_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def create_server(live: Live, door: Door) -> grpc.aio.Server:
         live: answers.
         door: decides who may ask for what.
     """
+    enter_aio()
     server = grpc.aio.server(options=OPTIONS)
     own, health, reflection = Own(live, door), Standing(live), Reflection(door)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
@@ -209,6 +212,7 @@ async def enter(door: Door, context: Context, path: str, body: bytes) -> Princip
     """Who calls; raises what ``Door.enter`` raises."""
     metadata: Any = context.invocation_metadata() or ()
     headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
+    arrived(headers)
     return await door.enter(headers, "GRPC", path.encode(), b"", body)
 
 
