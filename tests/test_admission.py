@@ -154,7 +154,7 @@ def test_any_schema_reads_any_answer_or_refuses_it(schema: dict[str, Any], text:
 
 def test_a_pattern_of_strangers_takes_no_time() -> None:
     """One that tries every way back gives up early."""
-    patterns = [{"pattern": r"^(a|a)*(?=b)\1c$"}] * 500
+    patterns = [{"pattern": rf"^(a|a)*(?=b)\1c{number}$"} for number in range(300)]
     call = admitted(output_schema={"type": "object", "properties": {"a": {"anyOf": patterns}}})
     assert call.schema is not None
     began = time.perf_counter()

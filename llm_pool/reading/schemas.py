@@ -16,7 +16,7 @@ MAX_DEPTH = 64
 """Levels of nesting of a value or a schema that strangers send."""
 MAX_PARTS = 2_000
 """Parts of a stranger's schema, its references followed. Each may be looked at for each part of an answer."""
-MAX_STEPS = 10_000
+MAX_STEPS = 1_000
 """Steps back of a pattern that looks around or back; others need none."""
 
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
