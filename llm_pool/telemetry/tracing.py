@@ -53,11 +53,12 @@ class Tracing:
     """
 
     def __init__(self, processor: SpanProcessor, share: float = 1.0) -> None:
-        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-        resource = Resource.create({"service.name": "llm-pool", "service.version": __version__})
+        own = Resource({"service.name": "llm-pool", "service.version": __version__})
+        resource = own.merge(OTELResourceDetector().detect())  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
         self._provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(share)), resource=resource)
         self._provider.add_span_processor(processor)
         self._tracer: Tracer = self._provider.get_tracer("llm_pool", __version__)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from llm_pool.config.values import Scope
-from llm_pool.errors import LlmPoolError
+from llm_pool.errors import ConfigError, LlmPoolError
 from llm_pool.messages import Query, StrategyName
 from llm_pool.security import Principal
 from llm_pool.server.entry import OpenDoor
@@ -189,3 +190,41 @@ async def test_the_page_allows_nothing_but_its_own_files(watched: Any, ask: Any)
     assert not any(said in html for said in ("<style", " style=", "onclick", "javascript:", "http://", "https://"))
     assert html.count("<script") == 1
     assert not any("http://" in said or "https://" in said or "innerHTML" in said for said in files)
+
+
+async def test_spans_reach_a_collector_in_the_clients_trace(daemons: Any, config_for: Any, ask: Any) -> None:
+    """What is left is sent when the daemon ends."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    received: list[bytes] = []
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        received.append(await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0])))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(collect, "127.0.0.1", 0) as collector:
+        port = collector.sockets[0].getsockname()[1]
+        telemetry = f'[telemetry]\ntraces = "http://127.0.0.1:{port}/v1/traces"\n'
+        watching = Watching(config_for("http://127.0.0.1:1", telemetry))
+        parts = Parts(observers=watching.observers, faces=(watching.face,), beside=(watching.writing,))
+        async with daemons(parts=parts) as daemon:
+            trace = "0af7651916cd43dd8448eb211c80319c"
+            await ask(daemon.url, "POST", "/v1/infer", {"prompt": "x"}, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+
+    spans = b"".join(received)
+    assert spans.count(bytes.fromhex(trace)) == 2
+    assert b"infer ask" in spans
+    assert b"chat phi3:mini" in spans
+
+
+async def test_without_opentelemetry_traces_are_a_mistake_in_the_configuration(
+    config_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint says what to install."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+
+    with pytest.raises(ConfigError, match="the extra 'otel'") as caught:
+        Watching(config_for("http://127.0.0.1:1", '[telemetry]\ntraces = "http://127.0.0.1:4318/v1/traces"\n'))
+
+    assert caught.value.hint == "pip install 'llm-pool[otel]'"
