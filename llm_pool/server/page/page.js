@@ -155,11 +155,11 @@ function card(provider) {
       ...provider.breakers.map(breaker),
       provider.state !== "healthy" && provider.detail ? el("div", {}, provider.detail) : null,
       provider.state !== "healthy" && provider.hint ? el("div", {}, el("code", {}, provider.hint)) : null,
-      provider.last_error ? el("div", { class: "muted" }, `last error: ${provider.last_error}`) : null));
+      provider.last_error && provider.last_error !== provider.detail ? el("div", { class: "muted" }, `last error: ${provider.last_error}`) : null));
 }
 
 function breaker(told) {
-  const left = told.retry_after_ms === null ? "" : `, next try in ${span(Math.ceil(told.retry_after_ms / 1000) * 1000)}`;
+  const left = told.retry_after_ms === null ? "" : `, next try in ${Math.ceil(told.retry_after_ms / 1000)} s`;
   const word = told.why === "resting" ? "asked us to wait" : told.state;
   return el("div", {}, el("span", { class: `tag ${told.state === "open" ? "bad" : "warn"}` }, word), ` ${told.task}${left}`);
 }
