@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.cli.console import Console
+    from llm_pool.cli.remote import Asked
     from llm_pool.messages import Json
-    from llm_pool.orchestrator import Orchestrator
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def answer_lines(
-    template: Query, lines: Sequence[tuple[int, str]], pool: Orchestrator, console: Console, *, concurrency: int
+    template: Query, lines: Sequence[tuple[int, str]], pool: Asked, console: Console, *, concurrency: int
 ) -> int:
     """
     Answer each of *lines*, printing one JSON object a line, in the order of the input.
@@ -77,7 +77,7 @@ async def answer_lines(
     return failed[0] if len(failed) == len(codes) else Exit.PARTIAL
 
 
-async def _one(template: Query, number: int, text: str, pool: Orchestrator) -> tuple[dict[str, Json], Exit]:
+async def _one(template: Query, number: int, text: str, pool: Asked) -> tuple[dict[str, Json], Exit]:
     try:
         answer = await pool.infer(_query(template, number, text))
     except LlmPoolError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llm_pool.cli.console import neutral
 from llm_pool.cli.exits import Exit
 from llm_pool.cli.parsing import Command, span
+from llm_pool.cli.remote import add_url, only_here, with_daemon
 from llm_pool.cli.settings import add_config, add_manners, read_config
 from llm_pool.wire import state_json
 
@@ -39,6 +40,7 @@ def _arguments(parser: Parser) -> None:
     parser.flag("--warm", text="load models that are there but not loaded")
     parser.flag("--trust", text="show what was learned instead")
     parser.flag("--reset-trust", text="forget what was learned")
+    add_url(parser)
     add_config(parser)
     add_manners(parser)
 
@@ -46,6 +48,10 @@ def _arguments(parser: Parser) -> None:
 def _run(args: Namespace, console: Console) -> int:
     if args.trust or args.reset_trust:
         return _trust(console, reset=args.reset_trust, as_json=args.json)
+    if args.url:
+        only_here(args, "warm", "wait", "config")
+        health = asyncio.run(with_daemon(args.url, lambda daemon: daemon.health()))
+        return _tell(health.states, console, as_json=args.json)
     return asyncio.run(_health(read_config(args.config), args.wait, console, warm=args.warm, as_json=args.json))
 
 
@@ -61,6 +67,10 @@ async def _health(config: Config, wait: float, console: Console, *, warm: bool, 
         if warm:
             await _load(pool, console)
         states = await _until_healthy(pool, wait, console)
+    return _tell(states, console, as_json=as_json)
+
+
+def _tell(states: Sequence[ProviderState], console: Console, *, as_json: bool) -> int:
     if as_json:
         console.json({"healthy": _can_answer(states), "providers": [state_json(state) for state in states]})
     else:

@@ -10,19 +10,25 @@ from llm_pool.cli.completing import strategy_names, task_names
 from llm_pool.cli.exits import Exit
 from llm_pool.cli.parsing import Command, number, whole
 from llm_pool.cli.reading_input import gather_prompt, lines_of
+from llm_pool.cli.remote import add_url, expected_by, only_here, with_daemon
 from llm_pool.cli.settings import add_config, add_manners, read_config
 from llm_pool.messages import Query, StrategyName
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.cli.printing import Output
+    from llm_pool.cli.remote import Asked
     from llm_pool.config import Config
     from llm_pool.messages import Answer, Event
-    from llm_pool.orchestrator import Orchestrator
+
+    Until = Callable[[Query], Awaitable[float]]
+    Work = Callable[[Asked, Until], Awaitable[int]]
+    Asking = Callable[[Work], Coroutine[Any, Any, int]]
 
 _ABOUT = "Ask the pool, and print its answer."
 _EXAMPLES = (
@@ -31,6 +37,7 @@ _EXAMPLES = (
     "cat report.txt | llm-pool infer 'Sum it up in one line.'",
     """echo '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}]}' | llm-pool infer --task judge --json""",
     "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
+    'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
 )
 _MOST_TOKENS = 1_000_000
 
@@ -67,6 +74,7 @@ def _arguments(parser: Parser) -> None:
     parser.flag("--no-cache", text="neither use nor fill the cache")
     parser.flag("--no-stdin", text="never read stdin")
     parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
+    add_url(parser)
     add_config(parser)
     add_manners(parser, json="print one JSON object, with the decision; an error becomes a JSON line on stderr")
 
@@ -75,45 +83,37 @@ def _run(args: Namespace, console: Console) -> int:
     import asyncio
 
     query = _query(args)
-    settings = read_config(args.config)
+    if args.dry_run and not args.url:
+        settings = read_config(args.config)
+        return asyncio.run(_dry_run(_with_prompt(query, args, console), settings, console, as_json=args.json))
+    asking = _with_daemon(args) if args.url else _with_pool(read_config(args.config))
     if args.input is not None:
         from llm_pool.cli.batch import answer_lines
 
         lines = list(lines_of(args.input))
         return asyncio.run(
-            _with_pool(settings, lambda pool: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
+            asking(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
         )
-    query = msgspec.structs.replace(
-        query, prompt=gather_prompt(args.prompt, read_stdin=not args.no_stdin, say=console.say)
-    )
-    if args.dry_run:
-        from llm_pool.cli.dry_run import show_plan
-
-        return asyncio.run(_with_pool(settings, lambda pool: show_plan(query, pool, console, as_json=args.json)))
     options = InferOptions(
-        query=query,
+        query=_with_prompt(query, args, console),
         output="json" if args.json else "jsonl" if args.jsonl else "text",
         stream=args.stream,
         explain=args.explain,
         exit_status=args.exit_status,
     )
-    return asyncio.run(_with_pool(settings, lambda pool: answer_one(options, pool, console)))
+    return asyncio.run(asking(lambda pool, by: answer_one(options, pool, by, console)))
 
 
 COMMAND = Command("infer", _ABOUT, _EXAMPLES, _arguments, _run)
 
 
-async def answer_one(options: InferOptions, pool: Orchestrator, console: Console) -> int:
-    """Ask *pool* one question and print its answer; raises what ``Orchestrator.infer`` raises."""
+async def answer_one(options: InferOptions, pool: Asked, by: Until, console: Console) -> int:
+    """Ask *pool* one question and print its answer, due at the instant *by* gives; raises what ``infer`` raises."""
     from llm_pool.cli.printing import printer_for
     from llm_pool.cli.waiting import waiting
 
     printer = printer_for(options.output, console, stream=options.stream)
-
-    async def deadline() -> float:
-        return (await pool.plan(options.query)).call.deadline
-
-    async with waiting(console, deadline) as line:
+    async with waiting(console, lambda: by(options.query)) as line:
 
         def on(event: Event) -> None:
             line.on(event)
@@ -157,8 +157,36 @@ def _query(args: Namespace) -> Query:
     )
 
 
-async def _with_pool(config: Config, work: Callable[[Orchestrator], Awaitable[int]]) -> int:
+def _with_prompt(query: Query, args: Namespace, console: Console) -> Query:
+    prompt = gather_prompt(args.prompt, read_stdin=not args.no_stdin, say=console.say)
+    return msgspec.structs.replace(query, prompt=prompt)
+
+
+def _with_pool(config: Config) -> Asking:
+    """Works with a pool in this process."""
+
+    async def asking(work: Work) -> int:
+        from llm_pool.app import open_app
+
+        async with open_app(config) as pool:
+
+            async def by(query: Query) -> float:
+                return (await pool.orchestrator.plan(query)).call.deadline
+
+            return await work(pool.orchestrator, by)
+
+    return asking
+
+
+def _with_daemon(args: Namespace) -> Asking:
+    """Works with the daemon at ``--url``."""
+    only_here(args, "dry_run", "config")
+    return lambda work: with_daemon(args.url, lambda daemon: work(daemon, expected_by))
+
+
+async def _dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:
     from llm_pool.app import open_app
+    from llm_pool.cli.dry_run import show_plan
 
     async with open_app(config) as pool:
-        return await work(pool.orchestrator)
+        return await show_plan(query, pool.orchestrator, console, as_json=as_json)

@@ -43,6 +43,7 @@ ROOT_MODULES = {
 INFER_MODULES = ROOT_MODULES | {
     "llm_pool.cli.completing",
     "llm_pool.cli.infer",
+    "llm_pool.cli.remote",
     "llm_pool.cli.settings",
     "llm_pool.messages",
 }

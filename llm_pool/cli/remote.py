@@ -1,0 +1,87 @@
+"""``--url``: a daemon is asked instead of a pool in this process."""
+
+from __future__ import annotations
+
+
+from llm_pool.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Awaitable, Callable
+
+    from llm_pool.cli.parsing import Parser
+    from llm_pool.client import AsyncClient, Health
+    from llm_pool.interfaces import Emit
+    from llm_pool.messages import Answer, Query
+
+T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds that a daemon is expected to take at most, where the question sets no deadline: its own counts."""
+
+
+class Asked(Protocol):
+    """Who is asked: a pool, or a daemon."""
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """The answer; *emit* is told what happens meanwhile."""
+
+
+class Remote:
+    """A daemon, asked as a pool is."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """The answer; *emit* is told what happens meanwhile."""
+        from llm_pool.messages import Answer
+
+        if emit is None:
+            return await self._client.infer(query)
+        async for event in self._client.stream(query):
+            if isinstance(event, Answer):
+                return event
+            emit(event)
+        raise AssertionError("a stream ends with its answer, or raises")
+
+    async def health(self) -> Health:
+        """How its backends are."""
+        return await self._client.health()
+
+
+def add_url(parser: Parser) -> None:
+    """The option."""
+    parser.option(
+        "--url",
+        metavar="URL",
+        text="ask the daemon there, http(s):// or grpc(s)://HOST:PORT; credentials come from LLM_POOL_API_KEY and "
+        "LLM_POOL_API_SECRET, LLM_POOL_TOKEN, or the file LLM_POOL_CREDENTIALS",
+    )
+
+
+def only_here(args: Namespace, *flags: str) -> None:
+    """Raise InvalidRequest for a flag that a daemon does not know."""
+    for flag in flags:
+        if getattr(args, flag):
+            raise InvalidRequest(
+                f"--{flag.replace('_', '-')}", "a daemon is not asked for that", hint="leave out --url"
+            )
+
+
+async def with_daemon(url: str, work: Callable[[Remote], Awaitable[T]]) -> T:
+    """Do *work* with the daemon at *url*; raises what the client raises."""
+    import asyncio
+
+    from llm_pool.client import AsyncClient
+    from llm_pool.client.credentials import found
+
+    credentials, tls = await asyncio.to_thread(found)
+    async with AsyncClient(url, credentials=credentials, tls=tls) as client:
+        return await work(Remote(client))
+
+
+async def expected_by(query: Query) -> float:
+    """Instant by which a daemon has answered, as far as we know."""
+    import asyncio
+
+    return asyncio.get_running_loop().time() + (PATIENCE if query.deadline is None else query.deadline)
