@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.quality.learning import by_labels, is_divided
 from bench.quality.recorded import ignore
-from bench.quality.rules import CLOCK
+from bench.quality.rules import CLOCK, any_right
 from llm_pool.ensemble.judge import Bench, Judge
 from llm_pool.ensemble.verdict import judging_prompt
 from llm_pool.ensemble.voting import Voting
@@ -60,8 +60,8 @@ def judged(weigher: Weigher, pairwise: float = PAIRWISE) -> Rule:
 
 
 async def by_labels_and_verdicts(trust: Trust, question: Question) -> None:
-    """Every answer is marked, and so is the judge's first choice."""
-    if is_divided(question):
+    """Every answer is marked, and so is the judge's first choice where there was a right one to choose."""
+    if is_divided(question) and any_right(question):
         told = (await judged(trust)(question)).judge or {}
         for judge, words in told.items():
             said = {a.provider: a.reading for a in question.attempts if a.reading is not None}

@@ -81,10 +81,12 @@ async def shares(questions: Iterable[Question], rule: Rule) -> dict[str, float]:
 
 def oracle(questions: Iterable[Question]) -> dict[str, float]:
     """Percent of questions on which any model is right."""
-    return averaged(
-        (question.bench, any(question.right(a.provider, a.reading) for a in question.attempts if a.reading is not None))
-        for question in questions
-    )
+    return averaged((question.bench, any_right(question)) for question in questions)
+
+
+def any_right(question: Question) -> bool:
+    """Whether one of the models is right."""
+    return any(question.right(a.provider, a.reading) for a in question.attempts if a.reading is not None)
 
 
 def averaged(marks: Iterable[tuple[str, bool]]) -> dict[str, float]:
