@@ -41,6 +41,10 @@ _Ms = Annotated[int, msgspec.Meta(ge=1, le=DAY_MS, extra={"unit": "ms"})]
 _Seconds = Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS, extra={"unit": "s"})]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]+:[0-9]{1,5}$(?!\n)", extra={"want": 'an address "host:port"'})]
+_HostName = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[a-z0-9.-]{1,253}$(?!\n)", extra={"want": "a host's name in lower case, without port"}),
+]
 _Url = Annotated[
     str,
     msgspec.Meta(
@@ -72,6 +76,14 @@ class ServerSettings(_Table, frozen=True):
     listen_addr: Annotated[
         _Address | None, _doc("Another name for `http_addr`; give one of the two.", "127.0.0.1:7071")
     ] = None
+    hosts: Annotated[
+        tuple[_HostName, ...],
+        _doc(
+            "Further names of this daemon and of web pages that may ask it, without port. Counts while clients need "
+            "not prove who they are: any other `Host` or `Origin` than loopback is then refused.",
+            ["pool.example"],
+        ),
+    ] = ()
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
     enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
     warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False

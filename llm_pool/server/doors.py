@@ -27,6 +27,7 @@ from llm_pool.messages import AttemptEnded, KeyUsed, TurnedAway
 from llm_pool.providers.transport import Backend, Transport
 from llm_pool.security import ANONYMOUS, Principal
 from llm_pool.security.allowed import allowed
+from llm_pool.security.browsers import check_browser
 from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, signed, verified
 from llm_pool.security.jwt import Fetched, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
@@ -214,7 +215,7 @@ class Doors:
 
         Raises:
             Unauthenticated: nobody we know sent it.
-            PermissionDenied: the route is not theirs, or it speaks for another tenant.
+            PermissionDenied: the route is not theirs, it speaks for another tenant, or a foreign web page sent it.
             RateLimited: they sent enough for now.
             Overloaded: what is needed to know them cannot be reached.
         """
@@ -272,6 +273,8 @@ class Doors:
         self, headers: Sequence[tuple[bytes, bytes]], method: str, path: bytes, query: bytes, body: bytes
     ) -> Principal:
         if not must_prove(self._book.config):
+            if method != "GRPC":  # browsers do not speak it
+                check_browser(headers, self._book.config)
             return ANONYMOUS
         await self._look_at_keys(LOOK_EVERY)
         if method == "GRPC":  # the library keeps its content type to itself

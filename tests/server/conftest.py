@@ -111,6 +111,12 @@ def ask() -> Callable[..., Any]:
     return request
 
 
+@pytest.fixture
+def ask_raw() -> Callable[..., Any]:
+    """Sends bytes as they are, over a socket of its own."""
+    return raw
+
+
 async def request(url: str, method: str, path: str, body: Any = None, **headers: str) -> Reply:
     """One request, one connection."""
     host = urlsplit(url).netloc

@@ -1,0 +1,52 @@
+"""
+What keeps web pages away from a daemon that asks nobody who they are.
+
+A page in the browser of whoever runs the daemon comes from loopback too. It can send requests there from its own site
+(cross-site request forgery), or have its own name lead there (DNS rebinding) and read the answers as well. Browsers
+say in ``Origin`` and ``Sec-Fetch-Site`` whose page it is, and in ``Host`` by which name it came.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from llm_pool.errors import PermissionDenied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llm_pool.config import Config
+
+HINT = "a proxy's name, or that of your own page, goes into server.hosts"
+
+
+def check_browser(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None:
+    """
+    Raise PermissionDenied where a web page of somebody else's may have sent these *headers*.
+
+    Over TLS any ``Host`` is good: a name that leads here for deception has no certificate that fits it.
+    """
+    said = dict(headers)
+    host, origin = said.get(b"host", b""), said.get(b"origin")
+    if config.server.tls_cert is None and not _is_ours(host, config):
+        raise PermissionDenied("the Host is no name of this machine's own", hint=HINT)
+    if origin is None:
+        is_foreign = said.get(b"sec-fetch-site") == b"cross-site"
+    else:
+        page = origin.partition(b"://")[2]
+        is_foreign = page != host and not _is_ours(page, config)
+    if is_foreign:
+        raise PermissionDenied("web pages of other sites may not ask here", hint=HINT)
+
+
+def _is_ours(authority: bytes, config: Config) -> bool:
+    """Whether *authority*, ``host`` or ``host:port``, is loopback or a name that the operator gave."""
+    bare = authority.decode("latin-1").lower()
+    name = bare[1:].partition("]")[0] if bare.startswith("[") else bare.partition(":")[0]
+    if name == "localhost" or name in config.server.hosts:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
