@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.assembly import Machines, Shared, model_name, strategies, with_policies
+from llm_pool.assembly import Machines, Shared, Strategies, model_name, with_policies
 from llm_pool.backends import backend
 from llm_pool.budget import Budget
 from llm_pool.cache.flights import Flights
@@ -134,7 +134,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], kep
         config=config,
         load_task=shelf.task,
         seats=seats,
-        strategies=strategies(shared, machines, members),
+        strategies=Strategies(shared, machines, members),
         last_resort=Fastest(
             kept.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),

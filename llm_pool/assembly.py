@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.config import Driver, Hedge
-from llm_pool.ensemble.consensus import Consensus, Terms
 from llm_pool.ensemble.fastest import Fastest
-from llm_pool.ensemble.judge import Bench, Judge
-from llm_pool.ensemble.voting import Voting
-from llm_pool.ensemble.weighted import Weighted
 from llm_pool.latency import Key
 from llm_pool.messages import StrategyName
 from llm_pool.qos.breaking import Breaking
@@ -25,13 +22,15 @@ from llm_pool.qos.timed import Timed
 from llm_pool.queueing import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from llm_pool.budget import Budget
     from llm_pool.config import Config, ProviderSettings
-    from llm_pool.ensemble.consensus import Fallback
-    from llm_pool.ensemble.judge import Decider
+    from llm_pool.ensemble.consensus import Consensus, Fallback
+    from llm_pool.ensemble.judge import Decider, Judge
+    from llm_pool.ensemble.voting import Voting
+    from llm_pool.ensemble.weighted import Weighted
     from llm_pool.interfaces import Clock, Emit, Provider, Strategy
     from llm_pool.latency import Latencies
     from llm_pool.messages import Attempt, Call, Decision, Member
@@ -141,39 +140,84 @@ def with_policies(
     return provider if settings.prompt_variant is None else Phrased(provider, settings.prompt_variant)
 
 
-def strategies(
-    shared: Shared, machines: Machines, members: Callable[[], Sequence[Member]]
-) -> dict[StrategyName, Strategy]:
-    """The five strategies; *members* gives every member of the pool as it is now."""
-    config, clock = shared.config, shared.clock
-    fastest = Fastest(clock, shared.budget, hedge_after=_hedge_after(shared), has_room=machines.has_room)
-    voting, weighted = Voting(clock), Weighted(clock, shared.trust)
-    deciders: dict[StrategyName, Decider] = {
-        StrategyName.FASTEST: fastest,
-        StrategyName.VOTING: voting,
-        StrategyName.WEIGHTED: weighted,
-    }
-    judge = Judge(
-        clock,
-        shared.rng,
-        Bench(share=config.judge.share, time=config.judge.deadline, max_tokens=config.judge.max_tokens),
-        shared.trust,
-        judges=_judges(config, members),
-        fallback=deciders[config.judge.fallback_strategy],
-    )
-    terms = Terms(
-        min_agreement=config.ensemble.consensus.min_agreement,
-        quorum=config.ensemble.consensus.quorum,
-        share=config.judge.share,
-    )
-    chain = () if config.ensemble.consensus.strict else _chain(config, judge, deciders)
-    return {
-        StrategyName.FASTEST: fastest,
-        StrategyName.VOTING: voting,
-        StrategyName.WEIGHTED: weighted,
-        StrategyName.JUDGE: judge,
-        StrategyName.CONSENSUS: Consensus(clock, terms, chain),
-    }
+class Strategies:
+    """
+    The five strategies of one pool, each built, and its modules imported, when it is first asked for.
+
+    Args:
+        shared: the pool's parts.
+        machines: know where there is room.
+        members: every member of the pool as it is now.
+    """
+
+    def __init__(self, shared: Shared, machines: Machines, members: Callable[[], Sequence[Member]]) -> None:
+        self._shared, self._machines, self._members = shared, machines, members
+
+    def __call__(self, name: StrategyName) -> Strategy:
+        """The strategy called *name*."""
+        strategy: Strategy = getattr(self, name.lower())
+        return strategy
+
+    @cached_property
+    def fastest(self) -> Fastest:
+        """FASTEST."""
+        shared = self._shared
+        return Fastest(shared.clock, shared.budget, hedge_after=_hedge_after(shared), has_room=self._machines.has_room)
+
+    @cached_property
+    def voting(self) -> Voting:
+        """VOTING."""
+        from llm_pool.ensemble.voting import Voting
+
+        return Voting(self._shared.clock)
+
+    @cached_property
+    def weighted(self) -> Weighted:
+        """WEIGHTED."""
+        from llm_pool.ensemble.weighted import Weighted
+
+        return Weighted(self._shared.clock, self._shared.trust)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """JUDGE."""
+        from llm_pool.ensemble.judge import Bench, Judge
+
+        shared, settings = self._shared, self._shared.config.judge
+        return Judge(
+            shared.clock,
+            shared.rng,
+            Bench(share=settings.share, time=settings.deadline, max_tokens=settings.max_tokens),
+            shared.trust,
+            judges=_judges(shared.config, self._members),
+            fallback=self._decider(settings.fallback_strategy),
+        )
+
+    @cached_property
+    def consensus(self) -> Consensus:
+        """CONSENSUS, with the fallbacks that are switched on, in the configured order."""
+        from llm_pool.ensemble.consensus import Consensus, Terms
+
+        config = self._shared.config
+        settings = config.ensemble.consensus
+        terms = Terms(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
+        names = () if settings.strict else settings.fallback
+        chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
+        return Consensus(self._shared.clock, terms, chain)
+
+    def _decider(self, name: StrategyName) -> Decider:
+        decider: Decider = getattr(self, name.lower())
+        return decider
+
+    def _fallback(self, name: StrategyName) -> Fallback:
+        if name is StrategyName.JUDGE:
+            return self.judge.judge
+        decider = self._decider(name)
+
+        async def decide(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], _emit: Emit) -> Decision:
+            return decider.decide(call, panel, attempts)
+
+        return decide
 
 
 def _hedge_after(shared: Shared) -> Callable[[Member, Call], float | None]:
@@ -206,16 +250,3 @@ def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable
         return [member for member in members() if member.name in names]
 
     return judges
-
-
-def _chain(config: Config, judge: Judge, deciders: Mapping[StrategyName, Decider]) -> list[Fallback]:
-    """CONSENSUS's fallbacks, in the configured order, without those that are switched off."""
-
-    def on_the_same(decider: Decider) -> Fallback:
-        async def decide(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], _emit: Emit) -> Decision:
-            return decider.decide(call, panel, attempts)
-
-        return decide
-
-    names = [name for name in config.ensemble.consensus.fallback if name not in config.ensemble.disabled]
-    return [judge.judge if name is StrategyName.JUDGE else on_the_same(deciders[name]) for name in names]

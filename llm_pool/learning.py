@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.ensemble.weighted import lesson
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Answered, StrategyName
 from llm_pool.trust import Lesson  # noqa: TC001  # msgspec reads it when it decodes
@@ -187,6 +186,8 @@ def _find(request_id: str, book: Path, tenant_id: str | None) -> Remembered:
 
 
 def _remember(tenant_id: str, answer: Answer, task: Task) -> Remembered:
+    from llm_pool.ensemble.weighted import lesson
+
     judge = answer.decision.judge or {}
     right = tuple(name for name, word in judge.items() if word.get(answer.winner) == max(word.values()))
     return Remembered(answer.request_id, lesson(task, answer.decision), right, tenant_id)

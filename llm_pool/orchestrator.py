@@ -20,7 +20,7 @@ from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, TextArriv
 from llm_pool.panel import Plan, panel_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from llm_pool.budget import Budget
     from llm_pool.cache.remembering import Remembering
@@ -46,7 +46,7 @@ class Orchestrator:
         config: limits and defaults.
         load_task: a task by its name; raises InvalidRequest for an unknown one.
         seats: the providers, in the file's order.
-        strategies: by name.
+        strategies: a strategy by its name.
         last_resort: the strategy among providers of last resort.
         look: refreshes what is known of the machines, where that is due.
         is_loaded: whether a member's model is in memory, as far as is known.
@@ -63,7 +63,7 @@ class Orchestrator:
         config: Config,
         load_task: Callable[[str], Awaitable[Task]],
         seats: Sequence[Seat],
-        strategies: Mapping[StrategyName, Strategy],
+        strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
         look: Callable[[], Awaitable[None]],
         is_loaded: Callable[[Member], bool],
@@ -73,7 +73,7 @@ class Orchestrator:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
-        self._seats, self._strategies, self._last_resort = tuple(seats), dict(strategies), last_resort
+        self._seats, self._strategies, self._last_resort = tuple(seats), strategies, last_resort
         self._look, self._is_loaded, self._is_dark, self._budget = look, is_loaded, is_dark, budget
         self._remembering, self._observers = remembering, tuple(observers)
 
@@ -128,9 +128,9 @@ class Orchestrator:
         """The strategy's decision by the deadline, or the last resort's."""
         call, panel = plan.call, plan.panel
         if not panel.last_resort:
-            return await self._run(self._strategies[plan.strategy], call, panel.regular, log)
+            return await self._run(self._strategies(plan.strategy), call, panel.regular, log)
         try:
-            return await self._run(self._strategies[plan.strategy], _without_reserve(call), panel.regular, log)
+            return await self._run(self._strategies(plan.strategy), _without_reserve(call), panel.regular, log)
         except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
             if log.committed:
                 raise  # half an answer has been read; another's would follow it

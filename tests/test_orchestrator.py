@@ -71,7 +71,7 @@ class Pool:
                 Seat(member=member, tasks=("ask", "slow", "expand_queries"), last_resort=member.provider is last_resort)
                 for member in a_panel(*every)
             ],
-            strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)},
+            strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)}.__getitem__,
             last_resort=fastest,
             look=_nothing_to_see,
             is_loaded=lambda member: True,
