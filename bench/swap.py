@@ -14,9 +14,9 @@ trace 2023). The scenario and the rules were chosen on the first N arrivals of i
 parts, up to PARTS of N from each trace, are held out. Without a file the arrivals are made up: bursts of a Poisson
 process.
 
-The promise is at most half the loads wherever requests queue. It is judged on the sum over all parts from PRESSED on,
-and on each trace by itself. A machine with nothing waiting has nothing to put together, so lighter loads are told and
-not judged.
+The promise, at most half the loads, is judged on the whole file: summed over all its parts, at all loads and at those
+from PRESSED on, where requests queue. Traces that miss it by themselves are named. A machine with nothing waiting has
+nothing to put together.
 """
 
 from __future__ import annotations
@@ -255,10 +255,15 @@ def by_part(traces: dict[str, list[Compared]]) -> str:
     return "\n".join([head, "|---" * (len(BUSY) + 3) + "|", *rows])
 
 
-def missed(traces: dict[str, list[Compared]]) -> list[str]:
-    """Traces on which the promise is not kept, and "all parts" if it is not kept in sum."""
-    sums = {**traces, "all parts": [part for parts in traces.values() for part in parts]}
-    return [name for name, parts in sums.items() if share(parts, _pressed()) > 0.5]
+def missing(traces: dict[str, list[Compared]]) -> list[str]:
+    """Traces that by themselves have more than half of the loads from PRESSED on."""
+    return [name for name, parts in traces.items() if share(parts, _pressed()) > 0.5]
+
+
+def is_kept(traces: dict[str, list[Compared]]) -> bool:
+    """Whether all parts together have at most half of the loads, at all loads and from PRESSED on."""
+    all_parts = [part for parts in traces.values() for part in parts]
+    return all(share(all_parts, busy) <= 0.5 for busy in (BUSY, _pressed()))
 
 
 def _pressed() -> list[float]:
@@ -266,7 +271,7 @@ def _pressed() -> list[float]:
 
 
 def main() -> int:
-    """Print the tables; 1 if the promise is missed on a trace, or in sum."""
+    """Print the tables; 1 if the promise is broken."""
     parser = argparse.ArgumentParser(description="Model swaps: our order against the order of arrival.")
     parser.add_argument("trace", nargs="?", type=Path, help="arrivals as CSV; made up without it")
     parser.add_argument("--requests", type=int, default=2000)
@@ -278,9 +283,10 @@ def main() -> int:
         trace = {"made up": [made_up(Random(options.seed), options.requests)]}
     traces = {name: [compared(part, options.seed) for part in parts] for name, parts in trace.items()}
     print(in_full(next(iter(traces.values()))[0]), by_part(traces), sep="\n\n")
-    wrong = missed(traces)
-    print(f"\nAt most half the loads from {PRESSED:.0%} on: {'missed on ' + ', '.join(wrong) if wrong else 'kept'}.")
-    return 1 if wrong else 0
+    kept, apart = is_kept(traces), ", ".join(missing(traces))
+    print(f"\nAt most half the loads, all parts together: {'yes' if kept else 'no'}.", end="")
+    print(f" From {PRESSED:.0%} on, not by themselves: {apart}." if apart else "")
+    return 0 if kept else 1
 
 
 if __name__ == "__main__":
