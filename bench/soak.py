@@ -44,6 +44,7 @@ open_cooldown_ms = 3000
 max_cooldown_ms = 6000
 [cache]
 ttl_seconds = 60
+max_bytes = 1000000
 [telemetry]
 recent = 200
 [groups."{url}"]
@@ -264,6 +265,7 @@ def report(soak: Soak, command: str) -> str:
     settled, waits = soak.settled, sorted(soak.waits)
     rss = [sample.rss for sample in settled]
     counted = sum(float(n) for n in re.findall(r"^llmpool_requests_total\S* (\S+)", soak.metrics, re.MULTILINE))
+    within = sum(float(n) for n in re.findall(r'_infer_duration_seconds_bucket{le="2.5"\S* (\S+)', soak.metrics))
     reloads = dict(re.findall(r'^llmpool_reloads_total{result="(\w+)"} (\S+)', soak.metrics, re.MULTILINE))
     opened = sum(float(n) for n in re.findall(r"^llmpool_breaker_open_total\S* (\S+)", soak.metrics, re.MULTILINE))
     statuses = ", ".join(f"{count} {name}" for name, count in sorted(soak.outcomes.items()))
@@ -282,7 +284,8 @@ def report(soak: Soak, command: str) -> str:
             *kept,
             "",
             f"- requests sent: {soak.sent}; replies: {statuses}; lost: {len(soak.lost)}",
-            f"- requests that the engine counted: {counted:.0f}; breakers opened {opened:.0f} times",
+            f"- requests that the engine counted: {counted:.0f}, {counted - within:.0f} of them over 2.5 s",
+            f"- breakers opened {opened:.0f} times",
             f"- configurations: {reloads.get('taken', '0')} taken, {reloads.get('refused', '0')} refused",
             f"- time to the whole reply: p50 {waits[len(waits) // 2]:.3f} s, p99 {waits[int(len(waits) * 0.99)]:.3f} s",
             f"- memory after warm-up: {min(rss):.1f} to {max(rss):.1f} MB, slope {slope(settled):+.3f} MB a minute",
