@@ -105,6 +105,19 @@ class ErrorBody(msgspec.Struct, frozen=True):
     error: Error
 
 
+class EventBody(msgspec.Struct, frozen=True):
+    """One event of a stream. The last is an answer or an error."""
+
+    event: Literal["start", "waiting", "loading", "delta", "candidate", "attempt", "answer", "error"]
+    data: Annotated[
+        str,
+        msgspec.Meta(
+            description="JSON with the event's fields; in the last one those of AnswerBody or ErrorBody.",
+            extra_json_schema={"contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+        ),
+    ]
+
+
 class ProviderBody(msgspec.Struct, frozen=True):
     """How a provider is."""
 

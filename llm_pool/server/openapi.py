@@ -51,6 +51,7 @@ _STRUCTS = [
     FeedbackBody,
     bodies.AnswerBody,
     bodies.ErrorBody,
+    bodies.EventBody,
     bodies.HealthBody,
     bodies.TasksBody,
     bodies.LearnedBody,
@@ -100,7 +101,7 @@ _INFER = _operation(
     body=(InferBody, _INFER_EXAMPLES),
     parameters=[_DEADLINE_HEADER],
 )
-_INFER["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+_INFER["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"$ref": _REF.format(name="EventBody")}}
 
 PATHS: dict[str, Any] = {
     "/v1/infer": {"post": _INFER},
