@@ -12,7 +12,6 @@ from llm_pool.cli.exits import Exit, exit_for
 from llm_pool.cli.progress import Progress
 from llm_pool.cli.reading_input import UndecodableInput
 from llm_pool.errors import InvalidRequest, LlmPoolError
-from llm_pool.messages import Query
 from llm_pool.wire import answer_json, error_json
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.remote import Asked
-    from llm_pool.messages import Json
+    from llm_pool.messages import Json, Query
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):

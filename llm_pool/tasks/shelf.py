@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from llm_pool.tasks.files import load_task, task_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from llm_pool.messages import Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Shelf:
@@ -30,14 +32,20 @@ class Shelf:
     async def task(self, name: str) -> Task:
         """The task *name*, read off the event loop; raises as ``load_task``."""
         if name not in self._tasks:
-            self._tasks[name] = await asyncio.to_thread(load_task, name, self._folders, self._files)
+            self._tasks[name] = await _off_the_loop(load_task, name, self._folders, self._files)
         return self._tasks[name]
 
     async def every(self) -> list[Task]:
         """All tasks in alphabetical order, read if they were not; raises ConfigError where a prompt file is wrong."""
-        names = await asyncio.to_thread(task_names, self._folders, self._files)
+        names = await _off_the_loop(task_names, self._folders, self._files)
         return [await self.task(name) for name in names]
 
     def at_hand(self, name: str) -> Task:
         """The task *name*, which was asked for before; raises KeyError if it was not."""
         return self._tasks[name]
+
+
+async def _off_the_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    import asyncio  # here, as completions list tasks too and pay for every import
+
+    return await asyncio.to_thread(work, *args, **kwargs)
