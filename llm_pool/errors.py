@@ -152,7 +152,7 @@ class DeadlineExceeded(LlmPoolError):
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
         super().__init__(
             f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else ""),
-            hint="give it longer with --deadline-ms, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
+            hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
 

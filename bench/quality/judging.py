@@ -38,7 +38,7 @@ class NoPrior:
     """A weigher that trusts everybody alike, so that the judge's word is law."""
 
     @staticmethod
-    def log_odds(_member: Member, _task: str) -> float:
+    def vote(_member: Member, _task: str, _traits: object = ()) -> float:
         """Even."""
         return 0.0
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from llm_pool.agreement import evidence
 from llm_pool.agreement.texts import is_degenerate
 from llm_pool.ensemble.ballots import quorum_lost, same
 from llm_pool.ensemble.verdict import (
@@ -35,7 +36,7 @@ from llm_pool.messages import Cluster, Decision, StrategyName, Task
 from llm_pool.racing import DECIDING, Gathering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from llm_pool.interfaces import Clock, Emit
@@ -57,8 +58,8 @@ class Decider(Protocol):
 class Weigher(Protocol):
     """What is known of who may be trusted."""
 
-    def log_odds(self, member: Member, task: str) -> float:
-        """Log odds that *member* is right on *task*."""
+    def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
+        """What an answer of *member* on *task* counts, > 0, given the *traits* seen in it."""
 
     def accuracy(self, judge: Member, task: str) -> float:
         """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
@@ -157,14 +158,27 @@ class Judge:
         if not valid:
             raise AllProvidersFailed(call.task.name, attempts)
         sound = [a for a in valid if a.reading is not None and not is_degenerate(a.reading.content)] or valid
-        odds = {member.name: self._weigher.log_odds(member, call.task.name) for member in panel}
+        votes = self._votes(call, panel, sound)
         rank = {member.name: member.rank for member in panel}
         groups = []
         for alike in same(call, sound):
-            speaker = max(alike, key=lambda a: (odds[a.provider], -rank[a.provider]))
-            groups.append(_Group(speaker, tuple(a.provider for a in alike), sum(odds[a.provider] for a in alike)))
+            speaker = max(alike, key=lambda a: (votes[a.provider], -rank[a.provider]))
+            groups.append(_Group(speaker, tuple(a.provider for a in alike), sum(votes[a.provider] for a in alike)))
         groups.sort(key=lambda group: (-group.prior, rank[group.speaker.provider]))
         return groups[:MOST_CANDIDATES]
+
+    def _votes(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> dict[str, float]:
+        """
+        What each author's word counts before a judge spoke, as in WEIGHTED.
+
+        Never negative: two unsure authors that agree are worth more than one.
+        """
+        members = {member.name: member for member in panel}
+        return {
+            a.provider: self._weigher.vote(members[a.provider], call.task.name, evidence(call.task, a.reading))
+            for a in attempts
+            if a.reading is not None
+        }
 
     def _decision(
         self, attempts: Sequence[Attempt], groups: Sequence[_Group], chances: Sequence[float], reason: str

@@ -130,7 +130,7 @@ def posterior(
     count = len(priors)
     logs = list(priors)
     for judge, probabilities in words.items():
-        right = accuracy[judge]
+        right = max(accuracy[judge], 1 / count)  # worse than chance is unlucky, not a liar to be read in reverse
         wrong = (1 - right) / (count - 1)
         logs = [log + math.log(right * p + wrong * (1 - p)) for log, p in zip(logs, probabilities, strict=True)]
     top = max(logs)
