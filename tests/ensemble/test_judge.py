@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
+HALVES = (("A", math.log(0.5)), ("B", math.log(0.5)))
+"""A judge that cannot decide."""
+
+
 def letters(call: Call) -> list[str]:
     """The letters under which a judge sees ``right`` in its prompt."""
     lines = call.prompt.user.splitlines()
@@ -83,6 +87,21 @@ async def test_a_verdict_costs_one_token() -> None:
     [asked] = judge.calls
     assert (asked.max_tokens, asked.top_logprobs, asked.temperature) == (1, 10, 0.0)
     assert asked.task is JUDGING
+
+
+async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
+    """Where trust is low, agreement still counts for the candidate: an undecided judge leaves the answer to them."""
+    undecided = ScriptedProvider("judge", lambda call: Reply("A", logprobs=(TokenLogprob("A", math.log(0.5), HALVES),)))
+
+    decision = await decide(
+        made(seat(undecided)),
+        ScriptedProvider("a", Reply("blue")),
+        ScriptedProvider("b", Reply("blue")),
+        ScriptedProvider("c", Reply("red")),
+        weights=(0.4, 0.4, 0.5),
+    )
+
+    assert decision.reading.content == "blue"
 
 
 async def test_identical_candidates_skip_the_judge() -> None:

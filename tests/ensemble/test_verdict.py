@@ -93,6 +93,13 @@ def test_a_judge_no_better_than_chance_changes_nothing() -> None:
     assert chances == pytest.approx([0.75, 0.25])
 
 
+def test_a_judge_that_was_unlucky_is_not_read_in_reverse() -> None:
+    """An accuracy below chance counts as chance: its word changes nothing, and certainly not the other way."""
+    chances = posterior([math.log(3), math.log(1)], {"j": (1.0, 0.0)}, {"j": 0.3})
+
+    assert chances == pytest.approx([0.75, 0.25])
+
+
 def test_trust_in_the_author_outweighs_a_weak_judge_and_yields_to_a_good_one() -> None:
     """A verdict is evidence, not law."""
     priors = [math.log(3), math.log(1)]
