@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 HOTTEST = 2.0
 """The highest temperature."""
+MOST_TOKENS = 2**31 - 1
+"""The highest ``max_tokens``: backends and gRPC know no larger one."""
+SEEDS = range(-(2**63), 2**63)
+"""What backends take as a seed."""
 ANY_OBJECT: dict[str, Json] = {"type": "object"}
 """The schema of a JSON object that may hold anything."""
 
@@ -55,7 +59,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         began=now,
         deadline=now + _span(query, task, config),
         stream=stream,
-        seed=query.seed,
+        seed=_seed(query),
         stop=query.stop,
         tenant_id=query.tenant_id,
     )
@@ -149,6 +153,8 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int:
         return min(config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default, cap)
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
+    if query.max_tokens > MOST_TOKENS:
+        raise InvalidRequest("max_tokens", f"expected at most {MOST_TOKENS}")
     return min(query.max_tokens, cap)
 
 
@@ -159,3 +165,9 @@ def _temperature(query: Query, task: Task, config: Config) -> float:
         return query.temperature
     own = config.task(task.name).temperature
     return task.temperature if own is None else own
+
+
+def _seed(query: Query) -> int | None:
+    if query.seed is not None and query.seed not in SEEDS:
+        raise InvalidRequest("seed", "expected an integer of at most 64 bits")
+    return query.seed

@@ -202,3 +202,10 @@ def test_another_wording_keeps_the_conversation() -> None:
     call = admitted(task, turns=(Turn("assistant", "a"),))
 
     assert rephrase(call, "short").prompt == Prompt("", "Briefly: p", (Turn("assistant", "a"),))
+
+
+@pytest.mark.parametrize("asked", [{"max_tokens": 2**31}, {"max_tokens": 10**40}, {"seed": 2**63}, {"seed": -(10**40)}])
+def test_numbers_that_no_backend_takes_are_refused(asked: dict[str, int]) -> None:
+    """Found by schemathesis: a number of forty digits is good JSON."""
+    with pytest.raises(InvalidRequest, match=next(iter(asked))):
+        admit(Query(prompt="p", **asked), Task(name="ask", template="{{input}}"), CONFIG, now=0.0, stream=False)

@@ -12,7 +12,7 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
     answer: Answer
 
 
-_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Entry)
+_encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(_Entry)
 
 
 def pack(answer: Answer, *, made: float) -> bytes:

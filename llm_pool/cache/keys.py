@@ -1,8 +1,8 @@
 """
 What makes two requests the same.
 
-A key is the SHA-256 of one msgpack array: every part has its length in it, so no two different requests can
-spell the same bytes by moving a border.
+A key is the SHA-256 of one JSON array: every text in it is quoted, so no two different requests can spell the same
+bytes by moving a border. (msgpack would not take the integers beyond 64 bits that JSON may hold.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llm_pool.messages import Query
     from llm_pool.panel import Plan
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from llm_pool.admission import parse_strategy
+from llm_pool.admission import MOST_TOKENS, parse_strategy
 from llm_pool.config.problem import nearest
 from llm_pool.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.messages import Query
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def _doc(description: str, *examples: Any) -> msgspec.Meta:
-    return msgspec.Meta(description=description, examples=list(examples) or None)
+def _doc(description: str, *examples: Any, **bounds: Any) -> msgspec.Meta:
+    """Documents a field; *bounds* are for the reader, the pool keeps them."""
+    return msgspec.Meta(description=description, examples=list(examples) or None, extra_json_schema=bounds or None)
 
 
 class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,8 +39,10 @@ class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     tenant_id: Annotated[str | None, _doc("Who asks. Where clients authenticate, the key says it.")] = None
     project_id: Annotated[str | None, _doc("What for; it appears in logs and metrics.")] = None
-    max_tokens: Annotated[int | None, _doc("Length of the answer at most; 0 is the default.", 256)] = None
-    deadline_ms: Annotated[float | None, _doc("An answer by then, or none; 0 is the default.", 1500)] = None
+    max_tokens: Annotated[
+        int | None, _doc("Length of the answer at most; 0 is the default.", 256, minimum=0, maximum=MOST_TOKENS)
+    ] = None
+    deadline_ms: Annotated[float | None, _doc("An answer by then, or none; 0 is the default.", 1500, minimum=0)] = None
     strategy: Annotated[
         str | None, _doc("FASTEST, VOTING, WEIGHTED, CONSENSUS or JUDGE; left out, the task's own.", "FASTEST")
     ] = None

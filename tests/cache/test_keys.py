@@ -97,3 +97,10 @@ def test_a_fingerprint_is_of_everything_but_id_and_deadline() -> None:
 
     assert fingerprint(first) == fingerprint(Query(prompt="p", request_id="2", deadline=0.5))
     assert fingerprint(first) != fingerprint(Query(prompt="q", request_id="1", deadline=1.0))
+
+
+async def test_numbers_of_any_length_are_told_apart() -> None:
+    """An input may hold more digits than any machine's integer."""
+    one, other = planned(input={"n": 10**40}), planned(input={"n": 10**40 + 1})
+
+    assert cache_key(Query(prompt="p"), one, []) != cache_key(Query(prompt="p"), other, [])

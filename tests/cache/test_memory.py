@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from llm_pool.cache.memory import MemoryCache
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_least_recently_used_goes_first() -> None:
     """Reading is using."""
-    cache = MemoryCache(ManualClock(), max_bytes=6_000)
+    cache = MemoryCache(ManualClock(), max_bytes=7_000)
     for key in "abc":
         await cache.put(key, an_answer("x" * 300), 60.0)
     assert await cache.get("a") is not None
@@ -57,3 +58,13 @@ async def test_an_expired_answer_gives_its_bytes_back() -> None:
 
     assert await cache.get("k") is None
     assert cache._bytes == 0
+
+
+async def test_an_answer_comes_back_as_it_was() -> None:
+    """Numbers of forty digits among it, which models write."""
+    cache = MemoryCache(ManualClock(), max_bytes=7_000)
+    answer = msgspec.structs.replace(an_answer(), json={"n": 10**40, "x": 1.0, "of": [None, True, "é"]})
+
+    await cache.put("k", answer, 5.0)
+
+    assert await cache.get("k") == msgspec.structs.replace(answer, from_cache=True, age=0.0)
