@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,12 +44,9 @@ class OverGrpc:
 
     def __init__(self, url: str, credentials: Credentials | None, tls: Tls) -> None:
         enter_aio()
-        self._url, self._credentials = url, credentials
-        address = urlsplit(url).netloc
-        if url.startswith("grpcs"):
-            self._channel = grpc.aio.secure_channel(address, _tls(tls), options=OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._url, self._credentials, self._tls = url, credentials, tls
+        self._address, self._is_secure = urlsplit(url).netloc, url.startswith("grpcs")
+        self._opened: grpc.aio.Channel | None = None
 
     async def infer(self, query: Query, left: float | None) -> Answer:
         """The answer."""
@@ -59,7 +57,7 @@ class OverGrpc:
         """What happens, last the answer."""
         hearing, body = Hearing(query.request_id), query_message(query).SerializeToString()
         path = f"{SERVICE}/InferStream"
-        method: Any = self._channel.unary_stream(path)
+        method: Any = (await self._channel()).unary_stream(path)
         call = method(body, timeout=left, metadata=self._metadata(path, body))
         try:
             async for data in call:
@@ -85,11 +83,20 @@ class OverGrpc:
 
     async def aclose(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def _channel(self) -> grpc.aio.Channel:
+        """The channel, opened at first use: reading certificates must not hold up the loop."""
+        if self._opened is None:
+            credentials = await asyncio.to_thread(_credentials, self._tls) if self._is_secure else None
+            if self._opened is None:  # another call may have been quicker
+                self._opened = _open(self._address, credentials)
+        return self._opened
 
     async def _ask(self, name: str, body: bytes, left: float | None) -> bytes:
         path = f"{SERVICE}/{name}"
-        call: Any = self._channel.unary_unary(path)
+        call: Any = (await self._channel()).unary_unary(path)
         try:
             data: bytes = await call(body, timeout=left, metadata=self._metadata(path, body))
         except grpc.aio.AioRpcError as error:
@@ -115,6 +122,12 @@ class OverGrpc:
         return LlmPoolError(f"{self._url}: {error.code().name}: {error.details()}")
 
 
-def _tls(tls: Tls) -> grpc.ChannelCredentials:
+def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
     ca, key, cert = (None if path is None else path.read_bytes() for path in (tls.ca, tls.key or tls.cert, tls.cert))
     return grpc.ssl_channel_credentials(ca, key, cert)

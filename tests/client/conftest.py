@@ -41,14 +41,14 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def daemons(tmp_path: Path) -> Callable[..., Any]:
-    """Starts daemons; *extra* is TOML, what else is given goes to the upstream. Needs ``real_loop``."""
+    """Starts daemons; *extra* is TOML, *server* more of that section, the rest the upstream's. For ``real_loop``."""
 
     @asynccontextmanager
-    async def start(extra: str = "", **upstream: Any) -> AsyncIterator[Daemon]:
+    async def start(extra: str = "", server: str = "", **upstream: Any) -> AsyncIterator[Daemon]:
         async with AsyncExitStack() as stack:
             up = await stack.enter_async_context(Upstream(MODELS, **upstream))
             path = tmp_path / "llm-pool.toml"
-            path.write_text(config_text(up.url, extra))
+            path.write_text(config_text(up.url, extra, server))
             config = parse(path.read_text(), path)
             parts = await asyncio.to_thread(parts_for, config)
             running = await stack.enter_async_context(listening(config, parts))
@@ -57,14 +57,14 @@ def daemons(tmp_path: Path) -> Callable[..., Any]:
     return start
 
 
-def config_text(url: str, extra: str) -> str:
-    """Three models at *url*."""
+def config_text(url: str, extra: str, server: str) -> str:
+    """Three models at *url*; *server* is more of its section."""
     providers = "".join(
         f'[[providers]]\nname = "{model.partition(":")[0]}"\ndriver = "ollama"\nmodel = "{model}"\nbase_url = "{url}"\n'
         for model in MODELS
     )
-    server = '[server]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "127.0.0.1:0"\n[qos]\nmax_deadline_ms = 5000\n'
-    return f'{extra}\n{server}[groups."{url}"]\nslots = 64\n{providers}'
+    addresses = '[server]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "127.0.0.1:0"\n'
+    return f'{extra}\n{addresses}{server}[qos]\nmax_deadline_ms = 5000\n[groups."{url}"]\nslots = 64\n{providers}'
 
 
 @pytest.fixture(params=FACES)

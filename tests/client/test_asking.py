@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.budget import Budget
-from llm_pool.client import AsyncClient, Client, HmacKey, Token
+from llm_pool.client import AsyncClient, Client, HmacKey, Tls, Token
 from llm_pool.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -20,9 +20,11 @@ from llm_pool.errors import (
     Unreachable,
 )
 from llm_pool.messages import Answer, AttemptEnded, AttemptStarted, Query, StrategyName, TextArrived
+from tests.security.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -180,6 +182,24 @@ async def test_a_rate_that_is_spent_is_waited_for(daemons: Callable[..., Any], f
             await pool.infer("three", deadline=0.1)
 
     assert again.content
+
+
+async def test_both_sides_prove_themselves_over_tls(daemons: Callable[..., Any], face: str, tmp_path: Path) -> None:
+    """With authorities of one's own; who has no certificate stays outside."""
+    ours, clients = Authority(tmp_path, "ours"), Authority(tmp_path, "clients")
+    ours.issue("server")
+    cert, key = clients.issue("me")
+    files = 'tls_cert = "server.cert.pem"\ntls_key = "server.key.pem"\nclient_ca = "clients.pem"\n'
+
+    async with daemons(server=files) as daemon:
+        url = daemon.urls[f"{face}s"]
+        async with AsyncClient(url, tls=Tls(ca=ours.path, cert=cert, key=key)) as pool:
+            answer = await pool.infer("hello", deadline=3.0)
+        async with AsyncClient(url, tls=Tls(ca=ours.path), retries=0) as nobody:
+            with pytest.raises(Unreachable):
+                await nobody.infer("hello", deadline=3.0)
+
+    assert answer.content
 
 
 async def test_the_same_without_await(daemons: Callable[..., Any], face: str) -> None:
