@@ -52,6 +52,8 @@ slots = 32
 """
 WARM_UP = 0.25
 """Share of the run that memory may take to settle."""
+EXPECTED = frozenset({200, 400, 422, 502, 503, 504})
+"""Statuses that are an answer, or say honestly why there is none."""
 SAMPLE_EVERY = 5.0
 REPLY_TIME = 15.0
 ALLOWED_SLOPE = 1.0
@@ -120,6 +122,8 @@ class Soak:
             asking.add(task)
             task.add_done_callback(asking.discard)
             number += 1
+            for done in [task for task in beside if task.done()]:
+                done.result()  # raises: what breaks and looks goes on to the end
             await asyncio.sleep(max(0.0, number / self.rate - now))
         for task in beside:
             task.cancel()
@@ -151,7 +155,8 @@ class Soak:
         else:
             self.waits.append(time.monotonic() - began)
             is_cut = bool(body.get("stream")) and status == 200 and b'"final":true' not in said[-20_000:]
-            self.note("lost" if is_cut else str(status), "a stream without its end", is_cut)
+            why = "a stream without its end" if is_cut else f"status {status}"
+            self.note(str(status), why, is_cut or status not in EXPECTED)
 
     def note(self, outcome: str, why: str, lost: bool) -> None:
         """Count an outcome; remember what was lost."""
@@ -164,7 +169,7 @@ class Soak:
         data = b"" if body is None else json.dumps(body).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
-            head = f"{method} {path} HTTP/1.1\r\nHost: soak\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+            head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
             writer.write(head.encode() + data)
             head, said = (await reader.readuntil(b"\r\n\r\n")).decode().lower(), await reader.read()
         finally:
@@ -223,7 +228,8 @@ class Soak:
         """The daemon now."""
         said = (await self.reply("GET", "/metrics"))[1].decode()
         tasks = re.search(r"^llmpool_asyncio_tasks (\S+)", said, re.MULTILINE)
-        assert tasks is not None
+        if tasks is None:
+            raise RuntimeError(f"/metrics said {said[:500]!r}; the log ends with {self.log.read_text()[-3000:]}")
         return Sample(time.monotonic() - self.began, *proc(self._pid), int(float(tasks[1])))
 
     @property
