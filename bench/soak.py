@@ -169,8 +169,13 @@ class Soak:
         data = b"" if body is None else json.dumps(body).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
-            head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
-            writer.write(head.encode() + data)
+            lines = (
+                f"{method} {path} HTTP/1.1",
+                "Host: 127.0.0.1",
+                "Connection: close",
+                f"Content-Length: {len(data)}",
+            )
+            writer.write("\r\n".join([*lines, "", ""]).encode() + data)
             head, said = (await reader.readuntil(b"\r\n\r\n")).decode().lower(), await reader.read()
         finally:
             writer.close()
