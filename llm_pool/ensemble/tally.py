@@ -94,7 +94,7 @@ def _why_most(first: Pile, others: Sequence[Pile]) -> str:
     voters = len(first.ballots) + sum(len(pile.ballots) for pile in others)
     who = " and ".join(first.names)
     if not others:
-        return "all say the same" if voters > 1 else f"{who} is the only one with a valid answer"
+        return "all say the same" if voters > 1 else f"{who} gave the only valid answer that came"
     second = others[0]
     if round(first.count, 9) > round(second.count, 9):
         return f"{who}: {first.count:.4g} votes against {second.count:.4g}"

@@ -94,7 +94,7 @@ def values(*answers: object) -> list[dict[str, object]]:
         ((1, 2, 3), (1, 1, 1), "p0", "1 votes each; p0 won by being earlier in the file"),
         ((1, 1, 2, 2), (0.1, 0.1, 0.1, 0.2), "p3", "2 votes each; p2 and p3 won by the greater weight"),
         ((5, 5), (1, 2), "p1", "all say the same"),
-        ((5,), (1,), "p0", "p0 is the only one with a valid answer"),
+        ((5,), (1,), "p0", "p0 gave the only valid answer that came"),
     ],
 )
 def test_values_go_to_the_most_votes_then_weight_then_the_file(
