@@ -12,9 +12,9 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.errors import BadReply, BreakerOpen, ProviderError, QueueFull, TimedOut
+from llm_pool.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
 from llm_pool.messages import Attempt, AttemptEnded, AttemptStarted, Delta, ModelLoading, TextArrived
-from llm_pool.reading import Unreadable, read
+from llm_pool.reading import MAX_LENGTH, Unreadable, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,6 +124,7 @@ class _Asking:
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
         self._text: list[str] = []
+        self._length = 0
         self._logprobs: list[TokenLogprob] = []
         self._last = Delta(finish="other")
         self._ttft: float | None = None
@@ -149,10 +150,17 @@ class _Asking:
                 if delta.text:
                     if self._ttft is None:
                         self._ttft = self._now() - self._started
-                    self._text.append(delta.text)
+                    self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
                 self._logprobs.extend(delta.logprobs)
                 self._last = delta
+
+    def _keep(self, text: str) -> None:
+        """Keep a piece of the answer; a backend that never stops writing fails before it fills the memory."""
+        self._text.append(text)
+        self._length += len(text)
+        if self._length > MAX_LENGTH:
+            raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
     def _read(self) -> Reading:
         call = self._call

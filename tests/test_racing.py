@@ -127,6 +127,23 @@ async def test_waiting_ends_when_the_last_one_was_cancelled() -> None:
     assert received.cancelled.done()
 
 
+async def test_an_answer_without_end_fails_before_it_fills_the_memory() -> None:
+    """S11: a hostile backend is cut off, and its stream closed."""
+    provider, calls = scripted("p")
+
+    async with Gathering(RecordingObserver().on) as gathering:
+        gathering.start(a_panel(provider)[0], a_call(), why="primary")
+        received = await calls.next()
+        for _ in range(12):
+            received.delta("x" * 100_000)
+        attempt = await gathering.next()
+
+    assert attempt is not None
+    assert (attempt.outcome, attempt.error_kind) == ("failed", "failed")
+    assert "longer than" in attempt.error
+    assert received.cancelled.done()
+
+
 async def test_a_bug_in_a_provider_is_not_swallowed() -> None:
     """Only ProviderErrors are values: anything else rises."""
 
