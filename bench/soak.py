@@ -181,7 +181,7 @@ class Soak:
             writer.close()
         if "transfer-encoding: chunked" in head and not said.endswith(b"0\r\n\r\n"):
             raise ValueError("a body without its end")
-        if (length := re.search(r"content-length: (\d+)", head)) and int(length[1]) != len(said):
+        if (told := re.search(r"content-length: (\d+)", head)) and int(told[1]) != len(said):
             raise ValueError("a body cut short")
         return int(head.split()[1]), said
 

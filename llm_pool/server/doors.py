@@ -244,10 +244,15 @@ class Doors:
             RateLimited: their tokens of the day are used up, or too many of their requests are in flight.
         """
         assert isinstance(principal, Principal)
-        query = allowed(principal, query, self._book.config.strategy_for)
+        try:
+            query = allowed(principal, query, self._book.config.strategy_for)
+        except PermissionDenied:
+            self._emit(TurnedAway("not allowed"))
+            raise
         await self._check_tokens(principal)
         tenant, most = principal.tenant_id, principal.grant.in_flight
         if most is not None and self._in_flight[tenant] >= most:
+            self._emit(TurnedAway("in flight"))
             raise RateLimited(BUSY)
         self._in_flight[tenant] += 1
         try:
@@ -346,6 +351,7 @@ class Doors:
             sender = f"requests:{principal.tenant_id}"
             verdict = await self._stores.limiter.take(sender, Rate(grant.rate, grant.burst))
             if not verdict.allowed:
+                self._emit(TurnedAway("rate"))
                 raise RateLimited(verdict.retry_after)
 
     async def _check_tokens(self, principal: Principal) -> None:
@@ -353,6 +359,7 @@ class Doors:
         if rate is not None:
             verdict = await self._stores.limiter.take(f"tokens:{principal.tenant_id}", rate, 0.0)
             if not verdict.allowed:
+                self._emit(TurnedAway("tokens"))
                 raise RateLimited(verdict.retry_after)
 
     def _issuers(self, config: Config) -> dict[str, Issuer]:

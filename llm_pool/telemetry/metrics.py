@@ -53,6 +53,7 @@ class Metrics:
         self._registry.register(self._gauges)
         ProcessCollector(registry=self._registry)
         self._tenants, self._projects, self._keys = Bounded(NAMES), Bounded(NAMES), Bounded(NAMES)
+        self._reasons = Bounded(NAMES)
         self._durations = dict[_Request, Any]()
         self._wins = dict[tuple[str, str], _Wins]()
         self._answers = self._hits = 0
@@ -104,7 +105,7 @@ class Metrics:
             case BreakerChanged() if event.after == "open":
                 self._opened.of(event.provider, event.task).inc()
             case TurnedAway():
-                self._turned_away.of(event.reason).inc()
+                self._turned_away.of(self._reasons.name(event.reason)).inc()
             case KeyUsed():
                 self._key_uses.of(self._keys.name(event.key), event.slot).inc()
             case Reloaded() if event.error is not None or event.generation > 1:

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from llm_pool.config import parse
@@ -14,6 +15,9 @@ from llm_pool.errors import ConfigError, LlmPoolError
 from llm_pool.messages import Query
 from llm_pool.server.listening import Parts, listening
 from llm_pool.server.observing import Watching
+from llm_pool.server.parts import parts_for
+from llm_pool.server.standing import standing
+from llm_pool.telemetry.metrics import Metrics
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -42,6 +46,13 @@ driver = "ollama"
 model = "phi3:mini"
 base_url = "{url}"
 timeout_ms = {timeout}
+"""
+TENANT = """
+[tenancy.acme]
+api_key = "{key}"
+rate_limit_rps = 0.01
+rate_limit_burst = 1
+tasks = ["ask"]
 """
 FAULTS = r"llmpool_(attempt_failures|timeouts|requests|breaker_open|reloads|turned_away|degraded)_total"
 
@@ -96,6 +107,18 @@ async def page(url: str) -> str:
     said = (await reader.read()).decode()
     writer.close()
     return said
+
+
+async def status(url: str, body: Any, key: str) -> int:
+    """The status of a request to ``/v1/infer`` with a bearer key."""
+    host, port = url.removeprefix("http://").split(":")
+    data = msgspec.json.encode(body)
+    lines = ["POST /v1/infer HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {key}", "Connection: close"]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write("\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data)
+    said = await reader.read()
+    writer.close()
+    return int(said.split()[1])
 
 
 FAILED = 'requests_total{outcome="all_providers_failed"}'
@@ -204,3 +227,26 @@ async def test_reloads_are_counted_by_their_result(watched: Watched, tmp_path: P
     watched.live.refuse(ConfigError(path=None, key="qos", got="x", want="y"))
 
     assert await watched.moved() == {'reloads_total{result="taken"}': 1, 'reloads_total{result="refused"}': 1}
+
+
+async def test_a_client_that_is_turned_away_is_counted_by_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spent rate, a task that is not theirs, no credentials; the engine hears of none of them."""
+    monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path / "state"))
+    key = "0123456789abcdef0123456789abcdef"
+    text = CONFIG.format(url="http://127.0.0.1:9", timeout=3000).replace("[qos]", TENANT.format(key=key) + "[qos]")
+    config = parse(text, tmp_path / "llm-pool.toml")
+    parts = msgspec.structs.replace(parts_for(config), servers=())
+    async with listening(config, parts) as daemon:
+        url = daemon.urls[0]
+        statuses = [
+            await status(url, {"prompt": "x", "task": "judge"}, key),
+            await status(url, {"prompt": "x"}, key),
+            await status(url, {"prompt": "x"}, "wrong"),
+        ]
+        metrics = next(one for one in parts.observers if isinstance(one, Metrics))
+        counted = (await asyncio.to_thread(metrics.page(await standing(daemon.live), "")))[0].decode()
+
+    assert statuses == [403, 429, 401]
+    said = dict(re.findall(r'^llmpool_turned_away_total{reason="(.*?)"} (\S+)', counted, re.MULTILINE))
+    assert said == {"not allowed": "1.0", "rate": "1.0", "bearer": "1.0"}
+    assert "llmpool_requests_total{" not in counted
