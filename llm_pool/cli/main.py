@@ -51,6 +51,21 @@ class Asked(NamedTuple):
     words: Sequence[str]
 
 
+_EXTRAS = {
+    "fastapi": "server",
+    "google": "server",
+    "grpc": "server",
+    "httpx2": "client",
+    "jwt": "server",
+    "opentelemetry": "otel",
+    "prometheus_client": "server",
+    "redis": "redis",
+    "starlette": "server",
+    "uvicorn": "server",
+}
+"""The extra that brings a package."""
+
+
 def run(argv: Sequence[str]) -> int:
     """
     Run one command line.
@@ -76,6 +91,8 @@ def run(argv: Sequence[str]) -> int:
         for stream in (sys.stdout, sys.stderr):  # else Python complains at its own exit
             os.dup2(nowhere, stream.fileno())
         return Exit.OK
+    except ModuleNotFoundError as error:
+        return _lacking(error, console)
     except Exception as error:  # noqa: BLE001  # the last stop: a person gets a sentence, the report gets the traceback
         return _report(error, console)
 
@@ -144,6 +161,18 @@ def _known(name: str, known: Iterable[str], before: str) -> str:
     reason = "there is no such option" if name.startswith("-") else f"there is no command '{name}'"
     hint = nearest(name, names)
     raise InvalidRequest(name if name.startswith("-") else before, reason, hint=hint or f"{before} --help")
+
+
+def _lacking(error: ModuleNotFoundError, console: Console) -> Exit:
+    """A package that only some commands need is not installed: say which extra brings it."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return _report(error, console)
+    lacking = LlmPoolError(
+        f"this needs the package '{error.name}', which is not installed", hint=f"pip install 'llm-pool[{extra}]'"
+    )
+    console.error(lacking, Exit.CONFIG)
+    return Exit.CONFIG
 
 
 def _report(error: Exception, console: Console) -> Exit:
