@@ -57,7 +57,7 @@ async def test_five_hundred_calls_end_by_the_deadline(on_virtual_time: Any) -> N
 @pytest.mark.real_loop
 @pytest.mark.parametrize("mode", ["hang", "slow:1000", "trickle:1", "stall:1"])
 async def test_the_deadline_is_hard_over_sockets(over_loopback: Any, mode: str) -> None:
-    """Real upstreams in trouble, their ``/api/ps`` hanging too; p100 of the best of three, as others use this machine."""
+    """Real upstreams in trouble, their ``/api/ps`` hanging too; p100, best of three on a shared machine."""
     async with Upstream(ttft="const:0.01") as one, Upstream(ttft="const:0.01") as two, over_loopback(one, two) as app:
         for up in (one, two):
             up.set_mode("*", mode)
