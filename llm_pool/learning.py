@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 KEPT = 1000
 """Decisions that feedback can still be given on."""
+SHARED = 64
+"""Decisions that requests may still join or repeat; each holds its answers, so not many more than are in the air."""
 BOOK_LIMIT = 4 << 20
 """Bytes of their file at which it is cut back to these: a daemon may run for years."""
 
@@ -105,7 +107,7 @@ class Learning:
         if id(decision) in self._learned:
             return None
         self._learned[id(decision)] = decision  # held, so that no other can take its place in memory
-        if len(self._learned) > KEPT:
+        if len(self._learned) > SHARED:
             del self._learned[next(iter(self._learned))]
         return "judge" if decision.used is StrategyName.JUDGE and decision.judge is not None else "decision"
 
