@@ -29,8 +29,9 @@ async def test_a_cancel_reaches_the_backends(over_loopback: Any, mode: str) -> N
             for strategy in StrategyName
             for at in range(8)
         ]
-        await asyncio.sleep(0.3)
-        in_flight = sum(up.counts.in_flight for up in ups)
+        async with asyncio.timeout(9):
+            while (in_flight := sum(up.counts.in_flight for up in ups)) < len(asking):  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.01)
 
         cut = loop.time()
         for task in asking:
@@ -39,7 +40,6 @@ async def test_a_cancel_reaches_the_backends(over_loopback: Any, mode: str) -> N
         await asyncio.sleep(LATEST)
 
         seen = [e.ended - cut for up in ups for e in up.journal.inferences() if e.ending == "cancelled" and e.ended]
-        assert in_flight >= 40
         assert sum(up.counts.in_flight for up in ups) == 0
         assert max(seen[-in_flight:]) < LATEST
         assert asyncio.all_tasks() <= before
