@@ -57,19 +57,18 @@ async def test_five_hundred_calls_end_by_the_deadline(on_virtual_time: Any) -> N
 @pytest.mark.real_loop
 @pytest.mark.parametrize("mode", ["hang", "slow:1000", "trickle:1", "stall:1"])
 async def test_the_deadline_is_hard_over_sockets(over_loopback: Any, mode: str) -> None:
-    """Real upstreams in trouble, their ``/api/ps`` hanging too; p100, best of three on a shared machine."""
+    """Real upstreams in trouble, their ``/api/ps`` hanging too; p100 with the slack of a busy machine."""
     async with Upstream(ttft="const:0.01") as one, Upstream(ttft="const:0.01") as two, over_loopback(one, two) as app:
         for up in (one, two):
             up.set_mode("*", mode)
             up.set_mode("/api/ps", "hang")
 
-        latest = []
-        for _ in range(3):
-            ended = await asyncio.gather(*(timed(app, strategy) for strategy in StrategyName for _ in range(4)))
-            assert [answer for _, answer in ended] == [None] * 20
-            latest.append(max(seconds for seconds, _ in ended))
+        for strategy in StrategyName:  # what is imported at first use is no part of the promise
+            await timed(app, strategy)
+        ended = await asyncio.gather(*(timed(app, strategy) for strategy in StrategyName for _ in range(4)))
 
-        assert min(latest) <= DEADLINE + 2 * SLACK
+        assert max(seconds for seconds, _ in ended) <= DEADLINE + 2 * SLACK
+        assert [answer for _, answer in ended] == [None] * 20
 
 
 async def timed(app: App, strategy: StrategyName) -> tuple[float, Answer | None]:
