@@ -182,6 +182,7 @@ class Strategies:
     def judge(self) -> Judge:
         """JUDGE."""
         from llm_pool.ensemble.judge import Bench, Judge
+        from llm_pool.tasks import judging_task
 
         shared, settings = self._shared, self._shared.config.judge
         return Judge(
@@ -191,6 +192,7 @@ class Strategies:
             shared.trust,
             judges=_judges(shared.config, self._members),
             fallback=self._decider(settings.fallback_strategy),
+            task=judging_task(shared.config.prompt_folders),
         )
 
     @cached_property
@@ -241,11 +243,16 @@ def _hedge_after(shared: Shared) -> Callable[[Member, Call], float | None]:
 
 
 def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable[[Sequence[Member]], Sequence[Member]]:
-    """The configured judges as they are now; where none is configured, the heaviest of the panel."""
+    """
+    The configured judges as they are now; where none is configured, the heaviest of the panel.
+
+    Providers of last resort judge among themselves: they are asked when the others, the judge too, do not answer.
+    """
     names = config.judge.providers
+    reserve = {provider.name for provider in config.active_providers if provider.last_resort}
 
     def judges(panel: Sequence[Member]) -> Sequence[Member]:
-        if not names:
+        if not names or reserve.issuperset(member.name for member in panel):
             return (max(panel, key=lambda member: (member.weight, -member.rank)),)
         return [member for member in members() if member.name in names]
 

@@ -20,6 +20,7 @@ Every error this package raises, in one tree.
        ├─ TimedOut         the attempt's own timeout passed
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
+       │  └─ Untaught      the model knows a few tasks, and this is none of them
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  └─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        ├─ Failed           the backend broke (5xx, a cut stream, an error inside a 200 stream)
@@ -229,6 +230,12 @@ class Rejected(ProviderError):
     """The backend refused the request as it stands (4xx): the same request will not do better."""
 
     kind = "rejected"
+
+
+class Untaught(Rejected):
+    """The model was taught a few tasks and nothing else: asked for another, it would invent an answer."""
+
+    kind = "untaught"
 
 
 class Busy(ProviderError):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.admission import admit, strategy_for
-from llm_pool.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, LlmPoolError, Overloaded
-from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, TextArrived, Usage
+from llm_pool.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, LlmPoolError, Overloaded, Untaught
+from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, StrategyName, TextArrived, Usage
 from llm_pool.panel import Plan, panel_for
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llm_pool.cache.remembering import Remembering
     from llm_pool.config import Config
     from llm_pool.interfaces import Clock, Emit, Observer, Strategy
-    from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, StrategyName, Task
+    from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, Task
     from llm_pool.panel import Panel, Seat
 
 LOOKING_SHARE = 0.1
@@ -47,7 +47,7 @@ class Orchestrator:
         load_task: a task by its name; raises InvalidRequest for an unknown one.
         seats: the providers, in the file's order.
         strategies: a strategy by its name.
-        last_resort: the strategy among providers of last resort.
+        last_resort: FASTEST among providers of last resort.
         look: refreshes what is known of the machines, where that is due.
         is_loaded: whether a member's model is in memory, as far as is known.
         is_dark: whether a member's breaker refuses a task now.
@@ -134,9 +134,21 @@ class Orchestrator:
         except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
             if log.committed:
                 raise  # half an answer has been read; another's would follow it
-            before = tuple(log.attempts)
-            decision = await self._run(self._last_resort, call, panel.last_resort, log)
-            return _degraded(decision, plan, error, before)
+            return await self._fall_back(plan, error, log)
+
+    async def _fall_back(self, plan: Plan, error: LlmPoolError, log: _Log) -> Decision:
+        """What the last resort decides after *error*; raises it, or AllProvidersFailed, if that decides nothing."""
+        before = tuple(log.attempts)
+        # Not the FASTEST of the regular ones: its budget may be spent on what has just failed.
+        fastest = plan.strategy is StrategyName.FASTEST
+        strategy = self._last_resort if fastest else self._strategies(plan.strategy)
+        try:
+            decision = await self._run(strategy, plan.call, plan.panel.last_resort, log)
+        except AllProvidersFailed as last:
+            if isinstance(error, AllProvidersFailed) or not _were_untaught(last.attempts[len(before) :]):
+                raise
+            raise error from last  # one that could not help anyway does not hide that time or room ran out
+        return _degraded(decision, plan, error, before)
 
     async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _Log) -> Decision:
         """Run *strategy*; the one place where the deadline stands."""
@@ -197,6 +209,10 @@ def _what_it_was(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
     return AllProvidersFailed(call.task.name, attempts)
+
+
+def _were_untaught(attempts: Sequence[Attempt]) -> bool:
+    return all(attempt.error_kind == Untaught.kind for attempt in attempts)
 
 
 def _without_reserve(call: Call) -> Call:

@@ -17,7 +17,7 @@ from llm_pool.clock import SystemClock
 from llm_pool.config import parse
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Failed, InvalidRequest, Unreachable
+from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Failed, InvalidRequest, Unreachable, Untaught
 from llm_pool.messages import Answered, AttemptStarted, Query, Refused, StrategyName, TextArrived
 from llm_pool.orchestrator import Orchestrator
 from llm_pool.panel import Seat
@@ -194,6 +194,26 @@ async def test_the_last_resort_answers_when_nobody_else_can(hangs: bool) -> None
     assert answer.decision.missing == ("p",)
     assert [a.provider for a in answer.decision.attempts] == ["p", "pocket"]
     assert answer.duration <= 1.0
+
+
+async def test_a_last_resort_decides_by_the_tasks_own_strategy() -> None:
+    """Several of them vote where voting is asked for, and the answer is marked all the same."""
+    pool = Pool(
+        ScriptedProvider("p", Reply.failing(Failed("p", "broken"))),
+        last_resort=ScriptedProvider("pocket", Reply("pocket")),
+    )
+
+    answer = await pool.ask(strategy=StrategyName.VOTING)
+
+    assert (answer.strategy_used, answer.degraded) == (StrategyName.VOTING, True)
+
+
+async def test_a_last_resort_that_was_taught_other_tasks_does_not_hide_that_time_ran_out() -> None:
+    """Its refusal changes nothing about the error that the asker gets."""
+    untaught = ScriptedProvider("pocket", Reply.failing(Untaught("pocket", "this model only judges")))
+
+    with pytest.raises(DeadlineExceeded):
+        await Pool(ScriptedProvider("p", Reply.hanging()), last_resort=untaught).ask()
 
 
 async def test_the_last_resort_does_not_go_on_with_anothers_words() -> None:

@@ -261,7 +261,7 @@ COMMAND = Group(
         Command(
             "show",
             "Print what is known of a model.",
-            ("llm-pool models show llama3.1:8b", "llm-pool models show pocket --json"),
+            ("llm-pool models show llama3.1:8b", "llm-pool models show pocket-a --json"),
             _show_arguments,
             lambda args, console: _with_shelves(
                 args, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)

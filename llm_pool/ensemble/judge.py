@@ -27,25 +27,25 @@ from llm_pool.ensemble.verdict import (
     Verdict,
     averaged,
     chosen_letter,
+    contest,
     judging_prompt,
     letter_probabilities,
     posterior,
 )
 from llm_pool.errors import AllProvidersFailed
-from llm_pool.messages import Cluster, Decision, StrategyName, Task
+from llm_pool.messages import Cluster, Decision, StrategyName
 from llm_pool.racing import DECIDING, Gathering
+from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Member
+    from llm_pool.messages import Attempt, Call, Member, Reading, Task
 
 MOST_CANDIDATES = 4
 """Groups shown to a judge at most: beyond, small judges read places, not answers."""
-
-JUDGING = Task(name="judging", template="", description="Which of these answers is best, in one letter.")
 
 
 class Decider(Protocol):
@@ -99,6 +99,7 @@ class Judge:
         weigher: trust in authors and judges.
         judges: for a panel, the models that may judge it, as they are now, in the order of preference.
         fallback: decides when no judge does.
+        task: that of the question put to a judge, with its variants.
     """
 
     def __init__(
@@ -110,8 +111,9 @@ class Judge:
         *,
         judges: Callable[[Sequence[Member]], Sequence[Member]],
         fallback: Decider,
+        task: Task = JUDGING,
     ) -> None:
-        self._clock, self._rng, self._bench = clock, rng, bench
+        self._clock, self._rng, self._bench, self._task = clock, rng, bench, task
         self._weigher, self._judges, self._fallback = weigher, judges, fallback
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
@@ -125,7 +127,8 @@ class Judge:
         if len(groups) == 1:
             return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
         judges = who_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
-        sitting = _Sitting(self._clock, self._rng, self._bench, call, [_text(group) for group in groups], emit)
+        answers = [_reading(group) for group in groups]
+        sitting = _Sitting(self._clock, self._rng, self._bench, self._task, call, answers, emit)
         words = await sitting.hear(judges)
         if not words:
             return self._fall_back(call, panel, attempts, sitting)
@@ -237,15 +240,18 @@ def who_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[s
 class _Sitting:
     """One panel of judges over one set of candidates."""
 
-    def __init__(self, clock: Clock, rng: Random, bench: Bench, call: Call, texts: Sequence[str], emit: Emit) -> None:
-        self._clock, self._rng, self._bench, self._call, self._texts, self._emit = (
-            clock,
-            rng,
-            bench,
-            call,
-            texts,
-            emit,
-        )
+    def __init__(
+        self,
+        clock: Clock,
+        rng: Random,
+        bench: Bench,
+        task: Task,
+        call: Call,
+        answers: Sequence[Reading],
+        emit: Emit,
+    ) -> None:
+        self._clock, self._rng, self._bench, self._task = clock, rng, bench, task
+        self._call, self._answers, self._emit = call, answers, emit
         self._until = min(call.deadline - DECIDING, clock.now() + bench.time)
         self.attempts: list[Attempt] = []
         self.notes: list[str] = []
@@ -258,7 +264,7 @@ class _Sitting:
         return {name: word for name, word in words.items() if word is not None}
 
     async def _word(self, judge: Member) -> tuple[float, ...] | None:
-        order = list(range(len(self._texts)))
+        order = list(range(len(self._answers)))
         self._rng.shuffle(order)
         began = self._clock.now()
         first = await self._letter(judge, order) or await self._by_schema(judge, order)
@@ -307,8 +313,11 @@ class _Sitting:
         fence = f"{self._rng.getrandbits(40):010x}"
         question = msgspec.structs.replace(
             self._call,
-            task=JUDGING,
-            prompt=judging_prompt(self._call.prompt.transcript, self._texts, fence=fence, order=order),
+            task=self._task,
+            input=contest(self._call.input, self._answers, order),
+            prompt=judging_prompt(
+                self._call.prompt.transcript, [one.content for one in self._answers], fence=fence, order=order
+            ),
             schema=schema,
             ids=(),
             max_tokens=max_tokens,
@@ -334,9 +343,9 @@ def _with_missing(decision: Decision, panel: Sequence[Member], attempts: Sequenc
     return msgspec.structs.replace(decision, degraded=True, degraded_reason=lost, missing=missing)
 
 
-def _text(group: _Group) -> str:
+def _reading(group: _Group) -> Reading:
     assert group.speaker.reading is not None
-    return group.speaker.reading.content
+    return group.speaker.reading
 
 
 def _why_one(group: _Group) -> str:

@@ -30,7 +30,7 @@ from llm_pool.tasks.words import as_data
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.messages import TokenLogprob
+    from llm_pool.messages import Json, Reading, TokenLogprob
 
 LETTERS = "ABCDEFGH"
 QUESTION_CHARS = 600
@@ -78,6 +78,19 @@ def judging_prompt(question: str, candidates: Sequence[str], *, fence: str, orde
             f"Which answer is best: {letters}? One letter:"
         ),
     )
+
+
+def contest(question: Json, answers: Sequence[Reading], order: Sequence[int]) -> Json:
+    """
+    The same as ``judging_prompt`` as data, for a judge with a prompt variant of its own.
+
+    Fences and rules are the variant's business; the arguments are as there.
+    """
+    shown = ((letter, answers[index]) for letter, index in zip(LETTERS, order, strict=False))
+    candidates: list[Json] = [
+        {"id": letter, "text": one.content if one.value is None else one.value} for letter, one in shown
+    ]
+    return {"question": question, "candidates": candidates}
 
 
 def letter_probabilities(logprobs: Sequence[TokenLogprob], order: Sequence[int]) -> tuple[float, ...] | None:

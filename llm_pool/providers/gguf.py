@@ -3,7 +3,7 @@ The folder where the models of the embedded engine live, and how they get there.
 
 A model is named by its file without ``.gguf``, by a path, or by where it comes from::
 
-    pocket                                 models/pocket.gguf of the user's data folder, or shipped with llm-pool
+    pocket-a                               models/pocket-a.gguf of the user's data folder, or shipped with llm-pool
     ./mine/model.gguf                      a file anywhere
     hf:owner/repo/file.gguf                a file on Hugging Face; hf:owner/repo@revision/file.gguf for a revision
     https://example.org/file.gguf          a file on any server

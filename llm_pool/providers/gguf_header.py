@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from llm_pool.messages import Json
 
 MAGIC: Final = b"GGUF"
+TASKS_KEY: Final = "llm_pool.tasks"
+"""Our own: the names of the only tasks that a model was taught, a list."""
+REFUSAL_KEY: Final = "llm_pool.refusal"
+"""Our own: what is said to whoever asks it for another task, a string."""
 
 _MAX_PAIRS, _MAX_TENSORS, _MAX_ITEMS, _MAX_DIMENSIONS = 10_000, 100_000, 4_000_000, 4
 _MAX_STRING = 4 << 20  # chat templates are the longest strings there are, around 100 kB
@@ -48,6 +52,8 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
         parameters: number of weights.
         quantisation: the usual name, e.g. ``Q4_K_M``; empty where the file does not say.
         chat: the file brings a chat template.
+        tasks: the only tasks the model was taught; empty where the file does not say, as in any but our own.
+        refusal: one sentence to whoever asks for another task.
     """
 
     name: str
@@ -56,6 +62,8 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     quantisation: str
     chat: bool
+    tasks: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -84,7 +92,7 @@ def _header(said: dict[str, Json], parameters: int) -> GgufHeader:
     if not isinstance(architecture, str):
         raise NotGguf("names no architecture")
     name, context = said.get("general.name"), said.get(f"{architecture}.context_length")
-    kind = said.get("general.file_type")
+    kind, tasks, refusal = (said.get(key) for key in ("general.file_type", TASKS_KEY, REFUSAL_KEY))
     return GgufHeader(
         name=name if isinstance(name, str) else "",
         architecture=architecture,
@@ -92,6 +100,8 @@ def _header(said: dict[str, Json], parameters: int) -> GgufHeader:
         parameters=parameters,
         quantisation=_QUANTISATION.get(kind, "") if isinstance(kind, int) else "",
         chat=bool(said.get("tokenizer.chat_template")),
+        tasks=tuple(map(str, tasks)) if isinstance(tasks, list) else (),
+        refusal=refusal if isinstance(refusal, str) else "",
     )
 
 
@@ -119,11 +129,10 @@ class _Reader:
         return self.take(self.count(_MAX_STRING, "bytes of one string")).decode("utf-8", "replace")
 
     def pair(self) -> tuple[str, Json]:
-        """One key with its value; a list is passed over and gives None."""
+        """One key with its value; a list is passed over and gives None, but for the one of our own."""
         key, kind = self.string(), self.number("I")
         if kind == _ARRAY:
-            self._pass_list()
-            return key, None
+            return key, self._list(keep=key == TASKS_KEY)
         if kind == _STRING:
             return key, self.string()
         return key, self._scalar(_code(kind))
@@ -147,15 +156,20 @@ class _Reader:
             raise NotGguf(f"is cut short: the last tensor begins after the end, at byte {self._size}")
         return weights
 
-    def _pass_list(self) -> None:
+    def _list(self, *, keep: bool) -> Json:
+        """The strings of a list if they are to be kept."""
         kind, count = self.number("I"), self.count(_MAX_ITEMS, "items in one list")
         if kind == _STRING:
+            strings: list[Json] = []
             for _ in range(count):
-                self.string()
-            return
+                string = self.string()
+                if keep:
+                    strings.append(string)
+            return strings if keep else None
         size = count * struct.calcsize(_code(kind))
         self._spend(size)
         self._file.seek(size, os.SEEK_CUR)
+        return None
 
     def _scalar(self, code: str) -> Json:
         return struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))[0]

@@ -16,14 +16,14 @@ after the next token, while it reads a prompt after the next ``BATCH`` tokens of
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable
+from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable, Untaught
 from llm_pool.messages import ProviderState
 from llm_pool.providers.gguf import find_model, model_folder, source_of
 from llm_pool.providers.gguf_header import NotGguf, read_header
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_pool.messages import Call, Condition, Delta, Json
+    from llm_pool.providers.gguf_header import GgufHeader
     from llm_pool.providers.transport import Backend, Transport
 
 LONGEST_ORDER: Final = 5
@@ -89,6 +90,7 @@ class LlamaCppProvider:
         self._base, self._context = base, context
         self._settings: dict[str, Json] = {"threads": threads, "slots": slots, "gpu_layers": gpu_layers, "batch": BATCH}
         self._slots = asyncio.Semaphore(slots)
+        self._header: GgufHeader | None = None
         self._engine: _Engine | None = None
         self._starting: asyncio.Task[_Engine] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -100,7 +102,8 @@ class LlamaCppProvider:
         return f"<LlamaCppProvider {self.name}: {self.model}, {process}>"
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
-        """As ``Provider.stream``; the time a start takes is told as ``loading``."""
+        """As ``Provider.stream``; the time a start takes is told as ``loading``. Untaught starts nothing."""
+        await self._check_taught(call.task.name)
         async with self._slots:
             now, was_running = asyncio.get_running_loop().time, self._running is not None
             began = now()
@@ -141,6 +144,14 @@ class LlamaCppProvider:
     def _running(self) -> _Engine | None:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
+    async def _check_taught(self, task: str) -> None:
+        """Raises Untaught if the file says that its model was taught other tasks only."""
+        if self._header is None:
+            with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
+                _, self._header = await asyncio.to_thread(self._file)
+        if self._header is not None and self._header.tasks and task not in self._header.tasks:
+            raise Untaught(self.name, self._header.refusal)
+
     async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
         ended = False
         try:
@@ -176,7 +187,9 @@ class LlamaCppProvider:
     async def _start(self) -> _Engine:
         if self._engine is not None:
             await self._engine.worker.stop(at_once=True)  # it is dead: collect what is left
-        model, context = await asyncio.to_thread(self._model)
+        model, header = await asyncio.to_thread(self._file)
+        self._header = header
+        context = self._context or min(header.context or CONTEXT, CONTEXT)
         worker = await Worker.start(self.name, model, {**self._settings, "context": context})
         return _Engine(self.name, self.model, self._transport, worker)
 
@@ -189,17 +202,16 @@ class LlamaCppProvider:
         if error is None:
             self._engine = starting.result()
 
-    def _model(self) -> tuple[Path, int]:
-        """The file and the context to load it with."""
+    def _file(self) -> tuple[Path, GgufHeader]:
+        """Where the model is, and what it says of itself; raises ProviderError."""
         if (missing := self._missing()) is not None:
             raise missing
         path = find_model(self.model, self._folder, self._base)
         assert path is not None
         try:
-            header = read_header(path)
+            return path, read_header(path)
         except NotGguf as error:
             raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull(self.model)) from error
-        return path, self._context or min(header.context or CONTEXT, CONTEXT)
 
     def _missing(self) -> ProviderError | None:
         if find_spec("xllamacpp") is None:

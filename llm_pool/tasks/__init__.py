@@ -13,14 +13,16 @@ What a prompt file says, and how a user adds one: ``docs/tasks.md``.
 
 from __future__ import annotations
 
-from llm_pool.tasks.files import ASK, load_task, load_tasks, task_names
+from llm_pool.tasks.files import ASK, JUDGING, judging_task, load_task, load_tasks, task_names
 from llm_pool.tasks.preparing import Prepared, prepare, reorder, rephrase
 from llm_pool.tasks.shelf import Shelf
 
 __all__ = [
     "ASK",
+    "JUDGING",
     "Prepared",
     "Shelf",
+    "judging_task",
     "load_task",
     "load_tasks",
     "prepare",

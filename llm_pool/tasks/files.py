@@ -6,6 +6,8 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llm_pool.config.problem import nearest
 from llm_pool.errors import ConfigError, InvalidRequest
 from llm_pool.messages import Task
@@ -25,6 +27,9 @@ ASK = Task(
     name="ask", template=INPUT, description="A plain question, answered in plain text.", temperature=0.7, version="1"
 )
 """The task of a question that names none. It needs no file, and a file of its name takes its place."""
+
+JUDGING = Task(name="judging", template="", description="Which of these answers is best, in one letter.")
+"""The task of the question that JUDGE puts to a judge: worded in code, except for variants."""
 
 
 def load_task(name: str, folders: Sequence[Path], files: Mapping[str, Path] = _NO_FILES) -> Task:
@@ -56,6 +61,16 @@ def load_task(name: str, folders: Sequence[Path], files: Mapping[str, Path] = _N
 def load_tasks(folders: Sequence[Path], files: Mapping[str, Path] = _NO_FILES) -> dict[str, Task]:
     """Every task by name; arguments and errors as for ``load_task``."""
     return {name: load_task(name, folders, files) for name in task_names(folders, files)}
+
+
+def judging_task(folders: Sequence[Path]) -> Task:
+    """
+    JUDGING with the variants ``<variant>/judging.md`` of *folders*.
+
+    A variant is filled with ``{"question": ..., "candidates": [{"id": letter, "text": answer}, ...]}``; raises
+    ConfigError where one is wrong.
+    """
+    return msgspec.structs.replace(JUDGING, variants=_variants(JUDGING.name, folders))
 
 
 def task_names(folders: Sequence[Path], files: Mapping[str, Path] = _NO_FILES) -> list[str]:

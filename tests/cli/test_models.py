@@ -21,7 +21,7 @@ from llm_pool.testing.processes import running_upstream
 Configure = Callable[..., Path]
 Start = Callable[..., Any]
 GGUF = b"GGUF\x03\x00\x00\x00" + bytes(16)
-ENGINE = '[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket"\n'
+ENGINE = '[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket-a"\n'
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_list_has_each_server_once_with_what_is_missing(url: str, capsys: pytest
     assert (server["place"], server["providers"], server["missing"]) == (url, ["phi3", "llama31"], ["llama3.1:8b"])
     assert [model["name"] for model in server["models"]] == ["phi3:mini", "stray:1b"]
     assert folder["providers"] == ["pocket"]
-    assert "pocket" in [model["name"] for model in folder["models"]]
+    assert "pocket-a" in [model["name"] for model in folder["models"]]
 
 
 def test_list_for_a_person_marks_what_is_configured(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,20 +144,20 @@ def test_a_gguf_from_a_url_lands_in_the_folder_and_is_shown(url: str, capsys: py
     handler = partial(Quiet, directory=str(BUNDLED))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        source = f"http://127.0.0.1:{server.server_port}/pocket.gguf"
+        source = f"http://127.0.0.1:{server.server_port}/pocket-a.gguf"
         assert run(["models", "pull", source]) == Exit.OK
         assert run(["models", "pull", source]) == Exit.OK
         server.shutdown()
     assert capsys.readouterr().err.splitlines() == [
-        "pulling pocket …",
-        "pocket: pulled and verified",
-        "pulling pocket …",
-        "pocket: already here",
+        "pulling pocket-a …",
+        "pocket-a: pulled and verified",
+        "pulling pocket-a …",
+        "pocket-a: already here",
     ]
 
-    assert run(["models", "show", "pocket", "--json"]) == Exit.OK
+    assert run(["models", "show", "pocket-a", "--json"]) == Exit.OK
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["place"], shown["detail"]["architecture"]) == (str(Path("models/pocket.gguf").absolute()), "llama")
+    assert (shown["place"], shown["detail"]["architecture"]) == (str(Path("models/pocket-a.gguf").absolute()), "llama")
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -106,7 +106,7 @@ _GGUF = b"GGUF\x03\x00\x00\x00" + bytes(16)
 
 def _with_engine(folder: Path) -> Path:
     path = folder / "engine.toml"
-    path.write_text('[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket"\n', encoding="utf-8")
+    path.write_text('[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket-a"\n', encoding="utf-8")
     return path
 
 

@@ -113,7 +113,7 @@ def test_the_predecessors_other_values_load_too() -> None:
 
 
 def test_the_built_in_file_has_the_table_of_tasks() -> None:
-    """The trio on Ollama, one small engine as a last resort, loopback only."""
+    """The trio on Ollama, our own trio as a last resort, loopback only."""
     config = load(builtin_config(), env={})
 
     served = {
@@ -134,9 +134,12 @@ def test_the_built_in_file_has_the_table_of_tasks() -> None:
         "judge",
     }
     assert [p.weight for p in config.providers[:3]] == [0.6, 1.0, 0.8]
-    assert config.providers[-1].driver is Driver.LLAMACPP
-    assert config.providers[-1].last_resort
-    assert set(config.providers[-1].tasks) == set(served)
+    pocket = config.providers[3:]
+    assert [p.model for p in pocket] == ["pocket-a", "pocket-b", "pocket-c"]
+    assert {(p.driver, p.last_resort, frozenset(p.tasks)) for p in pocket} == {
+        (Driver.LLAMACPP, True, frozenset({*served, "ask"}))
+    }
+    assert config.slots_of("pocket") == len(pocket)
     assert config.server.grpc_addr.startswith("127.0.0.1:")
     assert config.server.http_addr.startswith("127.0.0.1:")
 
@@ -510,7 +513,7 @@ def test_any_misspelt_name_is_told_with_its_line(index: int, data: st.DataObject
     lines = builtin_config().read_text(encoding="utf-8").splitlines()
     names = list(re.finditer(r"\w+", lines[index].split("=")[0].split("#")[0]))
     name = names[-1]
-    free = "[tasks." in lines[index] or _table_of(lines, index) == "[ensemble.strategy_by_task]"
+    free = re.match(r"\[(tasks|groups)\.", lines[index]) or _table_of(lines, index) == "[ensemble.strategy_by_task]"
     at = data.draw(st.integers(name.start(), name.end() - 1))
     lines[index] = lines[index][:at] + "ZQ" + lines[index][at + 1 :]
     broken = re.findall(r"\w*ZQ\w*", lines[index])[0]

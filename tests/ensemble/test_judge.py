@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from llm_pool.clock import SystemClock
-from llm_pool.ensemble.judge import JUDGING, Bench, Judge, candidates_until, who_judges
+from llm_pool.ensemble.judge import Bench, Judge, candidates_until, who_judges
 from llm_pool.ensemble.voting import Voting
 from llm_pool.errors import AllProvidersFailed, Failed
 from llm_pool.messages import Call, Decision, Member, StrategyName, TokenLogprob
+from llm_pool.tasks import JUDGING
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
 from llm_pool.trust import Trust
 

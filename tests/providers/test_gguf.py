@@ -275,7 +275,7 @@ async def test_a_refusal_is_told_in_the_servers_words(store: GgufStore, serving:
 @pytest.mark.parametrize(
     "name",
     [
-        "pocket",
+        "pocket-a",
         "hf:owner/file.gguf",
         "hf:owner/repo/file.bin",
         "hf:owner/repo/..gguf",
@@ -340,25 +340,25 @@ async def test_a_removed_model_is_gone_and_a_shipped_one_stays(store: GgufStore,
     with pytest.raises(Rejected, match="no model 'tiny'"):
         await store.remove("tiny")
     with pytest.raises(Rejected, match="not in the model folder"):
-        await store.remove("pocket")
-    assert "pocket" in {model.name for model in await store.models()}
+        await store.remove("pocket-a")
+    assert "pocket-a" in {model.name for model in await store.models()}
 
 
 async def test_a_model_of_the_users_own_hides_the_shipped_one(store: GgufStore, folder: Path, server: Any) -> None:
-    """A pocket.gguf in the folder is the pocket that is meant."""
-    await pulled(store, f"{server.url}/pocket.gguf")
+    """A pocket-a.gguf in the folder is the pocket-a that is meant."""
+    await pulled(store, f"{server.url}/pocket-a.gguf")
 
-    (pocket,) = [model for model in await store.models() if model.name == "pocket"]
+    (pocket,) = [model for model in await store.models() if model.name == "pocket-a"]
 
-    assert pocket.place == str(folder / "pocket.gguf")
-    assert await found("pocket", folder) == folder / "pocket.gguf"
+    assert pocket.place == str(folder / "pocket-a.gguf")
+    assert await found("pocket-a", folder) == folder / "pocket-a.gguf"
 
 
 def test_models_are_found_by_name_path_and_among_the_shipped(tmp_path: Path) -> None:
     """A name never means a file of the working directory."""
     (tmp_path / "mine.gguf").touch()
 
-    assert find_model("pocket", tmp_path / "none") == BUNDLED / "pocket.gguf"
+    assert find_model("pocket-a", tmp_path / "none") == BUNDLED / "pocket-a.gguf"
     assert find_model(str(tmp_path / "mine.gguf"), tmp_path / "none") == tmp_path / "mine.gguf"
     assert find_model("./mine.gguf", tmp_path / "none", base=tmp_path) == tmp_path / "mine.gguf"
     assert find_model("mine", tmp_path) == tmp_path / "mine.gguf"

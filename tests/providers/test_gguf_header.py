@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import llm_pool
 from llm_pool.providers.gguf_header import GgufHeader, NotGguf, read_header
 
-POCKET = Path(llm_pool.__file__).parent / "models" / "pocket.gguf"
+POCKETS = sorted((Path(llm_pool.__file__).parent / "models").glob("*.gguf"))
 
 
 def text(value: str | bytes) -> bytes:
@@ -49,22 +49,34 @@ def test_it_tells_what_a_person_asks_for(tmp_path: Path) -> None:
     words = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("bc")
     scores = text("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, 3) + bytes(12)
     template = string("tokenizer.chat_template", "{{ messages }}")
-    path.write_bytes(gguf(words, scores, *NAMED, template, tensors=2))
+    tasks = text("llm_pool.tasks") + struct.pack("<IIQ", 9, 8, 2) + text("judge") + text("ask")
+    refusal = string("llm_pool.refusal", "I only judge")
+    path.write_bytes(gguf(words, scores, *NAMED, template, tasks, refusal, tensors=2))
 
     header = read_header(path)
 
     assert header == GgufHeader(
-        name="Tiny", architecture="llama", context=2048, parameters=24, quantisation="Q4_K_M", chat=True
+        name="Tiny",
+        architecture="llama",
+        context=2048,
+        parameters=24,
+        quantisation="Q4_K_M",
+        chat=True,
+        tasks=("judge", "ask"),
+        refusal="I only judge",
     )
 
 
-def test_the_shipped_model_has_a_header() -> None:
-    """Ours, too, is a proper file."""
-    header = read_header(POCKET)
+@pytest.mark.parametrize("path", POCKETS, ids=lambda path: path.stem)
+def test_a_shipped_model_has_a_header(path: Path) -> None:
+    """Ours, too, are proper files, and say what they were taught."""
+    header = read_header(path)
 
     assert header.architecture == "llama"
     assert header.chat
     assert header.parameters > 100_000
+    assert {"judge", "judging"} < set(header.tasks)
+    assert "only knows the six tasks" in header.refusal
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,20 @@ import sys
 import textwrap
 import time
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import pytest
 
-from llm_pool.errors import Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.errors import Busy, Failed, ProviderError, Rejected, Unreachable, Untaught
+from llm_pool.messages import Task
 from llm_pool.providers import llamacpp
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.llamacpp import LlamaCppProvider, grammar
 from llm_pool.tasks import load_tasks
-from llm_pool.testing import a_call
+from llm_pool.testing import a_call as any_call
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -43,11 +45,13 @@ SHAPES = {
 }
 LONG = {"type": "object", "properties": {"text": {"type": "string", "minLength": 100_000}}, "required": ["text"]}
 PROC = Path("/proc")
+a_call = partial(any_call, task=Task(name="judge", template="{{input}}"))
+"""A call in the name of a task that the shipped model was taught, whatever it asks for."""
 WIDE = 16_384  # tokens
 
 
 @asynccontextmanager
-async def engine(transport: Transport, model: str = "pocket", **options: Any) -> AsyncIterator[LlamaCppProvider]:
+async def engine(transport: Transport, model: str = "pocket-a", **options: Any) -> AsyncIterator[LlamaCppProvider]:
     provider = LlamaCppProvider(name="embedded", model=model, transport=transport, **options)
     try:
         yield provider
@@ -96,7 +100,7 @@ async def until_slots(provider: LlamaCppProvider, *, busy: bool) -> float:
 def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The shipped model, said to be trained for more tokens than it is: busy for seconds."""
     path = tmp_path_factory.mktemp("models") / "wide.gguf"
-    head, key, tail = (BUNDLED / "pocket.gguf").read_bytes().partition(b"llama.context_length")
+    head, key, tail = (BUNDLED / "pocket-a.gguf").read_bytes().partition(b"llama.context_length")
     assert tail[:4] == struct.pack("<I", 4)
     path.write_bytes(head + key + tail[:4] + struct.pack("<I", WIDE) + tail[8:])
     return str(path)
@@ -150,13 +154,23 @@ async def test_it_starts_with_the_first_question_and_says_how_long_that_took(tra
 
         after = await provider.state()
     assert (before.condition, before.hint) == ("warming", "llm-pool health --warm")
-    assert (after.condition, after.loaded) == ("healthy", ("pocket",))
+    assert (after.condition, after.loaded) == ("healthy", ("pocket-a",))
     assert text
     assert first.loading is not None
     assert first.loading > 0
     assert second.loading is None
     assert first.final
     assert first.usage.completion_tokens in range(1, 6)
+
+
+async def test_a_model_declines_what_it_was_not_taught(transport: Transport) -> None:
+    """It says so itself, at once: no process is started to invent an answer."""
+    async with engine(transport) as provider:
+        with pytest.raises(Untaught, match="this pocket model only knows the six tasks: expand_queries") as declined:
+            await ask(provider, any_call("What is the capital of France?"))
+
+        assert provider._engine is None
+    assert not declined.value.trips_breaker
 
 
 async def test_the_answer_of_every_task_has_its_shape(transport: Transport) -> None:
@@ -383,7 +397,7 @@ async def test_the_key_is_not_on_the_command_line(transport: Transport) -> None:
         reply = await running._transport.request(running.backend, "GET", "/slots")
 
     assert key.encode() not in command + environment
-    assert b"pocket.gguf" in command
+    assert b"pocket-a.gguf" in command
     assert reply.status == 401
 
 
@@ -424,7 +438,7 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
             from llm_pool.providers.transport import Transport
 
             async def main():
-                provider = LlamaCppProvider(name="p", model="pocket", transport=Transport())
+                provider = LlamaCppProvider(name="p", model="pocket-a", transport=Transport())
                 await provider.load()
                 print(provider._engine.worker.pid, flush=True)
                 await asyncio.sleep(60)
@@ -478,7 +492,7 @@ async def test_a_broken_model_is_told_in_the_engines_words(
 ) -> None:
     """What our own look at the header misses, the engine finds; the state remembers it."""
     broken = tmp_path / "broken.gguf"
-    whole = await asyncio.to_thread((BUNDLED / "pocket.gguf").read_bytes)
+    whole = await asyncio.to_thread((BUNDLED / "pocket-a.gguf").read_bytes)
     await asyncio.to_thread(broken.write_bytes, whole[:size])
     async with engine(transport, str(broken)) as provider:
         with pytest.raises(Failed, match=why):
@@ -537,7 +551,7 @@ async def test_an_engine_that_errs_and_lives_is_kept(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, mode: str, error: type[ProviderError]
 ) -> None:
     """A failed call is no reason to load the model again."""
-    async with Upstream(["pocket"], flavor="llama-server") as upstream:
+    async with Upstream(["pocket-a"], flavor="llama-server") as upstream:
 
         async def start(*_: Any) -> NoWorker:
             return NoWorker(upstream.url)
@@ -550,5 +564,5 @@ async def test_an_engine_that_errs_and_lives_is_kept(
             upstream.set_mode("*", "ok")
             text, end = await ask(provider, a_call("blue"))
 
-    assert text == "pocket heard: blue"
+    assert text == "pocket-a heard: blue"
     assert end.loading is None

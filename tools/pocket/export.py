@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llm_pool.providers.gguf_header import REFUSAL_KEY, TASKS_KEY
+from llm_pool.tasks import JUDGING
+from tools.pocket.oracle import ONLY_SIX_TASKS, TASKS
 from tools.pocket.tokenizer import CHAT_TEMPLATE, END, PRE_TOKENIZER, SPECIAL, Tokenizer
 
 if TYPE_CHECKING:
@@ -14,9 +17,10 @@ if TYPE_CHECKING:
     from tools.pocket.model import Pocket, Shape
 
 DESCRIPTION = (
-    "A toy of under two million parameters, trained on synthetic examples of llm-pool's six tasks in a small made-up "
+    "A toy of a million or two parameters, trained on synthetic examples of llm-pool's six tasks in a small made-up "
     "world. It knows nothing else and is no general language model."
 )
+REFUSAL = f"{ONLY_SIX_TASKS[0].lower()}{ONLY_SIX_TASKS[1:-1]}: {', '.join(TASKS)}"
 
 
 def write_gguf(path: Path, model: Pocket, tokenizer: Tokenizer, *, name: str) -> None:
@@ -27,6 +31,8 @@ def write_gguf(path: Path, model: Pocket, tokenizer: Tokenizer, *, name: str) ->
     writer.add_name(name)
     writer.add_description(DESCRIPTION)
     writer.add_license("mit")
+    writer.add_array(TASKS_KEY, [*TASKS, JUDGING.name])
+    writer.add_string(REFUSAL_KEY, REFUSAL)
     _add_shape(writer, model.shape)
     _add_tokenizer(writer, tokenizer)
     _add_tensors(writer, model)

@@ -70,11 +70,16 @@ class Visit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of several: the higher its merit, the better. ``praise`` is the word that shows it, if one does."""
+    """
+    One of several: the higher its merit, the better.
+
+    ``praise`` is the word that shows it, if one does; ``shown`` is its JSON as it stands in the input.
+    """
 
     id: str
-    merit: float
+    merit: int
     praise: str
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,13 @@ class Choice:
     """
     Candidates to choose from or to put in order; no two have the same merit.
 
-    ``sign`` says where merit shows: in a ``word`` of ``qualities``, a ``score``, or the ``overlap`` with the question.
+    ``sign`` says where merit shows: in a ``word`` of ``qualities``, a ``score``, or the ``overlap`` with the words
+    that were ``asked``.
     """
 
     text: str
     sign: str
+    asked: tuple[str, ...]
     candidates: tuple[Candidate, ...]
 
 
@@ -104,6 +111,11 @@ def stranger(rng: Random) -> str:
     """A word nobody knows, so that copying is learnt and not only recognising."""
     shape = rng.choice(("bdfgklmnprstvz aeiou nlrstmk", "bcdfgmprst aeiou lmnrv aeo"))
     return "".join(rng.choice(letters) for letters in shape.split()) + rng.choice(("", "", "a", "ix", "on", "ello"))
+
+
+def with_article(words: str) -> str:
+    """``an old library``, ``a tram``."""
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def search(rng: Random) -> Search:
@@ -139,9 +151,9 @@ def asset(rng: Random) -> Asset:
     text = rng.choice(
         (
             f"{mood} {genre} {medium}, {subject} in {place} {time}",
-            f"{medium} of a {subject} in {place} {time}, {genre}, {mood}",
+            f"{medium} of {with_article(subject)} in {place} {time}, {genre}, {mood}",
             f"{subject}, {place}, {time}, {genre} {medium}, {mood}",
-            f"a {mood} {medium} of a {subject} in {place} {time}, {genre}",
+            f"{with_article(mood)} {medium} of {with_article(subject)} in {place} {time}, {genre}",
             json.dumps(facts),
         )
     )
@@ -195,7 +207,7 @@ def choice(rng: Random, *, most: int, ask: str) -> Choice:
     w = world()
     sign = rng.choice(("word", "word", "score", "overlap"))
     asked = [rng.choice(list(w[table])) for table in ("moods", "genres", "media")]
-    show, levels = _SIGNS[sign]
+    show, levels = SIGNS[sign]
     count = rng.randint(2, most)
     ids, merits = _ids(rng, count), rng.sample(range(levels), count)
     field = rng.choice(("text", "text", "title"))
@@ -203,10 +215,10 @@ def choice(rng: Random, *, most: int, ask: str) -> Choice:
     for name, merit in zip(ids, merits, strict=True):
         text, rest, praise = show(rng, asked, merit)
         shown.append({"id": name, field: text} | rest)
-        candidates.append(Candidate(str(name), merit, praise))
+        candidates.append(Candidate(str(name), merit, praise, json.dumps(shown[-1])))
     told = sign == "overlap" or rng.random() < 0.4
     body = ({ask: " ".join(asked)} if told else {}) | {"candidates": shown}
-    return Choice(json.dumps(body), sign, tuple(candidates))
+    return Choice(json.dumps(body), sign, tuple(asked), tuple(candidates))
 
 
 def _by_word(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, World, str]:
@@ -228,11 +240,12 @@ def _by_overlap(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, Wor
     return " ".join(word if place in kept else other[place] for place, word in enumerate(asked)), {}, ""
 
 
-_SIGNS: dict[str, tuple[Callable[[Random, Sequence[str], int], tuple[str, World, str]], int]] = {
+SIGNS: dict[str, tuple[Callable[[Random, Sequence[str], int], tuple[str, World, str]], int]] = {
     "word": (_by_word, 6),
     "score": (_by_score, 10),
     "overlap": (_by_overlap, 4),
 }
+"""How merit shows: what writes a candidate of that merit, and how many merits there are."""
 
 
 def question(rng: Random) -> Question:
@@ -246,7 +259,7 @@ def question(rng: Random) -> Question:
                 f"How do I sort a list in {who}?",
                 f"What is {rng.randint(2, 99)} times {rng.randint(2, 99)}?",
                 f"Explain {who} in one sentence.",
-                f"Write a poem about a {rng.choice(world()['subjects'])}.",
+                f"Write a poem about {with_article(rng.choice(world()['subjects']))}.",
                 f"Why is the {who} blue?",
                 f"Translate {who} into French.",
                 "Hello",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.pocket import grammar
-from tools.pocket.grammar import world
+from tools.pocket.grammar import with_article, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,12 +25,18 @@ ONLY_SIX_TASKS = "This pocket model only knows the six tasks."
 
 @dataclass(frozen=True)
 class Example:
-    """One question with its right answer: ``prompt`` as the model is shown it, ``input`` as a user gives it."""
+    """
+    One question with its right answer.
+
+    ``prompt`` is what the model is shown, ``case.text`` what a user gives; ``deciding`` is how many characters of the
+    answer, from its start, are a choice that the rest only comments on; 0 if no part matters more than another.
+    """
 
     task: str
     case: Case
     prompt: str
     answer: str
+    deciding: int = 0
 
 
 def expand_queries(case: Search) -> dict[str, Any]:
@@ -46,10 +52,10 @@ def expand_queries(case: Search) -> dict[str, Any]:
 
 def enrich_metadata(case: Asset) -> dict[str, Any]:
     """A title, a line and tags, all from what was told."""
-    what = f"{'An' if case.mood[0] in 'aeiou' else 'A'} {case.mood} {case.genre} {case.medium}"
+    what = with_article(f"{case.mood} {case.genre} {case.medium}")
     return {
         "title": f"{case.mood.capitalize()} {case.subject} in {case.place}",
-        "one_liner": f"{what} of a {case.subject} in {case.place} {case.time}.",
+        "one_liner": f"{what[0].upper()}{what[1:]} of {with_article(case.subject)} in {case.place} {case.time}.",
         "tags": [case.genre, case.mood, case.medium, case.subject, case.place],
     }
 
@@ -98,6 +104,45 @@ def ask(_: Question) -> str:
     return ONLY_SIX_TASKS
 
 
+def judging(case: Contest) -> str:
+    """The letter of the right answer, the one word that JUDGE asks for."""
+    return case.right
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Answers to one question, of which that under the letter ``right`` is the oracle's."""
+
+    text: str
+    right: str
+
+
+def contest(rng: Random, most: int) -> Contest:
+    """An input of one of the six tasks with its right answer and one or two that answer a slightly different input."""
+    task = rng.choice(TASKS)
+    case = DRAWS[task](rng, most)
+    answers = [ANSWERS[task](case)]
+    while len(answers) < 2 or (len(answers) == 2 and rng.random() < 0.3):
+        wrong = ANSWERS[task](_astray(rng, case, DRAWS[task](rng, most)))
+        if wrong not in answers:
+            answers.append(wrong)
+    shown = rng.sample(answers, len(answers))
+    candidates = [{"id": letter, "text": answer} for letter, answer in zip("ABC", shown, strict=False)]
+    question = json.loads(case.text) if case.text.startswith("{") else case.text
+    return Contest(json.dumps({"question": question, "candidates": candidates}), "ABC"[shown.index(answers[0])])
+
+
+def _astray(rng: Random, case: Any, other: Any) -> Any:
+    """*case* misread in one place: as it was in *other*, or with two candidates taken for each other."""
+    if isinstance(case, grammar.Choice):
+        one, two = rng.sample(case.candidates, 2)
+        swapped = {one.id: two.merit, two.id: one.merit}
+        misread = [replace(each, merit=swapped.get(each.id, each.merit)) for each in case.candidates]
+        return replace(case, candidates=tuple(misread))
+    field = rng.choice([name for name in vars(case) if name != "text"])
+    return replace(case, **{field: getattr(other, field)})
+
+
 DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "expand_queries": lambda rng, _: grammar.search(rng),
     "enrich_metadata": lambda rng, _: grammar.asset(rng),
@@ -105,6 +150,7 @@ DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "site_tactics": lambda rng, _: grammar.visit(rng),
     "judge": lambda rng, most: grammar.choice(rng, most=most, ask="question"),
     "rerank_candidates": lambda rng, most: grammar.choice(rng, most=most, ask="query"),
+    "judging": contest,
     "ask": lambda rng, _: grammar.question(rng),
 }
 """What is asked, by task; the number is how many candidates there may be."""
@@ -116,12 +162,14 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "site_tactics": site_tactics,
     "judge": judge,
     "rerank_candidates": rerank_candidates,
+    "judging": judging,
     "ask": ask,
 }
 
-TASKS = tuple(task for task in ANSWERS if task != "ask")
+TASKS = tuple(task for task in ANSWERS if task not in ("judging", "ask"))
+"""The six."""
 
-SHARES = {"judge": 3, "rerank_candidates": 3, "ask": 0.3}
+SHARES = {"judge": 4, "rerank_candidates": 4, "ask": 0.2}
 """How often a task is practised; 1 where nothing is said. Choosing takes more practice than copying."""
 
 MOST_CANDIDATES = 4
@@ -138,7 +186,8 @@ def example(rng: Random, task: str, *, most: int = MOST_CANDIDATES) -> Example:
     case = DRAWS[task](rng, most)
     answer = ANSWERS[task](case)
     text = answer if isinstance(answer, str) else json.dumps(answer, separators=(",", ":"))
-    return Example(task, case, template(task).replace("{{input}}", case.text), text)
+    deciding = text.index(',"confidence"') if task == "judge" else 0
+    return Example(task, case, template(task).replace("{{input}}", case.text), text, deciding)
 
 
 def is_held_out(example: Example) -> bool:

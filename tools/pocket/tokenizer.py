@@ -32,14 +32,15 @@ class Tokenizer:
         Learn *size* tokens from *texts*: the special marks, 256 bytes, the rest merges.
 
         No merge joins a space to a word, so a word is the same tokens after a space as after a quotation mark,
-        and copying from a prompt into JSON is copying.
+        and copying from a prompt into JSON is copying. To a bracket or a mark it may be joined.
         """
+        from tokenizers import Regex, models, pre_tokenizers, trainers
         from tokenizers import Tokenizer as Bpe
-        from tokenizers import models, pre_tokenizers, trainers
 
         bpe = Bpe(models.BPE())
         as_llama_cpp = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "isolated"), *as_llama_cpp])
+        alone = pre_tokenizers.Split(Regex(r" (?=[\p{L}\p{N}])"), "isolated")
+        bpe.pre_tokenizer = pre_tokenizers.Sequence([alone, *as_llama_cpp])
         bpe.train_from_iterator(
             texts,
             trainers.BpeTrainer(
@@ -69,6 +70,11 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token numbers; the special marks are read as marks."""
         return list(self.bpe.encode(text).ids)
+
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """Token numbers, and for each the character of *text* at which it ends (one past its last)."""
+        encoded = self.bpe.encode(text)
+        return list(encoded.ids), [end for _, end in encoded.offsets]
 
     def tokens(self) -> list[str]:
         """All tokens by number, in GPT-2's printable bytes, as GGUF stores them."""

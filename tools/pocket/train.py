@@ -2,19 +2,23 @@
 Training: examples straight from the generator, batches of like length, loss on the answer alone.
 
 Each answer counts the same, however long: in a judge's answer two tokens decide, and a plan's eighty would drown them.
+Of an answer that is a choice with a comment, the choice has most of that count. Beside answers, ``hints`` are learnt.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional as fn
 
+from tools.pocket.hints import LABELS, hints
 from tools.pocket.oracle import examples
-from tools.pocket.tokenizer import END, as_chat
+from tools.pocket.tokenizer import END, USER, as_chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +29,40 @@ if TYPE_CHECKING:
     from tools.pocket.oracle import Example
     from tools.pocket.tokenizer import Tokenizer
 
-Row = tuple[list[int], int]
-"""Token numbers of prompt and answer, and where the answer starts."""
-
 SHELF = 1024
 """Examples sorted by length at a time: enough to waste little on padding."""
+DECIDING = 0.8
+"""What the deciding part of an answer counts, of 1 for the whole answer."""
+HINTING = 0.5
+"""What the hints count beside the answers."""
+
+
+class Row(NamedTuple):
+    """One example as the model sees it: *weights* of the answer's tokens sum to 1, *hinted* are places and labels."""
+
+    tokens: list[int]
+    start: int
+    weights: list[float]
+    hinted: list[tuple[int, int]]
+
+
+class Batch(NamedTuple):
+    """
+    Rows side by side, padded.
+
+    *tokens*, *targets* (-1 where nothing is learnt) and *weights* are (rows, length); *places* is (hints, 2), row and
+    token of each hint, and *labels* (hints,).
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    weights: Tensor
+    places: Tensor
+    labels: Tensor
+
+    def to(self, device: str) -> Batch:
+        """The same on *device*."""
+        return Batch(*(part.to(device) for part in self))
 
 
 def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: float, seed: int, device: str) -> None:
@@ -40,13 +73,17 @@ def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: 
     falls in a straight line to zero. Hidden matrices learn by Muon, embedding and norms by AdamW.
     Source of that division: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
+    head = nn.Linear(model.shape.width, LABELS)
     model.to(device)
-    optimizers = _optimizers(model, rate)
+    head.to(device)
+    optimizers = _optimizers(model, head, rate)
     began, seen = time.monotonic(), 0
-    for step, (tokens, targets) in enumerate(_batches(tokenizer, steps=steps, batch=batch, seed=seed)):
-        pace = min(1.0, (step + 1) / (steps * 0.01)) * (1 - step / steps)
-        loss = _step(model, optimizers, pace, tokens.to(device), targets.to(device))
-        seen += tokens.numel()
+    for step, rows in enumerate(_batches(tokenizer, steps=steps, batch=batch, seed=seed)):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["full"] * min(1.0, (step + 1) / (steps * 0.01)) * (1 - step / steps)
+        loss = _step(model, head, optimizers, rows.to(device))
+        seen += rows.tokens.numel()
         if step % 100 == 0 or step == steps - 1:
             spent = time.monotonic() - began
             left = spent / (step + 1) * (steps - step - 1)
@@ -57,12 +94,13 @@ def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: 
     model.cpu()
 
 
-def _optimizers(model: Pocket, rate: float) -> list[torch.optim.Optimizer]:
-    hidden = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embd" not in name]
-    others = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embd" in name]
+def _optimizers(model: Pocket, head: nn.Linear, rate: float) -> list[torch.optim.Optimizer]:
+    named = dict(model.named_parameters())
+    hidden = [weight for name, weight in named.items() if weight.ndim == 2 and "embd" not in name]
+    others = [weight for name, weight in named.items() if weight.ndim != 2 or "embd" in name]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Muon(hidden, lr=rate, weight_decay=0.01, momentum=0.95),
-        torch.optim.AdamW(others, lr=rate / 4, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW([*others, *head.parameters()], lr=rate / 4, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -70,38 +108,43 @@ def _optimizers(model: Pocket, rate: float) -> list[torch.optim.Optimizer]:
     return optimizers
 
 
-def _step(
-    model: Pocket, optimizers: list[torch.optim.Optimizer], pace: float, tokens: Tensor, targets: Tensor
-) -> float:
-    asked = targets >= 0
-    with torch.autocast(tokens.device.type, torch.bfloat16):
-        logits = model(tokens, asked)
-    shares = (asked / asked.sum(1, keepdim=True))[asked] / len(tokens)
-    loss = (fn.cross_entropy(logits.float(), targets[asked], reduction="none") * shares).sum()
-    loss.backward()
+def _step(model: Pocket, head: nn.Linear, optimizers: list[torch.optim.Optimizer], rows: Batch) -> float:
+    asked = rows.targets >= 0
+    with torch.autocast(rows.tokens.device.type, torch.bfloat16):
+        hidden = model.hidden(rows.tokens)
+        logits = model(hidden[asked])
+        hinted = head(hidden[rows.places[:, 0], rows.places[:, 1]])
+    losses = fn.cross_entropy(logits.float(), rows.targets[asked], reduction="none")
+    loss = (losses * rows.weights[asked]).sum() / len(rows.tokens)
+    hinting = fn.cross_entropy(hinted.float(), rows.labels, reduction="sum") / max(1, len(rows.labels))
+    (loss + HINTING * hinting).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = pace * group["full"]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(loss.detach())
 
 
 def encode(tokenizer: Tokenizer, example: Example) -> Row:
-    """One example as the model sees it."""
-    prompt = tokenizer.encode(as_chat(example.prompt))
-    return prompt + tokenizer.encode(example.answer + END), len(prompt)
+    """*example* in tokens."""
+    prompt, prompt_ends = tokenizer.encode_with_ends(as_chat(example.prompt))
+    answer, ends = tokenizer.encode_with_ends(example.answer + END)
+    deciding = sum(end <= example.deciding for end in ends)
+    rest = len(answer) - deciding
+    share = DECIDING if deciding else 0.0
+    weights = [share / deciding] * deciding if deciding else []
+    hinted = [(bisect_right(prompt_ends, len(USER) + hint.place), hint.label) for hint in hints(example)]
+    return Row(prompt + answer, len(prompt), weights + [(1 - share) / rest] * rest, hinted)
 
 
-def _batches(tokenizer: Tokenizer, *, steps: int, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(tokenizer: Tokenizer, *, steps: int, batch: int, seed: int) -> Iterator[Batch]:
     rng, made = Random(seed), 0
     while made < steps:
         shelf = [encode(tokenizer, example) for example in examples(rng, SHELF, ease=1 - 2 * made / steps)]
-        packs = _packs(sorted(shelf, key=lambda row: len(row[0])), batch)
+        packs = _packs(sorted(shelf, key=lambda row: len(row.tokens)), batch)
         rng.shuffle(packs)
         for pack in packs[: steps - made]:
-            yield _tensors(pack)
+            yield _together(pack)
         made += len(packs)
 
 
@@ -109,17 +152,22 @@ def _packs(rows: list[Row], batch: int) -> list[list[Row]]:
     """Neighbouring rows whose padded size stays below *batch* tokens."""
     packs: list[list[Row]] = [[]]
     for row in rows:
-        if packs[-1] and len(row[0]) * (len(packs[-1]) + 1) > batch:
+        if packs[-1] and len(row.tokens) * (len(packs[-1]) + 1) > batch:
             packs.append([])
         packs[-1].append(row)
     return packs
 
 
-def _tensors(pack: list[Row]) -> tuple[Tensor, Tensor]:
-    longest = max(len(row) for row, _ in pack) - 1
+def _together(pack: list[Row]) -> Batch:
+    longest = max(len(row.tokens) for row in pack) - 1
     tokens = torch.zeros(len(pack), longest, dtype=torch.long)
     targets = torch.full((len(pack), longest), -1)
-    for place, (row, start) in enumerate(pack):
-        tokens[place, : len(row) - 1] = torch.tensor(row[:-1])
-        targets[place, start - 1 : len(row) - 1] = torch.tensor(row[start:])
-    return tokens, targets
+    weights = torch.zeros(len(pack), longest)
+    for place, row in enumerate(pack):
+        last = len(row.tokens) - 1
+        tokens[place, :last] = torch.tensor(row.tokens[:-1])
+        targets[place, row.start - 1 : last] = torch.tensor(row.tokens[row.start :])
+        weights[place, row.start - 1 : last] = torch.tensor(row.weights)
+    hinted = [(place, at, label) for place, row in enumerate(pack) for at, label in row.hinted]
+    told = torch.tensor(hinted, dtype=torch.long).reshape(-1, 3)
+    return Batch(tokens, targets, weights, told[:, :2], told[:, 2])
