@@ -129,12 +129,20 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from tools.pocket.check import check
+    import asyncio
 
-    for report in check(options.gguf, count=options.count, seed=options.seed):
-        print(report.line())
-        if options.show:
-            print(f"    {report.last.prompt}\n    {report.last_answer}")
+    asyncio.run(_checked(options.gguf, options))
+
+
+async def _checked(gguf: Path, options: argparse.Namespace) -> None:
+    from tools.pocket.check import check, inputs, pool_of
+
+    async with pool_of({gguf.stem: gguf}) as app:
+        for examples in inputs(count=options.count, seed=options.seed).values():
+            report = await check(app, examples, providers=(gguf.stem,))
+            print(report.line(), flush=True)
+            if options.show:
+                print("    {}\n    {}".format(*report.last))
 
 
 if __name__ == "__main__":

@@ -1,48 +1,67 @@
-"""How good a model is: held-out inputs asked as the pool asks them, with constrained decoding, and measured."""
+"""How good models are: held-out inputs asked through the pool, as a user would ask them, and the answers measured."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.providers.llamacpp import grammar
-from llm_pool.reading import Unreadable, read
-from llm_pool.tasks import load_tasks, prepare
-from llm_pool.tasks.words import render
+from llm_pool.app import open_app
+from llm_pool.config import parse
+from llm_pool.errors import AllProvidersFailed
+from llm_pool.messages import Query
 from tools.pocket.measures import MEASURES
 from tools.pocket.oracle import held_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from llm_pool.messages import Json, Task
+    from llm_pool.app import App
+    from llm_pool.messages import Answer
     from tools.pocket.oracle import Example
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
+_COMMON = """
+[qos]
+max_deadline_ms = 60000
+[cache]
+enabled = false
+[groups.pocket]
+slots = 3
+"""
+_PROVIDER = """
+[[providers]]
+name = "{name}"
+driver = "llamacpp"
+model = "{path}"
+group = "pocket"
+prompt_variant = "pocket"
+"""
 
 
 @dataclass(frozen=True)
 class Report:
     """
-    One task's figures.
+    Figures of one task, asked in one way.
 
     Attributes:
         valid: share of answers that fit the schema, a ranking mended as the pool mends it.
-        times: seconds of each answer, on one core.
-        last: the last example, with what the model said to it.
+        measures: means over the valid answers.
+        times: seconds of each answer.
+        calls: calls to models for each answer, on average.
+        last: what was asked last, and what was answered.
     """
 
     task: str
     valid: float
     measures: dict[str, float]
     times: list[float]
-    last: Example
-    last_answer: str
+    calls: float
+    last: tuple[str, str]
 
     def line(self) -> str:
         """For a person."""
@@ -51,53 +70,46 @@ class Report:
         return f"{self.task}: valid {self.valid:.3f}; {figures}; {times}"
 
 
-def check(gguf: Path, *, count: int, seed: int) -> Iterator[Report]:
-    """Reports of *gguf*, task by task, on *count* inputs each that training never saw."""
-    server, tasks = _server(gguf), load_tasks([PROMPTS])
-    for name in MEASURES:
-        yield _report(server, tasks[name], list(held_out(Random(seed), name, count)))
+@asynccontextmanager
+async def pool_of(models: Mapping[str, Path]) -> AsyncIterator[App]:
+    """A pool of the GGUF files *models*, by provider name, loaded; there is no cache, and a minute for each answer."""
+    providers = "".join(_PROVIDER.format(name=name, path=path.resolve()) for name, path in models.items())
+    async with open_app(parse(_COMMON + providers, Path("llm-pool.toml"))) as app:
+        await app.warm()
+        yield app
 
 
-def _report(server: Any, task: Task, examples: list[Example]) -> Report:
-    measured, times, valid, text = defaultdict(list), [], 0, ""
+def inputs(*, count: int, seed: int) -> dict[str, list[Example]]:
+    """*count* inputs of each of the six tasks that no training saw."""
+    return {task: list(held_out(Random(seed), task, count)) for task in MEASURES}
+
+
+async def check(app: App, examples: Sequence[Example], **asked: Any) -> Report:
+    """The figures of *examples*, all of one task, each asked with the fields of Query in *asked*."""
+    measured, times, calls, valid, last = defaultdict(list), [], 0, 0, ""
     for one in examples:
         began = time.perf_counter()
-        text, value = _ask(server, task, one)
+        answer = await ask(app, one, **asked)
         times.append(time.perf_counter() - began)
-        if value is not None:
-            valid += 1
-            for name, figure in MEASURES[task.name](one.case, value).items():
+        if answer is not None:
+            valid, last = valid + 1, answer.content
+            calls += len(answer.decision.attempts)
+            for name, figure in MEASURES[one.task](one.case, answer.json).items():
                 measured[name].append(figure)
     means = {name: fmean(figures) for name, figures in measured.items()}
-    return Report(task.name, valid / len(examples), means, times, examples[-1], text)
+    share, asking = valid / len(examples), calls / max(1, valid)
+    return Report(examples[0].task, share, means, times, asking, (examples[-1].prompt, last))
 
 
-def _ask(server: Any, task: Task, example: Example) -> tuple[str, Json]:
-    ready = prepare(task, example.case.text)
-    assert ready.schema is not None
-    reply = server.handle_chat_completions(
-        {
-            "messages": [{"role": "user", "content": render(task.variants["pocket"], ready.input).user}],
-            "grammar": grammar(ready.schema),
-            "temperature": 0,
-            "max_tokens": task.max_tokens,
-        }
-    )
-    text = reply["choices"][0]["message"]["content"]
+async def ask(app: App, example: Example, **asked: Any) -> Answer | None:
+    """The pool's answer to *example*; None if no model gave a valid one."""
     try:
-        found = read(text, schema=ready.schema, kind=task.kind, field=task.field, ids=ready.ids)
-    except Unreadable:
-        return text, None
-    return text, found.value
+        return await app.orchestrator.infer(Query(prompt=example.case.text, task=example.task, **asked))
+    except AllProvidersFailed:
+        return None
 
 
-def _server(gguf: Path) -> Any:
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(gguf)
-    params.n_ctx = 2048
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.warmup = False
-    params.verbosity = 0
-    return xllamacpp.Server(params)
+def is_right(example: Example, answer: Answer) -> bool:
+    """Whether every measure of the task is full: what a person would call good."""
+    figures: Iterable[tuple[str, float]] = MEASURES[example.task](example.case, answer.json).items()
+    return all(value == 1 for name, value in figures if name != "by chance")

@@ -1,0 +1,129 @@
+"""
+What the bundled models are worth, each alone and together: held-out inputs of the six tasks through the real pool.
+
+Every answer comes from llama.cpp in a process of its own. WEIGHTED and JUDGE trust what they learned from feedback on
+other inputs, given first. ``--write`` puts the table into ``bench/results/pocket.md`` and into the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import re
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from llm_pool.messages import StrategyName  # noqa: E402
+from llm_pool.providers.gguf import BUNDLED  # noqa: E402
+from tools.pocket.check import ask, check, inputs, is_right, pool_of  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llm_pool.app import App
+    from tools.pocket.check import Report
+    from tools.pocket.oracle import Example
+
+RESULT = ROOT / "bench" / "results" / "pocket.md"
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n).*?(\n<!-- end of pocket -->)", re.DOTALL)
+
+Reports: TypeAlias = "dict[str, dict[str, Report]]"
+"""By task, then by who answered: a model's name or a strategy's."""
+
+
+def main() -> None:
+    """Measure, print, and with ``--write`` keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300, help="inputs of each task")
+    parser.add_argument("--lessons", type=int, default=200, help="inputs of each task to give feedback on before")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    models = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LLM_POOL_STATE"] = folder  # what is learned here is forgotten
+        reports = asyncio.run(measured(models, count=options.count, lessons=options.lessons))
+    rows = table(reports, [*models, *StrategyName])
+    print(rows)
+    if options.write:
+        RESULT.write_text(f"{_head(options.count, options.lessons)}\n\n{rows}\n", encoding="utf-8")
+        README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}{found[2]}", README.read_text("utf-8")), "utf-8")
+    sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
+
+
+async def measured(models: Mapping[str, Path], *, count: int, lessons: int) -> Reports:
+    """All reports of *models* and of the strategies over them."""
+    async with pool_of(models) as app:
+        for task, examples in inputs(count=lessons, seed=7).items():
+            print(f"feedback on {lessons} inputs of {task}", file=sys.stderr, flush=True)
+            await _teach(app, examples)
+        reports: Reports = {}
+        for task, examples in inputs(count=count, seed=99).items():
+            ways: dict[str, dict[str, Any]] = {name: {"providers": (name,)} for name in models} | {
+                str(s): {"strategy": s} for s in StrategyName
+            }
+            reports[task] = {}
+            for who, asked in ways.items():
+                reports[task][who] = report = await check(app, examples, **asked)
+                print(f"{who:10} {report.line()}", file=sys.stderr, flush=True)
+        return reports
+
+
+async def _teach(app: App, examples: Sequence[Example]) -> None:
+    """Ask all models, and say of each answer whether it was right."""
+    assert app.learning is not None
+    for number, one in enumerate(examples):
+        request = f"{one.task}-{number}"
+        answer = await ask(app, one, strategy=StrategyName.VOTING, request_id=request)
+        if answer is not None:
+            await app.learning.feedback(request, "", good=is_right(one, answer))
+
+
+def table(reports: Reports, who: Sequence[str]) -> str:
+    """Markdown: a row for each measure of each task, a column for each model and strategy, the best in bold."""
+    lines = [f"| task | measure | {' | '.join(who)} |", "|---|---" + "|---:" * len(who) + "|"]
+    for task, by in reports.items():
+        for name in filter(_is_told, by[who[0]].measures):
+            best = max(by[one].measures[name] for one in who)
+            cells = (_cell(by[one].measures[name], best) for one in who)
+            lines.append(f"| {task} | {name} | {' | '.join(cells)} |")
+    valid = (min(by[one].valid for by in reports.values()) for one in who)
+    calls = (fmean(by[one].calls for by in reports.values()) for one in who)
+    times = (median(time for by in reports.values() for time in by[one].times) for one in who)
+    lines.append(f"| the worst task | valid by schema | {' | '.join(f'{share:.0%}' for share in valid)} |")
+    lines.append(f"| all | calls for an answer | {' | '.join(f'{count:.1f}' for count in calls)} |")
+    lines.append(f"| all | median time, ms | {' | '.join(f'{time * 1e3:.0f}' for time in times)} |")
+    return "\n".join(lines)
+
+
+def _is_told(measure: str) -> bool:
+    """The measures by kind of input are for whoever trains."""
+    return not measure.startswith(("by ", "tau by "))
+
+
+def _cell(value: float, best: float) -> str:
+    told, most = (f"{number:.2f}" for number in (value, best))
+    return f"**{told}**" if told == most else told
+
+
+def _head(count: int, lessons: int) -> str:
+    return (
+        "# The pocket models, alone and together\n\n"
+        f"`python bench/pocket.py --write`, {datetime.now(UTC).date()}, CPython {platform.python_version()}, "
+        f"{os.cpu_count()} {platform.machine()} cores. {count} held-out inputs of each task, asked through the pool; "
+        f"WEIGHTED and JUDGE learned before from feedback on {lessons} others of each. Shares of right answers, "
+        "and Kendall's tau."
+    )
+
+
+if __name__ == "__main__":
+    main()
