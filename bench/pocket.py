@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 RESULT = ROOT / "bench" / "results" / "pocket.md"
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n).*?(\n<!-- end of pocket -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n)(.*?)(<!-- end of pocket -->)", re.DOTALL)
 
 Reports: TypeAlias = "dict[str, dict[str, Report]]"
 """By task, then by who answered: a model's name or a strategy's."""
@@ -56,7 +56,7 @@ def main() -> None:
     print(rows)
     if options.write:
         RESULT.write_text(f"{_head(options.count, options.lessons)}\n\n{rows}\n", encoding="utf-8")
-        README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}{found[2]}", README.read_text("utf-8")), "utf-8")
+        README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}\n{found[3]}", README.read_text("utf-8")), "utf-8")
     sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
 
 

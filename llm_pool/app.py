@@ -134,7 +134,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], kep
         config=config,
         load_task=shelf.task,
         seats=seats,
-        strategies=Strategies(shared, machines, members),
+        strategies=Strategies(shared, machines, shelf, members),
         last_resort=Fastest(
             kept.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llm_pool.latency import Latencies
     from llm_pool.messages import Attempt, Call, Decision, Member
     from llm_pool.qos.breaking import Breakers
+    from llm_pool.tasks import Shelf
     from llm_pool.trust import Trust
 
 SOONEST_HEDGE = 0.05
@@ -147,11 +148,14 @@ class Strategies:
     Args:
         shared: the pool's parts.
         machines: know where there is room.
+        shelf: has the task behind a verdict.
         members: every member of the pool as it is now.
     """
 
-    def __init__(self, shared: Shared, machines: Machines, members: Callable[[], Sequence[Member]]) -> None:
-        self._shared, self._machines, self._members = shared, machines, members
+    def __init__(
+        self, shared: Shared, machines: Machines, shelf: Shelf, members: Callable[[], Sequence[Member]]
+    ) -> None:
+        self._shared, self._machines, self._shelf, self._members = shared, machines, shelf, members
 
     def __call__(self, name: StrategyName) -> Strategy:
         """The strategy called *name*."""
@@ -182,7 +186,6 @@ class Strategies:
     def judge(self) -> Judge:
         """JUDGE."""
         from llm_pool.ensemble.judge import Bench, Judge
-        from llm_pool.tasks import judging_task
 
         shared, settings = self._shared, self._shared.config.judge
         return Judge(
@@ -192,7 +195,7 @@ class Strategies:
             shared.trust,
             judges=_judges(shared.config, self._members),
             fallback=self._decider(settings.fallback_strategy),
-            task=judging_task(shared.config.prompt_folders),
+            load_task=self._shelf.judging,
         )
 
     @cached_property

@@ -38,7 +38,7 @@ from llm_pool.racing import DECIDING, Gathering
 from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from random import Random
 
     from llm_pool.interfaces import Clock, Emit
@@ -99,7 +99,7 @@ class Judge:
         weigher: trust in authors and judges.
         judges: for a panel, the models that may judge it, as they are now, in the order of preference.
         fallback: decides when no judge does.
-        task: that of the question put to a judge, with its variants.
+        load_task: that of the question put to a judge, with its variants; None: JUDGING, which has none.
     """
 
     def __init__(
@@ -111,10 +111,11 @@ class Judge:
         *,
         judges: Callable[[Sequence[Member]], Sequence[Member]],
         fallback: Decider,
-        task: Task = JUDGING,
+        load_task: Callable[[], Awaitable[Task]] | None = None,
     ) -> None:
-        self._clock, self._rng, self._bench, self._task = clock, rng, bench, task
+        self._clock, self._rng, self._bench = clock, rng, bench
         self._weigher, self._judges, self._fallback = weigher, judges, fallback
+        self._load_task = load_task
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
@@ -127,8 +128,9 @@ class Judge:
         if len(groups) == 1:
             return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
         judges = who_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
+        task = JUDGING if self._load_task is None else await self._load_task()
         answers = [_reading(group) for group in groups]
-        sitting = _Sitting(self._clock, self._rng, self._bench, self._task, call, answers, emit)
+        sitting = _Sitting(self._clock, self._rng, self._bench, task, call, answers, emit)
         words = await sitting.hear(judges)
         if not words:
             return self._fall_back(call, panel, attempts, sitting)

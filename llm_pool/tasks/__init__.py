@@ -13,7 +13,7 @@ What a prompt file says, and how a user adds one: ``docs/tasks.md``.
 
 from __future__ import annotations
 
-from llm_pool.tasks.files import ASK, JUDGING, judging_task, load_task, load_tasks, task_names
+from llm_pool.tasks.files import ASK, JUDGING, load_task, load_tasks, task_names
 from llm_pool.tasks.preparing import Prepared, prepare, reorder, rephrase
 from llm_pool.tasks.shelf import Shelf
 
@@ -22,7 +22,6 @@ __all__ = [
     "JUDGING",
     "Prepared",
     "Shelf",
-    "judging_task",
     "load_task",
     "load_tasks",
     "prepare",

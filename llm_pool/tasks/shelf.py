@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from llm_pool.tasks.files import load_task, task_names
+from llm_pool.tasks.files import judging_task, load_task, task_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +28,19 @@ class Shelf:
     def __init__(self, folders: Sequence[Path], files: Mapping[str, Path]) -> None:
         self._folders, self._files = tuple(folders), dict(files)
         self._tasks: dict[str, Task] = {}
+        self._judging: Task | None = None
 
     async def task(self, name: str) -> Task:
         """The task *name*, read off the event loop; raises as ``load_task``."""
         if name not in self._tasks:
             self._tasks[name] = await _off_the_loop(load_task, name, self._folders, self._files)
         return self._tasks[name]
+
+    async def judging(self) -> Task:
+        """The task behind a judge's verdict; raises as ``judging_task``."""
+        if self._judging is None:
+            self._judging = await _off_the_loop(judging_task, self._folders)
+        return self._judging
 
     async def every(self) -> list[Task]:
         """All tasks in alphabetical order, read if they were not; raises ConfigError where a prompt file is wrong."""

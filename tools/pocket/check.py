@@ -31,7 +31,7 @@ max_deadline_ms = 60000
 [cache]
 enabled = false
 [groups.pocket]
-slots = 3
+slots = {slots}
 """
 _PROVIDER = """
 [[providers]]
@@ -71,10 +71,14 @@ class Report:
 
 
 @asynccontextmanager
-async def pool_of(models: Mapping[str, Path]) -> AsyncIterator[App]:
-    """A pool of the GGUF files *models*, by provider name, loaded; there is no cache, and a minute for each answer."""
+async def pool_of(models: Mapping[str, Path], *, slots: int = 3) -> AsyncIterator[App]:
+    """
+    A pool of the GGUF files *models*, by provider name, loaded, of which *slots* answer at once.
+
+    There is no cache, and a minute for each answer.
+    """
     providers = "".join(_PROVIDER.format(name=name, path=path.resolve()) for name, path in models.items())
-    async with open_app(parse(_COMMON + providers, Path("llm-pool.toml"))) as app:
+    async with open_app(parse(_COMMON.format(slots=slots) + providers, Path("llm-pool.toml"))) as app:
         await app.warm()
         yield app
 

@@ -1,0 +1,114 @@
+"""The bundled trio as a pool: real inference by llama.cpp, each model in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llm_pool.messages import Query, StrategyName
+from llm_pool.providers.gguf import BUNDLED
+from tools.pocket.check import ask, check, inputs, is_right, pool_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_pool.app import App
+    from llm_pool.messages import Answer
+    from tools.pocket.oracle import Example
+
+pytest.importorskip("xllamacpp")
+pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+
+TRIO = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
+PLAIN = '{"candidates": [{"id": "a", "text": "blurry jazz clips"}, {"id": "b", "text": "excellent jazz clips"}]}'
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path))
+
+
+async def divided(app: App, task: str, count: int) -> list[tuple[Example, Answer]]:
+    """Up to *count* held-out inputs of *task* on which the models did not agree, with what VOTING made of them."""
+    found = []
+    for number, one in enumerate(inputs(count=60, seed=3)[task]):
+        answer = await ask(app, one, strategy=StrategyName.VOTING, request_id=f"r{number}")
+        if answer is not None and len(answer.decision.clusters) > 1:
+            found.append((one, answer))
+        if len(found) == count:
+            break
+    return found
+
+
+async def test_the_three_are_small_and_load_at_once() -> None:
+    """At most 8 MB each and 20 MB together, all loaded when the pool is warm."""
+    sizes = [path.stat().st_size for path in TRIO.values()]
+
+    async with pool_of(TRIO) as app:
+        states = await app.states()
+
+    assert len(sizes) == 3
+    assert max(sizes) <= 8e6
+    assert sum(sizes) <= 20e6
+    assert {state.condition for state in states} == {"healthy"}
+
+
+@pytest.mark.parametrize("strategy", StrategyName)
+async def test_every_strategy_finds_the_excellent_one(strategy: StrategyName) -> None:
+    """An easy choice, decided by the strategy that was asked for."""
+    async with pool_of(TRIO) as app:
+        answer = await app.orchestrator.infer(Query(prompt=PLAIN, task="judge", strategy=strategy))
+
+    assert (answer.json["winner_id"], answer.strategy_used, answer.degraded) == ("b", strategy, False)
+
+
+async def test_two_that_agree_decide_without_the_third() -> None:
+    """VOTING stops early: on a machine that takes one call at a time, the third is not asked at all."""
+    async with pool_of(TRIO, slots=1) as app:
+        answer = await app.orchestrator.infer(Query(prompt=PLAIN, task="judge", strategy=StrategyName.VOTING))
+
+    assert [attempt.outcome for attempt in answer.decision.attempts] == ["ok", "ok"]
+    assert len(answer.decision.clusters) == 1
+
+
+async def test_a_judge_tells_in_one_token_how_sure_it_is() -> None:
+    """Where the models differ, one of them reads the candidates in short words and gives a letter with logprobs."""
+    async with pool_of(TRIO) as app:
+        [(one, _)] = await divided(app, "rerank_candidates", 1)
+        answer = await ask(app, one, strategy=StrategyName.JUDGE)
+
+    assert answer is not None
+    assert answer.strategy_used == StrategyName.JUDGE
+    assert answer.decision.judge is not None
+    [(judge, words)] = answer.decision.judge.items()
+    verdicts = [attempt for attempt in answer.decision.attempts if attempt.why == "judge"]
+    assert judge in TRIO
+    assert 0 < max(words.values()) < 1
+    assert {attempt.usage.completion_tokens for attempt in verdicts} == {1}
+    assert all(attempt.logprobs for attempt in verdicts)
+
+
+async def test_feedback_moves_trust_between_the_models() -> None:
+    """Who was right where they differed is trusted more than before, who was wrong less."""
+    async with pool_of(TRIO) as app:
+        assert app.learning is not None
+        for one, answer in await divided(app, "rerank_candidates", 5):
+            await app.learning.feedback(answer.request_id, "", good=is_right(one, answer))
+        standings = app.kept.trust.standings()
+
+    seen = {standing.expert: standing.wins + standing.losses for standing in standings}
+    print(standings)
+
+
+async def test_a_sample_of_held_out_inputs_is_answered_well() -> None:
+    """Far below the figures of ``bench/results/pocket.md``, and far above chance: the files are those measured."""
+    least = {"judge": "picks the best", "rerank_candidates": "Kendall tau", "recovery_plan": "right playbook"}
+    async with pool_of(TRIO) as app:
+        reports = {
+            task: await check(app, examples, strategy=StrategyName.VOTING)
+            for task, examples in inputs(count=20, seed=5).items()
+        }
+
+    assert {report.valid for report in reports.values()} == {1.0}
+    assert all(reports[task].measures[measure] >= 0.6 for task, measure in least.items())
