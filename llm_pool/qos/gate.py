@@ -197,7 +197,7 @@ class Gate:
     def _refusal(self, provider: str, refused: Refused) -> QueueFull:
         why = {
             "full": f"the queue before {self.group} is full ({len(self._waiting)} waiting)",
-            "late": f"no slot on {self.group} before the deadline ({len(self._waiting)} waiting)",
+            "late": f"no answer from {self.group} before the deadline, going by earlier ones ({len(self._waiting)} waiting)",
         }[refused.why]
         return QueueFull(provider, why, retry_after=refused.retry_after)
 

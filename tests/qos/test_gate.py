@@ -123,7 +123,7 @@ async def test_a_deadline_passes_in_the_queue_too(ask: Ask) -> None:
     await settle()
     began = asyncio.get_running_loop().time()
 
-    with pytest.raises(QueueFull, match="no slot on box before the deadline"):
+    with pytest.raises(QueueFull, match="no answer from box before the deadline"):
         await ask(case.a, a_call(deadline=began + 3.0))
 
     assert asyncio.get_running_loop().time() == pytest.approx(began + 3.0)

@@ -1,4 +1,4 @@
-"""``python -m tools.pocket``: from nothing to ``llm_pool/models/pocket.gguf``, and how good it is."""
+"""``python -m tools.pocket``: from nothing to ``llm_pool/models/pocket-*.gguf``, and how good they are."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from tools.pocket.model import Pocket
     from tools.pocket.tokenizer import Tokenizer
 
-MODEL = Path(__file__).parents[2] / "llm_pool" / "models" / "pocket.gguf"
+MODELS = Path(__file__).parents[2] / "llm_pool" / "models"
 
 EPILOG = """\
-A model from nothing, from the root of the repository, with the extra "pocket" (half an hour to an hour on one core):
+The three bundled models, from nothing, from the root of the repository, with the extra "pocket":
 
-  python -m tools.pocket train /tmp/pocket
-  python -m tools.pocket export /tmp/pocket /tmp/pocket/pocket.gguf
-  python -m tools.pocket check /tmp/pocket/pocket.gguf
+  python -m tools.pocket train /tmp/a --seed 1 --width 128 --layers 6
+  python -m tools.pocket train /tmp/b --seed 2 --width 160 --layers 4
+  python -m tools.pocket train /tmp/c --seed 3 --width 160 --layers 5
+  for x in a b c; do python -m tools.pocket export /tmp/$x llm_pool/models/pocket-$x.gguf; done
+  python -m tools.pocket check
 
-How the bundled one was made is in docs/models/pocket.md.
-
+A core of its own takes about 45 minutes for each; all three on two cores took 90 minutes (docs/models/pocket.md).
+With --device cuda it should be minutes; that has not been tried.
 The same seed gives the same examples everywhere, and the same weights with the same torch and kind of processor.
 """
 
@@ -48,8 +50,8 @@ def main() -> None:
     train.add_argument("folder", type=Path, help="where weights and tokenizer go")
     train.add_argument("--start", type=Path, help="go on from what an earlier run left in this folder")
     train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--steps", type=int, default=4500)
-    train.add_argument("--batch", type=int, default=2048, help="tokens of one step")
+    train.add_argument("--steps", type=int, default=6000)
+    train.add_argument("--batch", type=int, default=4096, help="tokens of one step")
     train.add_argument("--rate", type=float, default=0.015, help="learning rate at its height")
     train.add_argument("--vocab", type=int, default=1536)
     train.add_argument("--width", type=int, default=160)
@@ -60,12 +62,11 @@ def main() -> None:
 
     export = commands.add_parser("export", help="write a GGUF")
     export.add_argument("folder", type=Path, help="what train wrote")
-    export.add_argument("gguf", type=Path)
-    export.add_argument("--name", default="llm-pool pocket")
+    export.add_argument("gguf", type=Path, help="its name without .gguf is the model's")
     export.set_defaults(run=_export)
 
     check = commands.add_parser("check", help="ask inputs that training never saw, and measure the answers")
-    check.add_argument("gguf", type=Path, nargs="?", default=MODEL)
+    check.add_argument("gguf", type=Path, nargs="*", help="the bundled ones if none is named")
     check.add_argument("--count", type=int, default=300, help="inputs of each task")
     check.add_argument("--seed", type=int, default=99)
     check.add_argument("--show", action="store_true", help="print one question and answer of each task too")
@@ -125,13 +126,15 @@ def _export(options: argparse.Namespace) -> None:
     from tools.pocket.export import write_gguf
 
     model, tokenizer = _load(options.folder)
-    write_gguf(options.gguf, model, tokenizer, name=options.name)
+    write_gguf(options.gguf, model, tokenizer, name=f"llm-pool {options.gguf.stem}, a toy")
 
 
 def _check(options: argparse.Namespace) -> None:
     import asyncio
 
-    asyncio.run(_checked(options.gguf, options))
+    for gguf in options.gguf or sorted(MODELS.glob("*.gguf")):
+        print(gguf.stem)
+        asyncio.run(_checked(gguf, options))
 
 
 async def _checked(gguf: Path, options: argparse.Namespace) -> None:
@@ -139,8 +142,8 @@ async def _checked(gguf: Path, options: argparse.Namespace) -> None:
 
     async with pool_of({gguf.stem: gguf}) as app:
         for examples in inputs(count=options.count, seed=options.seed).values():
-            report = await check(app, examples, providers=(gguf.stem,))
-            print(report.line(), flush=True)
+            report = await check(app, examples)
+            print(f"  {report.line()}", flush=True)
             if options.show:
                 print("    {}\n    {}".format(*report.last))
 
