@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
@@ -22,9 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from llm_pool.app import open_app  # noqa: E402
+from llm_pool.config import parse  # noqa: E402
 from llm_pool.messages import StrategyName  # noqa: E402
 from llm_pool.providers.gguf import BUNDLED  # noqa: E402
-from tools.pocket.check import ask, check, inputs, is_right, pool_of  # noqa: E402
+from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,13 +54,27 @@ def main() -> None:
     models = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LLM_POOL_STATE"] = folder  # what is learned here is forgotten
+        seconds, megabytes = asyncio.run(loading(models))
         reports = asyncio.run(measured(models, count=options.count, lessons=options.lessons))
+    loaded = f"All loaded in {seconds:.2f} s, in {megabytes:.0f} MB of memory of three processes."
+    print(loaded)
     rows = table(reports, [*models, *StrategyName])
     print(rows)
     if options.write:
-        RESULT.write_text(f"{_head(options.count, options.lessons)}\n\n{rows}\n", encoding="utf-8")
+        RESULT.write_text(f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n", encoding="utf-8")
         README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}\n{found[3]}", README.read_text("utf-8")), "utf-8")
     sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
+
+
+async def loading(models: Mapping[str, Path]) -> tuple[float, float]:
+    """Seconds from nothing to all of *models* loaded, and what their processes hold then, in MB; Linux."""
+    async with open_app(parse(configured(models), Path("llm-pool.toml"))) as app:
+        began = time.perf_counter()
+        await app.warm()
+        seconds = time.perf_counter() - began
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()
+        held = (re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text()) for child in children)
+        return seconds, sum(int(found[1]) for found in held if found) / 1e3
 
 
 async def measured(models: Mapping[str, Path], *, count: int, lessons: int) -> Reports:
@@ -98,10 +115,10 @@ def table(reports: Reports, who: Sequence[str]) -> str:
             lines.append(f"| {task} | {name} | {' | '.join(cells)} |")
     valid = (min(by[one].valid for by in reports.values()) for one in who)
     calls = (fmean(by[one].calls for by in reports.values()) for one in who)
-    times = (median(time for by in reports.values() for time in by[one].times) for one in who)
+    times = (median(each for by in reports.values() for each in by[one].times) for one in who)
     lines.append(f"| the worst task | valid by schema | {' | '.join(f'{share:.0%}' for share in valid)} |")
     lines.append(f"| all | calls for an answer | {' | '.join(f'{count:.1f}' for count in calls)} |")
-    lines.append(f"| all | median time, ms | {' | '.join(f'{time * 1e3:.0f}' for time in times)} |")
+    lines.append(f"| all | median time, ms | {' | '.join(f'{each * 1e3:.0f}' for each in times)} |")
     return "\n".join(lines)
 
 

@@ -196,10 +196,10 @@ class Gate:
 
     def _refusal(self, provider: str, refused: Refused) -> QueueFull:
         why = {
-            "full": f"the queue before {self.group} is full ({len(self._waiting)} waiting)",
-            "late": f"no answer from {self.group} before the deadline, going by earlier ones ({len(self._waiting)} waiting)",
+            "full": f"the queue before {self.group} is full",
+            "late": f"no answer from {self.group} before the deadline, going by earlier ones",
         }[refused.why]
-        return QueueFull(provider, why, retry_after=refused.retry_after)
+        return QueueFull(provider, f"{why} ({len(self._waiting)} waiting)", retry_after=refused.retry_after)
 
     def _usual(self, model: str) -> float:
         return self._services.get(model, 1.0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from llm_pool.cli.exits import Exit
+from llm_pool.cli.main import run
 from llm_pool.messages import Query, StrategyName
 from llm_pool.providers.gguf import BUNDLED
-from tools.pocket.check import ask, check, inputs, is_right, pool_of
+from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from tools.pocket.oracle import Example
 
 pytest.importorskip("xllamacpp")
-pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+pytestmark = pytest.mark.real_loop
 
 TRIO = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
 PLAIN = '{"candidates": [{"id": "a", "text": "blurry jazz clips"}, {"id": "b", "text": "excellent jazz clips"}]}'
@@ -41,6 +44,7 @@ async def divided(app: App, task: str, count: int) -> list[tuple[Example, Answer
     return found
 
 
+@pytest.mark.anyio
 async def test_the_three_are_small_and_load_at_once() -> None:
     """At most 8 MB each and 20 MB together, all loaded when the pool is warm."""
     sizes = [path.stat().st_size for path in TRIO.values()]
@@ -54,6 +58,7 @@ async def test_the_three_are_small_and_load_at_once() -> None:
     assert {state.condition for state in states} == {"healthy"}
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("strategy", StrategyName)
 async def test_every_strategy_finds_the_excellent_one(strategy: StrategyName) -> None:
     """An easy choice, decided by the strategy that was asked for."""
@@ -63,6 +68,7 @@ async def test_every_strategy_finds_the_excellent_one(strategy: StrategyName) ->
     assert (answer.json["winner_id"], answer.strategy_used, answer.degraded) == ("b", strategy, False)
 
 
+@pytest.mark.anyio
 async def test_two_that_agree_decide_without_the_third() -> None:
     """VOTING stops early: on a machine that takes one call at a time, the third is not asked at all."""
     async with pool_of(TRIO, slots=1) as app:
@@ -72,6 +78,7 @@ async def test_two_that_agree_decide_without_the_third() -> None:
     assert len(answer.decision.clusters) == 1
 
 
+@pytest.mark.anyio
 async def test_a_judge_tells_in_one_token_how_sure_it_is() -> None:
     """Where the models differ, one of them reads the candidates in short words and gives a letter with logprobs."""
     async with pool_of(TRIO) as app:
@@ -89,18 +96,44 @@ async def test_a_judge_tells_in_one_token_how_sure_it_is() -> None:
     assert all(attempt.logprobs for attempt in verdicts)
 
 
+@pytest.mark.anyio
 async def test_feedback_moves_trust_between_the_models() -> None:
-    """Who was right where they differed is trusted more than before, who was wrong less."""
+    """Where they differed, who was right gains over who was wrong."""
     async with pool_of(TRIO) as app:
         assert app.learning is not None
         for one, answer in await divided(app, "rerank_candidates", 5):
             await app.learning.feedback(answer.request_id, "", good=is_right(one, answer))
-        standings = app.kept.trust.standings()
+        known = [one for one in app.kept.trust.standings() if one.expert.removeprefix("provider:") in TRIO]
 
-    seen = {standing.expert: standing.wins + standing.losses for standing in standings}
-    print(standings)
+    assert {one.task for one in known} == {"rerank_candidates"}
+    assert any(one.wins > one.losses for one in known)
+    assert any(one.losses > 0 for one in known)
 
 
+def test_bench_measures_the_three_and_the_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``llm-pool bench`` on the trio, as a user would type it."""
+    config = tmp_path / "llm-pool.toml"
+    config.write_text(configured(TRIO), encoding="utf-8")
+
+    command = [
+        "bench",
+        "--task",
+        "judge",
+        "-s",
+        "voting",
+        *(f"--provider={name}" for name in TRIO),
+        "-n",
+        "3",
+        "--json",
+    ]
+    assert run([*command, "--config", str(config)]) == Exit.OK
+
+    measured = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["subjects"]}
+    assert set(measured) == {*TRIO, "pool VOTING"}
+    assert {one["error_share"] for one in measured.values()} == {0.0}
+
+
+@pytest.mark.anyio
 async def test_a_sample_of_held_out_inputs_is_answered_well() -> None:
     """Far below the figures of ``bench/results/pocket.md``, and far above chance: the files are those measured."""
     least = {"judge": "picks the best", "rerank_candidates": "Kendall tau", "recovery_plan": "right playbook"}

@@ -70,15 +70,20 @@ class Report:
         return f"{self.task}: valid {self.valid:.3f}; {figures}; {times}"
 
 
-@asynccontextmanager
-async def pool_of(models: Mapping[str, Path], *, slots: int = 3) -> AsyncIterator[App]:
+def configured(models: Mapping[str, Path], *, slots: int = 3) -> str:
     """
-    A pool of the GGUF files *models*, by provider name, loaded, of which *slots* answer at once.
+    A configuration of the GGUF files *models*, by provider name, of which *slots* answer at once.
 
     There is no cache, and a minute for each answer.
     """
-    providers = "".join(_PROVIDER.format(name=name, path=path.resolve()) for name, path in models.items())
-    async with open_app(parse(_COMMON.format(slots=slots) + providers, Path("llm-pool.toml"))) as app:
+    providers = (_PROVIDER.format(name=name, path=path.resolve()) for name, path in models.items())
+    return "".join([_COMMON.format(slots=slots), *providers])
+
+
+@asynccontextmanager
+async def pool_of(models: Mapping[str, Path], *, slots: int = 3) -> AsyncIterator[App]:
+    """The pool of that configuration, loaded."""
+    async with open_app(parse(configured(models, slots=slots), Path("llm-pool.toml"))) as app:
         await app.warm()
         yield app
 
