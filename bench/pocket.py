@@ -72,9 +72,14 @@ async def loading(models: Mapping[str, Path]) -> tuple[float, float]:
         began = time.perf_counter()
         await app.warm()
         seconds = time.perf_counter() - began
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()
-        held = (re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text()) for child in children)
-        return seconds, sum(int(found[1]) for found in held if found) / 1e3
+        return seconds, _held() / 1e6
+
+
+def _held() -> int:
+    """Bytes of memory that our worker processes hold."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()
+    found = (re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{child}/status").read_text("utf-8")) for child in children)
+    return sum(int(one[1]) * 1000 for one in found if one)
 
 
 async def measured(models: Mapping[str, Path], *, count: int, lessons: int) -> Reports:
