@@ -12,7 +12,7 @@ import msgspec
 from llm_pool.config.problem import nearest
 from llm_pool.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.messages import Query, StrategyName, TextArrived, Turn
-from llm_pool.server.entry import PRINCIPAL
+from llm_pool.server.entry import PRINCIPAL, send_json
 from llm_pool.server.queries import deadline_header, within
 from llm_pool.wire import answer_json
 
@@ -67,9 +67,12 @@ class Ending(NamedTuple):
 
 
 class Words(Protocol):
-    """How an API tells a stream."""
+    """How an API tells an answer, whole or as a stream."""
 
     content_type: bytes
+
+    def whole(self, answer: Answer) -> dict[str, Json]:
+        """All of it in one body."""
 
     def first(self) -> bytes:
         """What comes before all else."""
@@ -144,6 +147,18 @@ async def admitted(door: Door, scope: Scope, query: Query) -> AsyncIterator[Quer
     left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
     async with door.admit(scope[PRINCIPAL], within(query, left)) as admitted_query:
         yield admitted_query
+
+
+async def respond(
+    live: Live, door: Door, scope: Scope, query: Query, words: Words, send: Send, *, stream: bool
+) -> None:
+    """Answer *query* in *words*, as a stream or whole; raises LlmPoolError before anything was sent."""
+    async with admitted(door, scope, query) as allowed:
+        if stream:
+            await speak(live, allowed, words, send)
+        else:
+            answer = await live.infer(allowed)
+            await send_json(send, words.whole(answer), headers=[decision_header(answer)])
 
 
 async def speak(live: Live, query: Query, words: Words, send: Send) -> None:

@@ -23,13 +23,12 @@ from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Query
 from llm_pool.server.chats import (
     admitted,
-    decision_header,
     evidence,
     finish,
     model_named,
     models,
     question,
-    speak,
+    respond,
     turn,
     unserved,
     winning,
@@ -173,12 +172,7 @@ class Ollama:
             await self._load(scope, body, model, words, send)
 
     async def _answer(self, scope: Scope, query: Query, words: _Told, send: Send) -> None:
-        async with admitted(self._door, scope, query) as allowed:
-            if words.body.stream is not False:
-                await speak(self._live, allowed, words, send)
-            else:
-                answer = await self._live.infer(allowed)
-                await send_json(send, words.whole(answer), headers=[decision_header(answer)])
+        await respond(self._live, self._door, scope, query, words, send, stream=words.body.stream is not False)
 
     async def _load(self, scope: Scope, body: _Asked, model: Model, words: _Told, send: Send) -> None:
         """Make a provider ready, as a request without a question asks; the pool itself always is."""

@@ -20,14 +20,12 @@ from llm_pool.admission import ANY_OBJECT
 from llm_pool.errors import InvalidRequest
 from llm_pool.messages import Query
 from llm_pool.server.chats import (
-    admitted,
-    decision_header,
     evidence,
     finish,
     model_named,
     models,
     question,
-    speak,
+    respond,
     turn,
     unserved,
 )
@@ -160,13 +158,7 @@ class OpenAI:
         body: ChatBody = decode((await receive())["body"], ChatBody)
         project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
         query = query_from(body, await model_named(body.model, self._live), project)
-        chat = _Chat(body)
-        async with admitted(self._door, scope, query) as allowed:
-            if body.stream:
-                await speak(self._live, allowed, chat, send)
-            else:
-                answer = await self._live.infer(allowed)
-                await send_json(send, chat.whole(answer), headers=[decision_header(answer)])
+        await respond(self._live, self._door, scope, query, _Chat(body), send, stream=bool(body.stream))
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._live)
