@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ from llm_pool.ensemble.judge import Bench, Judge, candidates_until, who_judges
 from llm_pool.ensemble.voting import Voting
 from llm_pool.errors import AllProvidersFailed, Failed
 from llm_pool.messages import Call, Decision, Member, StrategyName, TokenLogprob
-from llm_pool.tasks import JUDGING
+from llm_pool.tasks import JUDGING, rephrase
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
 from llm_pool.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from llm_pool.messages import Task
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +49,7 @@ def picks_right(*, probability: float = 0.95, delay: float = 0.1) -> Callable[[C
     return judge
 
 
-def made(*judges: Member, **bench: float) -> Judge:
+def made(*judges: Member, load_task: Callable[[], Awaitable[Task]] | None = None, **bench: float) -> Judge:
     return Judge(
         SystemClock(),
         random.Random(7),
@@ -54,6 +57,7 @@ def made(*judges: Member, **bench: float) -> Judge:
         Trust(),
         judges=lambda panel: judges,
         fallback=Voting(SystemClock()),
+        load_task=load_task,
     )
 
 
@@ -88,6 +92,26 @@ async def test_a_verdict_costs_one_token() -> None:
     [asked] = judge.calls
     assert (asked.max_tokens, asked.top_logprobs, asked.temperature) == (1, 10, 0.0)
     assert asked.task is JUDGING
+
+
+async def test_a_judge_may_have_words_of_its_own() -> None:
+    """The call carries question and candidates as data, for the variant of the task that was loaded."""
+    judge = ScriptedProvider("judge", Reply("A"))
+    worded = msgspec.structs.replace(JUDGING, variants={"short": "judging: {{input}}"})
+
+    async def load_task() -> Task:
+        return worded
+
+    one, two = ScriptedProvider("a", Reply("red")), ScriptedProvider("b", Reply("blue"))
+    await decide(made(seat(judge), load_task=load_task), one, two)
+
+    [asked] = judge.calls
+    assert asked.input["question"] == "which colour?"
+    assert {(c["id"], c["text"]) for c in asked.input["candidates"]} in (
+        {("A", "red"), ("B", "blue")},
+        {("A", "blue"), ("B", "red")},
+    )
+    assert rephrase(asked, "short").prompt.user == f"judging: {json.dumps(asked.input)}"
 
 
 async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -9,9 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llm_pool.ensemble.verdict import contest
+from llm_pool.messages import Reading
+from llm_pool.providers.gguf import BUNDLED
 from llm_pool.reading import read
 from llm_pool.tasks import load_tasks, prepare
+from llm_pool.tasks.files import judging_task
 from llm_pool.tasks.words import render
+from tools.pocket.hints import LABELS, hints
 from tools.pocket.measures import MEASURES, kendall_tau
 from tools.pocket.oracle import TASKS, example, examples, held_out, is_held_out
 
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from llm_pool.messages import Task
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
+CARD = Path(__file__).parents[2] / "docs" / "models" / "pocket.md"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +60,44 @@ def test_training_shows_the_prompt_that_the_pool_sends(tasks: dict[str, Task], n
     assert sent.user == one.prompt
 
 
+def test_training_shows_a_judge_what_the_pool_shows_it(tasks: dict[str, Task]) -> None:
+    """The contests are laid out as JUDGE lays out candidates, and the variant puts them into words."""
+    one = example(Random(3), "judging")
+    case = json.loads(one.case.text)
+    answers = [Reading(json.dumps(candidate["text"]), candidate["text"]) for candidate in case["candidates"]]
+
+    sent = contest(case["question"], answers, range(len(answers)))
+
+    assert render(judging_task([PROMPTS]).variants["pocket"], sent).user == one.prompt
+    assert one.answer in [candidate["id"] for candidate in sent["candidates"]]
+
+
+def test_a_contest_has_one_right_answer() -> None:
+    """The others answer an input that was misread, and differ from it."""
+    for seed in range(100):
+        one = example(Random(seed), "judging")
+        answers = [json.dumps(candidate["text"]) for candidate in json.loads(one.case.text)["candidates"]]
+
+        assert len(set(answers)) == len(answers)
+        assert 2 <= len(answers) <= 3
+
+
+def test_hints_point_at_what_they_tell() -> None:
+    """A merit at the end of its candidate; for overlap, each word with whether it was asked for."""
+    for seed in range(60):
+        one = example(Random(seed), "judge")
+        told = [(one.prompt[: hint.place + 1], hint.label) for hint in hints(one)]
+        merits = [label for before, label in told if before.endswith("}")]
+        words = [(before, label) for before, label in told if not before.endswith("}")]
+
+        ranked = sorted(zip(merits, one.case.candidates, strict=True), key=lambda pair: pair[0])
+        assert [candidate.merit for _, candidate in ranked] == sorted(c.merit for c in one.case.candidates)
+        assert bool(words) == (one.case.sign == "overlap")
+        assert all(
+            (before.rpartition(" ")[2].strip('"') in one.case.asked) == (label == LABELS - 1) for before, label in words
+        )
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_oracle_measures_full_marks(name: str) -> None:
     """Each measure that is not the coin's share is 1 for the right answer."""
@@ -70,6 +115,16 @@ def test_a_wrong_choice_measures_lower() -> None:
     assert MEASURES["judge"](one.case, {"winner_id": right[-1]})["picks the best"] == 0
     assert MEASURES["rerank_candidates"](one.case, {"ranking": right[::-1]})["Kendall tau"] == -1
     assert kendall_tau(["a", "a"], ["a", "b"]) == -1
+
+
+def test_the_card_names_the_files_that_are_shipped() -> None:
+    """Each with its size and checksum."""
+    card = CARD.read_text(encoding="utf-8")
+
+    for path in sorted(BUNDLED.glob("*.gguf")):
+        row = next(line for line in card.splitlines() if line.startswith("| SHA-256"))
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] in row, path.name
+        assert f"{path.stat().st_size:,}" in card, path.name
 
 
 def test_the_same_seed_gives_the_same_examples() -> None:
