@@ -92,7 +92,7 @@ def _train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     model, tokenizer = _load(options.start) if options.start else _new(options)
     given = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "device")}
-    train(model, tokenizer, **given)
+    train(model, tokenizer, fresh=options.start is None, **given)
     options.folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(options.folder / "tokenizer.json")
     torch.save({"shape": asdict(model.shape), "weights": model.state_dict()}, options.folder / "weights.pt")

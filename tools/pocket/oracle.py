@@ -169,8 +169,11 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
 TASKS = tuple(task for task in ANSWERS if task not in ("judging", "ask"))
 """The six."""
 
-SHARES = {"judge": 4, "rerank_candidates": 4, "ask": 0.2}
+SHARES = {"judge": 2, "rerank_candidates": 2, "judging": 0.5, "ask": 0.1}
 """How often a task is practised; 1 where nothing is said. Choosing takes more practice than copying."""
+
+DECIDED = {"judge": ',"confidence"', "expand_queries": ',"optional"'}
+"""By task, where in an answer the part ends that all the rest follows from."""
 
 MOST_CANDIDATES = 4
 
@@ -186,7 +189,7 @@ def example(rng: Random, task: str, *, most: int = MOST_CANDIDATES) -> Example:
     case = DRAWS[task](rng, most)
     answer = ANSWERS[task](case)
     text = answer if isinstance(answer, str) else json.dumps(answer, separators=(",", ":"))
-    deciding = text.index(',"confidence"') if task == "judge" else 0
+    deciding = text.index(DECIDED[task]) if task in DECIDED else 0
     return Example(task, case, template(task).replace("{{input}}", case.text), text, deciding)
 
 

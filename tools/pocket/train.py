@@ -65,12 +65,22 @@ class Batch(NamedTuple):
         return Batch(*(part.to(device) for part in self))
 
 
-def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: float, seed: int, device: str) -> None:
+def train(
+    model: Pocket,
+    tokenizer: Tokenizer,
+    *,
+    fresh: bool,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    device: str,
+) -> None:
     """
-    Teach *model*, new or not, for *steps* batches of about *batch* tokens; prints loss, speed and time left.
+    Teach *model* for *steps* batches of about *batch* tokens; prints loss, speed and time left.
 
-    The difficulty rises over the first half. The learning rate warms up for 1 percent of the steps and then
-    falls in a straight line to zero. Hidden matrices learn by Muon, embedding and norms by AdamW.
+    For a *fresh* one the difficulty rises over the first half. The learning rate warms up for 1 percent of the steps
+    and then falls in a straight line to zero. Hidden matrices learn by Muon, embedding and norms by AdamW.
     Source of that division: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
     head = nn.Linear(model.shape.width, LABELS)
@@ -78,7 +88,7 @@ def train(model: Pocket, tokenizer: Tokenizer, *, steps: int, batch: int, rate: 
     head.to(device)
     optimizers = _optimizers(model, head, rate)
     began, seen = time.monotonic(), 0
-    for step, rows in enumerate(_batches(tokenizer, steps=steps, batch=batch, seed=seed)):
+    for step, rows in enumerate(_batches(tokenizer, fresh=fresh, steps=steps, batch=batch, seed=seed)):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["full"] * min(1.0, (step + 1) / (steps * 0.01)) * (1 - step / steps)
@@ -137,10 +147,11 @@ def encode(tokenizer: Tokenizer, example: Example) -> Row:
     return Row(prompt + answer, len(prompt), weights + [(1 - share) / rest] * rest, hinted)
 
 
-def _batches(tokenizer: Tokenizer, *, steps: int, batch: int, seed: int) -> Iterator[Batch]:
+def _batches(tokenizer: Tokenizer, *, fresh: bool, steps: int, batch: int, seed: int) -> Iterator[Batch]:
     rng, made = Random(seed), 0
     while made < steps:
-        shelf = [encode(tokenizer, example) for example in examples(rng, SHELF, ease=1 - 2 * made / steps)]
+        ease = 1 - 2 * made / steps if fresh else 0.0
+        shelf = [encode(tokenizer, example) for example in examples(rng, SHELF, ease=ease)]
         packs = _packs(sorted(shelf, key=lambda row: len(row.tokens)), batch)
         rng.shuffle(packs)
         for pack in packs[: steps - made]:
