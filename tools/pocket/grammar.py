@@ -276,8 +276,9 @@ def _place(rng: Random) -> str:
 
 
 def _ids(rng: Random, count: int) -> Sequence[str | int]:
+    """In any order, as the pool shows a list to each model in an order of its own."""
     prefix = rng.choice(("c", "doc", "item-", "m"))
-    return rng.choice(
+    ids: Sequence[str | int] = rng.choice(
         (
             list(string.ascii_lowercase[:count]),
             [number + 1 for number in range(count)],
@@ -285,3 +286,4 @@ def _ids(rng: Random, count: int) -> Sequence[str | int]:
             rng.sample([*string.ascii_letters], count),
         )
     )
+    return rng.sample(ids, count) if rng.random() < 0.7 else ids
