@@ -48,7 +48,7 @@ def main() -> None:
     """Measure, print, and with ``--write`` keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300, help="inputs of each task")
-    parser.add_argument("--lessons", type=int, default=200, help="inputs of each task to give feedback on before")
+    parser.add_argument("--lessons", type=int, default=100, help="inputs of each task to give feedback on before")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     models = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
