@@ -132,15 +132,23 @@ def test_bench_measures_the_three_and_the_pool(tmp_path: Path, capsys: pytest.Ca
     assert {one["error_share"] for one in measured.values()} == {0.0}
 
 
+LEAST = {
+    "judge": ("picks the best", 0.8),
+    "rerank_candidates": ("Kendall tau", 0.4),
+    "recovery_plan": ("right playbook", 0.8),
+}
+"""Three standard errors of 30 inputs below ``bench/results/pocket.md``, and far above chance (0.37, 0, 0.07)."""
+
+
 @pytest.mark.anyio
 async def test_a_sample_of_held_out_inputs_is_answered_well() -> None:
-    """Far below the figures of ``bench/results/pocket.md``, and far above chance: the files are those measured."""
-    least = {"judge": "picks the best", "rerank_candidates": "Kendall tau", "recovery_plan": "right playbook"}
+    """The files are those that were measured."""
     async with pool_of(TRIO) as app:
         reports = {
             task: await check(app, examples, strategy=StrategyName.JUDGE)
-            for task, examples in inputs(count=20, seed=5).items()
+            for task, examples in inputs(count=30, seed=5).items()
         }
 
     assert {report.valid for report in reports.values()} == {1.0}
-    assert all(reports[task].measures[measure] >= 0.6 for task, measure in least.items())
+    found = {task: reports[task].measures[measure] for task, (measure, _) in LEAST.items()}
+    assert all(found[task] >= least for task, (_, least) in LEAST.items()), found
