@@ -20,14 +20,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from llm_pool.app import open_app  # noqa: E402
-from llm_pool.config import parse  # noqa: E402
-from llm_pool.messages import StrategyName  # noqa: E402
-from llm_pool.providers.gguf import BUNDLED  # noqa: E402
-from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of  # noqa: E402
+from llm_pool.app import open_app
+from llm_pool.config import parse
+from llm_pool.messages import StrategyName
+from llm_pool.providers.gguf import BUNDLED
+from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from tools.pocket.check import Report
     from tools.pocket.oracle import Example
 
+ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "results" / "pocket.md"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n)(.*?)(<!-- end of pocket -->)", re.DOTALL)
@@ -140,7 +138,7 @@ def _cell(value: float, best: float) -> str:
 def _head(count: int, lessons: int) -> str:
     return (
         "# The pocket models, alone and together\n\n"
-        f"`python bench/pocket.py --write`, {datetime.now(UTC).date()}, CPython {platform.python_version()}, "
+        f"`python -m bench.pocket --write`, {datetime.now(UTC).date()}, CPython {platform.python_version()}, "
         f"{os.cpu_count()} {platform.machine()} cores. {count} held-out inputs of each task, asked through the pool; "
         f"WEIGHTED and JUDGE learned before from feedback on {lessons} others of each. Shares of right answers, "
         "and Kendall's tau."

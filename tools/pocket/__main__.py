@@ -25,7 +25,7 @@ The three bundled models, from nothing, from the root of the repository, with th
   for x in a b c; do python -m tools.pocket export /tmp/$x llm_pool/models/pocket-$x.gguf; done
   python -m tools.pocket check
 
-A core of its own takes about 45 minutes for each; all three on two cores took 90 minutes (docs/models/pocket.md).
+All three at once on two cores took 80 to 100 minutes (docs/models/pocket.md).
 With --device cuda it should be minutes; that has not been tried.
 The same seed gives the same examples everywhere, and the same weights with the same torch and kind of processor.
 """

@@ -67,12 +67,12 @@ class Tokenizer:
     def __len__(self) -> int:
         return int(self.bpe.get_vocab_size())
 
-    def encode(self, text: str) -> list[int]:
-        """Token numbers; the special marks are read as marks."""
-        return list(self.bpe.encode(text).ids)
+    def encode(self, text: str) -> tuple[list[int], list[int]]:
+        """
+        Token numbers, and for each the character of *text* at which it ends (one past its last).
 
-    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
-        """Token numbers, and for each the character of *text* at which it ends (one past its last)."""
+        The special marks are read as marks.
+        """
         encoded = self.bpe.encode(text)
         return list(encoded.ids), [end for _, end in encoded.offsets]
 

@@ -137,8 +137,8 @@ def _step(model: Pocket, head: nn.Linear, optimizers: list[torch.optim.Optimizer
 
 def encode(tokenizer: Tokenizer, example: Example) -> Row:
     """*example* in tokens."""
-    prompt, prompt_ends = tokenizer.encode_with_ends(as_chat(example.prompt))
-    answer, ends = tokenizer.encode_with_ends(example.answer + END)
+    prompt, prompt_ends = tokenizer.encode(as_chat(example.prompt))
+    answer, ends = tokenizer.encode(example.answer + END)
     deciding = sum(end <= example.deciding for end in ends)
     rest = len(answer) - deciding
     share = DECIDING if deciding else 0.0
