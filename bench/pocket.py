@@ -20,16 +20,16 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
+from llm_pool.engine.composition import open_app
 from llm_pool.providers.gguf import BUNDLED
 from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.app import App
+    from llm_pool.engine.composition import App
     from tools.pocket.check import Report
     from tools.pocket.oracle import Example
 

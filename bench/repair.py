@@ -3,7 +3,7 @@ What each rung of the repair ladder recovers from recorded answers.
 
 ::
 
-    python bench/ladder.py [PATH]          # default: bench/data/ladder_sample.jsonl, made by us
+    python bench/repair.py [PATH]          # default: bench/data/repair_sample.jsonl, made by us
 
 Each line of *PATH* is a question with the raw answers of some models: ``bench``, and ``models`` by name with
 ``raw``, the ``answer_key`` that another lenient parser found (null: none), and whether that is ``correct``.
@@ -29,9 +29,9 @@ from llm_pool.agreement import canonical
 from llm_pool.reading import Unreadable, read
 
 if TYPE_CHECKING:
-    from llm_pool.messages import FinishReason, Reading
+    from llm_pool.core.messages import FinishReason, Reading
 
-SAMPLE = Path(__file__).parent / "data" / "ladder_sample.jsonl"
+SAMPLE = Path(__file__).parent / "data" / "repair_sample.jsonl"
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["answer"],
@@ -40,7 +40,7 @@ SCHEMA: dict[str, Any] = {
         "answer": {"type": ["string", "number", "boolean", "array", "object", "null"]},
     },
 }
-RUNGS = ("strict", "extracted", "newlines", "backslashes", "literals", "repaired", "fields", "coerced")
+STEPS = ("strict", "extracted", "newlines", "backslashes", "literals", "repaired", "fields", "coerced")
 CUTS = 8
 """Places at which each answer is cut, evenly spaced."""
 
@@ -102,14 +102,14 @@ def load(path: Path) -> list[Row]:
     return rows
 
 
-def by_rung(rows: list[Row]) -> list[str]:
+def by_step(rows: list[Row]) -> list[str]:
     """Read and right answers for each rung, model by model."""
     groups = sorted({(row.bench, row.model) for row in rows})
     lines = [
         "| rung | " + " | ".join(f"{bench} {model.split('-Instruct')[0]}" for bench, model in groups) + " | all |",
         "|---|" + "---:|" * (len(groups) + 1),
     ]
-    for rung in (*RUNGS, "unread"):
+    for rung in (*STEPS, "unread"):
         cells = [_cell([row for row in rows if (row.bench, row.model) == group], rung) for group in groups]
         lines.append(f"| {rung} | {' | '.join(cells)} | {_cell(rows, rung)} |")
     return lines
@@ -164,7 +164,7 @@ def main() -> int:
     parser.add_argument("path", nargs="?", type=Path, default=SAMPLE)
     rows = load(parser.parse_args().path)
     print("Answers read / of these right, by rung\n")
-    print("\n".join(by_rung(rows)), end="\n\n")
+    print("\n".join(by_step(rows)), end="\n\n")
     print("\n".join((*against_key(rows), when_cut(rows), speed(rows))))
     print(f"Python {platform.python_version()}, {platform.machine()}")
     return int(any(row.key is not None and row.reading is None for row in rows))

@@ -114,7 +114,7 @@ class Soak:
     async def load(self) -> None:
         """Requests, faults, reloads and samples, side by side; then a look at what is left."""
         self.began = time.monotonic()
-        beside = [asyncio.create_task(work) for work in (self.break_things(), self.reload(), self.sample())]
+        beside = [asyncio.create_task(work) for work in (self.inject_faults(), self.reload(), self.sample())]
         asking: set[asyncio.Task[None]] = set()
         number = 0
         while (now := time.monotonic() - self.began) < self.seconds:
@@ -185,7 +185,7 @@ class Soak:
             raise ValueError("a body cut short")
         return int(head.split()[1]), said
 
-    async def break_things(self) -> None:
+    async def inject_faults(self) -> None:
         """Another fault for one model every 15 s; the others are well."""
         while True:
             await self.script("*", "ok")

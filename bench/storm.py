@@ -21,17 +21,17 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.errors import LlmPoolError
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.messages import Query, StrategyName
+from llm_pool.engine.composition import open_app
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.app import App
     from llm_pool.config import Config
+    from llm_pool.engine.composition import App
 
 POOL = 4
 SLOTS = 4
@@ -42,7 +42,7 @@ CLEAN = 20
 TROUBLE = ("ok", "ok", "hang", "hang", "trickle:5", "stall:1", "slow:20", "error:500", "cut:1", "busy:0.05")
 
 
-class Left(NamedTuple):
+class InUse(NamedTuple):
     """What is in use at one moment, in the pool and at its upstreams."""
 
     tasks: int
@@ -70,8 +70,8 @@ class Storm(NamedTuple):
     seen: list[float]
     clean: list[float]
     took: float
-    before: Left
-    after: Left
+    before: InUse
+    after: InUse
 
     @property
     def calm(self) -> bool:
@@ -98,7 +98,7 @@ async def storm(cancels: int, seed: int) -> Storm:
         app = await stack.enter_async_context(open_app(configured(ups)))
         await clean(app, "warm")
         before = left(app, ups)
-        cancelled = await fickle_askers(app, ups, cancels, Random(seed))
+        cancelled = await cancelling_clients(app, ups, cancels, Random(seed))
         for up in ups:
             up.set_mode("*", "ok")
         began = asyncio.get_running_loop().time()
@@ -108,11 +108,11 @@ async def storm(cancels: int, seed: int) -> Storm:
         return Storm(len(cancelled), seen(ups, cancelled), answered, took, before, left(app, ups))
 
 
-async def fickle_askers(app: App, ups: Sequence[Upstream], cancels: int, rng: Random) -> dict[int, float]:
+async def cancelling_clients(app: App, ups: Sequence[Upstream], cancels: int, rng: Random) -> dict[int, float]:
     """The instant of each cancel that met a request at work, by the request's number."""
     loop, cancelled, numbers = asyncio.get_running_loop(), dict[int, float](), count()
 
-    async def asker() -> None:
+    async def client() -> None:
         while len(cancelled) < cancels:
             number = next(numbers)
             rng.choice(ups).set_mode("*", *rng.choices(TROUBLE, k=3))
@@ -124,7 +124,7 @@ async def fickle_askers(app: App, ups: Sequence[Upstream], cancels: int, rng: Ra
                 cancelled[number] = loop.time()
             await asyncio.gather(asking, return_exceptions=True)
 
-    await asyncio.gather(*(asker() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
     return cancelled
 
 
@@ -154,10 +154,10 @@ def seen(ups: Sequence[Upstream], cancelled: dict[int, float]) -> list[float]:
     return delays
 
 
-def left(app: App, ups: Sequence[Upstream]) -> Left:
+def left(app: App, ups: Sequence[Upstream]) -> InUse:
     """What is in use now, at both ends of the sockets."""
-    watched = app.kept.breakers._watched.values()  # noqa: SLF001  counts that nobody but a test needs
-    return Left(
+    watched = app.pool_state.breakers._tracked.values()  # noqa: SLF001  counts that nobody but a test needs
+    return InUse(
         tasks=len(asyncio.all_tasks()),
         permits=sum(len(gate._leases) + len(gate._waiting) for gate in app.machines.gates),  # noqa: SLF001
         leases=sum(each.breaker._lease is not None for each in watched),  # noqa: SLF001

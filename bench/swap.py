@@ -33,20 +33,20 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
-from llm_pool.clock import SystemClock
-from llm_pool.errors import ProviderError
-from llm_pool.messages import Delta, ProviderState
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import ProviderError
+from llm_pool.core.messages import Delta, ProviderState
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.residency import Residency
-from llm_pool.queueing import Limits
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.queueing import Limits
 from llm_pool.testing import VirtualLoop, a_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from llm_pool.interfaces import Provider
-    from llm_pool.messages import Call
+    from llm_pool.core.interfaces import Provider
+    from llm_pool.core.messages import Call
 
 MEMORY_MB = 6_000  # an 8 GB card, less context and desktop
 SIZES_MB = {"phi3:mini": 2_300, "llama3.1:8b": 4_900, "gemma2:9b": 5_800}
@@ -56,7 +56,7 @@ PREFILL_PER_S = 2_500
 DECODE_PER_S = {"phi3:mini": 120.0, "llama3.1:8b": 70.0, "gemma2:9b": 55.0}
 PATIENCE_S = 60.0
 BUSY = (0.3, 0.5, 0.7, 0.9, 1.1)
-PRESSED = 0.7
+BUSY_FROM = 0.7
 PARTS = 3
 
 
@@ -159,7 +159,7 @@ def _from_zero(part: Sequence[Request]) -> list[Request]:
     return [(at - part[0][0], tokens_in, tokens_out) for at, tokens_in, tokens_out in part]
 
 
-def made_up(rng: Random, requests: int) -> list[Request]:
+def synthetic(rng: Random, requests: int) -> list[Request]:
     """Bursts of four requests on average, Poisson between them."""
     now = 0.0
     made: list[Request] = []
@@ -210,14 +210,14 @@ def panel(machine: Machine, *, gated: bool) -> Iterator[tuple[str, Provider]]:
     """The machine's models, behind a gate or not."""
     clock = SystemClock()
 
-    async def look() -> dict[str, float]:
+    async def list_loaded() -> dict[str, float]:
         return {name: SIZES_MB[name] for name in machine.loaded}
 
     limits = Limits(slots=1, queue=512, memory=MEMORY_MB)
-    gate = Gate("machine", limits, clock, Residency(clock, look))
+    gate = Gate("machine", limits, clock, LoadedModels(clock, list_loaded))
     for name in SIZES_MB:
         model = Model(name, machine)
-        yield name, Limited(model, gate, name, lambda _: None) if gated else model
+        yield name, ConcurrencyLimited(model, gate, name, lambda _: None) if gated else model
 
 
 def compared(part: Sequence[Request], seed: int) -> Compared:
@@ -247,7 +247,7 @@ def by_part(traces: dict[str, list[Compared]]) -> str:
     """Our share of the loads, for each part at every load and in sum, and for all parts."""
     pressed, all_parts = _pressed(), [part for parts in traces.values() for part in parts]
     named = [(f"{name}, part {at}", [part]) for name, parts in traces.items() for at, part in enumerate(parts, 1)]
-    head = f"| loads, ours of naive | {' | '.join(f'{load:.0%}' for load in BUSY)} | from {PRESSED:.0%} | all |"
+    head = f"| loads, ours of naive | {' | '.join(f'{load:.0%}' for load in BUSY)} | from {BUSY_FROM:.0%} | all |"
     rows = [
         f"| {name} | {' | '.join(f'{share(parts, each):.0%}' for each in (*([b] for b in BUSY), pressed, BUSY))} |"
         for name, parts in [*named, ("all parts", all_parts)]
@@ -267,7 +267,7 @@ def is_kept(traces: dict[str, list[Compared]]) -> bool:
 
 
 def _pressed() -> list[float]:
-    return [load for load in BUSY if load >= PRESSED]
+    return [load for load in BUSY if load >= BUSY_FROM]
 
 
 def main() -> int:
@@ -280,12 +280,12 @@ def main() -> int:
     if options.trace:
         trace = recorded(options.trace, options.requests)
     else:
-        trace = {"made up": [made_up(Random(options.seed), options.requests)]}
+        trace = {"made up": [synthetic(Random(options.seed), options.requests)]}
     traces = {name: [compared(part, options.seed) for part in parts] for name, parts in trace.items()}
     print(in_full(next(iter(traces.values()))[0]), by_part(traces), sep="\n\n")
     kept, apart = is_kept(traces), ", ".join(missing(traces))
     print(f"\nAt most half the loads, all parts together: {'yes' if kept else 'no'}.", end="")
-    print(f" From {PRESSED:.0%} on, not by themselves: {apart}." if apart else "")
+    print(f" From {BUSY_FROM:.0%} on, not by themselves: {apart}." if apart else "")
     return 0 if kept else 1
 
 

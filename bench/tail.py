@@ -24,16 +24,16 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.messages import Query, StrategyName
+from llm_pool.engine.composition import open_app
 from llm_pool.testing import Reply, ScriptedProvider, VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.config import Config
-    from llm_pool.messages import Answer, Call
+    from llm_pool.core.messages import Answer, Call
 
 MODELS = ("one", "two", "three")
 SLOW_SHARE, SLOW_FACTOR = 0.05, 5.0
@@ -51,7 +51,7 @@ class Models:
         self._seed = seed
 
     def backend(self, *_: object, **__: object) -> ScriptedProvider:
-        """In the place of ``llm_pool.app.backend``."""
+        """In the place of ``llm_pool.engine.composition.build_provider``."""
         name = MODELS[len(self.backends)]
         rng = Random(f"{self._seed}/{name}")
         self.backends.append(ScriptedProvider(name, lambda call: self._reply(call, rng), model=name))
@@ -93,7 +93,7 @@ def configured(hedge: str) -> Config:
 async def replay(arrivals: Sequence[float], strategy: StrategyName, hedge: str, seed: int) -> Outcome:
     """Every request at its instant."""
     models, loop = Models(seed), asyncio.get_running_loop()
-    with patch("llm_pool.app.backend", models.backend):
+    with patch("llm_pool.engine.composition.build_provider", models.backend):
         async with open_app(configured(hedge)) as app:
 
             async def ask(number: int) -> tuple[float, Answer]:
@@ -117,7 +117,7 @@ def recorded(path: Path, requests: int) -> list[float]:
         return [float(row["t_s"]) for row in (first, *rows) if row["trace"] == first["trace"]][:requests]
 
 
-def made_up(rng: Random, requests: int) -> list[float]:
+def synthetic(rng: Random, requests: int) -> list[float]:
     """Bursts of three requests on average, Poisson between them, about five a second."""
     now = 0.0
     made: list[float] = []
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = Random(options.seed)
-    arrivals = recorded(options.trace, options.requests) if options.trace else made_up(rng, options.requests)
+    arrivals = recorded(options.trace, options.requests) if options.trace else synthetic(rng, options.requests)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         promises = hedging(runner, arrivals, options.seed), deciding(runner, arrivals, options.seed)
     return 0 if all(promises) else 1

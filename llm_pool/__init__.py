@@ -20,9 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_pool.app import App, open_app
     from llm_pool.config import Config, load
-    from llm_pool.errors import (
+    from llm_pool.core.errors import (
         AllProvidersFailed,
         ConfigError,
         DeadlineExceeded,
@@ -35,33 +34,34 @@ if TYPE_CHECKING:
         RateLimited,
         Unauthenticated,
     )
-    from llm_pool.messages import Answer, Attempt, Decision, Query, StrategyName
-    from llm_pool.orchestrator import Orchestrator
+    from llm_pool.core.messages import Answer, Attempt, Decision, Query, StrategyName
+    from llm_pool.engine.composition import App, open_app
+    from llm_pool.engine.orchestrator import Orchestrator
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AllProvidersFailed": "errors",
-    "Answer": "messages",
-    "App": "app",
-    "Attempt": "messages",
+    "AllProvidersFailed": "core.errors",
+    "Answer": "core.messages",
+    "App": "engine.composition",
+    "Attempt": "core.messages",
     "Config": "config",
-    "ConfigError": "errors",
-    "DeadlineExceeded": "errors",
-    "Decision": "messages",
-    "InvalidRequest": "errors",
-    "LlmPoolError": "errors",
-    "NoConsensus": "errors",
-    "Orchestrator": "orchestrator",
-    "Overloaded": "errors",
-    "PermissionDenied": "errors",
-    "ProviderError": "errors",
-    "Query": "messages",
-    "RateLimited": "errors",
-    "StrategyName": "messages",
-    "Unauthenticated": "errors",
+    "ConfigError": "core.errors",
+    "DeadlineExceeded": "core.errors",
+    "Decision": "core.messages",
+    "InvalidRequest": "core.errors",
+    "LlmPoolError": "core.errors",
+    "NoConsensus": "core.errors",
+    "Orchestrator": "engine.orchestrator",
+    "Overloaded": "core.errors",
+    "PermissionDenied": "core.errors",
+    "ProviderError": "core.errors",
+    "Query": "core.messages",
+    "RateLimited": "core.errors",
+    "StrategyName": "core.messages",
+    "Unauthenticated": "core.errors",
     "load": "config",
-    "open_app": "app",
+    "open_app": "engine.composition",
 }
 
 __all__ = [

@@ -17,7 +17,7 @@ def main() -> None:
         return
     gc.set_threshold(50_000)  # imports make no garbage: looking for it is a tenth of a start
     if words[:1] == ["__complete"]:
-        from llm_pool.cli.completing import print_words
+        from llm_pool.cli.shell_completion import print_words
 
         print_words(words[1:])
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = "llmpool/v1/llmpool.proto"
-TARGET = ROOT / "llm_pool" / "protobuf"
+TARGET = ROOT / "llm_pool" / "wire"
 
 
 def stubs() -> dict[str, str]:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.quality.rules import CLOCK, averaged, is_right
 from llm_pool import agreement
-from llm_pool.ensemble.weighted import Weighted, lesson
-from llm_pool.errors import LlmPoolError
-from llm_pool.trust import Statement, Trust
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.ensemble.weighted import Weighted
+from llm_pool.trust.learning import panel_outcome
+from llm_pool.trust.model import PanelAnswer, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bench.quality.recorded import Question
     from bench.quality.rules import Rule
-    from llm_pool.trust import Source
+    from llm_pool.trust.model import Source
 
 Teach: TypeAlias = "Callable[[Trust, Question], Awaitable[None]]"
 """What a question tells a Trust."""
@@ -30,7 +31,7 @@ async def by_labels(trust: Trust, question: Question) -> None:
         if attempt.reading is not None:
             traits = agreement.evidence(question.call.task, attempt.reading)
             right = question.right(attempt.provider, attempt.reading)
-            trust.observe(question.bench, Statement(attempt.provider, 0, traits), "feedback", right=right)
+            trust.observe(question.bench, PanelAnswer(attempt.provider, 0, traits), "feedback", right=right)
 
 
 async def by_feedback(trust: Trust, question: Question) -> None:
@@ -54,7 +55,7 @@ def _teach(trust: Trust, question: Question, source: Source) -> None:
     except LlmPoolError:
         return
     good = source == "decision" or question.is_right(decision)
-    trust.learn(lesson(question.call.task, decision), source, good=good)
+    trust.learn(panel_outcome(question.call.task, decision), source, good=good)
 
 
 async def cross_fitted(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from llm_pool import agreement
-from llm_pool.messages import Attempt, Call, Decision, Member, Prompt, Reading, Task
-from llm_pool.racing import Gathering
+from llm_pool.core.interfaces import Member
+from llm_pool.core.messages import Attempt, Call, Decision, Prompt, Reading, Task
+from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.testing import Reply, ScriptedProvider
 
 if TYPE_CHECKING:
@@ -97,12 +98,12 @@ async def _asked(row: dict[str, Any]) -> Question:
     )
     question = Question(row["bench"], row["gold"], models, call, [], ())
     panel, asked = question.panel_on(), question.asked_now()
-    async with Gathering(ignore) as gathering:
+    async with AttemptGroup(ignore) as attempt_group:
         for member in panel:
-            gathering.start(member, asked, why="vote")
-        async for _ in gathering.arrivals():
+            attempt_group.start(member, asked, why="vote")
+        async for _ in attempt_group.as_completed():
             pass
-    return question._replace(call=asked, panel=panel, attempts=gathering.attempts)
+    return question._replace(call=asked, panel=panel, attempts=attempt_group.attempts)
 
 
 def ignore(_: object) -> None:

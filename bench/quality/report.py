@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.quality.judging import PAIRWISE, NoPrior, by_labels_and_verdicts, judged
 from bench.quality.learning import by_decisions, by_feedback, by_labels, cross_fitted
 from bench.quality.rules import CLOCK, decided, early_stopping, oracle, raced, shares, single, trade
+from bench.quality.simulated_judge import PAIRWISE, NoPrior, by_labels_and_verdicts, judged
 from llm_pool.ensemble.voting import Voting
 from llm_pool.ensemble.weighted import Weighted
-from llm_pool.trust import Trust
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

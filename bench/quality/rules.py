@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bench.quality.recorded import ignore
 from llm_pool import agreement
-from llm_pool.budget import Budget
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.consensus import Consensus, Terms
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import LlmPoolError
+from llm_pool.qos.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from bench.quality.recorded import Question
-    from llm_pool.messages import Attempt, Call, Decision, Member
+    from llm_pool.core.interfaces import Member
+    from llm_pool.core.messages import Attempt, Call, Decision
 
 Rule: TypeAlias = "Callable[[Question], Awaitable[Decision]]"
 """Answers a question; raises LlmPoolError where it has no answer, which counts as wrong."""
@@ -118,7 +119,7 @@ async def early_stopping(questions: Sequence[Question]) -> tuple[float, int]:
 
 def trade(questions: Sequence[Question], agreement_asked: float) -> dict[str, tuple[float, float]]:
     """Coverage and precision of CONSENSUS, in percent, by bench."""
-    strategy = Consensus(CLOCK, Terms(min_agreement=agreement_asked))
+    strategy = Consensus(CLOCK, ConsensusRule(min_agreement=agreement_asked))
     marks: dict[str, list[bool | None]] = defaultdict(list)
     for question in questions:
         try:

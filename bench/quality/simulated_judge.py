@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Final
 from bench.quality.learning import by_labels, is_divided
 from bench.quality.recorded import ignore
 from bench.quality.rules import CLOCK, any_right
-from llm_pool.ensemble.judge import Bench, Judge
+from llm_pool.core.interfaces import Member
+from llm_pool.ensemble.judge import Judge, JudgeLimits
 from llm_pool.ensemble.verdict import judging_prompt
 from llm_pool.ensemble.voting import Voting
-from llm_pool.messages import Member
 from llm_pool.testing import Reply, ScriptedProvider
-from llm_pool.trust import JUDGE_ACCURACY
+from llm_pool.trust.model import JUDGE_ACCURACY
 
 if TYPE_CHECKING:
     from bench.quality.recorded import Question
     from bench.quality.rules import Rule
-    from llm_pool.ensemble.judge import Weigher
-    from llm_pool.messages import Call, Decision
-    from llm_pool.trust import Trust
+    from llm_pool.core.messages import Call, Decision
+    from llm_pool.ensemble.judge import TrustSource
+    from llm_pool.trust.model import Trust
 
 PAIRWISE: Final = 0.65
 _SHOWN: Final = re.compile(r"<answer ([A-H]) (\w+)>\n(.*?)\n</answer \1 \2>", re.DOTALL)
@@ -48,12 +48,12 @@ class NoPrior:
         return JUDGE_ACCURACY
 
 
-def judged(weigher: Weigher, pairwise: float = PAIRWISE) -> Rule:
-    """JUDGE on the answers that are there, its judge's word weighed by *weigher*."""
+def judged(trust: TrustSource, pairwise: float = PAIRWISE) -> Rule:
+    """JUDGE on the answers that are there, its judge's word weighed by *trust*."""
 
     async def rule(question: Question) -> Decision:
         judge = _judge(question, pairwise)
-        strategy = Judge(CLOCK, Random(0), Bench(), weigher, judges=lambda _: [judge], fallback=Voting(CLOCK))
+        strategy = Judge(CLOCK, Random(0), JudgeLimits(), trust, judges=lambda _: [judge], fallback=Voting(CLOCK))
         return await strategy.judge(question.asked_now(), question.panel, question.attempts, ignore)
 
     return rule

@@ -19,22 +19,22 @@ from bench.quality.learning import by_labels, taught
 from bench.quality.recorded import WEIGHTS, ignore
 from bench.quality.rules import CLOCK, decided, raced
 from llm_pool import agreement, config
-from llm_pool.app import open_app
-from llm_pool.ensemble.consensus import Consensus, Terms
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.messages import Decision, Query, StrategyName
+from llm_pool.engine.composition import open_app
+from llm_pool.engine.state import PoolState
+from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 from llm_pool.ensemble.voting import Voting
 from llm_pool.ensemble.weighted import Weighted
-from llm_pool.errors import LlmPoolError
-from llm_pool.kept import Kept
-from llm_pool.messages import Decision, Query, StrategyName
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from bench.quality.recorded import Question
-    from llm_pool.app import App
-    from llm_pool.messages import Answer
-    from llm_pool.trust import Trust
+    from llm_pool.core.messages import Answer
+    from llm_pool.engine.composition import App
+    from llm_pool.trust.model import Trust
 
 TASK: Final = """\
 +++
@@ -85,7 +85,7 @@ async def expected(questions: Sequence[Question], count: int) -> Verdicts:
         StrategyName.FASTEST: raced(hedge_after=None),
         StrategyName.VOTING: decided(Voting(CLOCK)),
         StrategyName.WEIGHTED: decided(Weighted(CLOCK, trust)),
-        StrategyName.CONSENSUS: decided(Consensus(CLOCK, Terms(min_agreement=1.0))),
+        StrategyName.CONSENSUS: decided(Consensus(CLOCK, ConsensusRule(min_agreement=1.0))),
     }
     found = {name: [await _verdict(each, rule(each)) for each in sample] for name, rule in rules.items()}
     return Verdicts(sample, found, trust)
@@ -97,10 +97,10 @@ async def replayed(path: Path, verdicts: Verdicts) -> dict[StrategyName, int]:
     async with Upstream(models.values(), recorded=path) as up:
         with TemporaryDirectory() as folder:
             settings = config.load(_written(Path(folder), up.url, models, verdicts.questions))
-            kept = msgspec.structs.replace(await Kept.fresh(settings, ignore), trust=verdicts.trust)
-            async with open_app(settings, kept=kept) as app:
+            pool_state = msgspec.structs.replace(await PoolState.create(settings, ignore), trust=verdicts.trust)
+            async with open_app(settings, pool_state=pool_state) as app:
                 found = {name: await _agreeing(app, name, verdicts) for name in verdicts.expected}
-            await kept.aclose()
+            await pool_state.aclose()
     return found
 
 

@@ -25,7 +25,7 @@ from llm_pool.agreement.values import Key, canonical, form
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import Reading, Task
+    from llm_pool.core.messages import Reading, Task
 
 __all__ = ["Key", "alike", "canonical", "comparable", "evidence", "exact", "key"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from llm_pool.agreement.values import canonical
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 _NUMBER: Final = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 _NOISE: Final = re.compile(r"[\s$\\'\"{}]+")

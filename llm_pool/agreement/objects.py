@@ -30,7 +30,7 @@ from llm_pool.agreement.values import Key, canonical
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 HALF: Final = 0.5
 TAG_LONGEST: Final = 200

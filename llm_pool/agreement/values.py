@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 Key: TypeAlias = "tuple[str | Key, ...]"
 """A tag and what it holds, e.g. ``("number", "3")``; hashable, and comparable within one tag."""

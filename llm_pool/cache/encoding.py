@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from llm_pool.messages import Answer  # noqa: TC001  msgspec reads it
+from llm_pool.core.messages import Answer  # noqa: TC001  msgspec reads it
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):

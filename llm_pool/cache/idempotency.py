@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.interfaces import Clock
-    from llm_pool.messages import Answer
+    from llm_pool.core.interfaces import Clock
+    from llm_pool.core.messages import Answer
 
 
 class _Entry(msgspec.Struct):
@@ -28,7 +28,7 @@ class _Entry(msgspec.Struct):
     done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
-class Once:
+class IdempotencyStore:
     """
     Remembers answers by request id, within one process.
 
@@ -42,9 +42,9 @@ class Once:
         self._clock, self._ttl, self._max_entries = clock, ttl, max_entries
         self._entries: dict[tuple[str, str], _Entry] = {}
 
-    def with_ttl(self, ttl: float) -> Once:
+    def with_ttl(self, ttl: float) -> IdempotencyStore:
         """The same memory, remembering for *ttl* seconds what it is told from now on."""
-        other = Once(self._clock, ttl=ttl, max_entries=self._max_entries)
+        other = IdempotencyStore(self._clock, ttl=ttl, max_entries=self._max_entries)
         other._entries = self._entries
         return other
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.messages import Caps
+from llm_pool.core.messages import Caps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import Query
-    from llm_pool.panel import Plan
+    from llm_pool.core.messages import Query
+    from llm_pool.engine.panel import Plan
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

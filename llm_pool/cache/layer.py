@@ -9,35 +9,35 @@ from llm_pool.cache.keys import cache_key, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from llm_pool.cache.flights import Flights
-    from llm_pool.cache.idempotency import Once
-    from llm_pool.interfaces import Cache, Emit
-    from llm_pool.messages import Answer, Query
-    from llm_pool.panel import Plan
+    from llm_pool.cache.idempotency import IdempotencyStore
+    from llm_pool.cache.single_flight import SingleFlight
+    from llm_pool.core.interfaces import Cache, Emit
+    from llm_pool.core.messages import Answer, Query
+    from llm_pool.engine.panel import Plan
 
 
-class Remembering:
+class CacheLayer:
     """
     Idempotency around the cache around single flight.
 
     Args:
-        once: answers by request id.
+        idempotency: answers by request id.
         cache: answers by what shaped them; None keeps none.
-        flights: runs in the air.
+        single_flight: runs in the air.
         key_fields: fields of the query that the configuration wants in the cache key.
         ttl: seconds an answer to a task is kept.
     """
 
     def __init__(
         self,
-        once: Once,
+        idempotency: IdempotencyStore,
         cache: Cache | None,
-        flights: Flights,
+        single_flight: SingleFlight,
         *,
         key_fields: Sequence[str],
         ttl: Callable[[str], float],
     ) -> None:
-        self._once, self._cache, self._flights = once, cache, flights
+        self._idempotency, self._cache, self._single_flight = idempotency, cache, single_flight
         self._key_fields, self._ttl = tuple(key_fields), ttl
 
     async def answer(
@@ -49,31 +49,31 @@ class Remembering:
         Errors, partial and degraded answers are never kept.
         """
         if not query.request_id:
-            return await self._kept(query, plan, run, emit)
-        return await self._once.run(
+            return await self._cached(query, plan, run, emit)
+        return await self._idempotency.run(
             query.tenant_id,
             query.request_id,
             fingerprint(query),
-            lambda: self._kept(query, plan, run, emit),
+            lambda: self._cached(query, plan, run, emit),
             deadline=plan.call.deadline,
         )
 
-    async def _kept(
+    async def _cached(
         self, query: Query, plan: Plan, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None
     ) -> Answer:
         if query.no_cache:
-            return await run(emit or _nobody)
+            return await run(emit or _ignore)
         key = cache_key(query, plan, self._key_fields)
-        if self._cache is not None and (kept := await self._cache.get(key)) is not None:
-            return kept
+        if self._cache is not None and (cached := await self._cache.get(key)) is not None:
+            return cached
 
-        async def run_and_keep(tell: Emit) -> Answer:
-            answer = await run(tell)
+        async def run_and_cache(notify: Emit) -> Answer:
+            answer = await run(notify)
             if self._cache is not None and not answer.degraded:
                 await self._cache.put(key, answer, self._ttl(query.task))
             return answer
 
-        return await self._flights.share(key, run_and_keep, emit, deadline=plan.call.deadline)
+        return await self._single_flight.share(key, run_and_cache, emit, deadline=plan.call.deadline)
 
     async def aclose(self) -> None:
         """Close the cache."""
@@ -81,5 +81,5 @@ class Remembering:
             await self._cache.aclose()
 
 
-def _nobody(_: object) -> None:
+def _ignore(_: object) -> None:
     """Listen to nothing."""

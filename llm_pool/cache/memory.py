@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from llm_pool.cache.entry import pack, unpack
+from llm_pool.cache.encoding import pack, unpack
 
 if TYPE_CHECKING:
-    from llm_pool.interfaces import Clock
-    from llm_pool.messages import Answer
+    from llm_pool.core.interfaces import Clock
+    from llm_pool.core.messages import Answer
 
 _ENTRY_OVERHEAD = 300
 """Bytes a key, a tuple and a float take beside the answer, about (sys.getsizeof on CPython 3.11)."""

@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from llm_pool.breaker import Breaker, Refusal, Rules
-from llm_pool.cache.entry import pack, unpack
-from llm_pool.errors import ConfigError
+from llm_pool.cache.encoding import pack, unpack
+from llm_pool.core.errors import ConfigError
+from llm_pool.qos.breaker import Breaker, Refusal, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from redis.asyncio import Redis
 
-    from llm_pool.breaker import Result
-    from llm_pool.interfaces import Clock
-    from llm_pool.messages import Answer
+    from llm_pool.core.interfaces import Clock
+    from llm_pool.core.messages import Answer
+    from llm_pool.qos.breaker import Result
 
 T = TypeVar("T")
 
 PREFIX = "llm-pool:1:"
 """Before every key; the number is the format of what lies under it."""
-GIVE_UP = 1.0
+REDIS_TIMEOUT = 1.0
 """Seconds after which Redis itself is given up on, behind the request that left it long ago."""
 CONNECTIONS = 16
 RULES = Rules(fail_rate=1.0, window_size=1, min_calls=1, cooldown=1.0, max_cooldown=30.0)
@@ -48,21 +48,21 @@ class RedisCache:
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``; a secret, as it may hold a password.
         clock: the time.
-        patience: seconds that a request waits at most.
+        max_wait: seconds that a request waits at most.
 
     Raises:
         ConfigError: *url* is no such address, or the package ``redis`` is not installed.
     """
 
-    def __init__(self, url: str, clock: Clock, *, patience: float = 0.02) -> None:
+    def __init__(self, url: str, clock: Clock, *, max_wait: float = 0.02) -> None:
         self._client = _client(url)
-        self._clock, self._patience = clock, patience
+        self._clock, self._max_wait = clock, max_wait
         self._breaker = Breaker(RULES, SystemRandom())
         self._running: set[asyncio.Task[object]] = set()
 
     async def get(self, key: str) -> Answer | None:
         """The answer under *key* with its age in seconds; None where there is none, or no Redis."""
-        packed = await self._ask(self._get(key))
+        packed = await self._run(self._get(key))
         if packed is None:
             return None
         try:
@@ -73,7 +73,7 @@ class RedisCache:
     async def put(self, key: str, answer: Answer, ttl: float) -> None:
         """Keep *answer* for *ttl* seconds, if Redis takes it."""
         if ttl > 0:
-            await self._ask(self._put(key, pack(answer, made=self._clock.wall()), ttl))
+            await self._run(self._put(key, pack(answer, made=self._clock.wall()), ttl))
 
     async def aclose(self) -> None:
         """Close the connections; what Redis holds stays there."""
@@ -90,23 +90,23 @@ class RedisCache:
     async def _put(self, key: str, packed: bytes, ttl: float) -> None:
         await self._client.set(PREFIX + key, packed, px=max(1, round(ttl * 1000)))
 
-    async def _ask(self, asking: Coroutine[object, object, T]) -> T | None:
+    async def _run(self, operation: Coroutine[object, object, T]) -> T | None:
         """What Redis answers in time; None if it does not, or rests."""
-        permit = self._breaker.admit(self._clock.now(), lease=GIVE_UP)
+        permit = self._breaker.admit(self._clock.now(), lease=REDIS_TIMEOUT)
         if isinstance(permit, Refusal):
-            asking.close()
+            operation.close()
             return None
         result: Result = "neutral"
-        task = self._start(asking)
+        task = self._start(operation)
         try:
-            done, _ = await asyncio.wait([task], timeout=self._patience)
+            done, _ = await asyncio.wait([task], timeout=self._max_wait)
             result = "ok" if done and not task.cancelled() and task.exception() is None else "failed"
         finally:
             self._breaker.record(permit, result, self._clock.now())
         return task.result() if result == "ok" else None
 
-    def _start(self, asking: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(asking, name="redis")
+    def _start(self, operation: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(operation, name="redis")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -133,9 +133,9 @@ def _client(url: str) -> Redis:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=GIVE_UP,
-            socket_timeout=GIVE_UP,
-            socket_connect_timeout=GIVE_UP,
+            timeout=REDIS_TIMEOUT,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
             driver_info=None,  # to tell who we are, redis-py would look its version up on disk, at each connection
             retry=Retry(NoBackoff(), 1),  # once, for a kept connection that a restarted server has closed
         )

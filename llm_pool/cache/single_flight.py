@@ -11,24 +11,25 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import DeadlineExceeded
-from llm_pool.messages import TextArrived
+from llm_pool.core.errors import DeadlineExceeded
+from llm_pool.core.events import TextArrived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.interfaces import Emit
-    from llm_pool.messages import Answer, Event
+    from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Emit
+    from llm_pool.core.messages import Answer
 
 
-class Flights:
+class SingleFlight:
     """The runs in the air, by key."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight] = {}
+        self._runs: dict[str, _SharedRun] = {}
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._runs)
 
     async def share(
         self, key: str, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None, *, deadline: float
@@ -47,35 +48,35 @@ class Flights:
                 failed on it, another run is started instead.
         """
         while True:
-            flight = self._flights.get(key)  # one whose last reader has left is not among them any more
-            joined = flight is not None
-            if flight is None:
-                flight = self._flights[key] = _Flight(run, gone=partial(self._forget, key))
+            run_in_progress = self._runs.get(key)  # one whose last reader has left is not among them any more
+            joined = run_in_progress is not None
+            if run_in_progress is None:
+                run_in_progress = self._runs[key] = _SharedRun(run, on_closed=partial(self._forget, key))
             try:
-                return await flight.read(emit, deadline if joined else None)
+                return await run_in_progress.read(emit, deadline if joined else None)
             except DeadlineExceeded:
                 if not joined or asyncio.get_running_loop().time() >= deadline:
                     raise
 
-    def _forget(self, key: str, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _forget(self, key: str, run_in_progress: _SharedRun) -> None:
+        if self._runs.get(key) is run_in_progress:
+            del self._runs[key]
 
 
-class _Flight:
-    """One run and those who read it; *gone* is told when nobody may join it any more."""
+class _SharedRun:
+    """One run and those who read it; *on_closed* is told when nobody may join it any more."""
 
-    def __init__(self, run: Callable[[Emit], Awaitable[Answer]], *, gone: Callable[[_Flight], None]) -> None:
-        self._gone = gone
-        self._said: list[Event] = []
+    def __init__(self, run: Callable[[Emit], Awaitable[Answer]], *, on_closed: Callable[[_SharedRun], None]) -> None:
+        self._on_closed = on_closed
+        self._replay: list[Event] = []
         self._readers: list[Emit | None] = []
-        self.task = asyncio.create_task(self._fly(run), name="flight")
-        self.task.add_done_callback(lambda _: gone(self))
+        self.task = asyncio.create_task(self._execute(run), name="single flight")
+        self.task.add_done_callback(lambda _: on_closed(self))
 
     async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
         began = asyncio.get_running_loop().time()
         if emit is not None:
-            for event in self._said:
+            for event in self._replay:
                 emit(event)
         self._readers.append(emit)
         try:
@@ -87,16 +88,16 @@ class _Flight:
         finally:
             self._readers.remove(emit)
             if not self._readers and not self.task.done():
-                self._gone(self)
+                self._on_closed(self)
                 self.task.cancel()
                 await asyncio.wait([self.task])
 
-    async def _fly(self, run: Callable[[Emit], Awaitable[Answer]]) -> Answer:
-        return await run(self._tell)
+    async def _execute(self, run: Callable[[Emit], Awaitable[Answer]]) -> Answer:
+        return await run(self._broadcast)
 
-    def _tell(self, event: Event) -> None:
+    def _broadcast(self, event: Event) -> None:
         if isinstance(event, TextArrived):
-            self._said.append(event)
+            self._replay.append(event)
         for emit in self._readers:
             if emit is not None:
                 emit(event)

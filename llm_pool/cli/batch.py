@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.admission import parse_strategy
-from llm_pool.cli.exits import Exit, exit_for
+from llm_pool.cli.exit_codes import ExitCode, exit_code_for
 from llm_pool.cli.progress import Progress
-from llm_pool.cli.reading_input import UndecodableInput
-from llm_pool.errors import InvalidRequest, LlmPoolError
-from llm_pool.wire import answer_json, error_json
+from llm_pool.cli.prompt_input import UndecodableInput
+from llm_pool.core.errors import InvalidRequest, LlmPoolError
+from llm_pool.engine import parse_strategy
+from llm_pool.wire.json import answer_json, error_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.cli.console import Console
-    from llm_pool.cli.remote import Asked
-    from llm_pool.messages import Json, Query
+    from llm_pool.cli.remote import Inferrer
+    from llm_pool.core.messages import Json, Query
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def answer_lines(
-    template: Query, lines: Sequence[tuple[int, str]], pool: Asked, console: Console, *, concurrency: int
+    template: Query, lines: Sequence[tuple[int, str]], pool: Inferrer, console: Console, *, concurrency: int
 ) -> int:
     """
     Answer each of *lines*, printing one JSON object a line, in the order of the input.
@@ -50,7 +50,7 @@ async def answer_lines(
         PARTIAL if some lines failed; if all did, the exit code of the first.
     """
     gate = asyncio.Semaphore(concurrency)
-    codes: list[Exit] = []
+    codes: list[ExitCode] = []
 
     async def answer(index: int, number: int, text: str) -> None:
         async with gate:
@@ -60,7 +60,7 @@ async def answer_lines(
         progress.update(len(codes), len(lines))
 
     with Progress(console, f"answering {len(lines)} lines") as progress:
-        printed = _InOrder(console, progress)
+        printed = _OrderedPrinter(console, progress)
         progress.update(0, len(lines))
         tasks = [asyncio.create_task(answer(index, *line)) for index, line in enumerate(lines)]
         try:
@@ -69,19 +69,19 @@ async def answer_lines(
             for task in tasks:
                 task.cancel()
             printed.flush()
-    failed = [code for code in codes if code is not Exit.OK]
+    failed = [code for code in codes if code is not ExitCode.OK]
     console.say(f"{len(codes) - len(failed)} answered, {len(failed)} failed")
     if not failed:
-        return Exit.OK
-    return failed[0] if len(failed) == len(codes) else Exit.PARTIAL
+        return ExitCode.OK
+    return failed[0] if len(failed) == len(codes) else ExitCode.PARTIAL
 
 
-async def _one(template: Query, number: int, text: str, pool: Asked) -> tuple[dict[str, Json], Exit]:
+async def _one(template: Query, number: int, text: str, pool: Inferrer) -> tuple[dict[str, Json], ExitCode]:
     try:
         answer = await pool.infer(_query(template, number, text))
     except LlmPoolError as error:
-        return {"line": number, **error_json(error)}, exit_for(error)
-    return {"line": number, **answer_json(answer)}, Exit.OK
+        return {"line": number, **error_json(error)}, exit_code_for(error)
+    return {"line": number, **answer_json(answer)}, ExitCode.OK
 
 
 def _query(template: Query, number: int, text: str) -> Query:
@@ -103,7 +103,7 @@ def _query(template: Query, number: int, text: str) -> Query:
     return msgspec.structs.replace(template, **said)
 
 
-class _InOrder:
+class _OrderedPrinter:
     """Prints results in the order of their index, each as soon as those before it are out."""
 
     def __init__(self, console: Console, progress: Progress) -> None:

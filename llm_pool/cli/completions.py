@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_output_options
 from llm_pool.cli.parsing import Command, one_of
-from llm_pool.cli.settings import add_manners
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -93,7 +93,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 def _arguments(parser: Parser) -> None:
     parser.argument("shell", "bash, zsh or fish", read=one_of(*SCRIPTS), complete=lambda: SCRIPTS)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _run(args: Namespace, console: Console) -> int:
@@ -102,7 +102,7 @@ def _run(args: Namespace, console: Console) -> int:
         console.json({"shell": args.shell, "script": script})
     else:
         console.out(script, end="")
-    return Exit.OK
+    return ExitCode.OK
 
 
 COMMAND = Command(

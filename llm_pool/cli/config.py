@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.cli.completing import key_names
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options
 from llm_pool.cli.parsing import Command, Group
-from llm_pool.cli.settings import add_config, add_manners
-from llm_pool.errors import InvalidRequest
+from llm_pool.cli.shell_completion import key_names
+from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
@@ -29,28 +29,28 @@ class ShowOptions(msgspec.Struct, frozen=True, kw_only=True):
 def _show_arguments(parser: Parser) -> None:
     parser.flag("--origin", text="say where each value comes from")
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _file_arguments(parser: Parser) -> None:
     parser.argument("file", "the one that counts, if left out", read=Path, optional=True)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _init_arguments(parser: Parser) -> None:
     parser.argument("file", "llm-pool.toml, if left out", read=Path, optional=True, default=Path("llm-pool.toml"))
     parser.flag("--full", text="with every key and its meaning")
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _path_arguments(parser: Parser) -> None:
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _explain_arguments(parser: Parser) -> None:
     parser.argument("key", "a key or a table, e.g. qos.hedge_after_ms", complete=key_names)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 COMMAND = Group(
@@ -65,7 +65,7 @@ COMMAND = Group(
     (
         Command(
             "show",
-            "Write what counts, defaults included; keys are masked.",
+            "Print the effective configuration, defaults included; secrets are masked.",
             ("llm-pool config show --origin", "llm-pool config show --json | jq .qos"),
             _show_arguments,
             lambda args, console: show(ShowOptions(config=args.config, origin=args.origin, json=args.json), console),
@@ -95,7 +95,7 @@ COMMAND = Group(
             "schema",
             "Write the JSON Schema of the file, for editors.",
             ("llm-pool config schema > llm-pool.schema.json",),
-            add_manners,
+            add_output_options,
             lambda _args, console: schema(console),
         ),
         Command(
@@ -123,7 +123,7 @@ def show(options: ShowOptions, console: Console) -> int:
         console.json(as_json(config, origin))
     else:
         console.out(as_toml(config, origin), end="")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def check(file: Path | None, console: Console, *, as_json: bool) -> int:
@@ -136,7 +136,7 @@ def check(file: Path | None, console: Console, *, as_json: bool) -> int:
         console.json({"path": str(place), "good": True, "providers": count})
     else:
         console.out(f"{place}: good, {count} provider{'' if count == 1 else 's'}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
@@ -154,7 +154,7 @@ def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
     if as_json:
         console.json({"path": str(file)})
     console.say(f"wrote {file}; llm-pool config check {file}  checks it after each change")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def path(config: Path | None, console: Console, *, as_json: bool) -> int:
@@ -164,10 +164,10 @@ def path(config: Path | None, console: Console, *, as_json: bool) -> int:
     place = find(config)
     if as_json:
         console.json({"path": str(place.path), "why": place.why})
-        return Exit.OK
+        return ExitCode.OK
     console.out(str(place.path))
     console.say(f"from {place.why}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def schema(console: Console) -> int:
@@ -175,24 +175,24 @@ def schema(console: Console) -> int:
     from llm_pool.config.schema import as_text
 
     console.out(as_text(), end="")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def explain(asked: str, console: Console, *, as_json: bool) -> int:
     """Write what *asked* means; raises InvalidRequest for what is no key and no table."""
-    from llm_pool.config.keys import explained
+    from llm_pool.config.keys import matching_keys
     from llm_pool.config.problem import nearest
 
-    keys = explained(asked)
+    keys = matching_keys(asked)
     if not keys:
         raise InvalidRequest("KEY", f"there is no key {asked}", hint=nearest(asked, key_names()))
-    facts = [{"accepts": key.accepts, "default": key.default_words, "example": key.example} for key in keys]
+    facts = [{"accepts": key.accepts, "default": key.default_text, "example": key.example} for key in keys]
     if as_json:
         console.json([{"key": key.path, "meaning": key.doc, **said} for key, said in zip(keys, facts, strict=True)])
-        return Exit.OK
+        return ExitCode.OK
     entries = []
     for key, said in zip(keys, facts, strict=True):
         lines = [f"  {name:<8} {fact}" for name, fact in said.items() if fact]
         entries.append("\n".join([key.path, f"  {key.doc}", *lines]))
     console.out("\n\n".join(entries))
-    return Exit.OK
+    return ExitCode.OK

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.messages import Json
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.messages import Json
 
-When: TypeAlias = Literal["auto", "always", "never"]
-Says: TypeAlias = Literal["text", "json"]
+ColorMode: TypeAlias = Literal["auto", "always", "never"]
+MessageFormat: TypeAlias = Literal["text", "json"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -34,20 +34,20 @@ class Console:
     Args:
         color: when to colour.
         quiet: say nothing on stderr but errors.
-        says: how errors are told: in sentences, or as a line of JSON.
+        message_format: how errors are told: in sentences, or as a line of JSON.
     """
 
     def __init__(
         self,
         *,
-        color: When = "auto",
+        color: ColorMode = "auto",
         quiet: bool = False,
-        says: Says = "text",
+        message_format: MessageFormat = "text",
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
     ) -> None:
         self.stdout, self.stderr = stdout or sys.stdout, stderr or sys.stderr
-        self.color, self.quiet, self.says = color, quiet, says
+        self.color, self.quiet, self.message_format = color, quiet, message_format
 
     @property
     def is_live(self) -> bool:
@@ -98,14 +98,14 @@ class Console:
             code: the exit code that goes with it; JSON says it too.
         """
         every = (error, *getattr(error, "also", ()))
-        if self.says == "json":
+        if self.message_format == "json":
             _write(self.stderr, _error_line(every, code))
             return
         for one in every:
-            first, *rest = neutral(str(one)).splitlines() or [""]
+            first, *rest = escaped(str(one)).splitlines() or [""]
             lines = [f"{self.paint('error:', 'red', self.stderr)} {first}", *rest]
             if one.hint:
-                lines.append(f"{self.paint('hint:', 'cyan', self.stderr)} {neutral(one.hint)}")
+                lines.append(f"{self.paint('hint:', 'cyan', self.stderr)} {escaped(one.hint)}")
             _write(self.stderr, "\n".join(lines) + "\n")
 
     def paint(self, text: str, style: str, stream: TextIO) -> str:
@@ -123,7 +123,7 @@ class Console:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def neutral(text: str) -> str:
+def escaped(text: str) -> str:
     """
     *text* without power over a terminal: control characters but tab and newline become visible.
 
@@ -155,7 +155,7 @@ def _width(stream: TextIO) -> int:
 def _error_line(every: Sequence[LlmPoolError], code: int) -> str:
     import msgspec
 
-    from llm_pool.wire import error_json
+    from llm_pool.wire.json import error_json
 
     first, *also = [error_json(error)["error"] for error in every]
     first["exit_code"] = code

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.messages import Json, Query
-    from llm_pool.orchestrator import Orchestrator
-    from llm_pool.panel import Plan
+    from llm_pool.core.messages import Json, Query
+    from llm_pool.engine import Orchestrator, Plan
 
 
 async def show_plan(query: Query, pool: Orchestrator, console: Console, *, as_json: bool) -> int:
@@ -19,7 +18,7 @@ async def show_plan(query: Query, pool: Orchestrator, console: Console, *, as_js
     plan = await pool.plan(query)
     if as_json:
         console.json(plan_json(plan))
-        return Exit.OK
+        return ExitCode.OK
     call, members = plan.call, (*plan.panel.regular, *plan.panel.last_resort)
     console.out(f"task      {call.task.name} (version {call.task.version})")
     console.out(f"strategy  {plan.strategy}")
@@ -29,7 +28,7 @@ async def show_plan(query: Query, pool: Orchestrator, console: Console, *, as_js
         console.out(f"asks      {member.name} ({member.model}) weight {member.weight:g}, on {member.group}{last}")
     console.out(f"prompt    sha256:{_hash(plan)}, about {_tokens(plan)} tokens")
     console.out(f"\n{call.prompt.system}\n---\n{call.prompt.user}" if call.prompt.system else f"\n{call.prompt.user}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def plan_json(plan: Plan) -> dict[str, Json]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Self
 
-from llm_pool import errors
-from llm_pool.cli.reading_input import MissingInput, UndecodableInput
+from llm_pool.cli.prompt_input import MissingInput, UndecodableInput
+from llm_pool.core import errors
 
 if TYPE_CHECKING:
-    from llm_pool.errors import LlmPoolError
+    from llm_pool.core.errors import LlmPoolError
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What a command's exit code means; the text is what ``--help`` prints."""
 
     def __new__(cls, code: int, meaning: str) -> Self:
@@ -44,34 +44,34 @@ class Exit(IntEnum):
     TERMINATED = 143, "terminated (the shell's word for SIGTERM)"
 
 
-def exit_for(error: LlmPoolError) -> Exit:
+def exit_code_for(error: LlmPoolError) -> ExitCode:
     """The exit code of *error*."""
     if isinstance(error, errors.AllProvidersFailed) and error.attempts:
         kinds = {attempt.error_kind for attempt in error.attempts}
-        return next((code for all_of, code in _ALL_OF if kinds <= all_of), Exit.UNAVAILABLE)
+        return next((code for all_of, code in _ALL_OF if kinds <= all_of), ExitCode.UNAVAILABLE)
     return next(code for kind, code in _TABLE.items() if isinstance(error, kind))
 
 
 _ALL_OF = (
-    ({errors.BadReply.kind}, Exit.PROTOCOL),
-    ({errors.Failed.kind}, Exit.BROKEN),
-    ({errors.Busy.kind, errors.QueueFull.kind}, Exit.TEMPORARY),
+    ({errors.BadReply.kind}, ExitCode.PROTOCOL),
+    ({errors.Failed.kind}, ExitCode.BROKEN),
+    ({errors.Busy.kind, errors.QueueFull.kind}, ExitCode.TEMPORARY),
 )
 """What it means that no provider could answer, where all failed in the same way."""
 
-_TABLE: dict[type[LlmPoolError], Exit] = {
-    errors.ConfigError: Exit.CONFIG,
-    errors.InvalidRequest: Exit.USAGE,
-    errors.Unauthenticated: Exit.NO_PERMISSION,
-    errors.PermissionDenied: Exit.NO_PERMISSION,
-    errors.RateLimited: Exit.TEMPORARY,
-    errors.Overloaded: Exit.TEMPORARY,
-    errors.Cancelled: Exit.TEMPORARY,
-    errors.DeadlineExceeded: Exit.DEADLINE,
-    errors.NoConsensus: Exit.PROTOCOL,
-    errors.AllProvidersFailed: Exit.UNAVAILABLE,
-    errors.Rejected: Exit.USAGE,
-    errors.ProviderError: Exit.UNAVAILABLE,
-    MissingInput: Exit.NO_INPUT,
-    UndecodableInput: Exit.DATA,
+_TABLE: dict[type[LlmPoolError], ExitCode] = {
+    errors.ConfigError: ExitCode.CONFIG,
+    errors.InvalidRequest: ExitCode.USAGE,
+    errors.Unauthenticated: ExitCode.NO_PERMISSION,
+    errors.PermissionDenied: ExitCode.NO_PERMISSION,
+    errors.RateLimited: ExitCode.TEMPORARY,
+    errors.Overloaded: ExitCode.TEMPORARY,
+    errors.Cancelled: ExitCode.TEMPORARY,
+    errors.DeadlineExceeded: ExitCode.DEADLINE,
+    errors.NoConsensus: ExitCode.PROTOCOL,
+    errors.AllProvidersFailed: ExitCode.UNAVAILABLE,
+    errors.Rejected: ExitCode.USAGE,
+    errors.ProviderError: ExitCode.UNAVAILABLE,
+    MissingInput: ExitCode.NO_INPUT,
+    UndecodableInput: ExitCode.DATA,
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.console import neutral
+from llm_pool.cli.console import escaped
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.messages import Answer, Attempt
+    from llm_pool.core.messages import Answer, Attempt
 
 _WIDTH = 32
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
@@ -32,11 +32,11 @@ def explain(answer: Answer, console: Console) -> None:
     for attempt in decision.attempts:
         _row(attempt, decision.winner, names, end, console)
     for cluster in decision.clusters:
-        label = f"  “{neutral(cluster.label)[:60]}”" if cluster.label else ""
+        label = f"  “{escaped(cluster.label)[:60]}”" if cluster.label else ""
         console.say(f"  {cluster.score:8.3f}  {' + '.join(cluster.providers)}{label}")
-    console.say(f"  why: {neutral(decision.reason)}")
+    console.say(f"  why: {escaped(decision.reason)}")
     for note in decision.notes:
-        console.say(f"  note: {neutral(note)}")
+        console.say(f"  note: {escaped(note)}")
     if decision.saved:
         console.say(
             f"  saved: {decision.saved} call{'s' if decision.saved > 1 else ''} that could not change the outcome"
@@ -44,7 +44,7 @@ def explain(answer: Answer, console: Console) -> None:
     if decision.degraded:
         missing = f" (missing: {', '.join(decision.missing)})" if decision.missing else ""
         console.say(
-            f"  {console.paint('degraded:', 'yellow', console.stderr)} {neutral(decision.degraded_reason)}{missing}"
+            f"  {console.paint('degraded:', 'yellow', console.stderr)} {escaped(decision.degraded_reason)}{missing}"
         )
 
 
@@ -59,7 +59,7 @@ def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console
     if attempt.reading is not None and attempt.reading.rung != "strict":
         facts.append(f"repaired ({attempt.reading.rung})")
     if attempt.error:
-        facts.append(neutral(attempt.error).splitlines()[0])
+        facts.append(escaped(attempt.error).splitlines()[0])
     line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"
     console.say(f"{mark} {line}")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_output_options
 from llm_pool.cli.parsing import Command, one_of
-from llm_pool.cli.settings import add_manners
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def _arguments(parser: Parser) -> None:
     parser.argument("request_id", "of an answer that several models were asked for; infer --json prints it")
     parser.argument("verdict", "good or bad", read=one_of("good", "bad"), complete=lambda: ("good", "bad"))
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _run(args: Namespace, console: Console) -> int:
-    from llm_pool.learning import state_folder, take_feedback
-    from llm_pool.trust_store import TrustStore
+    from llm_pool.trust.learning import state_folder, take_feedback
+    from llm_pool.trust.store import TrustStore
 
     folder = state_folder()
     store, good = TrustStore(folder / "trust.json"), args.verdict == "good"
@@ -34,7 +34,7 @@ def _run(args: Namespace, console: Console) -> int:
         console.say("noted")
     else:
         console.say("noted; the panel agreed on it, so nobody gains or loses trust over the others")
-    return Exit.OK
+    return ExitCode.OK
 
 
 COMMAND = Command(

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.console import neutral
-from llm_pool.cli.exits import Exit
-from llm_pool.cli.parsing import Command, span
-from llm_pool.cli.remote import add_url, only_here, with_daemon
-from llm_pool.cli.settings import add_config, add_manners, read_config
-from llm_pool.wire import state_json
+from llm_pool.cli.console import escaped
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options, read_config
+from llm_pool.cli.parsing import Command, time_span
+from llm_pool.cli.remote import add_url, reject_local_only, with_daemon
+from llm_pool.wire.json import state_json
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from llm_pool.app import App
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
-    from llm_pool.messages import ProviderState
-    from llm_pool.trust import Standing
+    from llm_pool.core.messages import ProviderState
+    from llm_pool.engine import App
+    from llm_pool.trust.model import TrustRecord
 
 _EXAMPLES = (
     "llm-pool health",
@@ -35,23 +35,23 @@ _POLL = 0.5
 
 def _arguments(parser: Parser) -> None:
     parser.option(
-        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=span, default="0s"
+        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=time_span, default="0s"
     )
     parser.flag("--warm", text="load models that are there but not loaded")
     parser.flag("--trust", text="show what was learned instead")
     parser.flag("--reset-trust", text="forget what was learned")
     add_url(parser)
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _run(args: Namespace, console: Console) -> int:
     if args.trust or args.reset_trust:
         return _trust(console, reset=args.reset_trust, as_json=args.json)
     if args.url:
-        only_here(args, "warm", "wait", "config")
+        reject_local_only(args, "warm", "wait", "config")
         health = asyncio.run(with_daemon(args.url, lambda daemon: daemon.health()))
-        return _tell(health.states, console, as_json=args.json)
+        return _print_states(health.states, console, as_json=args.json)
     return asyncio.run(_health(read_config(args.config), args.wait, console, warm=args.warm, as_json=args.json))
 
 
@@ -61,21 +61,21 @@ COMMAND = Command(
 
 
 async def _health(config: Config, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
-    from llm_pool.app import open_app
+    from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
         if warm:
             await _load(pool, console)
         states = await _until_healthy(pool, wait, console)
-    return _tell(states, console, as_json=as_json)
+    return _print_states(states, console, as_json=as_json)
 
 
-def _tell(states: Sequence[ProviderState], console: Console, *, as_json: bool) -> int:
+def _print_states(states: Sequence[ProviderState], console: Console, *, as_json: bool) -> int:
     if as_json:
         console.json({"healthy": _can_answer(states), "providers": [state_json(state) for state in states]})
     else:
         _print(states, console)
-    return Exit.OK if _can_answer(states) else Exit.UNAVAILABLE
+    return ExitCode.OK if _can_answer(states) else ExitCode.UNAVAILABLE
 
 
 async def _load(pool: App, console: Console) -> None:
@@ -111,14 +111,14 @@ def _print(states: Sequence[ProviderState], console: Console) -> None:
     for state in states:
         condition = state.condition.replace("_", " ")
         shown = console.paint(f"{condition:<13}", _COLOURS.get(state.condition, "red"), console.stdout)
-        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {neutral(state.detail)}".rstrip())
+        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {escaped(state.detail)}".rstrip())
         if state.hint:
             console.out(f"{'':<{names}}  {console.paint('→', 'cyan', console.stdout)} {state.hint}")
 
 
 def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
-    from llm_pool.learning import state_folder
-    from llm_pool.trust_store import TrustStore
+    from llm_pool.trust.learning import state_folder
+    from llm_pool.trust.store import TrustStore
 
     store = TrustStore(state_folder() / "trust.json")
     if reset:
@@ -126,19 +126,19 @@ def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
         if as_json:
             console.json([])
         console.say("what was learned is forgotten; the configured weights are the trust again")
-        return Exit.OK
-    standings = store.load().standings()
+        return ExitCode.OK
+    trust_records = store.load().trust_records()
     if as_json:
-        console.json([{"task": s.task, "expert": s.expert, "wins": s.wins, "losses": s.losses} for s in standings])
-    elif not standings:
+        console.json([{"task": s.task, "expert": s.expert, "wins": s.wins, "losses": s.losses} for s in trust_records])
+    elif not trust_records:
         console.say("nothing learned yet: the configured weights are the trust")
     else:
-        for standing in standings:
-            console.out(_line(standing))
-    return Exit.OK
+        for record in trust_records:
+            console.out(_line(record))
+    return ExitCode.OK
 
 
-def _line(standing: Standing) -> str:
-    seen = standing.wins + standing.losses
-    share = f"{standing.wins / seen:.2f}" if seen else "-"
-    return f"{standing.task:<20} {standing.expert:<28} {share:>5} right of {seen:.1f} observations"
+def _line(record: TrustRecord) -> str:
+    seen = record.wins + record.losses
+    share = f"{record.wins / seen:.2f}" if seen else "-"
+    return f"{record.task:<20} {record.expert:<28} {share:>5} right of {seen:.1f} observations"

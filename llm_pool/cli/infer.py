@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.cli.completing import strategy_names, task_names
-from llm_pool.cli.exits import Exit
-from llm_pool.cli.parsing import Command, number, whole
-from llm_pool.cli.reading_input import gather_prompt, lines_of
-from llm_pool.cli.remote import add_url, expected_by, only_here, with_daemon
-from llm_pool.cli.settings import add_config, add_manners, read_config
-from llm_pool.messages import Query, StrategyName
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options, read_config
+from llm_pool.cli.parsing import Command, integer, number
+from llm_pool.cli.prompt_input import gather_prompt, lines_of
+from llm_pool.cli.remote import add_url, expected_deadline, reject_local_only, with_daemon
+from llm_pool.cli.shell_completion import strategy_names, task_names
+from llm_pool.core.messages import Query, StrategyName
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.cli.printing import Output
-    from llm_pool.cli.remote import Asked
+    from llm_pool.cli.remote import Inferrer
     from llm_pool.config import Config
-    from llm_pool.messages import Answer, Event
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer
 
-    Until = Callable[[Query], Awaitable[float]]
-    Work = Callable[[Asked, Until], Awaitable[int]]
-    Asking = Callable[[Work], Coroutine[Any, Any, int]]
+    Deadline = Callable[[Query], Awaitable[float]]
+    Work = Callable[[Inferrer, Deadline], Awaitable[int]]
+    Runner = Callable[[Work], Coroutine[Any, Any, int]]
 
 _ABOUT = "Ask the pool, and print its answer."
 _EXAMPLES = (
@@ -58,12 +59,12 @@ def _arguments(parser: Parser) -> None:
     parser.option(
         *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
     )
-    parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=whole(1, _MOST_TOKENS))
+    parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=integer(1, _MOST_TOKENS))
     parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
     parser.flag("--jsonl", text="print events as they come, one JSON object each")
     parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
     parser.option(
-        "--concurrency", metavar="N", text="lines of --input under way at once", read=whole(1, 256), default=4
+        "--concurrency", metavar="N", text="lines of --input under way at once", read=integer(1, 256), default=4
     )
     parser.flag("--stream", text="print text as it comes; so it is unless you say otherwise", to="stream")
     parser.flag("--no-stream", text="print the text when it is whole", to="stream", value=False)
@@ -76,7 +77,7 @@ def _arguments(parser: Parser) -> None:
     parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
     add_url(parser)
     add_config(parser)
-    add_manners(parser, json="print one JSON object, with the decision; an error becomes a JSON line on stderr")
+    add_output_options(parser, json="print one JSON object, with the decision; an error becomes a JSON line on stderr")
 
 
 def _run(args: Namespace, console: Console) -> int:
@@ -86,13 +87,13 @@ def _run(args: Namespace, console: Console) -> int:
     if args.dry_run and not args.url:
         settings = read_config(args.config)
         return asyncio.run(_dry_run(_with_prompt(query, args, console), settings, console, as_json=args.json))
-    asking = _with_daemon(args) if args.url else _with_pool(read_config(args.config))
+    runner = _with_daemon(args) if args.url else _with_pool(read_config(args.config))
     if args.input is not None:
         from llm_pool.cli.batch import answer_lines
 
         lines = list(lines_of(args.input))
         return asyncio.run(
-            asking(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
+            runner(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
         )
     options = InferOptions(
         query=_with_prompt(query, args, console),
@@ -101,19 +102,19 @@ def _run(args: Namespace, console: Console) -> int:
         explain=args.explain,
         exit_status=args.exit_status,
     )
-    return asyncio.run(asking(lambda pool, by: answer_one(options, pool, by, console)))
+    return asyncio.run(runner(lambda pool, deadline: answer_one(options, pool, deadline, console)))
 
 
 COMMAND = Command("infer", _ABOUT, _EXAMPLES, _arguments, _run)
 
 
-async def answer_one(options: InferOptions, pool: Asked, by: Until, console: Console) -> int:
-    """Ask *pool* one question and print its answer, due at the instant *by* gives; raises what ``infer`` raises."""
+async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, console: Console) -> int:
+    """Ask *pool* one question and print its answer, due at *deadline*; raises what ``infer`` raises."""
     from llm_pool.cli.printing import printer_for
-    from llm_pool.cli.waiting import waiting
+    from llm_pool.cli.wait_indicator import wait_indicator
 
     printer = printer_for(options.output, console, stream=options.stream)
-    async with waiting(console, lambda: by(options.query)) as line:
+    async with wait_indicator(console, lambda: deadline(options.query)) as line:
 
         def on(event: Event) -> None:
             line.on(event)
@@ -126,25 +127,25 @@ async def answer_one(options: InferOptions, pool: Asked, by: Until, console: Con
 
         explain(answer, console)
     elif answer.degraded:
-        from llm_pool.cli.console import neutral
+        from llm_pool.cli.console import escaped
 
-        console.say(f"note: degraded: {neutral(answer.decision.degraded_reason)}")
-    return verdict(answer) if options.exit_status else Exit.OK
+        console.say(f"note: degraded: {escaped(answer.decision.degraded_reason)}")
+    return verdict(answer) if options.exit_status else ExitCode.OK
 
 
-def verdict(answer: Answer) -> Exit:
+def verdict(answer: Answer) -> ExitCode:
     """What ``--exit-status`` says of *answer*."""
     if answer.decision.asked is StrategyName.CONSENSUS is not answer.decision.used:
-        return Exit.UNDECIDED
+        return ExitCode.UNDECIDED
     if answer.json is None:
         negative = answer.content.strip().rstrip(".!").lower() in {"", "no", "none", "false", "null"}
     else:
         negative = answer.json is False or answer.json in ("", [], {})
-    return Exit.NEGATIVE if negative else Exit.OK
+    return ExitCode.NEGATIVE if negative else ExitCode.OK
 
 
 def _query(args: Namespace) -> Query:
-    from llm_pool.admission import parse_strategy
+    from llm_pool.engine import parse_strategy
 
     return Query(
         prompt="",
@@ -162,31 +163,31 @@ def _with_prompt(query: Query, args: Namespace, console: Console) -> Query:
     return msgspec.structs.replace(query, prompt=prompt)
 
 
-def _with_pool(config: Config) -> Asking:
+def _with_pool(config: Config) -> Runner:
     """Works with a pool in this process."""
 
-    async def asking(work: Work) -> int:
-        from llm_pool.app import open_app
+    async def runner(work: Work) -> int:
+        from llm_pool.engine import open_app
 
         async with open_app(config) as pool:
 
-            async def by(query: Query) -> float:
+            async def deadline(query: Query) -> float:
                 return (await pool.orchestrator.plan(query)).call.deadline
 
-            return await work(pool.orchestrator, by)
+            return await work(pool.orchestrator, deadline)
 
-    return asking
+    return runner
 
 
-def _with_daemon(args: Namespace) -> Asking:
+def _with_daemon(args: Namespace) -> Runner:
     """Works with the daemon at ``--url``."""
-    only_here(args, "dry_run", "config")
-    return lambda work: with_daemon(args.url, lambda daemon: work(daemon, expected_by))
+    reject_local_only(args, "dry_run", "config")
+    return lambda work: with_daemon(args.url, lambda daemon: work(daemon, expected_deadline))
 
 
 async def _dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:
-    from llm_pool.app import open_app
     from llm_pool.cli.dry_run import show_plan
+    from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
         return await show_plan(query, pool.orchestrator, console, as_json=as_json)

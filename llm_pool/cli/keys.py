@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from llm_pool.cli.exits import Exit
-from llm_pool.cli.parsing import Command, Group, one_of, whole
-from llm_pool.cli.settings import add_config, add_manners
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options
+from llm_pool.cli.parsing import Command, Group, integer, one_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
     from llm_pool.security.keys import Key, KeyFile
 
 T = TypeVar("T")
@@ -46,13 +46,15 @@ def _retire_arguments(parser: Parser) -> None:
 
 
 def _add_days(parser: Parser) -> None:
-    parser.option("--days", metavar="N", text="how long the secret is good; for ever, if left out", read=whole(1, 3650))
+    parser.option(
+        "--days", metavar="N", text="how long the secret is good; for ever, if left out", read=integer(1, 3650)
+    )
 
 
 def _add_shared(parser: Parser) -> None:
     parser.option("--keys-file", metavar="FILE", text="the file of keys, instead of security.keys_file", read=Path)
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _create(args: Namespace, console: Console) -> int:
@@ -62,19 +64,19 @@ def _create(args: Namespace, console: Console) -> int:
     _check_tenant(args.tenant, config)
     now, kind = time.time(), Kind.BEARER if args.bearer else Kind.HMAC
     key, secret = _written(file, lambda: file.create(args.tenant, kind, wall=now, until=_until(args.days, now)))
-    _tell(console, args, {"key": key.id, "slot": "a", "kind": kind.value, "secret": secret})
+    _print_result(console, args, {"key": key.id, "slot": "a", "kind": kind.value, "secret": secret})
     how = "sends  Authorization: Bearer SECRET" if args.bearer else f"signs with the id {key.id} and this secret"
-    console.say(f"the secret is not told again; a client {how}")
-    return Exit.OK
+    console.say(f"the secret is not shown again; a client {how}")
+    return ExitCode.OK
 
 
 def _rotate(args: Namespace, console: Console) -> int:
     _, file = _config_and_file(args)
     slot, secret = _written(file, lambda: file.rotate(args.key, until=_until(args.days, time.time())))
-    _tell(console, args, {"key": args.key, "slot": slot, "secret": secret})
+    _print_result(console, args, {"key": args.key, "slot": slot, "secret": secret})
     old = "b" if slot == "a" else "a"
     console.say(f"both secrets are good now; once every client has the new one:  llm-pool keys retire {args.key} {old}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _retire(args: Namespace, console: Console) -> int:
@@ -86,7 +88,7 @@ def _retire(args: Namespace, console: Console) -> int:
         console.say(
             f"retired {args.key}{f', secret {args.slot}' if args.slot else ''}; a running daemon knows within a second"
         )
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _list(args: Namespace, console: Console) -> int:
@@ -99,13 +101,13 @@ def _list(args: Namespace, console: Console) -> int:
     for key in [] if args.json else keys:
         slots = "  ".join(f"{name}: {_span(slot.not_after)}" for name, slot in sorted(key.slots.items()))
         console.out(f"{key.id:<24} {key.tenant:<16} {key.kind.value:<7} {_date(key.created)}  {slots}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _config_and_file(args: Namespace) -> tuple[Config | None, KeyFile]:
     """The configuration, unless the file was named without one, and the file; raises ConfigError."""
-    from llm_pool.cli.settings import read_config
-    from llm_pool.errors import ConfigError
+    from llm_pool.cli.options import read_config
+    from llm_pool.core.errors import ConfigError
     from llm_pool.security.keys import KeyFile
 
     if args.keys_file is not None and args.config is None:
@@ -127,7 +129,7 @@ def _check_tenant(tenant: str, config: Config | None) -> None:
     """Raise InvalidRequest for a tenant that the daemon would not know."""
     from llm_pool.config.models import ANY_TENANT
     from llm_pool.config.problem import nearest
-    from llm_pool.errors import InvalidRequest
+    from llm_pool.core.errors import InvalidRequest
 
     if not tenant.strip() or tenant == ANY_TENANT:
         raise InvalidRequest("TENANT", "it is no name")
@@ -139,7 +141,7 @@ def _check_tenant(tenant: str, config: Config | None) -> None:
 
 def _written(file: KeyFile, change: Callable[[], T]) -> T:
     """What *change* gives; raises InvalidRequest where the file cannot be written."""
-    from llm_pool.errors import InvalidRequest
+    from llm_pool.core.errors import InvalidRequest
 
     try:
         return change()
@@ -152,11 +154,11 @@ def _until(days: int | None, now: float) -> float | None:
     return None if days is None else now + days * _DAY
 
 
-def _tell(console: Console, args: Namespace, told: dict[str, str]) -> None:
+def _print_result(console: Console, args: Namespace, fields: dict[str, str]) -> None:
     if args.json:
-        console.json(told)
+        console.json(fields)
     else:
-        for name, value in told.items():
+        for name, value in fields.items():
             console.out(f"{name:<7} {value}")
 
 

@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from llm_pool import __version__
-from llm_pool.cli.console import Console, PipeClosed, Says
-from llm_pool.cli.exits import Exit, exit_for
-from llm_pool.cli.parsing import Command, Group, HelpAsked, columns, help_text
-from llm_pool.errors import InvalidRequest, LlmPoolError
+from llm_pool.cli.console import Console, MessageFormat, PipeClosed
+from llm_pool.cli.exit_codes import ExitCode, exit_code_for
+from llm_pool.cli.parsing import Command, Group, HelpRequested, columns, help_text
+from llm_pool.core.errors import InvalidRequest, LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ _EXAMPLES = (
 )
 
 
-class Asked(NamedTuple):
+class ResolvedCommand(NamedTuple):
     """A command line taken apart: the command, the words before its own, and its own."""
 
     command: Command
@@ -73,49 +73,49 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         An exit code of ``cli.exits``.
     """
-    console = Console(says=_says(argv))
+    console = Console(message_format=_message_format(argv))
     try:
         return _run(argv, console)
-    except HelpAsked as asked:
-        console.help(str(asked))
-        return Exit.OK
+    except HelpRequested as resolved:
+        console.help(str(resolved))
+        return ExitCode.OK
     except LlmPoolError as error:
-        code = exit_for(error)
+        code = exit_code_for(error)
         console.error(error, code)
         return code
     except KeyboardInterrupt:
         console.say("\ninterrupted" if console.is_live else "interrupted")
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except PipeClosed:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):  # else Python complains at its own exit
             os.dup2(nowhere, stream.fileno())
-        return Exit.OK
+        return ExitCode.OK
     except ModuleNotFoundError as error:
-        return _lacking(error, console)
+        return _missing_package(error, console)
     except Exception as error:  # noqa: BLE001  # the last stop: a person gets a sentence, the report gets the traceback
         return _report(error, console)
 
 
-def resolve(argv: Sequence[str]) -> Asked:
+def resolve(argv: Sequence[str]) -> ResolvedCommand:
     """
     The command that *argv* names.
 
     Raises:
-        HelpAsked: it names a group, or nothing.
+        HelpRequested: it names a group, or nothing.
         InvalidRequest: there is no such command.
     """
     name, *words = argv or ["--help"]
     if name in {"-h", "--help"}:
-        raise HelpAsked(root_help())
+        raise HelpRequested(root_help())
     command = load_command(_known(name, COMMANDS, "llm-pool"))
     if isinstance(command, Command):
-        return Asked(command, "llm-pool", words)
+        return ResolvedCommand(command, "llm-pool", words)
     before = f"llm-pool {name}"
     if not words or words[0] in {"-h", "--help"}:
-        raise HelpAsked(group_help(command))
+        raise HelpRequested(group_help(command))
     children = {child.name: child for child in command.commands}
-    return Asked(children[_known(words[0], children, before)], before, words[1:])
+    return ResolvedCommand(children[_known(words[0], children, before)], before, words[1:])
 
 
 def load_command(name: str) -> Command | Group:
@@ -126,7 +126,7 @@ def load_command(name: str) -> Command | Group:
 
 def root_help() -> str:
     """The page of ``llm-pool --help``."""
-    exits = columns((str(code.value), code.meaning) for code in Exit)
+    exits = columns((str(code.value), code.meaning) for code in ExitCode)
     rest = f"commands:\n{columns(COMMANDS.items())}\n\nexit codes:\n{exits}"
     return help_text(_ABOUT, _EXAMPLES, "usage: llm-pool COMMAND [OPTIONS]  (COMMAND --help says more)", rest)
 
@@ -141,14 +141,14 @@ def group_help(group: Group) -> str:
 def _run(argv: Sequence[str], console: Console) -> int:
     if list(argv[:1]) == ["--version"]:
         console.out(f"llm-pool {__version__}")
-        return Exit.OK
-    asked = resolve(argv)
-    args = asked.command.parser(asked.before).read(asked.words)
+        return ExitCode.OK
+    resolved = resolve(argv)
+    args = resolved.command.parser(resolved.before).read(resolved.words)
     console.color, console.quiet = args.color, args.quiet
-    return asked.command.run(args, console)
+    return resolved.command.run(args, console)
 
 
-def _says(argv: Sequence[str]) -> Says:
+def _message_format(argv: Sequence[str]) -> MessageFormat:
     """How errors are told, known before anything is parsed: even a usage error is JSON for who asked for JSON."""
     return "json" if {"--json", "--jsonl"} & set(argv) else "text"
 
@@ -163,19 +163,19 @@ def _known(name: str, known: Iterable[str], before: str) -> str:
     raise InvalidRequest(name if name.startswith("-") else before, reason, hint=hint or f"{before} --help")
 
 
-def _lacking(error: ModuleNotFoundError, console: Console) -> Exit:
+def _missing_package(error: ModuleNotFoundError, console: Console) -> ExitCode:
     """A package that only some commands need is not installed: say which extra brings it."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is None:
         return _report(error, console)
-    lacking = LlmPoolError(
+    missing = LlmPoolError(
         f"this needs the package '{error.name}', which is not installed", hint=f"pip install 'llm-pool[{extra}]'"
     )
-    console.error(lacking, Exit.CONFIG)
-    return Exit.CONFIG
+    console.error(missing, ExitCode.CONFIG)
+    return ExitCode.CONFIG
 
 
-def _report(error: Exception, console: Console) -> Exit:
+def _report(error: Exception, console: Console) -> ExitCode:
     """Keep the traceback in a file, so that the terminal shows one line."""
     import tempfile
     import traceback
@@ -183,5 +183,5 @@ def _report(error: Exception, console: Console) -> Exit:
     with tempfile.NamedTemporaryFile("w", prefix="llm-pool-crash-", suffix=".txt", delete=False) as file:
         file.writelines(traceback.format_exception(error))
     bug = LlmPoolError(f"a bug in llm-pool: {type(error).__name__}: {error}", hint=f"please report it with {file.name}")
-    console.error(bug, Exit.BUG)
-    return Exit.BUG
+    console.error(bug, ExitCode.BUG)
+    return ExitCode.BUG

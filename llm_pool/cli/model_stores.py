@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.config import Driver
-from llm_pool.errors import InvalidRequest, ProviderError
+from llm_pool.core.errors import InvalidRequest, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from llm_pool.config import Config, ProviderSettings
-    from llm_pool.interfaces import ModelStore
+    from llm_pool.core.interfaces import ModelStore
     from llm_pool.providers.transport import Transport
 
 SOURCES = ("hf:", "http://", "https://")
 """What a model begins with that is fetched into the folder of the embedded engine."""
 
 
-class Shelf(msgspec.Struct, frozen=True, kw_only=True):
+class StoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     """
     A store, and what the configuration wants of it.
 
@@ -49,7 +49,7 @@ class Shelf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_shelves(config: Config) -> AsyncIterator[list[Shelf]]:
+async def open_stores(config: Config) -> AsyncIterator[list[StoreTarget]]:
     """
     The stores behind the providers of *config*, open while the block runs.
 
@@ -59,17 +59,17 @@ async def open_shelves(config: Config) -> AsyncIterator[list[Shelf]]:
 
     transport = Transport()
     try:
-        yield _shelves(config, transport)
+        yield _targets(config, transport)
     finally:
         await transport.aclose()
 
 
-def shelf_for(shelves: Sequence[Shelf], model: str, provider: str | None) -> Shelf:
+def target_for(targets: Sequence[StoreTarget], model: str, provider: str | None) -> StoreTarget:
     """
     Where *model* is, or belongs.
 
     Args:
-        shelves: the first in doubt.
+        targets: the first in doubt.
         model: its name, or a source.
         provider: whose store it shall be; None: of the one that is configured for it, else by what the name looks like.
 
@@ -77,50 +77,52 @@ def shelf_for(shelves: Sequence[Shelf], model: str, provider: str | None) -> She
         InvalidRequest: there is no such store.
     """
     if provider is not None:
-        return _of_provider(shelves, provider)
+        return _of_provider(targets, provider)
     if model.startswith(SOURCES) or model.endswith(".gguf"):
-        return next(shelf for shelf in shelves if shelf.driver is Driver.LLAMACPP)
-    configured = [shelf for shelf in shelves if shelf.same_name(model) in map(shelf.same_name, shelf.models)]
-    return next(iter([*configured, *shelves]))
+        return next(target for target in targets if target.driver is Driver.LLAMACPP)
+    configured = [target for target in targets if target.same_name(model) in map(target.same_name, target.models)]
+    return next(iter([*configured, *targets]))
 
 
-async def holder(shelves: Sequence[Shelf], model: str, provider: str | None) -> Shelf:
-    """Where *model* is now; where nobody has it, ``shelf_for`` says where it belongs, and raises what it raises."""
-    belongs = shelf_for(shelves, model, provider)
+async def locate(targets: Sequence[StoreTarget], model: str, provider: str | None) -> StoreTarget:
+    """Where *model* is now; where nobody has it, ``target_for`` says where it belongs, and raises what it raises."""
+    belongs = target_for(targets, model, provider)
     if provider is not None:
         return belongs
-    for shelf in (belongs, *(shelf for shelf in shelves if shelf is not belongs)):
+    for target in (belongs, *(target for target in targets if target is not belongs)):
         with suppress(ProviderError):
-            if shelf.same_name(model) in [shelf.same_name(info.name) for info in await shelf.store.models()]:
-                return shelf
+            if target.same_name(model) in [target.same_name(info.name) for info in await target.store.models()]:
+                return target
     return belongs
 
 
-def wanted(shelves: Sequence[Shelf], names: Sequence[str], provider: str | None) -> Iterator[tuple[Shelf, str]]:
-    """What to pull from where: *names*, or every model that *shelves* are configured for."""
+def to_pull(
+    targets: Sequence[StoreTarget], names: Sequence[str], provider: str | None
+) -> Iterator[tuple[StoreTarget, str]]:
+    """What to pull from where: *names*, or every model that *targets* are configured for."""
     if names:
-        yield from [(shelf_for(shelves, name, provider), name) for name in names]
+        yield from [(target_for(targets, name, provider), name) for name in names]
         return
-    for shelf in shelves if provider is None else [_of_provider(shelves, provider)]:
-        for model in shelf.models:
-            if shelf.driver is Driver.OLLAMA or model.startswith(SOURCES):
-                yield shelf, model
+    for target in targets if provider is None else [_of_provider(targets, provider)]:
+        for model in target.models:
+            if target.driver is Driver.OLLAMA or model.startswith(SOURCES):
+                yield target, model
 
 
-def _of_provider(shelves: Sequence[Shelf], provider: str) -> Shelf:
+def _of_provider(targets: Sequence[StoreTarget], provider: str) -> StoreTarget:
     from llm_pool.config.problem import nearest
 
-    known = [name for shelf in shelves for name in shelf.providers]
-    for shelf in shelves:
-        if provider in shelf.providers:
-            return shelf
+    known = [name for target in targets for name in target.providers]
+    for target in targets:
+        if provider in target.providers:
+            return target
     hint = nearest(provider, known) or f"those that keep models are {', '.join(known)}"
     raise InvalidRequest("--provider", f"'{provider}' keeps no models of ours", hint=hint)
 
 
-def _shelves(config: Config, transport: Transport) -> list[Shelf]:
-    from llm_pool.backends import store
+def _targets(config: Config, transport: Transport) -> list[StoreTarget]:
     from llm_pool.providers.gguf import GgufStore, model_folder
+    from llm_pool.providers.registry import store
 
     sharing: dict[tuple[Driver, str], list[ProviderSettings]] = {}
     for settings in config.active_providers:
@@ -128,12 +130,12 @@ def _shelves(config: Config, transport: Transport) -> list[Shelf]:
             sharing.setdefault((settings.driver, str(settings.base_url).rstrip("/")), []).append(settings)
         elif settings.driver is Driver.LLAMACPP:
             sharing.setdefault((settings.driver, str(model_folder())), []).append(settings)
-    shelves = []
+    targets = []
     for (driver, place), sharers in sharing.items():
         made = store(sharers[0], transport)
         assert made is not None
-        shelves.append(
-            Shelf(
+        targets.append(
+            StoreTarget(
                 store=made,
                 driver=driver,
                 place=place,
@@ -141,7 +143,9 @@ def _shelves(config: Config, transport: Transport) -> list[Shelf]:
                 models=tuple(dict.fromkeys(one.model for one in sharers)),
             )
         )
-    if not any(shelf.driver is Driver.LLAMACPP for shelf in shelves):
+    if not any(target.driver is Driver.LLAMACPP for target in targets):
         folder = GgufStore(name="the model folder")
-        shelves.append(Shelf(store=folder, driver=Driver.LLAMACPP, place=str(model_folder()), providers=(), models=()))
-    return shelves
+        targets.append(
+            StoreTarget(store=folder, driver=Driver.LLAMACPP, place=str(model_folder()), providers=(), models=())
+        )
+    return targets

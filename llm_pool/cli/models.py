@@ -7,14 +7,14 @@ import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.completing import model_names, provider_names
-from llm_pool.cli.exits import Exit, exit_for
-from llm_pool.cli.model_stores import Shelf, holder, open_shelves, wanted
+from llm_pool.cli.exit_codes import ExitCode, exit_code_for
+from llm_pool.cli.model_stores import StoreTarget, locate, open_stores, to_pull
+from llm_pool.cli.options import add_config, add_output_options, read_config
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.progress import Progress, amount
-from llm_pool.cli.settings import add_config, add_manners, read_config
-from llm_pool.errors import InvalidRequest, ProviderError
-from llm_pool.wire import error_json
+from llm_pool.cli.shell_completion import model_names, provider_names
+from llm_pool.core.errors import InvalidRequest, ProviderError
+from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,50 +22,50 @@ if TYPE_CHECKING:
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
-    from llm_pool.messages import Json, ModelInfo
+    from llm_pool.core.messages import Json, ModelInfo
 
 
-async def list_models(shelves: Sequence[Shelf], console: Console, *, as_json: bool) -> int:
+async def list_models(targets: Sequence[StoreTarget], console: Console, *, as_json: bool) -> int:
     """Print the models of every shelf; exit 69 if none could be read."""
-    said = await asyncio.gather(*(_contents(shelf) for shelf in shelves))
+    contents = await asyncio.gather(*(_contents(target) for target in targets))
     if as_json:
-        console.json([_shelf_json(shelf, found) for shelf, found in zip(shelves, said, strict=True)])
+        console.json([_store_json(target, found) for target, found in zip(targets, contents, strict=True)])
     else:
-        for shelf, found in zip(shelves, said, strict=True):
-            _print_shelf(shelf, found, console)
-    readable = any(not isinstance(found, ProviderError) for found in said)
-    return Exit.OK if readable or not shelves else Exit.UNAVAILABLE
+        for target, found in zip(targets, contents, strict=True):
+            _print_store(target, found, console)
+    readable = any(not isinstance(found, ProviderError) for found in contents)
+    return ExitCode.OK if readable or not targets else ExitCode.UNAVAILABLE
 
 
 async def pull_models(
-    shelves: Sequence[Shelf], names: Sequence[str], provider: str | None, console: Console, *, as_json: bool
+    targets: Sequence[StoreTarget], names: Sequence[str], provider: str | None, console: Console, *, as_json: bool
 ) -> int:
     """Fetch *names*, or every model of the configuration; one that fails does not keep the others from coming."""
     results: list[Json] = []
     failed: list[ProviderError] = []
-    for shelf, model in wanted(shelves, names, provider):
+    for target, model in to_pull(targets, names, provider):
         try:
-            outcome = await _pull(shelf, model, console)
-            results.append({"model": model, "place": shelf.place, "status": outcome})
+            outcome = await _pull(target, model, console)
+            results.append({"model": model, "place": target.place, "status": outcome})
         except ProviderError as error:
             failed.append(error)
-            results.append({"model": model, "place": shelf.place, **error_json(error)})
+            results.append({"model": model, "place": target.place, **error_json(error)})
             if not as_json:
-                console.error(error, exit_for(error))
+                console.error(error, exit_code_for(error))
     if as_json:
         console.json(results)
-    return exit_for(failed[0]) if failed else Exit.OK
+    return exit_code_for(failed[0]) if failed else ExitCode.OK
 
 
 async def show_model(
-    shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, as_json: bool
+    targets: Sequence[StoreTarget], model: str, provider: str | None, console: Console, *, as_json: bool
 ) -> int:
     """Print what is known of *model*; raises ProviderError if it is not there."""
-    shelf = await holder(shelves, model, provider)
-    info = await shelf.store.show(model)
+    target = await locate(targets, model, provider)
+    info = await target.store.show(model)
     if as_json:
         console.json(_info_json(info))
-        return Exit.OK
+        return ExitCode.OK
     console.out(f"name     {info.name}")
     console.out(f"place    {info.place}")
     console.out(f"size     {_size(info)}")
@@ -74,39 +74,39 @@ async def show_model(
         console.out(f"digest   {info.digest}")
     for key, value in _flat(info.detail):
         console.out(f"  {key:<40} {value}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 async def remove_model(
-    shelves: Sequence[Shelf], model: str, provider: str | None, console: Console, *, yes: bool, as_json: bool
+    targets: Sequence[StoreTarget], model: str, provider: str | None, console: Console, *, yes: bool, as_json: bool
 ) -> int:
     """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
-    shelf = await holder(shelves, model, provider)
-    listed = {shelf.same_name(info.name): info for info in await shelf.store.models()}
-    info = listed.get(shelf.same_name(model)) or await shelf.store.show(model)
+    target = await locate(targets, model, provider)
+    listed = {target.same_name(info.name): info for info in await target.store.models()}
+    info = listed.get(target.same_name(model)) or await target.store.show(model)
     if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
         console.say("nothing removed")
-        return Exit.OK
-    await shelf.store.remove(model)
+        return ExitCode.OK
+    await target.store.remove(model)
     if as_json:
         console.json({"removed": info.name, "place": info.place})
     console.say(f"removed {info.name}")
-    return Exit.OK
+    return ExitCode.OK
 
 
-async def _contents(shelf: Shelf) -> Sequence[ModelInfo] | ProviderError:
+async def _contents(target: StoreTarget) -> Sequence[ModelInfo] | ProviderError:
     try:
-        return await shelf.store.models()
+        return await target.store.models()
     except ProviderError as error:
         return error
 
 
-async def _pull(shelf: Shelf, model: str, console: Console) -> str:
+async def _pull(target: StoreTarget, model: str, console: Console) -> str:
     """Fetch *model* with a bar, and say how it ended."""
     status = ""
-    name = shelf.same_name(model) if "/" in model else model
+    name = target.same_name(model) if "/" in model else model
     with Progress(console, f"pulling {name}", unit=amount) as progress:
-        async with aclosing(shelf.store.pull(model)) as steps:
+        async with aclosing(target.store.pull(model)) as steps:
             async for step in steps:
                 status = step.status
                 if step.total:
@@ -126,21 +126,21 @@ def _confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _print_shelf(shelf: Shelf, found: Sequence[ModelInfo] | ProviderError, console: Console) -> None:
-    users = f"for {', '.join(shelf.providers)}" if shelf.providers else "used by no provider"
-    console.out(f"{console.paint(shelf.place, 'bold', console.stdout)}  {users}")
+def _print_store(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError, console: Console) -> None:
+    users = f"for {', '.join(target.providers)}" if target.providers else "used by no provider"
+    console.out(f"{console.paint(target.place, 'bold', console.stdout)}  {users}")
     if isinstance(found, ProviderError):
         console.out(f"  {console.paint('unreachable', 'red', console.stdout)}  {found.reason}")
         if found.hint:
             console.out(f"  {console.paint('→', 'cyan', console.stdout)} {found.hint}")
         return
-    here = {shelf.same_name(info.name) for info in found}
-    missing = [model for model in shelf.models if shelf.same_name(model) not in here]
+    here = {target.same_name(info.name) for info in found}
+    missing = [model for model in target.models if target.same_name(model) not in here]
     width = max((len(name) for name in [*(info.name for info in found), *missing]), default=0)
-    configured = {shelf.same_name(model) for model in shelf.models}
-    for info in sorted(found, key=lambda info: (shelf.same_name(info.name) not in configured, info.name)):
+    configured = {target.same_name(model) for model in target.models}
+    for info in sorted(found, key=lambda info: (target.same_name(info.name) not in configured, info.name)):
         loaded = console.paint("loaded", "green", console.stdout) if info.loaded else ""
-        mark = "*" if shelf.same_name(info.name) in configured else " "
+        mark = "*" if target.same_name(info.name) in configured else " "
         console.out(f"{mark} {info.name:<{width}}  {_size(info):>8}  {loaded}".rstrip())
     for model in missing:
         console.out(f"* {model:<{width}}  {console.paint(' missing', 'yellow', console.stdout)}")
@@ -151,12 +151,12 @@ def _size(info: ModelInfo) -> str:
     return "?" if info.size is None else amount(info.size)
 
 
-def _shelf_json(shelf: Shelf, found: Sequence[ModelInfo] | ProviderError) -> dict[str, Json]:
-    about: dict[str, Json] = {"place": shelf.place, "providers": list(shelf.providers)}
+def _store_json(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError) -> dict[str, Json]:
+    about: dict[str, Json] = {"place": target.place, "providers": list(target.providers)}
     if isinstance(found, ProviderError):
         return about | error_json(found)
-    here = {shelf.same_name(info.name) for info in found}
-    missing = [model for model in shelf.models if shelf.same_name(model) not in here]
+    here = {target.same_name(info.name) for info in found}
+    missing = [model for model in target.models if target.same_name(model) not in here]
     return about | {"models": [_info_json(info) for info in found], "missing": missing}
 
 
@@ -185,19 +185,19 @@ def _flat(detail: dict[str, Json], before: str = "") -> list[tuple[str, str]]:
     return lines
 
 
-def _with_shelves(args: Namespace, work: Callable[[Sequence[Shelf]], Awaitable[int]]) -> int:
+def _with_stores(args: Namespace, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
     config = read_config(args.config)
 
     async def run() -> int:
-        async with open_shelves(config) as shelves:
-            return await work(shelves)
+        async with open_stores(config) as targets:
+            return await work(targets)
 
     return asyncio.run(run())
 
 
 def _list_arguments(parser: Parser) -> None:
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _pull_arguments(parser: Parser) -> None:
@@ -224,7 +224,7 @@ def _remove_arguments(parser: Parser) -> None:
 def _add_provider(parser: Parser) -> None:
     parser.option("--provider", metavar="NAME", text="at this provider's server or folder", complete=provider_names)
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 COMMAND = Group(
@@ -242,7 +242,7 @@ COMMAND = Group(
             "Print the models that are there, and those of the configuration that are not.",
             ("llm-pool models list", "llm-pool models list --json | jq -r '.[].missing[]'"),
             _list_arguments,
-            lambda args, console: _with_shelves(args, lambda found: list_models(found, console, as_json=args.json)),
+            lambda args, console: _with_stores(args, lambda found: list_models(found, console, as_json=args.json)),
         ),
         Command(
             "pull",
@@ -254,7 +254,7 @@ COMMAND = Group(
                 "llm-pool models pull 'https://HOST/FILE.gguf#sha256=…'",
             ),
             _pull_arguments,
-            lambda args, console: _with_shelves(
+            lambda args, console: _with_stores(
                 args, lambda found: pull_models(found, args.model, args.provider, console, as_json=args.json)
             ),
         ),
@@ -263,7 +263,7 @@ COMMAND = Group(
             "Print what is known of a model.",
             ("llm-pool models show llama3.1:8b", "llm-pool models show pocket-a --json"),
             _show_arguments,
-            lambda args, console: _with_shelves(
+            lambda args, console: _with_stores(
                 args, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)
             ),
         ),
@@ -272,7 +272,7 @@ COMMAND = Group(
             "Delete a model, after asking.",
             ("llm-pool models rm gemma2:9b", "llm-pool models rm gemma2:9b --yes"),
             _remove_arguments,
-            lambda args, console: _with_shelves(
+            lambda args, console: _with_stores(
                 args,
                 lambda found: remove_model(found, args.model, args.provider, console, yes=args.yes, as_json=args.json),
             ),

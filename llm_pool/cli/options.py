@@ -23,7 +23,7 @@ def add_config(parser: Parser) -> None:
     )
 
 
-def add_manners(parser: Parser, *, json: str = "print JSON; an error becomes a JSON line on stderr") -> None:
+def add_output_options(parser: Parser, *, json: str = "print JSON; an error becomes a JSON line on stderr") -> None:
     """``--json``, ``--color``, ``--quiet`` and ``--help``."""
     parser.flag("--json", text=json, shared=True)
     parser.option(

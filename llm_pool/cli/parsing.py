@@ -12,7 +12,7 @@ import os
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
-from llm_pool.errors import InvalidRequest
+from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ Completer: TypeAlias = "Callable[[], Iterable[str]]"
 """The words that may stand in one place."""
 
 
-class HelpAsked(Exception):
+class HelpRequested(Exception):
     """Somebody asked for help: its text is the message."""
 
 
@@ -136,12 +136,12 @@ class Parser(ArgumentParser):
         *argv* parsed.
 
         Raises:
-            HelpAsked: ``-h`` or ``--help`` stands anywhere in it.
+            HelpRequested: ``-h`` or ``--help`` stands anywhere in it.
             InvalidRequest: it makes no sense; the field is the word that does not.
         """
         words = argv[: argv.index("--")] if "--" in argv else argv
         if "-h" in words or "--help" in words:
-            raise HelpAsked(self.format_help())
+            raise HelpRequested(self.format_help())
         try:
             args, rest = self.parse_known_args(argv)
         except ArgumentError as error:
@@ -242,7 +242,7 @@ def columns(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in table)
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def integer(low: int, high: int) -> Callable[[str], int]:
     """Reads a whole number between *low* and *high*."""
 
     def read(text: str) -> int:
@@ -279,7 +279,7 @@ def one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
-def span(text: str) -> float:
+def time_span(text: str) -> float:
     """A span of time such as ``500ms``, ``30s``, ``2m`` or a bare number of seconds, in seconds."""
     for unit, seconds in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
         value = text.strip().removesuffix(unit).strip()

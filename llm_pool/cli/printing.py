@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from llm_pool.cli.console import neutral
-from llm_pool.messages import TextArrived
-from llm_pool.wire import Telling, answer_json
+from llm_pool.cli.console import escaped
+from llm_pool.core.events import TextArrived
+from llm_pool.wire.json import EventEncoder, answer_json
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.messages import Answer, Event
-    from llm_pool.wire import Happening
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer
+    from llm_pool.wire.json import StreamEvent
 
 Output: TypeAlias = Literal["text", "json", "jsonl"]
 
@@ -57,7 +58,7 @@ class TextPrinter:
 
     def _shown(self, text: str) -> str:
         """A terminal gets no escape sequences from a model; a pipe gets the bytes as they are."""
-        return neutral(text) if self._console.stdout.isatty() else text
+        return escaped(text) if self._console.stdout.isatty() else text
 
 
 class JsonPrinter:
@@ -75,15 +76,15 @@ class JsonPrinter:
 
 
 class EventPrinter:
-    """What ``wire.Telling`` tells, a line each, last the answer."""
+    """What ``wire.json.EventEncoder`` tells, a line each, last the answer."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._telling = console, Telling()
+        self._console, self._encoder = console, EventEncoder()
 
-    def on(self, event: Happening) -> None:
+    def on(self, event: StreamEvent) -> None:
         """Print what is told of the event."""
-        for told in self._telling.of(event):
-            self._console.line(told)
+        for payload in self._encoder.encode(event):
+            self._console.line(payload)
 
     def finish(self, answer: Answer) -> None:
         """Print the answer's line."""

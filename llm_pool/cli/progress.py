@@ -27,12 +27,12 @@ class Progress:
 
     def __init__(self, console: Console, label: str, *, unit: Callable[[float], str] = "{:.0f}".format) -> None:
         self._console, self._label, self._unit = console, label, unit
-        self._live = console.is_live
+        self._manager = console.is_live
         self._began = time.monotonic()
         self._drawn = self._start = -1.0
 
     def __enter__(self) -> Self:
-        if not self._live:
+        if not self._manager:
             self._console.say(f"{self._label} …")
         return self
 
@@ -41,13 +41,13 @@ class Progress:
         now = time.monotonic()
         if self._start < 0:
             self._start, self._began = done, now
-        if self._live and (now - self._drawn >= _EVERY or done == total):
+        if self._manager and (now - self._drawn >= _EVERY or done == total):
             self._drawn = now
             self._console.draw("  ".join(self._parts(done, total, now - self._began)))
 
     def note(self, text: str) -> None:
         """What goes on while there is nothing to count."""
-        if self._live:
+        if self._manager:
             self._console.draw(f"{self._label}  {text}")
 
     def __exit__(
@@ -57,7 +57,7 @@ class Progress:
 
     def clear(self) -> None:
         """Take the line away, until the next update."""
-        if self._live:
+        if self._manager:
             self._console.draw("")
             self._drawn = -1.0
 
@@ -69,7 +69,7 @@ class Progress:
         if speed > 0:
             parts.append(f"{self._unit(speed)}/s" if speed >= 1 else f"{speed:.1f}/s")
             if total is not None:
-                parts.append(f"{span((total - done) / speed)} left")
+                parts.append(f"{format_duration((total - done) / speed)} left")
         return parts
 
 
@@ -80,7 +80,7 @@ def bar(share: float, width: int = 16) -> str:
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "░")
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time span for a person: ``8 s``, ``3 min``, ``2 h 05 min``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -8,13 +8,13 @@ import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from llm_pool.errors import InvalidRequest, LlmPoolError
+from llm_pool.core.errors import InvalidRequest, LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PATIENCE = 2.0
+NOTICE_AFTER = 2.0
 """Seconds without a byte on stdin after which a person is told that we wait for one."""
 
 
@@ -94,7 +94,7 @@ def _is_piped(descriptor: int) -> bool:
 
 
 def _all_of(stream: BinaryIO, say: Callable[[str], None]) -> bytes:
-    ready, _, _ = select.select([stream], [], [], PATIENCE)
+    ready, _, _ = select.select([stream], [], [], NOTICE_AFTER)
     if not ready:
         say("waiting for stdin (Ctrl-D ends it; --no-stdin ignores it)")
     return stream.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from llm_pool.errors import InvalidRequest
+from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
     from llm_pool.cli.parsing import Parser
     from llm_pool.client import AsyncClient, Health
-    from llm_pool.interfaces import Emit
-    from llm_pool.messages import Answer, Query
+    from llm_pool.core.interfaces import Emit
+    from llm_pool.core.messages import Answer, Query
 
 T = TypeVar("T")
-PATIENCE = 60.0
+DEFAULT_DEADLINE = 60.0
 """Seconds that a daemon is expected to take at most, where the question sets no deadline: its own counts."""
 
 
-class Asked(Protocol):
+class Inferrer(Protocol):
     """Who is asked: a pool, or a daemon."""
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """The answer; *emit* is told what happens meanwhile."""
 
 
-class Remote:
+class DaemonPool:
     """A daemon, asked as a pool is."""
 
     def __init__(self, client: AsyncClient) -> None:
@@ -35,7 +35,7 @@ class Remote:
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """The answer; *emit* is told what happens meanwhile."""
-        from llm_pool.messages import Answer
+        from llm_pool.core.messages import Answer
 
         if emit is None:
             return await self._client.infer(query)
@@ -60,7 +60,7 @@ def add_url(parser: Parser) -> None:
     )
 
 
-def only_here(args: Namespace, *flags: str) -> None:
+def reject_local_only(args: Namespace, *flags: str) -> None:
     """Raise InvalidRequest for a flag that a daemon does not know."""
     for flag in flags:
         if getattr(args, flag):
@@ -69,20 +69,20 @@ def only_here(args: Namespace, *flags: str) -> None:
             )
 
 
-async def with_daemon(url: str, work: Callable[[Remote], Awaitable[T]]) -> T:
+async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T:
     """Do *work* with the daemon at *url*; raises what the client raises."""
     import asyncio
 
     from llm_pool.client import AsyncClient
-    from llm_pool.client.credentials import found
+    from llm_pool.client.credentials import load_credentials
 
-    credentials, tls = await asyncio.to_thread(found)
+    credentials, tls = await asyncio.to_thread(load_credentials)
     async with AsyncClient(url, credentials=credentials, tls=tls) as client:
-        return await work(Remote(client))
+        return await work(DaemonPool(client))
 
 
-async def expected_by(query: Query) -> float:
+async def expected_deadline(query: Query) -> float:
     """Instant by which a daemon has answered, as far as we know."""
     import asyncio
 
-    return asyncio.get_running_loop().time() + (PATIENCE if query.deadline is None else query.deadline)
+    return asyncio.get_running_loop().time() + (DEFAULT_DEADLINE if query.deadline is None else query.deadline)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool import __version__
-from llm_pool.cli.exits import Exit
-from llm_pool.cli.parsing import Command, span
-from llm_pool.cli.settings import add_config, add_manners
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options
+from llm_pool.cli.parsing import Command, time_span
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
-    from llm_pool.config.places import Place
-    from llm_pool.server.listening import Daemon
+    from llm_pool.config.discovery import ConfigLocation
+    from llm_pool.server.daemon import Daemon
 
 _EXAMPLES = (
     "llm-pool serve",
@@ -44,7 +44,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         reload: take up a changed configuration without being told to.
     """
 
-    place: Place
+    place: ConfigLocation
     read: Callable[[], Config]
     grace: float
     reload: bool
@@ -54,11 +54,11 @@ def _arguments(parser: Parser) -> None:
     parser.option("--http-addr", metavar="ADDR", text="where HTTP listens, instead of server.http_addr")
     parser.option("--grpc-addr", metavar="ADDR", text="where gRPC listens, instead of server.grpc_addr")
     parser.option(
-        "--grace", metavar="TIME", text="how long requests in flight may take at the end", read=span, default="10s"
+        "--grace", metavar="TIME", text="how long requests in flight may take at the end", read=time_span, default="10s"
     )
-    parser.flag("--no-reload", text="take up a changed configuration on SIGHUP only", to="reload", value=False)
+    parser.flag("--no-reload", text="reload a changed configuration on SIGHUP only", to="reload", value=False)
     add_config(parser)
-    add_manners(parser, json="log JSON lines; an error becomes one too")
+    add_output_options(parser, json="log JSON lines; an error becomes one too")
 
 
 def _run(args: Namespace, console: Console) -> int:
@@ -86,29 +86,29 @@ COMMAND = Command(
 
 async def serve(options: ServeOptions, console: Console) -> int:
     """Listen until a signal says stop; a second one says at once. Raises ConfigError where it cannot begin."""
-    from llm_pool.server.listening import listening
-    from llm_pool.server.parts import parts_for
+    from llm_pool.server.components import build_components
+    from llm_pool.server.daemon import open_daemon
 
     config = options.read()
-    stops = _Stops()
-    async with listening(config, parts_for(config)) as daemon:
+    stops = _StopSignals()
+    async with open_daemon(config, build_components(config)) as daemon:
         stops.listen()
         async with _reloading(daemon, options):
             _announce(daemon, options, console)
             await stops.first.wait()
         console.say(f"stopping within {options.grace:g} s; once more stops at once")
-        draining = asyncio.create_task(daemon.live.drain(options.grace))
-        hurrying = asyncio.create_task(stops.second.wait())
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        hurrying.cancel()
-        await daemon.live.drain(0.0)
+        draining = asyncio.create_task(daemon.manager.drain(options.grace))
+        forcing = asyncio.create_task(stops.second.wait())
+        await asyncio.wait({draining, forcing}, return_when=asyncio.FIRST_COMPLETED)
+        forcing.cancel()
+        await daemon.manager.drain(0.0)
         if not await draining:
             console.say("some requests were cut")
     console.say("stopped")
-    return Exit.OK
+    return ExitCode.OK
 
 
-class _Stops:
+class _StopSignals:
     """The signals that say stop: *first* is set by the first, *second* by the next."""
 
     def __init__(self) -> None:
@@ -126,9 +126,9 @@ class _Stops:
 @asynccontextmanager
 async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[None]:
     """Take up changes of the configuration while the block runs; without *options.reload* only on SIGHUP."""
-    from llm_pool.reload import Reloader
+    from llm_pool.engine import Reloader
 
-    reloader = Reloader(daemon.live.config, options.read, daemon.take, daemon.live.refuse)
+    reloader = Reloader(daemon.manager.config, options.read, daemon.apply, daemon.manager.record_refused)
     tasks = set[asyncio.Task[object]]()
     if options.reload:
         tasks.add(asyncio.create_task(reloader.watch(), name="watch the configuration"))
@@ -143,10 +143,10 @@ async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None, json: bool) -> Config:
+def _read(place: ConfigLocation, *, http_addr: str | None, grpc_addr: str | None, json: bool) -> Config:
     """The configuration, with what the command line says; raises ConfigError where it cannot be served."""
     from llm_pool.config import LogFormat, load
-    from llm_pool.server.parts import check_addresses
+    from llm_pool.server.components import check_addresses
 
     config = load(place.path)
     said = {name: addr for name, addr in (("http_addr", http_addr), ("grpc_addr", grpc_addr)) if addr is not None}
@@ -162,7 +162,7 @@ def _read(place: Place, *, http_addr: str | None, grpc_addr: str | None, json: b
 
 def _announce(daemon: Daemon, options: ServeOptions, console: Console) -> None:
     """Say where the daemon listens, and what to type next."""
-    config = daemon.live.config
+    config = daemon.manager.config
     console.say(f"llm-pool {__version__} serves {config.path} ({options.place.why}), pid {os.getpid()}")
     for url in daemon.urls:
         console.say(f"  {url}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_pool.errors import LlmPoolError
+from llm_pool.core.errors import LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 FILES = ":files"
 
 
-class Word(NamedTuple):
+class Completion(NamedTuple):
     """A word that may stand where the cursor is."""
 
     text: str
     meaning: str = ""
 
 
-def complete(words: Sequence[str]) -> list[Word]:
+def complete(words: Sequence[str]) -> list[Completion]:
     """The words that the last of *words* may become."""
     from llm_pool.cli.main import COMMANDS, load_command
     from llm_pool.cli.parsing import Group
 
     *typed, last = words or [""]
     if not typed:
-        return _that_begin(last, [Word(*item) for item in COMMANDS.items()])
+        return _starting_with(last, [Completion(*item) for item in COMMANDS.items()])
     if typed[0] not in COMMANDS:
         return []
     command = load_command(typed[0])
     if not isinstance(command, Group):
         return _of_command(command.parser("llm-pool"), typed[1:], last)
     if not typed[1:]:
-        return _that_begin(last, [Word(child.name, child.about) for child in command.commands])
+        return _starting_with(last, [Completion(child.name, child.about) for child in command.commands])
     child = next((child for child in command.commands if child.name == typed[1]), None)
     return [] if child is None else _of_command(child.parser(f"llm-pool {command.name}"), typed[2:], last)
 
@@ -58,7 +58,7 @@ def task_names() -> list[str]:
 
 def strategy_names() -> list[str]:
     """The strategies, as people type them."""
-    from llm_pool.messages import StrategyName
+    from llm_pool.core.messages import StrategyName
 
     return [name.value.lower() for name in StrategyName]
 
@@ -82,32 +82,32 @@ def key_names() -> list[str]:
     return [name for table in tables() for name in (table.path, *(key.path for key in table.keys)) if name]
 
 
-def _of_command(parser: Parser, typed: Sequence[str], last: str) -> list[Word]:
+def _of_command(parser: Parser, typed: Sequence[str], last: str) -> list[Completion]:
     option, equals, value = last.partition("=")
     if last.startswith("--") and equals:
-        return [Word(f"{option}={word.text}", word.meaning) for word in _values(parser, option, value)]
+        return [Completion(f"{option}={word.text}", word.meaning) for word in _values(parser, option, value)]
     if typed and parser.value_of(typed[-1]):
         return _values(parser, typed[-1], last)
     if last.startswith("-"):
-        return _that_begin(last, [Word(*item) for item in parser.options_with_help().items()])
+        return _starting_with(last, [Completion(*item) for item in parser.options_with_help().items()])
     place = parser.argument_after(typed)
     return [] if place is None else _values(parser, place, last)
 
 
-def _values(parser: Parser, place: str, begun: str) -> list[Word]:
+def _values(parser: Parser, place: str, prefix: str) -> list[Completion]:
     """The words for an option or an argument, by its option string or metavar."""
     if place in parser.completers:
-        return _that_begin(begun, [Word(text) for text in parser.completers[place]()])
-    return [Word(FILES)] if "FILE" in {place, parser.value_of(place)} else []
+        return _starting_with(prefix, [Completion(text) for text in parser.completers[place]()])
+    return [Completion(FILES)] if "FILE" in {place, parser.value_of(place)} else []
 
 
-def _that_begin(begun: str, words: Sequence[Word]) -> list[Word]:
-    return [word for word in words if word.text.lower().startswith(begun.lower())]
+def _starting_with(prefix: str, words: Sequence[Completion]) -> list[Completion]:
+    return [word for word in words if word.text.lower().startswith(prefix.lower())]
 
 
 def _config() -> Config | None:
     """The configuration; None where it has a mistake: a completion is no place to complain."""
-    from llm_pool.cli.settings import read_config
+    from llm_pool.cli.options import read_config
 
     try:
         return read_config(None)

@@ -6,20 +6,20 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.progress import span
-from llm_pool.messages import ModelLoading, TextArrived
+from llm_pool.cli.progress import format_duration
+from llm_pool.core.events import ModelLoading, TextArrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from llm_pool.cli.console import Console
-    from llm_pool.messages import Event
+    from llm_pool.core.events import Event
 
-QUIET = 2.0
+SHOW_AFTER = 2.0
 """Seconds without a word after which the wait is explained; shorter ones need no explanation."""
 
 
-class Waiting:
+class WaitIndicator:
     """
     The line on stderr of one request; nothing at all where nobody watches.
 
@@ -50,24 +50,26 @@ class Waiting:
         """Write the line, with the seconds that are left."""
         if not self._over:
             left = self._until - asyncio.get_running_loop().time()
-            self._console.draw(f"{self._text} … {span(max(0.0, left))} left")
+            self._console.draw(f"{self._text} … {format_duration(max(0.0, left))} left")
             self._shown = True
 
     async def tick(self) -> None:
         """Redraw each second once the wait is worth a word; runs until cancelled."""
-        await asyncio.sleep(QUIET)
+        await asyncio.sleep(SHOW_AFTER)
         while True:
             self.draw()
             await asyncio.sleep(1)
 
 
-class _Unwatched:
+class _NullIndicator:
     def on(self, event: Event) -> None:
         pass
 
 
 @asynccontextmanager
-async def waiting(console: Console, deadline: Callable[[], Awaitable[float]]) -> AsyncIterator[Waiting | _Unwatched]:
+async def wait_indicator(
+    console: Console, deadline: Callable[[], Awaitable[float]]
+) -> AsyncIterator[WaitIndicator | _NullIndicator]:
     """
     A wait explained on stderr while the block runs.
 
@@ -76,9 +78,9 @@ async def waiting(console: Console, deadline: Callable[[], Awaitable[float]]) ->
         deadline: gives an instant on the loop's clock; asked only where somebody watches.
     """
     if not console.is_live:
-        yield _Unwatched()
+        yield _NullIndicator()
         return
-    line = Waiting(console, await deadline())
+    line = WaitIndicator(console, await deadline())
     ticking = asyncio.create_task(line.tick())
     try:
         yield line

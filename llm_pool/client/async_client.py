@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from llm_pool.budget import Budget
 from llm_pool.client.credentials import Tls
-from llm_pool.errors import DeadlineExceeded, InvalidRequest, LlmPoolError, Overloaded, RateLimited, Unreachable
-from llm_pool.messages import Answer, Query
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest, LlmPoolError, Overloaded, RateLimited, Unreachable
+from llm_pool.core.messages import Answer, Query
+from llm_pool.qos.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from llm_pool.client.credentials import Credentials
-    from llm_pool.client.request import Asking, Health
-    from llm_pool.wire import Happening
+    from llm_pool.client.transport import Health, Transport
+    from llm_pool.wire.json import StreamEvent
 
-FIRST_PAUSE = 0.1
+INITIAL_BACKOFF = 0.1
 """Seconds before the first retry at most; each further one waits up to twice as long."""
-LONGEST_PAUSE = 5.0
+MAX_BACKOFF = 5.0
 BUDGET = Budget(ratio=0.1, floor=0.5)
 """What all clients of a process may spend on retries."""
 
@@ -57,7 +57,7 @@ class AsyncClient:
         retries: int = 2,
         budget: Budget = BUDGET,
     ) -> None:
-        self._asking = _asking(url, credentials, tls or Tls())
+        self._transport = _transport(url, credentials, tls or Tls())
         self._retries, self._budget, self._rng = retries, budget, SystemRandom()
 
     async def infer(self, query: Query | str, **fields: Any) -> Answer:
@@ -71,45 +71,45 @@ class AsyncClient:
         Raises:
             LlmPoolError: what the server raised; Unreachable where it did not answer at all.
         """
-        trying = self._trying(_query(query, fields))
+        retry_state = self._retry_state(_query(query, fields))
         while True:
             try:
-                return await self._asking.infer(trying.query, trying.left())
+                return await self._transport.infer(retry_state.query, retry_state.remaining())
             except LlmPoolError as error:
-                await trying.pause(error)
+                await retry_state.back_off(error)
 
-    async def stream(self, query: Query | str, **fields: Any) -> AsyncGenerator[Happening]:
+    async def stream(self, query: Query | str, **fields: Any) -> AsyncGenerator[StreamEvent]:
         """
         What happens while *query* is answered, last the Answer; arguments and errors as for ``infer``.
 
         Nothing is sent again once something was heard.
         """
-        trying = self._trying(_query(query, fields))
+        retry_state = self._retry_state(_query(query, fields))
         while True:
             has_begun = False
             try:
-                async with aclosing(self._asking.stream(trying.query, trying.left())) as events:
+                async with aclosing(self._transport.stream(retry_state.query, retry_state.remaining())) as events:
                     async for event in events:
                         has_begun = True
                         yield event
             except LlmPoolError as error:
                 if has_begun:
                     raise
-                await trying.pause(error)
+                await retry_state.back_off(error)
             else:
                 return
 
     async def health(self) -> Health:
         """How the server's backends are; raises Unreachable."""
-        return await self._asking.health()
+        return await self._transport.health()
 
     async def feedback(self, request_id: str, *, good: bool) -> bool:
         """Say how good an answer was; whether something was learned of it."""
-        return await self._asking.feedback(request_id, good=good)
+        return await self._transport.feedback(request_id, good=good)
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
-        await self._asking.aclose()
+        await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,53 +119,53 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
-    def _trying(self, query: Query) -> _Trying:
+    def _retry_state(self, query: Query) -> _RetryState:
         self._budget.note_request(asyncio.get_running_loop().time())
-        return _Trying(query, self._retries, self._budget, self._rng)
+        return _RetryState(query, self._retries, self._budget, self._rng)
 
 
-class _Trying:
+class _RetryState:
     """One query's attempts."""
 
     def __init__(self, query: Query, retries: int, budget: Budget, rng: SystemRandom) -> None:
-        self.query, self._left_over, self._budget, self._rng = query, retries, budget, rng
-        self._pause = FIRST_PAUSE
-        self._until = None if query.deadline is None else asyncio.get_running_loop().time() + query.deadline
+        self.query, self._retries_left, self._budget, self._rng = query, retries, budget, rng
+        self._backoff = INITIAL_BACKOFF
+        self._deadline = None if query.deadline is None else asyncio.get_running_loop().time() + query.deadline
 
-    def left(self) -> float | None:
+    def remaining(self) -> float | None:
         """Seconds until the query's deadline; raises DeadlineExceeded."""
-        if self._until is None or self.query.deadline is None:
+        if self._deadline is None or self.query.deadline is None:
             return None
-        left = self._until - asyncio.get_running_loop().time()
-        if left <= 0:
+        remaining = self._deadline - asyncio.get_running_loop().time()
+        if remaining <= 0:
             raise DeadlineExceeded(self.query.deadline)
-        return left
+        return remaining
 
-    async def pause(self, error: LlmPoolError) -> None:
+    async def back_off(self, error: LlmPoolError) -> None:
         """Wait until another attempt makes sense; raise *error* where none does."""
-        if not isinstance(error, Overloaded | RateLimited | Unreachable) or not self._left_over:
+        if not isinstance(error, Overloaded | RateLimited | Unreachable) or not self._retries_left:
             raise error
-        wait = max(getattr(error, "retry_after", None) or 0.0, self._rng.uniform(0, self._pause))
-        left = self.left()
-        if wait > LONGEST_PAUSE or (left is not None and wait >= left):
+        wait = max(getattr(error, "retry_after", None) or 0.0, self._rng.uniform(0, self._backoff))
+        remaining = self.remaining()
+        if wait > MAX_BACKOFF or (remaining is not None and wait >= remaining):
             raise error
         if not self._budget.spend(asyncio.get_running_loop().time()):
             raise error
-        self._left_over, self._pause = self._left_over - 1, self._pause * 2
+        self._retries_left, self._backoff = self._retries_left - 1, self._backoff * 2
         await asyncio.sleep(wait)
 
 
-def _asking(url: str, credentials: Credentials | None, tls: Tls) -> Asking:
+def _transport(url: str, credentials: Credentials | None, tls: Tls) -> Transport:
     scheme, _, rest = url.partition("://")
     if not rest or "@" in rest or scheme not in {"http", "https", "grpc", "grpcs"}:
         raise InvalidRequest("url", f"expected http(s)://host:port or grpc(s)://host:port, got '{url}'")
     if scheme.startswith("http"):
-        from llm_pool.client.over_http import OverHttp
+        from llm_pool.client.http_transport import HttpTransport
 
-        return OverHttp(url, credentials, tls)
-    from llm_pool.client.over_grpc import OverGrpc
+        return HttpTransport(url, credentials, tls)
+    from llm_pool.client.grpc_transport import GrpcTransport
 
-    return OverGrpc(url, credentials, tls)
+    return GrpcTransport(url, credentials, tls)
 
 
 def _query(query: Query | str, fields: dict[str, Any]) -> Query:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 from llm_pool.security.hmac import sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE = "LLM_POOL_CREDENTIALS"
-"""Names a TOML file with some of the fields of ``_Said``; the other variables are these fields one by one."""
+"""Names a TOML file with some of the fields of ``_Settings``; the other variables are these fields one by one."""
 
 
 class HmacKey(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
 
 
-class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a file or the environment says."""
 
     key: str = ""
@@ -96,20 +96,23 @@ VARIABLES = {
 """The environment variable of each field."""
 
 
-def found(environ: Mapping[str, str] = os.environ) -> tuple[Credentials | None, Tls]:
+def load_credentials(environ: Mapping[str, str] = os.environ) -> tuple[Credentials | None, Tls]:
     """
     What the environment says of us, and the file it names; variables count before the file.
 
     Raises:
         ConfigError: the file cannot be used, or half of a pair is missing.
     """
-    said = {**_file(environ.get(FILE, "")), **{f: environ[name] for f, name in VARIABLES.items() if environ.get(name)}}
+    values = {
+        **_file(environ.get(FILE, "")),
+        **{f: environ[name] for f, name in VARIABLES.items() if environ.get(name)},
+    }
     try:
-        fields = msgspec.convert(said, _Said)
+        fields = msgspec.convert(values, _Settings)
     except msgspec.ValidationError as error:
-        raise _misfit(environ[FILE], str(error), f"some of {', '.join(VARIABLES)}") from None
+        raise _type_error(environ[FILE], str(error), f"some of {', '.join(VARIABLES)}") from None
     if bool(fields.key) != bool(fields.secret):
-        raise _misfit(None, "one without the other", "both LLM_POOL_API_KEY and LLM_POOL_API_SECRET")
+        raise _type_error(None, "one without the other", "both LLM_POOL_API_KEY and LLM_POOL_API_SECRET")
     tls = Tls(ca=_path(fields.ca), cert=_path(fields.cert), key=_path(fields.cert_key))
     if fields.key:
         return HmacKey(fields.key, fields.secret, fields.audience), tls
@@ -122,12 +125,12 @@ def _file(name: str) -> dict[str, object]:
     try:
         return tomllib.loads(Path(name).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _misfit(name, str(error), "a TOML file that can be read") from None
+        raise _type_error(name, str(error), "a TOML file that can be read") from None
 
 
 def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _misfit(name: str | None, got: str, want: str) -> ConfigError:
+def _type_error(name: str | None, got: str, want: str) -> ConfigError:
     return ConfigError(path=Path(name) if name else None, key="credentials", got=got, want=want)

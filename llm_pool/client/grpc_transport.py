@@ -9,19 +9,19 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from llm_pool.client.request import CONNECT, Health, unreachable
-from llm_pool.errors import Cancelled, DeadlineExceeded, LlmPoolError
-from llm_pool.protobuf import llmpool_pb2 as pb
-from llm_pool.protobuf.aio import enter_aio
-from llm_pool.protobuf.codec import answer_body, chunk_body, query_message, state_body
-from llm_pool.wire import Hearing, answer_from, error_from, state_from
+from llm_pool.client.transport import CONNECT, Health, unreachable
+from llm_pool.core.errors import Cancelled, DeadlineExceeded, LlmPoolError
+from llm_pool.wire import llmpool_pb2 as pb
+from llm_pool.wire.aio import enter_aio
+from llm_pool.wire.codec import answer_body, chunk_body, query_message, state_body
+from llm_pool.wire.json import EventDecoder, answer_from, error_from, state_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from llm_pool.client.credentials import Credentials, Tls
-    from llm_pool.messages import Answer, Query
-    from llm_pool.wire import Happening
+    from llm_pool.core.messages import Answer, Query
+    from llm_pool.wire.json import StreamEvent
 
 SERVICE = "/llmpool.v1.LLMPool"
 OPTIONS = (
@@ -32,7 +32,7 @@ OPTIONS = (
 )
 
 
-class OverGrpc:
+class GrpcTransport:
     """
     One server.
 
@@ -48,25 +48,25 @@ class OverGrpc:
         self._address, self._is_secure = urlsplit(url).netloc, url.startswith("grpcs")
         self._opened: grpc.aio.Channel | None = None
 
-    async def infer(self, query: Query, left: float | None) -> Answer:
+    async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer."""
-        data = await self._ask("Infer", query_message(query).SerializeToString(), left)
+        data = await self._ask("Infer", query_message(query).SerializeToString(), remaining)
         return answer_from(answer_body(pb.Answer.FromString(data)))
 
-    async def stream(self, query: Query, left: float | None) -> AsyncGenerator[Happening]:
+    async def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
-        hearing, body = Hearing(query.request_id), query_message(query).SerializeToString()
+        decoder, body = EventDecoder(query.request_id), query_message(query).SerializeToString()
         path = f"{SERVICE}/InferStream"
         method: Any = (await self._channel()).unary_stream(path)
-        call = method(body, timeout=left, metadata=self._metadata(path, body))
+        call = method(body, timeout=remaining, metadata=self._metadata(path, body))
         try:
             async for data in call:
-                told = chunk_body(pb.AnswerChunk.FromString(data))
-                heard = None if told is None else hearing.of(told)
-                if heard is not None:
-                    yield heard
+                payload = chunk_body(pb.AnswerChunk.FromString(data))
+                event = None if payload is None else decoder.decode(payload)
+                if event is not None:
+                    yield event
         except grpc.aio.AioRpcError as error:
-            raise self._error(error, left) from error
+            raise self._error(error, remaining) from error
         finally:
             call.cancel()
 
@@ -94,13 +94,13 @@ class OverGrpc:
                 self._opened = _open(self._address, credentials)
         return self._opened
 
-    async def _ask(self, name: str, body: bytes, left: float | None) -> bytes:
+    async def _ask(self, name: str, body: bytes, remaining: float | None) -> bytes:
         path = f"{SERVICE}/{name}"
         call: Any = (await self._channel()).unary_unary(path)
         try:
-            data: bytes = await call(body, timeout=left, metadata=self._metadata(path, body))
+            data: bytes = await call(body, timeout=remaining, metadata=self._metadata(path, body))
         except grpc.aio.AioRpcError as error:
-            raise self._error(error, left) from error
+            raise self._error(error, remaining) from error
         return data
 
     def _metadata(self, path: str, body: bytes) -> list[tuple[str, str]]:
@@ -108,13 +108,13 @@ class OverGrpc:
             return []
         return list(self._credentials.headers("GRPC", path, {"content-type": "application/grpc"}, body).items())
 
-    def _error(self, error: grpc.aio.AioRpcError, left: float | None) -> LlmPoolError:
+    def _error(self, error: grpc.aio.AioRpcError, remaining: float | None) -> LlmPoolError:
         """What the server raised, from the trailer; from the status alone where no server of ours spoke."""
         trailer = dict(error.trailing_metadata()).get("llmpool-error")
         if trailer is not None:
             return error_from({"error": json.loads(trailer)})
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(left or 0.0)
+            return DeadlineExceeded(remaining or 0.0)
         if error.code() is grpc.StatusCode.CANCELLED:
             return Cancelled("the server")
         if error.code() is grpc.StatusCode.UNAVAILABLE:

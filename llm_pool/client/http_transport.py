@@ -9,22 +9,22 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
-from llm_pool.client.request import CONNECT, Health, unreachable
-from llm_pool.errors import DeadlineExceeded, LlmPoolError
-from llm_pool.wire import Hearing, answer_from, error_from, state_from
+from llm_pool.client.transport import CONNECT, Health, unreachable
+from llm_pool.core.errors import DeadlineExceeded, LlmPoolError
+from llm_pool.wire.json import EventDecoder, answer_from, error_from, state_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from llm_pool.client.credentials import Credentials, Tls
-    from llm_pool.messages import Answer, Json, Query
-    from llm_pool.wire import Happening
+    from llm_pool.core.messages import Answer, Json, Query
+    from llm_pool.wire.json import StreamEvent
 
 GRACE = 1.0
 """Seconds beyond its deadline that a server gets to say that it passed."""
 
 
-class OverHttp:
+class HttpTransport:
     """
     One server.
 
@@ -40,15 +40,15 @@ class OverHttp:
         verify = _context(tls) if url.startswith("https") else False
         self._http = httpx2.AsyncClient(verify=verify, trust_env=False, timeout=httpx2.Timeout(None, connect=CONNECT))
 
-    async def infer(self, query: Query, left: float | None) -> Answer:
+    async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer."""
-        response = await self._ask("POST", "/v1/infer", _body(query), left)
+        response = await self._ask("POST", "/v1/infer", _body(query), remaining)
         return answer_from(_json(response))
 
-    async def stream(self, query: Query, left: float | None) -> AsyncGenerator[Happening]:
+    async def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
-        hearing, kind = Hearing(query.request_id), ""
-        request = self._request("POST", "/v1/infer", _body(query, stream=True), left)
+        decoder, kind = EventDecoder(query.request_id), ""
+        request = self._request("POST", "/v1/infer", _body(query, stream=True), remaining)
         try:
             response = await self._http.send(request, stream=True)
             try:
@@ -58,15 +58,15 @@ class OverHttp:
                 async for kind, data in _events(response):
                     if kind == "error":
                         raise error_from(data)
-                    heard = hearing.of({"type": kind, **data})
-                    if heard is not None:
-                        yield heard
+                    event = decoder.decode({"type": kind, **data})
+                    if event is not None:
+                        yield event
                 if kind != "answer":
                     raise unreachable(self._url, "it closed the connection in the middle of an answer")
             finally:
                 await response.aclose()
         except httpx2.TimeoutException as error:
-            raise self._late(error, left) from error
+            raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
 
@@ -88,38 +88,38 @@ class OverHttp:
         await self._http.aclose()
 
     async def _ask(
-        self, method: str, path: str, body: bytes, left: float | None, *, accept: tuple[int, ...] = (200,)
+        self, method: str, path: str, body: bytes, remaining: float | None, *, accept: tuple[int, ...] = (200,)
     ) -> httpx2.Response:
         try:
-            response = await self._http.send(self._request(method, path, body, left))
+            response = await self._http.send(self._request(method, path, body, remaining))
         except httpx2.TimeoutException as error:
-            raise self._late(error, left) from error
+            raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
         if response.status_code not in accept:
             raise _error(response)
         return response
 
-    def _request(self, method: str, path: str, body: bytes, left: float | None) -> httpx2.Request:
+    def _request(self, method: str, path: str, body: bytes, remaining: float | None) -> httpx2.Request:
         headers: dict[str, str] = {"content-type": "application/json"} if body else {}
-        if left is not None:
-            headers["x-deadline-ms"] = str(max(1, int(left * 1000)))
+        if remaining is not None:
+            headers["x-deadline-ms"] = str(max(1, int(remaining * 1000)))
         if self._credentials is not None:
             headers |= self._credentials.headers(method, self._prefix + path, headers, body)
-        timeout = httpx2.Timeout(None if left is None else left + GRACE, connect=CONNECT)
+        timeout = httpx2.Timeout(None if remaining is None else remaining + GRACE, connect=CONNECT)
         return self._http.build_request(method, self._url + path, content=body, headers=headers, timeout=timeout)
 
-    def _late(self, error: httpx2.TimeoutException, left: float | None) -> LlmPoolError:
-        if left is None or isinstance(error, httpx2.ConnectTimeout):
+    def _late(self, error: httpx2.TimeoutException, remaining: float | None) -> LlmPoolError:
+        if remaining is None or isinstance(error, httpx2.ConnectTimeout):
             return unreachable(self._url, "it takes too long to connect")
-        return DeadlineExceeded(left)
+        return DeadlineExceeded(remaining)
 
     def _gone(self, error: httpx2.HTTPError) -> LlmPoolError:
         return unreachable(self._url, str(error) or type(error).__name__)
 
 
 def _body(query: Query, *, stream: bool = False) -> bytes:
-    said: Mapping[str, Json] = {
+    fields: Mapping[str, Json] = {
         "task": query.task,
         "request_id": query.request_id,
         "tenant_id": query.tenant_id,
@@ -131,7 +131,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "no_cache": query.no_cache,
         "stream": stream,
     }
-    given = {name: value for name, value in said.items() if value not in (None, "", {}, False)}
+    given = {name: value for name, value in fields.items() if value not in (None, "", {}, False)}
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 

@@ -6,15 +6,15 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from llm_pool.client.asking import AsyncClient
+from llm_pool.client.async_client import AsyncClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Generator
     from types import TracebackType
 
-    from llm_pool.client.request import Health
-    from llm_pool.messages import Answer, Query
-    from llm_pool.wire import Happening
+    from llm_pool.client.transport import Health
+    from llm_pool.core.messages import Answer, Query
+    from llm_pool.wire.json import StreamEvent
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Client:
         """The answer, as ``AsyncClient.infer``."""
         return self._wait(self._client.infer(query, **fields))
 
-    def stream(self, query: Query | str, **fields: Any) -> Generator[Happening]:
+    def stream(self, query: Query | str, **fields: Any) -> Generator[StreamEvent]:
         """What happens, as ``AsyncClient.stream``; close the generator to cancel the request."""
         events = self._client.stream(query, **fields)
         try:
@@ -90,9 +90,9 @@ async def _made(url: str, options: dict[str, Any]) -> AsyncClient:
     return AsyncClient(url, **options)
 
 
-async def _next(events: AsyncGenerator[Happening]) -> Happening | None:
+async def _next(events: AsyncGenerator[StreamEvent]) -> StreamEvent | None:
     return await anext(events, None)
 
 
-async def _close(events: AsyncGenerator[Happening]) -> None:
+async def _close(events: AsyncGenerator[StreamEvent]) -> None:
     await events.aclose()

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from llm_pool.errors import Unreachable
+from llm_pool.core.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.messages import Answer, ProviderState, Query
-    from llm_pool.wire import Happening
+    from llm_pool.core.messages import Answer, ProviderState, Query
+    from llm_pool.wire.json import StreamEvent
 
 CONNECT = 5.0
 """Seconds a connection may take to come about."""
@@ -26,13 +26,13 @@ class Health(msgspec.Struct, frozen=True):
     version: str
 
 
-class Asking(Protocol):
+class Transport(Protocol):
     """A way to one server. Spans are seconds; None waits as long as the server takes."""
 
-    async def infer(self, query: Query, left: float | None) -> Answer:
+    async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer; raises what the server raised, and Unreachable."""
 
-    def stream(self, query: Query, left: float | None) -> AsyncGenerator[Happening]:
+    def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer; raises as ``infer`` does."""
 
     async def health(self) -> Health:

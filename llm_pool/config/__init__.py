@@ -5,6 +5,7 @@ The configuration: found, read, checked, explained.
 in it at once. Keys are documented where they are typed, in ``models``.
 """
 
+from llm_pool.config.discovery import find
 from llm_pool.config.effective import Config
 from llm_pool.config.load import load, parse
 from llm_pool.config.models import (
@@ -25,7 +26,6 @@ from llm_pool.config.models import (
     TenantSettings,
     TrustSettings,
 )
-from llm_pool.config.places import find
 from llm_pool.config.resources import builtin_config, prompts_folder
 from llm_pool.config.values import CacheDriver, Driver, Hedge, KeyField, LogFormat, Secret, StreamFormat
 

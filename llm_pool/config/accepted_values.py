@@ -7,18 +7,18 @@ from typing import Any
 from msgspec import inspect
 
 
-def want(whole: Any) -> str:
+def accepted_values(annotation: Any) -> str:
     """What a value of this type must be: "an integer from 1 to 4", "one of FASTEST, VOTING"."""
-    return _words(inspect.type_info(whole))
+    return _describe(inspect.type_info(annotation))
 
 
-def _words(info: inspect.Type) -> str:
+def _describe(info: inspect.Type) -> str:
     if isinstance(info, inspect.Metadata):
         said = (info.extra or {}).get("want")
-        return said if isinstance(said, str) else _words(info.type)
+        return said if isinstance(said, str) else _describe(info.type)
     match info:
         case inspect.UnionType(types=types):
-            return " or ".join(_words(member) for member in types if not isinstance(member, inspect.NoneType))
+            return " or ".join(_describe(member) for member in types if not isinstance(member, inspect.NoneType))
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType(gt=gt, ge=ge, lt=lt, le=le):
@@ -28,7 +28,7 @@ def _words(info: inspect.Type) -> str:
         case inspect.EnumType(cls=cls):
             return "one of " + ", ".join(member.value for member in cls)
         case inspect.VarTupleType(item_type=item):
-            return "a list, each " + _words(item)
+            return "a list, each " + _describe(item)
         case inspect.DictType() | inspect.StructType():
             return "a table"
         case inspect.AnyType():

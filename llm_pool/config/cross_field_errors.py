@@ -1,4 +1,4 @@
-"""What the types cannot say: keys that fit each by itself, but not together."""
+"""Cross-field validation: keys that are valid each by itself, but not together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from llm_pool.config.models import ANY_TENANT, ProviderSettings, Sections
 from llm_pool.config.problem import Problem, nearest
-from llm_pool.config.shapes import fields_of, shape_of
 from llm_pool.config.toml import toml_value
+from llm_pool.config.type_inspection import fields_of, inspect_type
 from llm_pool.config.values import CacheDriver, KeyField
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ ASK = "ask"
 """The task of a plain question; every pool has it."""
 
 
-def contradictions(sections: Sections, raw: dict[str, Any]) -> Iterator[Problem]:
+def cross_field_errors(sections: Sections, raw: dict[str, Any]) -> Iterator[Problem]:
     """Where *sections*, read from the parsed file *raw*, contradict themselves."""
     yield from _server(raw.get("server", {}))
     yield from _providers(sections)
@@ -68,7 +68,7 @@ def _provider(provider: ProviderSettings, index: int) -> Iterator[Problem]:
 @cache
 def _drivers_by_key() -> dict[str, tuple[str, ...]]:
     """The keys that only some drivers read, and these drivers."""
-    extras = {name: shape_of(field.type).extra for name, field in fields_of(ProviderSettings).items()}
+    extras = {name: inspect_type(field.type).extra for name, field in fields_of(ProviderSettings).items()}
     return {name: extra["drivers"] for name, extra in extras.items() if "drivers" in extra}
 
 

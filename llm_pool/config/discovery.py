@@ -1,5 +1,5 @@
 """
-Which configuration file counts.
+Which configuration file is used.
 
 ``--config`` > ``LLM_POOL_CONFIG`` > ``llm-pool.toml`` here or above, up to the repository root > the user's
 configuration folder > the built-in default. The first that exists counts alone; files are not merged.
@@ -22,7 +22,7 @@ NAME = "llm-pool.toml"
 VARIABLE = "LLM_POOL_CONFIG"
 
 
-class Place(msgspec.Struct, frozen=True):
+class ConfigLocation(msgspec.Struct, frozen=True):
     """A file that may count, and *why* it would."""
 
     path: Path
@@ -31,7 +31,9 @@ class Place(msgspec.Struct, frozen=True):
     """Whether a person named it: then it counts even if it is not there, and loading says so."""
 
 
-def find(asked: Path | None = None, *, env: Mapping[str, str] = os.environ, start: Path | None = None) -> Place:
+def find(
+    asked: Path | None = None, *, env: Mapping[str, str] = os.environ, start: Path | None = None
+) -> ConfigLocation:
     """
     The place that counts.
 
@@ -40,21 +42,23 @@ def find(asked: Path | None = None, *, env: Mapping[str, str] = os.environ, star
         env: the environment.
         start: where to look from; None: the working directory.
     """
-    return next(place for place in places(asked, env=env, start=start) if place.asked or place.path.is_file())
+    return next(
+        location for location in locations(asked, env=env, start=start) if location.asked or location.path.is_file()
+    )
 
 
-def places(
+def locations(
     asked: Path | None = None, *, env: Mapping[str, str] = os.environ, start: Path | None = None
-) -> Iterator[Place]:
+) -> Iterator[ConfigLocation]:
     """All places in the order of the search."""
     if asked is not None:
-        yield Place(asked, "--config", asked=True)
+        yield ConfigLocation(asked, "--config", asked=True)
     if env.get(VARIABLE):
-        yield Place(Path(env[VARIABLE]), VARIABLE, asked=True)
+        yield ConfigLocation(Path(env[VARIABLE]), VARIABLE, asked=True)
     for folder in _upward(start or Path.cwd()):
-        yield Place(folder / NAME, "the working directory, or above it up to the repository root")
-    yield Place(user_config(), "the user's configuration folder")
-    yield Place(builtin_config(), "the built-in default")
+        yield ConfigLocation(folder / NAME, "the working directory, or above it up to the repository root")
+    yield ConfigLocation(user_config(), "the user's configuration folder")
+    yield ConfigLocation(builtin_config(), "the built-in default")
 
 
 def user_config() -> Path:

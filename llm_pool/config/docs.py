@@ -31,7 +31,7 @@ One TOML file says everything. The first of these that exists counts, alone:
 |---|---|
 | `llm-pool config path` | says which file counts |
 | `llm-pool config check [FILE]` | names every mistake with its line, and the nearest known name |
-| `llm-pool config show [--origin] [--json]` | writes what counts, defaults included; `--origin` adds file and line |
+| `llm-pool config show [--origin] [--json]` | prints the effective configuration; `--origin` adds file and line |
 | `llm-pool config explain KEY` | says what a key or a table means |
 | `llm-pool config init [FILE] [--full]` | writes a file to start from; `--full` with every key |
 | `llm-pool config schema` | writes the JSON Schema |
@@ -56,13 +56,15 @@ def markdown() -> str:
 
 
 def _section(table: Table) -> str:
-    about = "\n\n".join(table.about)
+    description = "\n\n".join(table.description)
     rows = "\n".join(_row(key) for key in table.keys)
-    return f"\n## `{table.header}`\n\n{about}\n\n| key | accepts | default | meaning |\n|---|---|---|---|\n{rows}\n"
+    return (
+        f"\n## `{table.header}`\n\n{description}\n\n| key | accepts | default | meaning |\n|---|---|---|---|\n{rows}\n"
+    )
 
 
 def _row(key: Key) -> str:
-    default = key.default_words
+    default = key.default_text
     cells = (
         f"`{key.name}`",
         key.accepts,

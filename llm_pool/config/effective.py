@@ -11,7 +11,7 @@ from llm_pool.config.values import Driver
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.messages import StrategyName
+    from llm_pool.core.messages import StrategyName
 
 _BATCHING_SLOTS = 8
 """Calls at once for servers that batch: vLLM and llama-server do, at little cost for each."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llm_pool.config.accepted_values import accepted_values
 from llm_pool.config.models import Sections
-from llm_pool.config.shapes import Shape, fields_of, paragraphs, shape_of
 from llm_pool.config.toml import toml_value
-from llm_pool.config.words import want
+from llm_pool.config.type_inspection import TypeInfo, fields_of, inspect_type, paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMED = "<name>"
+NAME_PLACEHOLDER = "<name>"
 """Stands in a path for a name the person chooses."""
 
 
@@ -29,7 +29,7 @@ class Key(msgspec.Struct, frozen=True):
 
     table: str
     name: str
-    shape: Shape
+    type_info: TypeInfo
     default: Any
     required: bool
 
@@ -41,13 +41,13 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def accepts(self) -> str:
         """What it may be, with the unit."""
-        if self.shape.kind == "dict":
-            return f"a table of names, each {want(self.shape.part)}"
-        unit = self.shape.extra.get("unit")
-        return want(self.shape.whole) + (f" ({unit})" if unit else "")
+        if self.type_info.kind == "dict":
+            return f"a table of names, each {accepted_values(self.type_info.element)}"
+        unit = self.type_info.extra.get("unit")
+        return accepted_values(self.type_info.annotation) + (f" ({unit})" if unit else "")
 
     @property
-    def default_words(self) -> str:
+    def default_text(self) -> str:
         """The default as TOML; ``required`` or ``unset`` where there is none."""
         if self.required:
             return "required"
@@ -56,20 +56,20 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def doc(self) -> str:
         """The description, and which drivers read the key if not all do."""
-        drivers = self.shape.extra.get("drivers")
-        return self.shape.doc + (f" Only for {', '.join(f'`{driver}`' for driver in drivers)}." if drivers else "")
+        drivers = self.type_info.extra.get("drivers")
+        return self.type_info.doc + (f" Only for {', '.join(f'`{driver}`' for driver in drivers)}." if drivers else "")
 
     @property
     def example(self) -> str:
         """A value worth showing, as TOML; empty if there is none."""
-        return toml_value(self.shape.examples[0]) if self.shape.examples else ""
+        return toml_value(self.type_info.examples[0]) if self.type_info.examples else ""
 
 
 class Table(msgspec.Struct, frozen=True):
     """A table of the file: its dotted path, the paragraphs about it, and its keys."""
 
     path: str
-    about: tuple[str, ...]
+    description: tuple[str, ...]
     keys: tuple[Key, ...]
 
     @property
@@ -83,7 +83,7 @@ def tables() -> list[Table]:
     return [table for table in _tables(Sections, "") if table.keys]
 
 
-def explained(asked: str) -> list[Key]:
+def matching_keys(asked: str) -> list[Key]:
     """The keys that *asked* names: one, all of a table, or none. ``tasks.ask.prompt`` is ``tasks.<name>.prompt``."""
     parts = _parts(asked)
     every = [key for table in tables() for key in table.keys]
@@ -95,15 +95,17 @@ def _tables(struct: type[msgspec.Struct], path: str) -> Iterator[Table]:
     keys: list[Key] = []
     below: list[tuple[type[msgspec.Struct], str]] = []
     for name, field in fields_of(struct).items():
-        shape, inner = shape_of(field.type), f"{path}.{name}".lstrip(".")
-        part = shape_of(shape.part).part if shape.kind in {"list", "dict"} else shape.part
-        if isinstance(part, type) and issubclass(part, msgspec.Struct):
-            below.append((part, inner + {"struct": "", "list": "[]", "dict": f".{NAMED}"}[shape.kind]))
+        type_info, inner = inspect_type(field.type), f"{path}.{name}".lstrip(".")
+        element = inspect_type(type_info.element).element if type_info.kind in {"list", "dict"} else type_info.element
+        if isinstance(element, type) and issubclass(element, msgspec.Struct):
+            below.append(
+                (element, inner + {"struct": "", "list": "[]", "dict": f".{NAME_PLACEHOLDER}"}[type_info.kind])
+            )
         else:
-            keys.append(Key(path, name, shape, _default(field), field.required))
+            keys.append(Key(path, name, type_info, _default(field), field.required))
     yield Table(path, paragraphs(struct), tuple(keys))
-    for part, inner in below:
-        yield from _tables(part, inner)
+    for element, inner in below:
+        yield from _tables(element, inner)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
@@ -113,8 +115,8 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _parts(path: str) -> list[str]:
-    return [part.partition("[")[0] for part in path.split(".")]
+    return [element.partition("[")[0] for element in path.split(".")]
 
 
 def _fits(asked: list[str], pattern: list[str]) -> bool:
-    return len(asked) == len(pattern) and all(b in {a, NAMED} for a, b in zip(asked, pattern, strict=True))
+    return len(asked) == len(pattern) and all(b in {a, NAME_PLACEHOLDER} for a, b in zip(asked, pattern, strict=True))

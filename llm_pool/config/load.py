@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.config.contradictions import contradictions
+from llm_pool.config.cross_field_errors import cross_field_errors
 from llm_pool.config.effective import Config
 from llm_pool.config.models import Sections
 from llm_pool.config.values import decode_secret
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,11 +60,11 @@ def parse(text: str, path: Path, env: Mapping[str, str] = os.environ) -> Config:
     try:
         sections = msgspec.convert(raw, Sections, dec_hook=decode_secret)
     except msgspec.ValidationError:
-        from llm_pool.config.misfits import misfits
+        from llm_pool.config.type_errors import type_errors
 
-        _raise_any(misfits(raw), text, path)
+        _raise_any(type_errors(raw), text, path)
         raise
-    _raise_any(contradictions(sections, raw), text, path)
+    _raise_any(cross_field_errors(sections, raw), text, path)
     return Config(path=path, **msgspec.structs.asdict(sections))
 
 

@@ -24,7 +24,7 @@ from llm_pool.config.values import (
     Secret,
     StreamFormat,
 )
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
 
 DAY_MS = 86_400_000
 YEAR_SECONDS = 31_536_000
@@ -69,7 +69,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ServerSettings(_Table, frozen=True):
-    """The daemon's faces. Loopback by default: other machines reach it only if you say so."""
+    """The daemon's HTTP and gRPC servers. Loopback by default: other machines reach it only if you say so."""
 
     grpc_addr: Annotated[_Address, _doc("Where gRPC listens.", "0.0.0.0:7070")] = "127.0.0.1:7070"
     http_addr: Annotated[_Address, _doc("Where HTTP listens.", "0.0.0.0:7071")] = "127.0.0.1:7071"
@@ -89,7 +89,7 @@ class ServerSettings(_Table, frozen=True):
     warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
     tls_cert: Annotated[
         str | None,
-        _doc("PEM file of the certificate and its chain, for both faces; renewed files are taken up.", "tls/cert.pem"),
+        _doc("PEM file of the certificate and its chain, for HTTP and gRPC; reloaded when renewed.", "tls/cert.pem"),
     ] = None
     tls_key: Annotated[str | None, _doc("PEM file of its key; unset: it stands in `tls_cert`.", "tls/key.pem")] = None
     client_ca: Annotated[

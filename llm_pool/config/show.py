@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.config.keys import NAMED
+from llm_pool.config.keys import NAME_PLACEHOLDER
 from llm_pool.config.models import Sections
 from llm_pool.config.toml import MASK, toml_name, toml_value
 from llm_pool.config.values import Secret
@@ -50,7 +50,7 @@ def blocks(values: msgspec.Struct, path: KeyPath = (), table: str = "") -> Itera
             below += [(item, (*path, name, index), f"{inner}[]") for index, item in enumerate(value)]
         elif isinstance(value, dict):
             tables = {key: item for key, item in value.items() if isinstance(item, msgspec.Struct)}
-            below += [(item, (*path, name, key), f"{inner}.{NAMED}") for key, item in tables.items()]
+            below += [(item, (*path, name, key), f"{inner}.{NAME_PLACEHOLDER}") for key, item in tables.items()]
             pairs += [((name, key), item) for key, item in value.items() if key not in tables]
         else:
             pairs.append(((name,), value))
@@ -70,7 +70,9 @@ def as_toml(config: Config, origin: Callable[[KeyPath], str] | None = None) -> s
     """
     parts = [] if origin is None else [f"# {config.path}"]
     for block in blocks(sections_of(config)):
-        lines = [(f"{_spoken(name)} = {toml_value(value)}", name) for name, value in block.pairs if value is not None]
+        lines = [
+            (f"{_dotted_name(name)} = {toml_value(value)}", name) for name, value in block.pairs if value is not None
+        ]
         width = max(len(line) for line, _ in lines) if lines else 0
         if origin is not None:
             lines = [(f"{line:<{width}}  # {origin((*block.path, *name))}", name) for line, name in lines]
@@ -111,7 +113,7 @@ def sections_of(config: Config) -> Sections:
     return Sections(**{name: getattr(config, name) for name in Sections.__struct_fields__})
 
 
-def _spoken(name: KeyPath) -> str:
+def _dotted_name(name: KeyPath) -> str:
     return ".".join(toml_name(str(part)) for part in name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.config.keys import NAMED, Table, tables
+from llm_pool.config.keys import NAME_PLACEHOLDER, Table, tables
 from llm_pool.config.load import load
 from llm_pool.config.resources import builtin_config
 from llm_pool.config.show import Block, blocks, sections_of
@@ -35,7 +35,7 @@ def full() -> str:
 
 
 def _documented(block: Block, table: Table) -> Iterator[str]:
-    yield from _comment(table.about)
+    yield from _comment(table.description)
     yield block.header
     for key in table.keys:
         yield ""
@@ -52,14 +52,14 @@ def _pairs(block: Block, only: str = "") -> Iterator[str]:
 
 def _example(table: Table) -> Iterator[str]:
     """A table that the built-in file does not have, as comments."""
-    yield from _comment(table.about)
-    yield f"# {table.header.replace(NAMED, 'name')}"
+    yield from _comment(table.description)
+    yield f"# {table.header.replace(NAME_PLACEHOLDER, 'name')}"
     for key in table.keys:
-        yield f"# {key.name} = {key.example or key.default_words}  # {key.doc}"
+        yield f"# {key.name} = {key.example or key.default_text}  # {key.doc}"
 
 
-def _sentence(words: str) -> str:
-    return words[0].upper() + words[1:] + "."
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
 
 
 def _comment(paragraphs: Sequence[str]) -> Iterator[str]:

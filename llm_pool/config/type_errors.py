@@ -1,4 +1,8 @@
-"""Every key and value that does not fit its type: runs once msgspec has refused the whole, to find them all."""
+"""
+Type errors: every key and value that does not fit its type.
+
+Runs once msgspec has refused the whole, to find them all.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llm_pool.config.accepted_values import accepted_values
 from llm_pool.config.models import Sections
 from llm_pool.config.problem import Problem, nearest
-from llm_pool.config.shapes import Shape, fields_of, shape_of
 from llm_pool.config.toml import toml_name, toml_value
+from llm_pool.config.type_inspection import TypeInfo, fields_of, inspect_type
 from llm_pool.config.values import decode_secret
-from llm_pool.config.words import want
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 _LONGEST_GOT = 60
 
 
-def misfits(raw: dict[str, Any]) -> Iterator[Problem]:
+def type_errors(raw: dict[str, Any]) -> Iterator[Problem]:
     """Where *raw*, a parsed file, does not fit the sections; nothing exactly if msgspec accepts it."""
     yield from _in_table(raw, Sections, ())
 
@@ -33,39 +37,41 @@ def _in_table(value: Any, struct: type[msgspec.Struct], path: KeyPath) -> Iterat
     known = fields_of(struct)
     for name, item in value.items():
         if name in known:
-            yield from _in_value(item, shape_of(known[name].type), (*path, name))
+            yield from _in_value(item, inspect_type(known[name].type), (*path, name))
         else:
             yield _unknown(name, tuple(known), path)
     for name, field in known.items():
         if field.required and name not in value:
-            yield Problem((*path, name), "nothing", want(field.type))
+            yield Problem((*path, name), "nothing", accepted_values(field.type))
 
 
-def _in_value(value: Any, shape: Shape, path: KeyPath) -> Iterator[Problem]:
-    if shape.kind == "struct":
-        yield from _in_table(value, shape.part, path)
-    elif shape.kind == "list" and isinstance(value, list):
+def _in_value(value: Any, type_info: TypeInfo, path: KeyPath) -> Iterator[Problem]:
+    if type_info.kind == "struct":
+        yield from _in_table(value, type_info.element, path)
+    elif type_info.kind == "list" and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _in_value(item, shape_of(shape.part), (*path, index))
-    elif shape.kind == "dict" and isinstance(value, dict):
+            yield from _in_value(item, inspect_type(type_info.element), (*path, index))
+    elif type_info.kind == "dict" and isinstance(value, dict):
         for name, item in value.items():
-            if not _fits(name, shape_of(shape.name)):
-                yield Problem((*path, name), toml_value(name), want(shape.name))
-            yield from _in_value(item, shape_of(shape.part), (*path, name))
+            if not _fits(name, inspect_type(type_info.name)):
+                yield Problem((*path, name), toml_value(name), accepted_values(type_info.name))
+            yield from _in_value(item, inspect_type(type_info.element), (*path, name))
     else:
-        yield from _in_leaf(value, shape, path)
+        yield from _in_leaf(value, type_info, path)
 
 
-def _in_leaf(value: Any, shape: Shape, path: KeyPath) -> Iterator[Problem]:
-    if not _fits(value, shape):
-        near = nearest(value, shape.choices) if isinstance(value, str) else ""
-        explain = f"llm-pool config explain {'.'.join(part for part in path if isinstance(part, str))}"
-        yield Problem(path, _got(value, secret=shape.secret), want(shape.whole), near or explain)
+def _in_leaf(value: Any, type_info: TypeInfo, path: KeyPath) -> Iterator[Problem]:
+    if not _fits(value, type_info):
+        near = nearest(value, type_info.choices) if isinstance(value, str) else ""
+        explain = f"llm-pool config explain {'.'.join(element for element in path if isinstance(element, str))}"
+        yield Problem(
+            path, _got(value, secret=type_info.secret), accepted_values(type_info.annotation), near or explain
+        )
 
 
-def _fits(value: Any, shape: Shape) -> bool:
+def _fits(value: Any, type_info: TypeInfo) -> bool:
     try:
-        msgspec.convert(value, shape.whole, dec_hook=decode_secret)
+        msgspec.convert(value, type_info.annotation, dec_hook=decode_secret)
     except msgspec.ValidationError:
         return False
     return True

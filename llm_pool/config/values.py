@@ -39,7 +39,7 @@ def decode_secret(wanted: type[Any], value: Any) -> Any:
     return Secret(value)
 
 
-class Word(StrEnum):
+class CaseInsensitiveEnum(StrEnum):
     """One of a few words, read in any letter case."""
 
     @classmethod
@@ -47,7 +47,7 @@ class Word(StrEnum):
         return next((word for word in cls if str(value).lower() == word.value.lower()), None)
 
 
-class Driver(Word):
+class Driver(CaseInsensitiveEnum):
     """The kinds of backend."""
 
     OLLAMA = "ollama"
@@ -56,7 +56,7 @@ class Driver(Word):
     HTTP = "http"
 
 
-class Hedge(Word):
+class Hedge(CaseInsensitiveEnum):
     """When a second attempt is sent because the first is late."""
 
     FIXED = "fixed"
@@ -64,14 +64,14 @@ class Hedge(Word):
     OFF = "off"
 
 
-class CacheDriver(Word):
+class CacheDriver(CaseInsensitiveEnum):
     """Where answers are kept."""
 
     MEMORY = "memory"
     REDIS = "redis"
 
 
-class KeyField(Word):
+class KeyField(CaseInsensitiveEnum):
     """The parts of a request that may tell two cached answers apart."""
 
     TASK = "task"
@@ -82,7 +82,7 @@ class KeyField(Word):
     META = "meta"
 
 
-class LogFormat(Word):
+class LogFormat(CaseInsensitiveEnum):
     """What log lines look like."""
 
     AUTO = "auto"
@@ -90,7 +90,7 @@ class LogFormat(Word):
     PRETTY = "pretty"
 
 
-class StreamFormat(Word):
+class StreamFormat(CaseInsensitiveEnum):
     """How a templated HTTP backend sends its answer."""
 
     JSON = "json"
@@ -98,7 +98,7 @@ class StreamFormat(Word):
     EVENTS = "events"
 
 
-class Algorithm(Word):
+class Algorithm(CaseInsensitiveEnum):
     """How a token may be signed: with a private key, never with a shared secret."""
 
     RS256 = "RS256"
@@ -113,7 +113,7 @@ class Algorithm(Word):
     EDDSA = "EdDSA"
 
 
-class Scope(Word):
+class Scope(CaseInsensitiveEnum):
     """
     What a client may do.
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from llm_pool.messages import Attempt, Decision
+    from llm_pool.core.messages import Attempt, Decision
 
 
 class LlmPoolError(Exception):
@@ -232,10 +232,10 @@ class Rejected(ProviderError):
     kind = "rejected"
 
 
-class Untaught(Rejected):
+class UnsupportedTask(Rejected):
     """The model was taught a few tasks and nothing else: asked for another, it would invent an answer."""
 
-    kind = "untaught"
+    kind = "unsupported_task"
 
 
 class Busy(ProviderError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from llm_pool.messages import Answer, Call, Decision, Delta, Event, Member, ModelInfo, ProviderState, PullProgress
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
 
 
 Emit: TypeAlias = "Callable[[Event], None]"
@@ -18,7 +21,7 @@ class Provider(Protocol):
     """
     One model that answers. A policy around it has the same shape.
 
-    There is one way to ask: ``stream``. A completion is a gathered stream (``racing.gather_stream``), so a
+    There is one way to ask: ``stream``. A completion is a gathered stream (``attempts.AttemptGroup``), so a
     policy is written once and a backend is always asked to stream, which is the only call that every
     backend stops working on when it is closed.
     """
@@ -52,6 +55,30 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Release sockets and processes. Idempotent."""
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A provider as a member of a panel.
+
+    Attributes:
+        weight: the configuration's, > 0.
+        group: providers of one group share a machine and slow each other down.
+        rank: position in the configuration file; ties go to the lower.
+        loaded: the model answers without a loading time, as far as we know.
+    """
+
+    provider: Provider
+    model: str
+    weight: float
+    group: str
+    rank: int
+    loaded: bool = True
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.provider.name
 
 
 class ModelStore(Protocol):

@@ -1,26 +1,22 @@
 """
-The values that travel, and the events.
+The values that travel.
 
 ::
 
-    edge ──Query──▶ Orchestrator ──Call──▶ Strategy ──▶ racing ──▶ Provider
+    edge ──Query──▶ Orchestrator ──Call──▶ Strategy ──▶ AttemptGroup ──▶ Provider
          ◀─Answer──              ◀─Decision──       ◀─Attempt──     ◀─Delta… | ProviderError
 
 Each is frozen and made in one place: Query at the edge, Call in the orchestrator, Delta in a provider,
-Attempt in racing, Decision in a strategy, Answer in the orchestrator. Times are seconds:
+Attempt in attempts, Decision in a strategy, Answer in the orchestrator. Times are seconds:
 *spans* unless a docstring says *instant* (then on ``Clock.now()``'s scale).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
-
-if TYPE_CHECKING:
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.interfaces import Provider
 
 Json: TypeAlias = Any
 """A parsed JSON value: dict, list, str, int, float, bool or None."""
@@ -270,30 +266,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    A provider in its seat on a panel.
-
-    Attributes:
-        weight: the configuration's, > 0.
-        group: providers of one group share a machine and slow each other down.
-        rank: position in the configuration file; ties go to the lower.
-        loaded: the model answers without a loading time, as far as we know.
-    """
-
-    provider: Provider
-    model: str
-    weight: float
-    group: str
-    rank: int
-    loaded: bool = True
-
-    @property
-    def name(self) -> str:
-        """The provider's name."""
-        return self.provider.name
-
-
 class Cluster(msgspec.Struct, frozen=True):
     """Providers whose answers count as the same, and the weight behind them."""
 
@@ -402,116 +374,3 @@ class PullProgress(msgspec.Struct, frozen=True):
     status: str
     done: int = 0
     total: int | None = None
-
-
-# Events: what others may want to know. They leave sideways, through ``emit`` and the observers.
-
-
-class AttemptStarted(msgspec.Struct, frozen=True):
-    """A call to a provider begins; *after* seconds since the request began, *why* as in Attempt."""
-
-    request_id: str
-    provider: str
-    model: str
-    why: str
-    after: float
-
-
-class TextArrived(msgspec.Struct, frozen=True):
-    """A provider wrote *text*. *committed* says that this stream is the answer's own."""
-
-    request_id: str
-    provider: str
-    text: str
-    committed: bool = False
-
-
-class AttemptEnded(msgspec.Struct, frozen=True):
-    """A call to a provider is over; *tenant_id* is who asked."""
-
-    request_id: str
-    task: str
-    attempt: Attempt
-    tenant_id: str = ""
-
-
-class ModelLoading(msgspec.Struct, frozen=True):
-    """The request waits for *model* to be loaded."""
-
-    request_id: str
-    provider: str
-    model: str
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """The request queues for a slot in *group*, with *ahead* requests before it."""
-
-    request_id: str
-    provider: str
-    group: str
-    ahead: int
-
-
-class BreakerChanged(msgspec.Struct, frozen=True):
-    """A breaker moved: closed, half-open, open."""
-
-    provider: str
-    task: str
-    before: str
-    after: str
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """A request got its answer."""
-
-    query: Query
-    answer: Answer
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A request ended in *error* after *duration* seconds."""
-
-    query: Query
-    error: LlmPoolError
-    duration: float
-
-
-class Reloaded(msgspec.Struct, frozen=True):
-    """
-    The configuration was read again.
-
-    Attributes:
-        generation: the one that serves now.
-        error: why the new configuration was not taken; None: it was.
-    """
-
-    generation: int
-    error: LlmPoolError | None = None
-
-
-class TurnedAway(msgspec.Struct, frozen=True):
-    """The door let somebody not in; *reason* is one of a few words, for operators and never for the sender."""
-
-    reason: str
-
-
-class KeyUsed(msgspec.Struct, frozen=True):
-    """A request came with *key*, signed with the secret in *slot* ``a`` or ``b``: an idle one may be retired."""
-
-    key: str
-    slot: str
-
-
-Event: TypeAlias = (
-    AttemptStarted
-    | TextArrived
-    | AttemptEnded
-    | ModelLoading
-    | Waiting
-    | BreakerChanged
-    | Answered
-    | Refused
-    | Reloaded
-    | TurnedAway
-    | KeyUsed
-)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Call, StrategyName
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Call, StrategyName
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
 if TYPE_CHECKING:
     from llm_pool.config import Config
-    from llm_pool.messages import Json, OutputKind, Query, Task
+    from llm_pool.core.messages import Json, OutputKind, Query, Task
 
-HOTTEST = 2.0
+MAX_TEMPERATURE = 2.0
 """The highest temperature."""
-MOST_TOKENS = 2**31 - 1
+TOKEN_LIMIT = 2**31 - 1
 """The highest ``max_tokens``: backends and gRPC know no larger one."""
-SEEDS = range(-(2**63), 2**63)
+SEED_RANGE = range(-(2**63), 2**63)
 """What backends take as a seed."""
 ANY_OBJECT: dict[str, Json] = {"type": "object"}
 """The schema of a JSON object that may hold anything."""
@@ -45,7 +45,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
-    task = _shaped(task, query.output_schema)
+    task = _with_output_schema(task, query.output_schema)
     prepared = prepare(task, query.prompt, query.turns)
     return Call(
         request_id=query.request_id or uuid.uuid4().hex,
@@ -57,7 +57,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         max_tokens=_max_tokens(query, task, config),
         temperature=_temperature(query, task, config),
         began=now,
-        deadline=now + _span(query, task, config),
+        deadline=now + _timeout_of(query, task, config),
         stream=stream,
         seed=_seed(query),
         stop=query.stop,
@@ -113,7 +113,7 @@ def _check_size(query: Query, limit: int) -> None:
         raise InvalidRequest("prompt", "it is empty")
 
 
-def _shaped(task: Task, schema: dict[str, Json] | None) -> Task:
+def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
     """
     *task* with answers that fit *schema*, which is the asker's.
 
@@ -130,7 +130,7 @@ def _shaped(task: Task, schema: dict[str, Json] | None) -> Task:
     return msgspec.structs.replace(task, output_schema=whole_numbers(schema), kind=kind)
 
 
-def _span(query: Query, task: Task, config: Config) -> float:
+def _timeout_of(query: Query, task: Task, config: Config) -> float:
     """
     Seconds: what is asked for, up to the cap.
 
@@ -153,21 +153,21 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int:
         return min(config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default, cap)
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
-    if query.max_tokens > MOST_TOKENS:
-        raise InvalidRequest("max_tokens", f"expected at most {MOST_TOKENS}")
+    if query.max_tokens > TOKEN_LIMIT:
+        raise InvalidRequest("max_tokens", f"expected at most {TOKEN_LIMIT}")
     return min(query.max_tokens, cap)
 
 
 def _temperature(query: Query, task: Task, config: Config) -> float:
     if query.temperature is not None:
-        if not 0 <= query.temperature <= HOTTEST:  # so that NaN is refused too
-            raise InvalidRequest("temperature", f"expected 0 to {HOTTEST:g}, got {query.temperature:g}")
+        if not 0 <= query.temperature <= MAX_TEMPERATURE:  # so that NaN is refused too
+            raise InvalidRequest("temperature", f"expected 0 to {MAX_TEMPERATURE:g}, got {query.temperature:g}")
         return query.temperature
     own = config.task(task.name).temperature
     return task.temperature if own is None else own
 
 
 def _seed(query: Query) -> int | None:
-    if query.seed is not None and query.seed not in SEEDS:
+    if query.seed is not None and query.seed not in SEED_RANGE:
         raise InvalidRequest("seed", "expected an integer of at most 64 bits")
     return query.seed

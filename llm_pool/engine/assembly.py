@@ -9,45 +9,45 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.config import Driver, Hedge
+from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.fastest import Fastest
-from llm_pool.latency import Key
-from llm_pool.messages import StrategyName
 from llm_pool.qos.breaking import Breaking
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.phrased import Phrased
-from llm_pool.qos.residency import Residency
+from llm_pool.qos.latency import LatencyKey
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.prompt_variant import PromptVariant
+from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
 from llm_pool.qos.timed import Timed
-from llm_pool.queueing import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from llm_pool.budget import Budget
     from llm_pool.config import Config, ProviderSettings
+    from llm_pool.core.interfaces import Clock, Emit, Member, Provider, Strategy
+    from llm_pool.core.messages import Attempt, Call, Decision
     from llm_pool.ensemble.consensus import Consensus, Fallback
     from llm_pool.ensemble.judge import Decider, Judge
     from llm_pool.ensemble.voting import Voting
     from llm_pool.ensemble.weighted import Weighted
-    from llm_pool.interfaces import Clock, Emit, Provider, Strategy
-    from llm_pool.latency import Latencies
-    from llm_pool.messages import Attempt, Call, Decision, Member
     from llm_pool.qos.breaking import Breakers
-    from llm_pool.tasks import Shelf
-    from llm_pool.trust import Trust
+    from llm_pool.qos.budget import Budget
+    from llm_pool.qos.latency import Latencies
+    from llm_pool.tasks import TaskRegistry
+    from llm_pool.trust.model import Trust
 
-SOONEST_HEDGE = 0.05
+MIN_HEDGE_DELAY = 0.05
 """Seconds; a hedge sooner than that doubles the load for noise."""
-LATE = 2.5
+LATE_FACTOR = 2.5
 """
 Medians after which a first token is late, whatever the 95th percentile says: where one call in twenty is slow, the 95th
 percentile is a slow one.
 """
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
+class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     """What all providers and strategies of one pool share."""
 
     config: Config
@@ -63,23 +63,23 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 class Machines:
     """The machines behind the providers' groups: their gates, and what they hold in memory."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: SharedParts) -> None:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
-        self._residencies: dict[str, Residency] = {}
+        self._loaded_models: dict[str, LoadedModels] = {}
 
     def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
         """The gate of the provider's group; the first provider of a group that can tell is asked what is loaded."""
         group = settings.machine
         if group not in self._gates:
-            residency = Residency(self._clock, getattr(bare, "loaded", None))
-            self._residencies[group] = residency
-            self._gates[group] = Gate(group, self._limits(group), self._clock, residency)
+            loaded_models = LoadedModels(self._clock, getattr(bare, "loaded", None))
+            self._loaded_models[group] = loaded_models
+            self._gates[group] = Gate(group, self._limits(group), self._clock, loaded_models)
         return self._gates[group]
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Refresh what is known of each machine's memory, where that is due."""
-        await asyncio.gather(*(residency.refresh() for residency in self._residencies.values()))
+        await asyncio.gather(*(loaded_models.refresh() for loaded_models in self._loaded_models.values()))
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -88,7 +88,9 @@ class Machines:
 
     def is_loaded(self, member: Member) -> bool:
         """Whether the member's model is in memory; one that nobody can tell of counts as loaded."""
-        return not self._residencies[member.group].knows or member.model in self._gates[member.group].loaded
+        return (
+            not self._loaded_models[member.group].is_authoritative or member.model in self._gates[member.group].loaded
+        )
 
     def has_room(self, member: Member) -> bool:
         """Whether the member's machine has a free slot."""
@@ -101,7 +103,7 @@ class Machines:
             queue=self._config.qos.queue_limit,
             max_loaded=settings.max_loaded,
             memory=settings.memory_mb,
-            patience=self._config.qos.batch_wait,
+            batch_wait=self._config.qos.batch_wait,
         )
 
 
@@ -115,17 +117,19 @@ def model_name(settings: ProviderSettings) -> str:
 
 
 def with_policies(
-    bare: Provider, settings: ProviderSettings, gate: Gate, shared: Shared, spare: Callable[[str], bool]
+    bare: Provider, settings: ProviderSettings, gate: Gate, shared: SharedParts, has_alternative: Callable[[str], bool]
 ) -> Provider:
     """
-    *bare* inside the policies: ``Phrased(Retrying(Limited(Breaking(Timed(bare)))))``; ``qos`` says why in that order.
+    *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Timed(bare)))))``.
+
+    ``qos`` says why in that order.
 
     Args:
         bare: the backend.
         settings: its section.
         gate: its machine's.
         shared: the pool's parts.
-        spare: whether another provider could be asked for a task.
+        has_alternative: whether another provider could be asked for a task.
     """
     model = model_name(settings)
     timed = Timed(
@@ -135,10 +139,10 @@ def with_policies(
         timeout=settings.timeout,
         is_loading=lambda: gate.is_loading(model),
     )
-    breaking = Breaking(timed, shared.breakers, spare, blames=timed.blames)
-    provider: Provider = Limited(breaking, gate, model, shared.emit)
+    breaking = Breaking(timed, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
+    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit)
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
-    return provider if settings.prompt_variant is None else Phrased(provider, settings.prompt_variant)
+    return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
 
 class Strategies:
@@ -148,14 +152,18 @@ class Strategies:
     Args:
         shared: the pool's parts.
         machines: know where there is room.
-        shelf: has the task behind a verdict.
+        task_registry: has the task behind a verdict.
         members: every member of the pool as it is now.
     """
 
     def __init__(
-        self, shared: Shared, machines: Machines, shelf: Shelf, members: Callable[[], Sequence[Member]]
+        self,
+        shared: SharedParts,
+        machines: Machines,
+        task_registry: TaskRegistry,
+        members: Callable[[], Sequence[Member]],
     ) -> None:
-        self._shared, self._machines, self._shelf, self._members = shared, machines, shelf, members
+        self._shared, self._machines, self._task_registry, self._members = shared, machines, task_registry, members
 
     def __call__(self, name: StrategyName) -> Strategy:
         """The strategy called *name*."""
@@ -185,30 +193,30 @@ class Strategies:
     @cached_property
     def judge(self) -> Judge:
         """JUDGE."""
-        from llm_pool.ensemble.judge import Bench, Judge
+        from llm_pool.ensemble.judge import Judge, JudgeLimits
 
         shared, settings = self._shared, self._shared.config.judge
         return Judge(
             shared.clock,
             shared.rng,
-            Bench(share=settings.share, time=settings.deadline, max_tokens=settings.max_tokens),
+            JudgeLimits(share=settings.share, time=settings.deadline, max_tokens=settings.max_tokens),
             shared.trust,
             judges=_judges(shared.config, self._members),
             fallback=self._decider(settings.fallback_strategy),
-            load_task=self._shelf.judging,
+            load_task=self._task_registry.judging,
         )
 
     @cached_property
     def consensus(self) -> Consensus:
         """CONSENSUS, with the fallbacks that are switched on, in the configured order."""
-        from llm_pool.ensemble.consensus import Consensus, Terms
+        from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 
         config = self._shared.config
         settings = config.ensemble.consensus
-        terms = Terms(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
+        rule = ConsensusRule(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
         names = () if settings.strict else settings.fallback
         chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
-        return Consensus(self._shared.clock, terms, chain)
+        return Consensus(self._shared.clock, rule, chain)
 
     def _decider(self, name: StrategyName) -> Decider:
         decider: Decider = getattr(self, name.lower())
@@ -225,16 +233,18 @@ class Strategies:
         return decide
 
 
-def _hedge_after(shared: Shared) -> Callable[[Member, Call], float | None]:
+def _hedge_after(shared: SharedParts) -> Callable[[Member, Call], float | None]:
     """The delay of ``qos.hedge``; adaptive at the 95th percentile of time to first token (The Tail at Scale)."""
     qos = shared.config.qos
 
     def adaptive(member: Member, call: Call) -> float:
         now = shared.clock.now()
-        p50, p95 = (shared.latencies.quantile(Key(member.name, call.task.name, "ttft"), q, now) for q in (0.5, 0.95))
+        p50, p95 = (
+            shared.latencies.quantile(LatencyKey(member.name, call.task.name, "ttft"), q, now) for q in (0.5, 0.95)
+        )
         if p50 is None or p95 is None:
             return qos.hedge_after
-        return min(max(min(p95, LATE * p50), SOONEST_HEDGE), (call.deadline - call.began) / 2)
+        return min(max(min(p95, LATE_FACTOR * p50), MIN_HEDGE_DELAY), (call.deadline - call.began) / 2)
 
     match qos.hedge:
         case Hedge.OFF:

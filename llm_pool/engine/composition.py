@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.assembly import Machines, Shared, Strategies, model_name, with_policies
-from llm_pool.backends import backend
-from llm_pool.budget import Budget
-from llm_pool.cache.flights import Flights
-from llm_pool.cache.remembering import Remembering
+from llm_pool.cache.layer import CacheLayer
+from llm_pool.cache.single_flight import SingleFlight
+from llm_pool.core.interfaces import Member
+from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, with_policies
+from llm_pool.engine.orchestrator import Orchestrator
+from llm_pool.engine.panel import Assignment, serves
+from llm_pool.engine.state import PoolState
 from llm_pool.ensemble.fastest import Fastest
-from llm_pool.kept import Kept
-from llm_pool.learning import Learning, decision_book, trust_store
-from llm_pool.messages import Member
-from llm_pool.orchestrator import Orchestrator
-from llm_pool.panel import Seat, serves
+from llm_pool.providers.registry import build_provider
 from llm_pool.providers.transport import Transport
-from llm_pool.tasks import Shelf
+from llm_pool.qos.budget import Budget
+from llm_pool.tasks import TaskRegistry
+from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from llm_pool.config import Config, ProviderSettings
-    from llm_pool.interfaces import Emit, Observer, Provider
-    from llm_pool.messages import Event, ProviderState
+    from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Emit, Observer, Provider
+    from llm_pool.core.messages import ProviderState
 
 
 class App:
@@ -40,8 +41,8 @@ class App:
         config: what it was built from.
         orchestrator: answers queries.
         providers: by name, with their policies, in the file's order.
-        shelf: its tasks.
-        kept: its memory.
+        task_registry: its tasks.
+        pool_state: its memory.
         learning: takes feedback and keeps what was learned; None where nothing is learned.
         machines: what the providers run on.
     """
@@ -51,13 +52,18 @@ class App:
         config: Config,
         orchestrator: Orchestrator,
         providers: Mapping[str, Provider],
-        shelf: Shelf,
-        kept: Kept,
-        learning: Learning | None,
+        task_registry: TaskRegistry,
+        pool_state: PoolState,
+        learning: TrustLearner | None,
         machines: Machines,
     ) -> None:
         self.config, self.orchestrator, self.providers = config, orchestrator, dict(providers)
-        self.shelf, self.kept, self.learning, self.machines = shelf, kept, learning, machines
+        self.task_registry, self.pool_state, self.learning, self.machines = (
+            task_registry,
+            pool_state,
+            learning,
+            machines,
+        )
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -75,7 +81,7 @@ async def open_app(
     config: Config,
     *,
     observers: Sequence[Observer] = (),
-    kept: Kept | None = None,
+    pool_state: PoolState | None = None,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -83,16 +89,16 @@ async def open_app(
     Args:
         config: from ``config.load``.
         observers: told of every event.
-        kept: the memory to go on with; it stays open. None makes one that is closed with the pool.
+        pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
         ConfigError: a provider cannot be built as configured.
     """
     async with AsyncExitStack() as stack:
-        if kept is None:
-            kept = await Kept.fresh(config, emit_to(observers))
-            stack.push_async_callback(kept.aclose)
-        app = _build(config, stack, list(observers), kept)
+        if pool_state is None:
+            pool_state = await PoolState.create(config, emit_to(observers))
+            stack.push_async_callback(pool_state.aclose)
+        app = _build(config, stack, list(observers), pool_state)
         if config.server.warm:
             await app.warm()
         yield app
@@ -108,72 +114,82 @@ def emit_to(observers: Sequence[Observer]) -> Emit:
     return emit
 
 
-def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], kept: Kept) -> App:
-    shelf = Shelf(config.prompt_folders, config.prompt_files)
-    shared = Shared(
+def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], pool_state: PoolState) -> App:
+    task_registry = TaskRegistry(config.prompt_folders, config.prompt_files)
+    shared = SharedParts(
         config=config,
-        clock=kept.clock,
+        clock=pool_state.clock,
         rng=SystemRandom(),
-        budget=kept.budget,
-        latencies=kept.latencies,
-        breakers=kept.breakers,
-        trust=kept.trust,
+        budget=pool_state.budget,
+        latencies=pool_state.latencies,
+        breakers=pool_state.breakers,
+        trust=pool_state.trust,
         emit=emit_to(observers),
     )
-    learning = _learning(config, stack, kept, shelf)
+    learning = _learner(config, stack, pool_state, task_registry)
     if learning is not None:
         observers.append(learning)
     machines = Machines(shared)
-    seats = _seats(shared, machines, stack)
+    assignments = _assignments(shared, machines, stack)
 
     def members() -> list[Member]:
-        return [msgspec.structs.replace(seat.member, loaded=machines.is_loaded(seat.member)) for seat in seats]
+        return [
+            msgspec.structs.replace(assignment.member, loaded=machines.is_loaded(assignment.member))
+            for assignment in assignments
+        ]
 
     orchestrator = Orchestrator(
-        clock=kept.clock,
+        clock=pool_state.clock,
         config=config,
-        load_task=shelf.task,
-        seats=seats,
-        strategies=Strategies(shared, machines, shelf, members),
+        load_task=task_registry.task,
+        assignments=assignments,
+        strategies=Strategies(shared, machines, task_registry, members),
         last_resort=Fastest(
-            kept.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
+            pool_state.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),
-        look=machines.look,
+        refresh_machines=machines.refresh,
         is_loaded=machines.is_loaded,
-        is_dark=lambda member, task: kept.breakers.refusal(member.name, task) is not None,
-        budget=kept.budget,
-        remembering=Remembering(
-            kept.once, kept.cache, Flights(), key_fields=config.cache.key_fields, ttl=config.ttl_for
+        breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
+        budget=pool_state.budget,
+        cache_layer=CacheLayer(
+            pool_state.idempotency,
+            pool_state.cache,
+            SingleFlight(),
+            key_fields=config.cache.key_fields,
+            ttl=config.ttl_for,
         ),
         observers=observers,
     )
-    providers = {seat.member.name: seat.member.provider for seat in seats}
-    return App(config, orchestrator, providers, shelf, kept, learning, machines)
+    providers = {assignment.member.name: assignment.member.provider for assignment in assignments}
+    return App(config, orchestrator, providers, task_registry, pool_state, learning, machines)
 
 
-def _seats(shared: Shared, machines: Machines, stack: AsyncExitStack) -> list[Seat]:
+def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack) -> list[Assignment]:
     """The active providers, each behind its policies."""
     config = shared.config
     transport = Transport()
     stack.push_async_callback(transport.aclose)
-    seats: list[Seat] = []
+    assignments: list[Assignment] = []
 
-    def has_spare(name: str, task: str) -> bool:
-        others = (seat for seat in seats if seat.member.name != name and not seat.last_resort)
+    def has_alternative(name: str, task: str) -> bool:
+        others = (
+            assignment for assignment in assignments if assignment.member.name != name and not assignment.last_resort
+        )
         return any(
-            serves(seat, task, seats) and shared.breakers.refusal(seat.member.name, task) is None for seat in others
+            serves(assignment, task, assignments) and shared.breakers.refusal(assignment.member.name, task) is None
+            for assignment in others
         )
 
     for rank, settings in enumerate(config.active_providers):
-        bare = backend(settings, transport, path=config.path)
+        bare = build_provider(settings, transport, path=config.path)
         stack.push_async_callback(bare.aclose)
         gate = machines.gate(settings, bare)
-        provider = with_policies(bare, settings, gate, shared, partial(has_spare, settings.name))
-        seats.append(_seat(provider, settings, rank))
-    return seats
+        provider = with_policies(bare, settings, gate, shared, partial(has_alternative, settings.name))
+        assignments.append(_assignment(provider, settings, rank))
+    return assignments
 
 
-def _seat(provider: Provider, settings: ProviderSettings, rank: int) -> Seat:
+def _assignment(provider: Provider, settings: ProviderSettings, rank: int) -> Assignment:
     member = Member(
         provider=provider,
         model=model_name(settings),
@@ -181,13 +197,15 @@ def _seat(provider: Provider, settings: ProviderSettings, rank: int) -> Seat:
         group=settings.machine,
         rank=rank,
     )
-    return Seat(member=member, tasks=settings.tasks, last_resort=settings.last_resort)
+    return Assignment(member=member, tasks=settings.tasks, last_resort=settings.last_resort)
 
 
-def _learning(config: Config, stack: AsyncExitStack, kept: Kept, shelf: Shelf) -> Learning | None:
+def _learner(
+    config: Config, stack: AsyncExitStack, pool_state: PoolState, task_registry: TaskRegistry
+) -> TrustLearner | None:
     """Learns from decisions; what it learned is kept when the pool closes."""
     if not config.trust.enabled:
         return None
-    learning = Learning(kept.trust, trust_store(), decision_book(), shelf.at_hand)
+    learning = TrustLearner(pool_state.trust, trust_store(), decision_log_path(), task_registry.loaded_task)
     stack.push_async_callback(learning.flush)
     return learning

@@ -19,34 +19,35 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.app import emit_to, open_app
-from llm_pool.errors import Cancelled, InvalidRequest, LlmPoolError, Stopping
-from llm_pool.kept import Kept
-from llm_pool.messages import ProviderState, Reloaded
+from llm_pool.core.errors import Cancelled, InvalidRequest, LlmPoolError, Stopping
+from llm_pool.core.events import Reloaded
+from llm_pool.core.messages import ProviderState
+from llm_pool.engine.composition import emit_to, open_app
+from llm_pool.engine.state import PoolState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from llm_pool.app import App
     from llm_pool.config import Config
-    from llm_pool.errors import ConfigError
-    from llm_pool.interfaces import Emit, Observer, Provider
-    from llm_pool.messages import Answer, Query, Task
-    from llm_pool.panel import Plan
+    from llm_pool.core.errors import ConfigError
+    from llm_pool.core.interfaces import Emit, Observer, Provider
+    from llm_pool.core.messages import Answer, Query, Task
+    from llm_pool.engine.composition import App
+    from llm_pool.engine.panel import Plan
 
-PATIENCE = 300.0
+RETIRE_TIMEOUT = 300.0
 """Seconds that a generation which was swapped out may go on with its requests."""
-FRESH = 0.5
+HEALTH_TTL = 0.5
 """Seconds that a look at the backends is good for, so that probes cost them little."""
-LOOK = 1.0
+HEALTH_TIMEOUT = 1.0
 """Seconds a backend has to say how it is before it counts as unreachable."""
-KEEP_EVERY = 60.0
+SAVE_INTERVAL = 60.0
 """Seconds between two writings of what was learned: a crash costs no more than that."""
 
-_log = logging.getLogger("llm_pool.live")
+_log = logging.getLogger("llm_pool.engine")
 
 
-class Reload(msgspec.Struct, frozen=True):
+class ReloadResult(msgspec.Struct, frozen=True):
     """
     How the last reading of the configuration went.
 
@@ -69,12 +70,12 @@ class Health(msgspec.Struct, frozen=True):
     states: tuple[ProviderState, ...]
 
 
-class Running(msgspec.Struct, frozen=True, eq=False):
+class RunningRequest(msgspec.Struct, frozen=True, eq=False):
     """
     A request in flight.
 
     Attributes:
-        number: unique in this process; ``Live.cancel`` takes it.
+        number: unique in this process; ``PoolManager.cancel`` takes it.
         began: instant.
     """
 
@@ -84,9 +85,9 @@ class Running(msgspec.Struct, frozen=True, eq=False):
     generation: int
 
 
-class Live:
+class PoolManager:
     """
-    One pool after the other behind one door.
+    The pool that serves now, and the older generations that still end their requests.
 
     Made by ``start``; ``drain`` and ``aclose`` end it.
 
@@ -97,16 +98,16 @@ class Live:
 
     def __init__(self, first: _Generation, emit: Emit, observers: Sequence[Observer]) -> None:
         self._emit, self._observers = emit, tuple(observers)
-        self._now, self._generations = first, {first}
+        self._current, self._generations = first, {first}
         self._numbers = itertools.count(1)
-        self._swapping, self._looking = asyncio.Lock(), asyncio.Lock()
-        self._looked: tuple[float, _Generation, Health] | None = None
-        self._behind = {asyncio.create_task(self._keep_learned(), name="keep what was learned")}
+        self._swapping, self._checking_health = asyncio.Lock(), asyncio.Lock()
+        self._last_health: tuple[float, _Generation, Health] | None = None
+        self._background = {asyncio.create_task(self._save_learned(), name="save what was learned")}
         self.is_draining = False
-        self._note(None)
+        self._record_reload(None)
 
     @classmethod
-    async def start(cls, config: Config, observers: Sequence[Observer] = ()) -> Live:
+    async def start(cls, config: Config, observers: Sequence[Observer] = ()) -> PoolManager:
         """
         A pool that serves *config*.
 
@@ -118,33 +119,33 @@ class Live:
             ConfigError: it cannot be built as configured.
         """
         emit = emit_to(observers)
-        kept = await Kept.fresh(config, emit)
-        return cls(await _open(config, kept, observers, 1), emit, observers)
+        pool_state = await PoolState.create(config, emit)
+        return cls(await _open(config, pool_state, observers, 1), emit, observers)
 
     @property
     def app(self) -> App:
         """The pool that serves now."""
-        return self._now.app
+        return self._current.app
 
     @property
     def config(self) -> Config:
         """What it was built from."""
-        return self._now.app.config
+        return self._current.app.config
 
     @property
     def generation(self) -> int:
         """Its number: 1 for the first, one more with every swap."""
-        return self._now.number
+        return self._current.number
 
     @property
     def in_flight(self) -> int:
         """Requests being answered, those of older generations included."""
-        return sum(len(generation.flights) for generation in self._generations)
+        return sum(len(generation.requests) for generation in self._generations)
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningRequest]:
         """The requests in flight, the oldest first."""
-        flights = (flight for generation in self._generations for flight in generation.flights.values())
-        return sorted((flight.running for flight in flights), key=lambda running: running.number)
+        requests = (request for generation in self._generations for request in generation.requests.values())
+        return sorted((request.running for request in requests), key=lambda running: running.number)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -157,14 +158,14 @@ class Live:
         if self.is_draining:
             raise Stopping
         began = asyncio.get_running_loop().time()
-        return await self._now.infer(Running(next(self._numbers), query, began, self.generation), emit)
+        return await self._current.infer(RunningRequest(next(self._numbers), query, began, self.generation), emit)
 
     def cancel(self, number: int, *, by: str = "the operator") -> bool:
         """End the request *number*, which raises Cancelled; whether it was still in flight."""
-        flights = [g.flights[number] for g in self._generations if number in g.flights]
-        for flight in flights:
-            flight.cut(Cancelled(by))
-        return bool(flights)
+        requests = [g.requests[number] for g in self._generations if number in g.requests]
+        for request in requests:
+            request.abort(Cancelled(by))
+        return bool(requests)
 
     async def plan(self, query: Query) -> Plan:
         """What ``infer`` would do for *query*. Asks no model; raises InvalidRequest."""
@@ -172,7 +173,7 @@ class Live:
 
     async def tasks(self) -> list[Task]:
         """Every task, in alphabetical order."""
-        return await self.app.shelf.every()
+        return await self.app.task_registry.all_tasks()
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """Take a person's word on an answer, as ``learning.take_feedback`` does; raises InvalidRequest."""
@@ -185,13 +186,13 @@ class Live:
         return await self.app.states()
 
     async def health(self) -> Health:
-        """How the backends are, at most ``FRESH`` seconds ago; takes little more than ``LOOK`` seconds."""
-        async with self._looking:
+        """How the backends are, at most ``HEALTH_TTL`` seconds ago; takes about ``HEALTH_TIMEOUT`` seconds at most."""
+        async with self._checking_health:
             now = asyncio.get_running_loop().time()
-            looked = self._looked
-            if looked is None or looked[1] is not self._now or now - looked[0] >= FRESH:
-                generation = self._now
-                looked = self._looked = (now, generation, await _look(generation.app))
+            looked = self._last_health
+            if looked is None or looked[1] is not self._current or now - looked[0] >= HEALTH_TTL:
+                generation = self._current
+                looked = self._last_health = (now, generation, await _check_health(generation.app))
             return looked[2]
 
     async def swap(self, config: Config) -> None:
@@ -202,21 +203,21 @@ class Live:
             ConfigError: it cannot be built as configured; the old pool goes on, and ``last_reload`` says why.
         """
         async with self._swapping:
-            old, kept = self._now, await self.app.kept.carried(self.config, config)
+            old, pool_state = self._current, await self.app.pool_state.carry_over(self.config, config)
             try:
-                new = await _open(config, kept, self._observers, old.number + 1)
+                new = await _open(config, pool_state, self._observers, old.number + 1)
             except LlmPoolError as error:
-                await kept.aclose(but=self._memories())
-                self._note(error)
+                await pool_state.aclose(still_used_by=self._open_states())
+                self._record_reload(error)
                 raise
             self._generations.add(new)
-            self._now = new
-            self._note(None)
-            self._start_behind(self._retire(old))
+            self._current = new
+            self._record_reload(None)
+            self._start_background(self._retire(old))
 
-    def refuse(self, error: ConfigError) -> None:
+    def record_refused(self, error: ConfigError) -> None:
         """Note that a new configuration could not be read; the pool goes on as it is."""
-        self._note(error)
+        self._record_reload(error)
 
     async def drain(self, grace: float) -> bool:
         """
@@ -226,65 +227,67 @@ class Live:
             Whether every request ended by itself.
         """
         self.is_draining = True
-        ended = await asyncio.gather(*(g.ends_within(grace, Stopping()) for g in list(self._generations)))
+        ended = await asyncio.gather(*(g.drained_within(grace, Stopping()) for g in list(self._generations)))
         return all(ended)
 
     async def aclose(self) -> None:
         """Cut what is in flight, and close every generation."""
         await self.drain(0.0)
-        for task in self._behind:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._behind, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         for generation in list(self._generations):
             await self._close(generation)
 
     async def _retire(self, old: _Generation) -> None:
-        await old.ends_within(PATIENCE, Cancelled("a new configuration"))
+        await old.drained_within(RETIRE_TIMEOUT, Cancelled("a new configuration"))
         await self._close(old)
 
     async def _close(self, generation: _Generation) -> None:
         self._generations.discard(generation)
         await generation.stack.aclose()
-        await generation.app.kept.aclose(but=self._memories())
+        await generation.app.pool_state.aclose(still_used_by=self._open_states())
 
-    def _memories(self) -> list[Kept]:
-        return [generation.app.kept for generation in self._generations]
+    def _open_states(self) -> list[PoolState]:
+        return [generation.app.pool_state for generation in self._generations]
 
-    async def _keep_learned(self) -> None:
+    async def _save_learned(self) -> None:
         while True:
-            await asyncio.sleep(KEEP_EVERY)
+            await asyncio.sleep(SAVE_INTERVAL)
             if self.app.learning is not None:
                 await self.app.learning.flush()
 
-    def _start_behind(self, work: Coroutine[None, None, None]) -> None:
+    def _start_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
-        self._behind.add(task)
-        task.add_done_callback(self._ended_behind)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
 
-    def _ended_behind(self, task: asyncio.Task[None]) -> None:
-        self._behind.discard(task)
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a bug in llm-pool, while closing an old generation", exc_info=error)
 
-    def _note(self, error: LlmPoolError | None) -> None:
-        self.last_reload = Reload(self.app.kept.clock.wall(), error is None, error, self.generation)
+    def _record_reload(self, error: LlmPoolError | None) -> None:
+        self.last_reload = ReloadResult(self.app.pool_state.clock.wall(), error is None, error, self.generation)
         self._emit(Reloaded(self.generation, error))
 
     def __repr__(self) -> str:
-        draining = sum(len(g.flights) for g in self._generations if g is not self._now)
-        return f"<Live [generation {self.generation} | {self.in_flight - draining} in flight, {draining} draining]>"
+        draining = sum(len(g.requests) for g in self._generations if g is not self._current)
+        return (
+            f"<PoolManager [generation {self.generation} | {self.in_flight - draining} in flight, {draining} draining]>"
+        )
 
 
-class _Flight:
+class _CancellableRequest:
     """A running request, and the way to end it."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningRequest) -> None:
         self.running, self.limit = running, asyncio.timeout(None)
-        self.why: LlmPoolError | None = None
+        self.reason: LlmPoolError | None = None
 
-    def cut(self, why: LlmPoolError) -> None:
-        if self.why is None:
-            self.why = why
+    def abort(self, reason: LlmPoolError) -> None:
+        if self.reason is None:
+            self.reason = reason
             self.limit.reschedule(asyncio.get_running_loop().time())
 
 
@@ -293,55 +296,57 @@ class _Generation:
 
     def __init__(self, app: App, stack: AsyncExitStack, number: int) -> None:
         self.app, self.stack, self.number = app, stack, number
-        self.flights: dict[int, _Flight] = {}
+        self.requests: dict[int, _CancellableRequest] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def infer(self, running: Running, emit: Emit | None) -> Answer:
-        flight = self.flights[running.number] = _Flight(running)
+    async def infer(self, running: RunningRequest, emit: Emit | None) -> Answer:
+        request = self.requests[running.number] = _CancellableRequest(running)
         self._empty.clear()
         try:
-            async with flight.limit:
+            async with request.limit:
                 return await self.app.orchestrator.infer(running.query, emit)
         except TimeoutError:
-            if flight.why is None:
+            if request.reason is None:
                 raise
-            raise flight.why from None
+            raise request.reason from None
         finally:
-            del self.flights[running.number]
-            if not self.flights:
+            del self.requests[running.number]
+            if not self.requests:
                 self._empty.set()
 
-    async def ends_within(self, span: float, why: LlmPoolError) -> bool:
+    async def drained_within(self, span: float, reason: LlmPoolError) -> bool:
         """Wait *span* seconds for the requests to end, then cut the others; whether there were no others."""
         try:
             async with asyncio.timeout(span):
                 await self._empty.wait()
         except TimeoutError:
-            for flight in self.flights.values():
-                flight.cut(why)
+            for request in self.requests.values():
+                request.abort(reason)
             await self._empty.wait()
             return False
         return True
 
 
-async def _open(config: Config, kept: Kept, observers: Sequence[Observer], number: int) -> _Generation:
+async def _open(config: Config, pool_state: PoolState, observers: Sequence[Observer], number: int) -> _Generation:
     """A generation, with every task's prompt file read: a mistake in one shows now."""
     async with AsyncExitStack() as stack:
-        app = await stack.enter_async_context(open_app(config, observers=observers, kept=kept))
-        await app.shelf.every()
+        app = await stack.enter_async_context(open_app(config, observers=observers, pool_state=pool_state))
+        await app.task_registry.all_tasks()
         return _Generation(app, stack.pop_all(), number)
 
 
-async def _look(app: App) -> Health:
+async def _check_health(app: App) -> Health:
     states = await asyncio.gather(*(_state(name, provider, app) for name, provider in app.providers.items()))
     return Health(any(state.condition in {"healthy", "warming"} for state in states), tuple(states))
 
 
 async def _state(name: str, provider: Provider, app: App) -> ProviderState:
     try:
-        async with asyncio.timeout(LOOK):
+        async with asyncio.timeout(HEALTH_TIMEOUT):
             return await provider.state()
     except TimeoutError:
         model = next(settings.model for settings in app.config.active_providers if settings.name == name)
-        return ProviderState(name=name, model=model, condition="unreachable", detail=f"no word within {LOOK:g} s")
+        return ProviderState(
+            name=name, model=model, condition="unreachable", detail=f"no answer within {HEALTH_TIMEOUT:g} s"
+        )

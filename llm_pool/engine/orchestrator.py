@@ -14,26 +14,35 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.admission import admit, strategy_for
-from llm_pool.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, LlmPoolError, Overloaded, Untaught
-from llm_pool.messages import Answer, Answered, AttemptEnded, Refused, StrategyName, TextArrived, Usage
-from llm_pool.panel import Plan, panel_for
+from llm_pool.core.errors import (
+    AllProvidersFailed,
+    Cancelled,
+    DeadlineExceeded,
+    LlmPoolError,
+    Overloaded,
+    UnsupportedTask,
+)
+from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, TextArrived
+from llm_pool.core.messages import Answer, StrategyName, Usage
+from llm_pool.engine.admission import admit, strategy_for
+from llm_pool.engine.panel import Plan, panel_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from llm_pool.budget import Budget
-    from llm_pool.cache.remembering import Remembering
+    from llm_pool.cache.layer import CacheLayer
     from llm_pool.config import Config
-    from llm_pool.interfaces import Clock, Emit, Observer, Strategy
-    from llm_pool.messages import Attempt, Call, Decision, Event, Member, Query, Task
-    from llm_pool.panel import Panel, Seat
+    from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Clock, Emit, Member, Observer, Strategy
+    from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
+    from llm_pool.engine.panel import Assignment, Panel
+    from llm_pool.qos.budget import Budget
 
-LOOKING_SHARE = 0.1
+REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
 """Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
-LAST_RESORT_AT_MOST = 1.0
+MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
 
 
@@ -45,14 +54,14 @@ class Orchestrator:
         clock: the time; deadlines are instants on it.
         config: limits and defaults.
         load_task: a task by its name; raises InvalidRequest for an unknown one.
-        seats: the providers, in the file's order.
+        assignments: the providers, in the file's order.
         strategies: a strategy by its name.
         last_resort: FASTEST among providers of last resort.
-        look: refreshes what is known of the machines, where that is due.
+        refresh_machines: refreshes what is known of the machines, where that is due.
         is_loaded: whether a member's model is in memory, as far as is known.
-        is_dark: whether a member's breaker refuses a task now.
+        breaker_refuses: whether a member's breaker refuses a task now.
         budget: told of each request; hedges, retries and failovers draw on it.
-        remembering: idempotency, cache and single flight around a run.
+        cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
     """
 
@@ -62,20 +71,25 @@ class Orchestrator:
         clock: Clock,
         config: Config,
         load_task: Callable[[str], Awaitable[Task]],
-        seats: Sequence[Seat],
+        assignments: Sequence[Assignment],
         strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
-        look: Callable[[], Awaitable[None]],
+        refresh_machines: Callable[[], Awaitable[None]],
         is_loaded: Callable[[Member], bool],
-        is_dark: Callable[[Member, str], bool],
+        breaker_refuses: Callable[[Member, str], bool],
         budget: Budget,
-        remembering: Remembering,
+        cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
-        self._seats, self._strategies, self._last_resort = tuple(seats), strategies, last_resort
-        self._look, self._is_loaded, self._is_dark, self._budget = look, is_loaded, is_dark, budget
-        self._remembering, self._observers = remembering, tuple(observers)
+        self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
+        self._refresh_machines, self._is_loaded, self._breaker_refuses, self._budget = (
+            refresh_machines,
+            is_loaded,
+            breaker_refuses,
+            budget,
+        )
+        self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -93,15 +107,15 @@ class Orchestrator:
         self._budget.note_request(began)
         try:
             plan = await self._plan(query, began, stream=emit is not None)
-            answer = await self._remembering.answer(query, plan, lambda tell: self._make(plan, tell), emit)
+            answer = await self._cache_layer.answer(query, plan, lambda notify: self._run_plan(plan, notify), emit)
         except LlmPoolError as error:
-            self._observe(Refused(query, error, self._clock.now() - began))
+            self._observe(RequestFailed(query, error, self._clock.now() - began))
             raise
         except asyncio.CancelledError:
-            self._observe(Refused(query, Cancelled("its asker"), self._clock.now() - began))
+            self._observe(RequestFailed(query, Cancelled("its asker"), self._clock.now() - began))
             raise
         answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
-        self._observe(Answered(query, answer))
+        self._observe(RequestAnswered(query, answer))
         return answer
 
     async def plan(self, query: Query) -> Plan:
@@ -111,32 +125,32 @@ class Orchestrator:
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         call = admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(call.began + LOOKING_SHARE * (call.deadline - call.began)):
-                await self._look()
+            async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
+                await self._refresh_machines()
         panel = panel_for(
             query.task,
-            self._seats,
+            self._assignments,
             is_loaded=self._is_loaded,
-            is_dark=lambda member: self._is_dark(member, query.task),
-            only=self._config.providers_for(query.task),
-            named=query.providers,
-            most=query.caps.providers,
+            breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
+            bound_to=self._config.providers_for(query.task),
+            requested=query.providers,
+            limit=query.caps.providers,
         )
         return Plan(call, strategy_for(query, self._config), panel)
 
-    async def _decide(self, plan: Plan, log: _Log) -> Decision:
+    async def _decide(self, plan: Plan, log: _RunLog) -> Decision:
         """The strategy's decision by the deadline, or the last resort's."""
         call, panel = plan.call, plan.panel
         if not panel.last_resort:
             return await self._run(self._strategies(plan.strategy), call, panel.regular, log)
         try:
-            return await self._run(self._strategies(plan.strategy), _without_reserve(call), panel.regular, log)
+            return await self._run(self._strategies(plan.strategy), _less_reserve(call), panel.regular, log)
         except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
             if log.committed:
                 raise  # half an answer has been read; another's would follow it
             return await self._fall_back(plan, error, log)
 
-    async def _fall_back(self, plan: Plan, error: LlmPoolError, log: _Log) -> Decision:
+    async def _fall_back(self, plan: Plan, error: LlmPoolError, log: _RunLog) -> Decision:
         """What the last resort decides after *error*; raises it, or AllProvidersFailed, if that decides nothing."""
         before = tuple(log.attempts)
         # Not the FASTEST of the regular ones: its budget may be spent on what has just failed.
@@ -145,12 +159,12 @@ class Orchestrator:
         try:
             decision = await self._run(strategy, plan.call, plan.panel.last_resort, log)
         except AllProvidersFailed as last:
-            if isinstance(error, AllProvidersFailed) or not _were_untaught(last.attempts[len(before) :]):
+            if isinstance(error, AllProvidersFailed) or not _all_unsupported(last.attempts[len(before) :]):
                 raise
             raise error from last  # one that could not help anyway does not hide that time or room ran out
         return _degraded(decision, plan, error, before)
 
-    async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _Log) -> Decision:
+    async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _RunLog) -> Decision:
         """Run *strategy*; the one place where the deadline stands."""
         if not panel:
             raise AllProvidersFailed(call.task.name)
@@ -160,10 +174,10 @@ class Orchestrator:
         except TimeoutError:
             raise DeadlineExceeded(call.deadline - call.began, log.attempts) from None
         except AllProvidersFailed as error:
-            raise _what_it_was(call, log.attempts) from error
+            raise _failure_of(call, log.attempts) from error
 
-    async def _make(self, plan: Plan, tell: Emit) -> Answer:
-        decision = _marked(await self._decide(plan, _Log(tell, self._observe)), plan.panel)
+    async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
+        decision = _with_breaker_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -183,7 +197,7 @@ class Orchestrator:
             observer.on(event)
 
 
-class _Log:
+class _RunLog:
     """Where the events of one run go: to its asker, to the observers, and the attempts into a list."""
 
     def __init__(self, *listeners: Emit) -> None:
@@ -200,7 +214,7 @@ class _Log:
             listener(event)
 
 
-def _what_it_was(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
+def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
     kinds = {attempt.error_kind for attempt in attempts}
     if kinds == {"out_of_time"}:
@@ -211,13 +225,13 @@ def _what_it_was(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     return AllProvidersFailed(call.task.name, attempts)
 
 
-def _were_untaught(attempts: Sequence[Attempt]) -> bool:
-    return all(attempt.error_kind == Untaught.kind for attempt in attempts)
+def _all_unsupported(attempts: Sequence[Attempt]) -> bool:
+    return all(attempt.error_kind == UnsupportedTask.kind for attempt in attempts)
 
 
-def _without_reserve(call: Call) -> Call:
+def _less_reserve(call: Call) -> Call:
     span = call.deadline - call.began
-    reserve = min(span * LAST_RESORT_SHARE, LAST_RESORT_AT_MOST)
+    reserve = min(span * LAST_RESORT_SHARE, MAX_LAST_RESORT_TIME)
     return msgspec.structs.replace(call, deadline=call.deadline - reserve)
 
 
@@ -229,18 +243,18 @@ def _degraded(decision: Decision, plan: Plan, error: LlmPoolError, before: Seque
         asked=plan.strategy,
         attempts=(*before, *last),
         degraded=True,
-        degraded_reason=f"last resort: {_why_not(error, before)}",
+        degraded_reason=f"last resort: {_failure_summary(error, before)}",
         missing=tuple(member.name for member in plan.panel.regular),
     )
 
 
-def _why_not(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
+def _failure_summary(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
     """Why the others did not answer, on one line: each one's own trouble, or what they had in common."""
     troubles = [f"{a.provider}: {a.error.splitlines()[0]}" for a in attempts if a.error]
     return "; ".join(troubles) or str(error).splitlines()[0]
 
 
-def _marked(decision: Decision, panel: Panel) -> Decision:
+def _with_breaker_notes(decision: Decision, panel: Panel) -> Decision:
     """*decision*, saying what the breakers did to its panel."""
     if panel.skipped:
         note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"

@@ -17,13 +17,14 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_pool.messages import Call, Member, StrategyName
+    from llm_pool.core.interfaces import Member
+    from llm_pool.core.messages import Call, StrategyName
 
 ASK = "ask"
 """The task of a question that names no task."""
 
 
-class Seat(msgspec.Struct, frozen=True, kw_only=True):
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """
     A member with what the configuration says of its duties.
 
@@ -64,43 +65,54 @@ class Plan(msgspec.Struct, frozen=True):
 
 def panel_for(
     task: str,
-    seats: Sequence[Seat],
+    assignments: Sequence[Assignment],
     *,
     is_loaded: Callable[[Member], bool],
-    is_dark: Callable[[Member], bool],
-    only: Sequence[str] = (),
-    named: Sequence[str] = (),
-    most: int | None = None,
+    breaker_refuses: Callable[[Member], bool],
+    bound_to: Sequence[str] = (),
+    requested: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Panel:
     """
     The panel of *task*.
 
     Args:
         task: a task's name.
-        seats: all seats, in the file's order.
+        assignments: all seats, in the file's order.
         is_loaded: whether the member's model is in memory, as far as we know.
-        is_dark: whether the member's breaker refuses the task now.
-        only: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
-        named: names of the providers the query asks for, whatever they serve and even as a last resort; empty: none.
-        most: how many regular members at most, the preferred ones; None: all.
+        breaker_refuses: whether the member's breaker refuses the task now.
+        bound_to: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
+        requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
+        limit: how many regular members at most, the preferred ones; None: all.
     """
-    if named:
-        seats = [msgspec.structs.replace(seat, last_resort=False) for seat in seats if seat.member.name in named]
-        only = named
-    serving = [seat for seat in seats if (seat.member.name in only if only else serves(seat, task, seats))]
-    fresh = [(seat, msgspec.structs.replace(seat.member, loaded=is_loaded(seat.member))) for seat in serving]
-    able = [member for seat, member in fresh if not seat.last_resort]
-    lit = [member for member in able if not is_dark(member)]
+    if requested:
+        assignments = [
+            msgspec.structs.replace(assignment, last_resort=False)
+            for assignment in assignments
+            if assignment.member.name in requested
+        ]
+        bound_to = requested
+    serving = [
+        assignment
+        for assignment in assignments
+        if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
+    ]
+    fresh = [
+        (assignment, msgspec.structs.replace(assignment.member, loaded=is_loaded(assignment.member)))
+        for assignment in serving
+    ]
+    able = [member for assignment, member in fresh if not assignment.last_resort]
+    askable = [member for member in able if not breaker_refuses(member)]
     return Panel(
-        regular=tuple((lit or able)[:most]),
-        last_resort=tuple(member for seat, member in fresh if seat.last_resort),
-        skipped=tuple(member.name for member in able if lit and member not in lit),
-        is_forced=bool(able) and not lit,
+        regular=tuple((askable or able)[:limit]),
+        last_resort=tuple(member for assignment, member in fresh if assignment.last_resort),
+        skipped=tuple(member.name for member in able if askable and member not in askable),
+        is_forced=bool(able) and not askable,
     )
 
 
-def serves(seat: Seat, task: str, seats: Sequence[Seat]) -> bool:
-    """Whether *seat*, one of *seats*, serves *task*."""
-    if task == ASK and not any(ASK in other.tasks for other in seats):
-        return not seat.last_resort
-    return not seat.tasks or task in seat.tasks
+def serves(assignment: Assignment, task: str, assignments: Sequence[Assignment]) -> bool:
+    """Whether *assignment*, one of *assignments*, serves *task*."""
+    if task == ASK and not any(ASK in other.tasks for other in assignments):
+        return not assignment.last_resort
+    return not assignment.tasks or task in assignment.tasks

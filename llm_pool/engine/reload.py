@@ -16,7 +16,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, TypeAlias
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
 
-EVERY = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two looks."""
 
-Signature: TypeAlias = "tuple[tuple[str, int, int, int], ...]"
+FileSignature: TypeAlias = "tuple[tuple[str, int, int, int], ...]"
 """Of each file its path, inode, size and time of change (ns)."""
 
-_log = logging.getLogger("llm_pool.reload")
+_log = logging.getLogger("llm_pool.engine")
 
 
 class Reloader:
@@ -40,18 +40,18 @@ class Reloader:
     Args:
         config: what serves now.
         read: reads the configuration; may raise ConfigError. Called off the event loop.
-        take: serves it; may raise ConfigError, and has then told of it.
-        refuse: told of a configuration that could not be read.
+        apply: serves it; may raise ConfigError, and has then told of it.
+        reject: told of a configuration that could not be read.
     """
 
     def __init__(
         self,
         config: Config,
         read: Callable[[], Config],
-        take: Callable[[Config], Awaitable[None]],
-        refuse: Callable[[ConfigError], None],
+        apply: Callable[[Config], Awaitable[None]],
+        reject: Callable[[ConfigError], None],
     ) -> None:
-        self._config, self._read, self._take, self._refuse = config, read, take, refuse
+        self._config, self._read, self._apply, self._reject = config, read, apply, reject
         self._reloading = asyncio.Lock()
 
     async def reload(self) -> bool:
@@ -60,10 +60,10 @@ class Reloader:
             try:
                 config = await asyncio.to_thread(self._read)
             except ConfigError as error:
-                self._refuse(error)
+                self._reject(error)
                 return False
             try:
-                await self._take(config)
+                await self._apply(config)
             except ConfigError:
                 return False
             except Exception:  # noqa: BLE001  # whatever it is, the pool that serves goes on
@@ -72,30 +72,30 @@ class Reloader:
             self._config = config
             return True
 
-    async def watch(self, every: float = EVERY) -> None:
-        """Reload whenever the files change, looking at them *every* so many seconds, until cancelled."""
+    async def watch(self, interval: float = POLL_INTERVAL) -> None:
+        """Reload whenever the files change, looking at them *interval* so many seconds, until cancelled."""
         loaded = before = await self._signature()
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(interval)
             now = await self._signature()
             if now and now != loaded and now == before:
                 await self.reload()
                 loaded = now
             before = now
 
-    async def _signature(self) -> Signature:
+    async def _signature(self) -> FileSignature:
         return await asyncio.to_thread(signature, self._config)
 
 
-def signature(config: Config) -> Signature:
+def signature(config: Config) -> FileSignature:
     """What the files of *config* look like: the file itself and the prompts; empty while the file is missing."""
     if not config.path.exists():
         return ()
     folders = (path for folder in config.prompt_folders for path in sorted(folder.glob("**/*.md")))
-    return tuple(_looks([config.path, *config.prompt_files.values(), *folders]))
+    return tuple(_file_stats([config.path, *config.prompt_files.values(), *folders]))
 
 
-def _looks(paths: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:
+def _file_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:
     for path in paths:
         try:
             found = path.stat()

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.breaker import Rules
-from llm_pool.budget import Budget
-from llm_pool.cache.idempotency import Once
+from llm_pool.cache.idempotency import IdempotencyStore
 from llm_pool.cache.memory import MemoryCache
-from llm_pool.clock import SystemClock
 from llm_pool.config import CacheDriver
-from llm_pool.latency import Latencies
-from llm_pool.learning import trust_store
+from llm_pool.core.clock import SystemClock
+from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
-from llm_pool.trust import Trust
+from llm_pool.qos.budget import Budget
+from llm_pool.qos.latency import Latencies
+from llm_pool.trust.learning import trust_store
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.config import Config
-    from llm_pool.interfaces import Cache, Clock, Emit
+    from llm_pool.core.interfaces import Cache, Clock, Emit
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     """
     The memory of a pool, apart from the parts that are built from a configuration.
 
@@ -43,11 +43,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     budget: Budget
     cache: Cache | None
-    once: Once
+    idempotency: IdempotencyStore
     emit: Emit
 
     @classmethod
-    async def fresh(cls, config: Config, emit: Emit) -> Kept:
+    async def create(cls, config: Config, emit: Emit) -> PoolState:
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
         return cls(
@@ -57,11 +57,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             trust=await _trust(config),
             budget=_budget(config),
             cache=_cache(config, clock),
-            once=Once(clock, ttl=config.idempotency.ttl),
+            idempotency=IdempotencyStore(clock, ttl=config.idempotency.ttl),
             emit=emit,
         )
 
-    async def carried(self, old: Config, new: Config) -> Kept:
+    async def carry_over(self, old: Config, new: Config) -> PoolState:
         """
         The memory for *new*, of a pool built from *old*.
 
@@ -70,20 +70,22 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         """
         names = _unchanged(old, new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
-        return Kept(
+        return PoolState(
             clock=self.clock,
-            breakers=self.breakers.only(names) if old.breaker == new.breaker else _breakers(new, self.clock, self.emit),
-            latencies=self.latencies.only(names),
+            breakers=self.breakers.subset(names)
+            if old.breaker == new.breaker
+            else _breakers(new, self.clock, self.emit),
+            latencies=self.latencies.subset(names),
             trust=self.trust if old.trust == new.trust else await _trust(new),
             budget=self.budget if same_budget else _budget(new),
-            cache=self.cache if _place_of_cache(old) == _place_of_cache(new) else _cache(new, self.clock),
-            once=self.once.with_ttl(new.idempotency.ttl),
+            cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
+            idempotency=self.idempotency.with_ttl(new.idempotency.ttl),
             emit=self.emit,
         )
 
-    async def aclose(self, *, but: Sequence[Kept] = ()) -> None:
-        """Close what is here and in none of *but*."""
-        if self.cache is not None and all(other.cache is not self.cache for other in but):
+    async def aclose(self, *, still_used_by: Sequence[PoolState] = ()) -> None:
+        """Close what is here and in none of *still_used_by*."""
+        if self.cache is not None and all(other.cache is not self.cache for other in still_used_by):
             await self.cache.aclose()
 
 
@@ -124,7 +126,7 @@ def _cache(config: Config, clock: Clock) -> Cache | None:
     return MemoryCache(clock, max_bytes=config.cache.max_bytes)
 
 
-def _place_of_cache(config: Config) -> object:
+def _cache_identity(config: Config) -> object:
     """What makes it another cache; the rest of its section says how it is used."""
     cache = config.cache
     return cache.enabled, cache.driver, cache.url, cache.max_bytes

@@ -2,7 +2,7 @@
 Attempts: the one module that starts tasks for calls to providers.
 
 An attempt's failure is a value (``Attempt.error``), so strategies read outcomes instead of catching. Whatever
-still runs when a ``Gathering`` is left is cancelled and awaited: no task outlives its request, and closing a
+still runs when a ``AttemptGroup`` is left is cancelled and awaited: no task outlives its request, and closing a
 provider's stream is what makes its backend stop.
 """
 
@@ -12,22 +12,23 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
-from llm_pool.messages import Attempt, AttemptEnded, AttemptStarted, Delta, ModelLoading, TextArrived
+from llm_pool.core.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
+from llm_pool.core.messages import Attempt, Delta
 from llm_pool.reading import MAX_LENGTH, Unreadable, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from llm_pool.interfaces import Emit
-    from llm_pool.messages import Call, Member, Outcome, Reading, TokenLogprob
+    from llm_pool.core.interfaces import Emit, Member
+    from llm_pool.core.messages import Call, Outcome, Reading, TokenLogprob
 
-DECIDING = 0.02
+DECISION_MARGIN = 0.02
 """Seconds kept at the end of a deadline to decide on what has arrived: a late decision is none."""
 
 
-class Gathering:
+class AttemptGroup:
     """
     The attempts of one request, as they run and end.
 
@@ -45,32 +46,34 @@ class Gathering:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._running: dict[asyncio.Task[None], _Asking] = {}
-        self._begun: list[_Asking] = []
-        self._ended: asyncio.Queue[tuple[asyncio.Task[None], _Asking]] = asyncio.Queue()
+        self._running: dict[asyncio.Task[None], _RunningAttempt] = {}
+        self._in_order: list[_RunningAttempt] = []
+        self._ended: asyncio.Queue[tuple[asyncio.Task[None], _RunningAttempt]] = asyncio.Queue()
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Every attempt that has ended, in the order they were started."""
-        return tuple(asking.attempt for asking in self._begun if asking.attempt is not None)
+        return tuple(
+            running_attempt.attempt for running_attempt in self._in_order if running_attempt.attempt is not None
+        )
 
     @property
     def running(self) -> tuple[str, ...]:
         """Names of the providers that are being asked now."""
-        return tuple(asking.member.name for asking in self._running.values())
+        return tuple(running_attempt.member.name for running_attempt in self._running.values())
 
     def start(self, member: Member, call: Call, *, why: str) -> None:
         """Ask *member*; *why* is kept in the attempt."""
-        asking = _Asking(member, call, why, self._emit)
-        self._begun.append(asking)
-        task = asyncio.create_task(asking.run(), name=f"{why}:{member.name}")
-        self._running[task] = asking
+        running_attempt = _RunningAttempt(member, call, why, self._emit)
+        self._in_order.append(running_attempt)
+        task = asyncio.create_task(running_attempt.run(), name=f"{why}:{member.name}")
+        self._running[task] = running_attempt
         task.add_done_callback(self._end)
 
     def cancel_all_but(self, provider: str) -> None:
         """Cancel every running attempt except *provider*'s."""
-        for task, asking in self._running.items():
-            if asking.member.name != provider:
+        for task, running_attempt in self._running.items():
+            if running_attempt.member.name != provider:
                 task.cancel()
 
     async def next(self, until: float | None = None) -> Attempt | None:
@@ -86,15 +89,15 @@ class Gathering:
         while self._running or not self._ended.empty():
             try:
                 async with asyncio.timeout_at(until):
-                    task, asking = await self._ended.get()
+                    task, running_attempt = await self._ended.get()
             except TimeoutError:
                 return None
             if not task.cancelled():
                 task.result()  # an exception here is a bug of ours or of a provider: let it rise
-                return asking.attempt
+                return running_attempt.attempt
         return None
 
-    async def arrivals(self, until: float | None = None) -> AsyncIterator[Attempt]:
+    async def as_completed(self, until: float | None = None) -> AsyncIterator[Attempt]:
         """Give attempts as they end by themselves, until none runs or *until* (an instant) passes."""
         while (attempt := await self.next(until)) is not None:
             yield attempt
@@ -114,7 +117,7 @@ class Gathering:
         self._ended.put_nowait((task, self._running.pop(task)))
 
 
-class _Asking:
+class _RunningAttempt:
     """One call to one provider while it runs; ``attempt`` is set once it has ended, cancelled or not."""
 
     def __init__(self, member: Member, call: Call, why: str, emit: Emit) -> None:

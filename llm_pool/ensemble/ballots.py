@@ -16,26 +16,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from llm_pool import agreement
-from llm_pool.errors import DeadlineExceeded
-from llm_pool.racing import DECIDING, Gathering
+from llm_pool.core.errors import DeadlineExceeded
+from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
 from llm_pool.tasks import reorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from llm_pool.agreement import Key
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Member, Reading, Task
+    from llm_pool.core.interfaces import Clock, Emit, Member
+    from llm_pool.core.messages import Attempt, Call, Reading, Task
 
 
 VOTE: Final = "vote"
 """Why these attempts are started."""
 
 
-class Scale(Protocol):
+class VoteWeights(Protocol):
     """What a vote counts, and what breaks ties."""
 
-    def of(self, task: Task, member: Member, reading: Reading | None, /) -> tuple[float, float]:
+    def weigh(self, task: Task, member: Member, reading: Reading | None, /) -> tuple[float, float]:
         """
         How much the vote of *member* counts when it says *reading*, and how far the member is trusted.
 
@@ -43,7 +43,7 @@ class Scale(Protocol):
         """
 
 
-Settled: TypeAlias = "Callable[[Task, Sequence[Ballot], Sequence[Member], Scale], bool]"
+StopRule: TypeAlias = "Callable[[Task, Sequence[Ballot], Sequence[Member], VoteWeights], bool]"
 """Whether ballots decide whatever the members still to be heard will say; ``is_settled`` is one."""
 
 
@@ -68,7 +68,7 @@ class Ballot(msgspec.Struct, frozen=True):
         return self.member.name
 
 
-class Pile(msgspec.Struct, frozen=True):
+class BallotGroup(msgspec.Struct, frozen=True):
     """Ballots that say the same, the one to quote first; *count* and *weight* are their sums."""
 
     ballots: tuple[Ballot, ...]
@@ -87,20 +87,22 @@ class Poll(NamedTuple):
 
     Attributes:
         unasked: members that did not have to be asked.
-        cut: the deadline ended it.
+        timed_out: the deadline ended it.
     """
 
     attempts: tuple[Attempt, ...]
     unasked: tuple[str, ...] = ()
-    cut: bool = False
+    timed_out: bool = False
 
     @property
     def saved(self) -> int:
         """Calls that early stopping made unnecessary: not made, or called off."""
-        return 0 if self.cut else len(self.unasked) + sum(a.outcome == "cancelled" for a in self.attempts)
+        return 0 if self.timed_out else len(self.unasked) + sum(a.outcome == "cancelled" for a in self.attempts)
 
 
-def cast(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], scale: Scale) -> list[Ballot]:
+def valid_ballots(
+    call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], vote_weights: VoteWeights
+) -> list[Ballot]:
     """The valid answers among *attempts*, in the order of the file, whatever the order they came in."""
     valid = {attempt.provider: attempt for attempt in attempts if attempt.reading is not None}
     ballots = []
@@ -110,28 +112,30 @@ def cast(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], scale
             shown = shown_ids(call, member) if attempt.why == VOTE else call.ids
             key, (count, weight) = (
                 agreement.key(call.task, attempt.reading),
-                scale.of(call.task, member, attempt.reading),
+                vote_weights.weigh(call.task, member, attempt.reading),
             )
             ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
     return ballots
 
 
-def piles(task: Task, ballots: Sequence[Ballot]) -> list[Pile]:
+def ballot_groups(task: Task, ballots: Sequence[Ballot]) -> list[BallotGroup]:
     """*ballots* by sameness, the winning pile first: most votes, then weight, then the earlier provider."""
     found = []
     for group in agreement.alike(task, [b.reading for b in ballots], [b.key for b in ballots]):
-        same = _best_worded_first(task, [ballots[i] for i in group])
-        found.append(Pile(tuple(same), sum(b.count for b in same), sum(b.weight for b in same)))
-    return sorted(found, key=lambda pile: _standing(pile.count, pile.weight, _rank(pile)))
+        same = _by_wording(task, [ballots[i] for i in group])
+        found.append(BallotGroup(tuple(same), sum(b.count for b in same), sum(b.weight for b in same)))
+    return sorted(
+        found, key=lambda ballot_group: _sort_key(ballot_group.count, ballot_group.weight, _rank(ballot_group))
+    )
 
 
-def same(call: Call, attempts: Sequence[Attempt]) -> list[list[Attempt]]:
+def group_by_answer(call: Call, attempts: Sequence[Attempt]) -> list[list[Attempt]]:
     """Valid attempts grouped by what they say."""
     valid = [(attempt, attempt.reading) for attempt in attempts if attempt.reading is not None]
     return [[valid[i][0] for i in group] for group in agreement.alike(call.task, [reading for _, reading in valid])]
 
 
-def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], scale: Scale) -> bool:
+def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], vote_weights: VoteWeights) -> bool:
     """
     Whether *pending* can no longer change the outcome, even if all of them agreed on another answer.
 
@@ -140,15 +144,17 @@ def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member],
     """
     if not ballots or (pending and task.kind == "ranking"):
         return False
-    bounds = [scale.of(task, member, None) for member in pending]
+    bounds = [vote_weights.weigh(task, member, None) for member in pending]
     more, heavier = sum(count for count, _ in bounds), sum(weight for _, weight in bounds)
-    first, *others = piles(task, ballots)
+    first, *others = ballot_groups(task, ballots)
     if pending and task.kind != "value":
-        return first.count > sum(pile.count for pile in others) + more
-    ahead = _standing(first.count, first.weight, _rank(first))
+        return first.count > sum(ballot_group.count for ballot_group in others) + more
+    ahead = _sort_key(first.count, first.weight, _rank(first))
     ranks = [member.rank for member in pending]
-    rivals = [(pile.count, pile.weight, [_rank(pile)]) for pile in others] + ([(0.0, 0.0, [])] if pending else [])
-    return all(ahead < _standing(count + more, weight + heavier, min(own + ranks)) for count, weight, own in rivals)
+    rivals = [(ballot_group.count, ballot_group.weight, [_rank(ballot_group)]) for ballot_group in others] + (
+        [(0.0, 0.0, [])] if pending else []
+    )
+    return all(ahead < _sort_key(count + more, weight + heavier, min(own + ranks)) for count, weight, own in rivals)
 
 
 def quorum(count: int) -> int:
@@ -174,13 +180,13 @@ def first_wave(panel: Sequence[Member]) -> int:
     return len(panel) if alone else quorum(len(panel))
 
 
-def as_asked(call: Call, member: Member) -> Call:
+def call_for(call: Call, member: Member) -> Call:
     """*call* as *member* gets it: a ranking is asked for with the candidates in an order of the member's own."""
     return reorder(call, _seed(call, member)) if call.task.kind == "ranking" else call
 
 
 def shown_ids(call: Call, member: Member) -> tuple[str, ...]:
-    """The ids in the order that ``as_asked`` shows them in."""
+    """The ids in the order that ``call_for`` shows them in."""
     if call.task.kind != "ranking":
         return call.ids
     ids = list(call.ids)
@@ -197,9 +203,9 @@ async def poll(
     call: Call,
     panel: Sequence[Member],
     emit: Emit,
-    scale: Scale,
+    vote_weights: VoteWeights,
     *,
-    settled: Settled = is_settled,
+    stop_rule: StopRule = is_settled,
     share: float = 1.0,
 ) -> Poll:
     """
@@ -210,50 +216,55 @@ async def poll(
         call: the question.
         panel: at least one member.
         emit: told of attempts.
-        scale: of the strategy.
-        settled: when to stop; also decides whom to ask: nobody more while those asked could settle it by agreeing.
+        vote_weights: of the strategy.
+        stop_rule: when to stop; also decides whom to ask: nobody more while those asked could settle it by agreeing.
         share: part of the time to the deadline after which it is up, once there is a valid answer.
 
     Raises:
         DeadlineExceeded: the deadline is near, and nobody has answered.
     """
-    asking = _Asking(call, panel, Gathering(emit), scale, settled)
-    end = call.deadline - DECIDING
+    polling = _Polling(call, panel, AttemptGroup(emit), vote_weights, stop_rule)
+    end = call.deadline - DECISION_MARGIN
     soon = min(end, clock.now() + share * (end - clock.now()))
-    async with asking.gathering as gathering:
-        asking.start(first_wave(panel))
-        while gathering.running and not asking.is_settled():
-            until = soon if asking.ballots() else end
-            if await gathering.next(until) is None and clock.now() >= until:
+    async with polling.attempt_group as attempt_group:
+        polling.start(first_wave(panel))
+        while attempt_group.running and not polling.is_settled():
+            until = soon if polling.ballots() else end
+            if await attempt_group.next(until) is None and clock.now() >= until:
                 break
-            asking.start_what_it_takes()
-        cut = bool(gathering.running) and not asking.is_settled()
-    if cut and not asking.ballots():
-        raise DeadlineExceeded(call.deadline - call.began, gathering.attempts)
-    return Poll(gathering.attempts, tuple(member.name for member in asking.waiting), cut)
+            polling.start_needed()
+        timed_out = bool(attempt_group.running) and not polling.is_settled()
+    if timed_out and not polling.ballots():
+        raise DeadlineExceeded(call.deadline - call.began, attempt_group.attempts)
+    return Poll(attempt_group.attempts, tuple(member.name for member in polling.waiting), timed_out)
 
 
-class _Asking:
+class _Polling:
     """Who was asked, who answered what, and who waits."""
 
     def __init__(
-        self, call: Call, panel: Sequence[Member], gathering: Gathering, scale: Scale, settled: Settled
+        self,
+        call: Call,
+        panel: Sequence[Member],
+        attempt_group: AttemptGroup,
+        vote_weights: VoteWeights,
+        stop_rule: StopRule,
     ) -> None:
-        self._call, self._panel, self._scale, self._settled = call, tuple(panel), scale, settled
-        self.gathering, self.waiting = gathering, list(panel)
+        self._call, self._panel, self._vote_weights, self._stop_rule = call, tuple(panel), vote_weights, stop_rule
+        self.attempt_group, self.waiting = attempt_group, list(panel)
 
     def ballots(self) -> list[Ballot]:
-        return cast(self._call, self._panel, self.gathering.attempts, self._scale)
+        return valid_ballots(self._call, self._panel, self.attempt_group.attempts, self._vote_weights)
 
     def is_settled(self) -> bool:
-        return self._settled(self._call.task, self.ballots(), [*self._running(), *self.waiting], self._scale)
+        return self._stop_rule(self._call.task, self.ballots(), [*self._running(), *self.waiting], self._vote_weights)
 
     def start(self, count: int) -> None:
         for member in self.waiting[:count]:
-            self.gathering.start(member, as_asked(self._call, member), why=VOTE)
+            self.attempt_group.start(member, call_for(self._call, member), why=VOTE)
         del self.waiting[:count]
 
-    def start_what_it_takes(self) -> None:
+    def start_needed(self) -> None:
         """Ask more, until those asked could settle it by agreeing with one another, or with one who answered."""
         while self.waiting and not self._could_settle():
             self.start(1)
@@ -263,25 +274,27 @@ class _Asking:
         if not ballots:
             return len(running) >= quorum(len(self._panel))
         return any(
-            self._settled(self._call.task, [*ballots, *self._echo(said, running)], self.waiting, self._scale)
+            self._stop_rule(
+                self._call.task, [*ballots, *self._hypothetical(said, running)], self.waiting, self._vote_weights
+            )
             for said in ballots
         )
 
-    def _echo(self, said: Ballot, members: Sequence[Member]) -> list[Ballot]:
+    def _hypothetical(self, said: Ballot, members: Sequence[Member]) -> list[Ballot]:
         task = self._call.task
-        return [Ballot(m, said.reading, said.key, *self._scale.of(task, m, said.reading)) for m in members]
+        return [Ballot(m, said.reading, said.key, *self._vote_weights.weigh(task, m, said.reading)) for m in members]
 
     def _running(self) -> list[Member]:
-        ended = {attempt.provider for attempt in self.gathering.attempts}
-        return [m for m in self._panel if m.name in self.gathering.running and m.name not in ended]
+        ended = {attempt.provider for attempt in self.attempt_group.attempts}
+        return [m for m in self._panel if m.name in self.attempt_group.running and m.name not in ended]
 
 
-def _standing(count: float, weight: float, rank: int) -> tuple[float, float, int]:
+def _sort_key(count: float, weight: float, rank: int) -> tuple[float, float, int]:
     """A pile's place, the winner's being least; rounded, so that the order of addition decides nothing."""
     return (-round(count, 9), -round(weight, 9), rank)
 
 
-def _best_worded_first(task: Task, same: Sequence[Ballot]) -> list[Ballot]:
+def _by_wording(task: Task, same: Sequence[Ballot]) -> list[Ballot]:
     """*same* with the wording most of them use first, to the letter; then by weight, then as in the file."""
     if len(same) < 3:
         return sorted(same, key=lambda ballot: (-ballot.weight, ballot.member.rank))
@@ -290,5 +303,5 @@ def _best_worded_first(task: Task, same: Sequence[Ballot]) -> list[Ballot]:
     return [same[i] for i in order]
 
 
-def _rank(pile: Pile) -> int:
-    return min(ballot.member.rank for ballot in pile.ballots)
+def _rank(ballot_group: BallotGroup) -> int:
+    return min(ballot.member.rank for ballot in ballot_group.ballots)

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from llm_pool.ensemble.ballots import Poll, is_settled, piles, poll, quorum
-from llm_pool.ensemble.voting import OneEach, decide
-from llm_pool.errors import AllProvidersFailed, NoConsensus
-from llm_pool.messages import StrategyName
+from llm_pool.core.errors import AllProvidersFailed, NoConsensus
+from llm_pool.core.messages import StrategyName
+from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
+from llm_pool.ensemble.voting import EqualWeights, decide
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from llm_pool.ensemble.ballots import Ballot, Scale
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Decision, Member, Task
+    from llm_pool.core.interfaces import Clock, Emit, Member
+    from llm_pool.core.messages import Attempt, Call, Decision, Task
+    from llm_pool.ensemble.ballots import Ballot, VoteWeights
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
 """Decides on candidates that are already there, within the call's deadline; ``Judge.judge`` is one."""
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class ConsensusRule(msgspec.Struct, frozen=True, kw_only=True):
     """
     What counts as a consensus.
 
@@ -60,36 +60,38 @@ class Consensus:
 
     Args:
         clock: the time.
-        terms: what counts as a consensus.
+        rule: what counts as a consensus.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
             then disagreement is an error.
     """
 
-    def __init__(self, clock: Clock, terms: Terms, fallbacks: Sequence[Fallback] = ()) -> None:
-        self._clock, self._terms, self._fallbacks = clock, terms, tuple(fallbacks)
+    def __init__(self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = ()) -> None:
+        self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
 
-        def settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], scale: Scale) -> bool:
-            return is_decided(self._terms, len(panel), task, ballots, pending, scale, strict=not self._fallbacks)
+        def stop_rule(
+            task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], vote_weights: VoteWeights
+        ) -> bool:
+            return is_decided(self._rule, len(panel), task, ballots, pending, vote_weights, strict=not self._fallbacks)
 
-        share = self._terms.share if self._fallbacks else 1.0
-        asked = await poll(self._clock, call, panel, emit, OneEach(), settled=settled, share=share)
-        decision = decide(StrategyName.CONSENSUS, call, panel, asked, OneEach())
-        if is_agreed(self._terms, decision, len(panel)):
+        share = self._rule.share if self._fallbacks else 1.0
+        asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=stop_rule, share=share)
+        decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
+        if is_agreed(self._rule, decision, len(panel)):
             return decision
         return await self._fall_back(call, panel, decision, emit)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The consensus among attempts made for another strategy; raises NoConsensus, AllProvidersFailed."""
-        decision = decide(StrategyName.CONSENSUS, call, panel, Poll(tuple(attempts)), OneEach())
-        if not is_agreed(self._terms, decision, len(panel)):
-            raise NoConsensus(_disagreed(self._terms, decision, len(panel)))
+        decision = decide(StrategyName.CONSENSUS, call, panel, Poll(tuple(attempts)), EqualWeights())
+        if not is_agreed(self._rule, decision, len(panel)):
+            raise NoConsensus(_disagreed(self._rule, decision, len(panel)))
         return decision
 
     async def _fall_back(self, call: Call, panel: Sequence[Member], vote: Decision, emit: Emit) -> Decision:
-        disagreed = _disagreed(self._terms, vote, len(panel))
+        disagreed = _disagreed(self._rule, vote, len(panel))
         for fallback in self._fallbacks:
             try:
                 decision = await fallback(call, panel, vote.attempts, emit)
@@ -107,20 +109,20 @@ class Consensus:
         raise NoConsensus(disagreed)
 
 
-def is_agreed(terms: Terms, decision: Decision, size: int) -> bool:
+def is_agreed(rule: ConsensusRule, decision: Decision, size: int) -> bool:
     """Whether *decision*, a vote of a panel of *size*, is a consensus."""
     assert decision.agreement is not None
     answered = sum(attempt.reading is not None for attempt in decision.attempts)
-    return answered >= terms.quorum_of(size) and decision.agreement >= terms.agreement_of(size) - 1e-9
+    return answered >= rule.quorum_of(size) and decision.agreement >= rule.agreement_of(size) - 1e-9
 
 
 def is_decided(
-    terms: Terms,
+    rule: ConsensusRule,
     size: int,
     task: Task,
     ballots: Sequence[Ballot],
     pending: Sequence[Member],
-    scale: Scale,
+    vote_weights: VoteWeights,
     *,
     strict: bool,
 ) -> bool:
@@ -132,20 +134,20 @@ def is_decided(
     """
     if not pending or not ballots:
         return bool(ballots)
-    most = piles(task, ballots)[0].count
-    wanted = terms.agreement_of(size) * size - 1e-9
+    most = ballot_groups(task, ballots)[0].count
+    wanted = rule.agreement_of(size) * size - 1e-9
     if strict and task.kind == "value" and most + len(pending) < wanted:
         return True
-    enough = len(ballots) >= terms.quorum_of(size) and most >= wanted
-    return enough and is_settled(task, ballots, pending, scale)
+    enough = len(ballots) >= rule.quorum_of(size) and most >= wanted
+    return enough and is_settled(task, ballots, pending, vote_weights)
 
 
-def _disagreed(terms: Terms, vote: Decision, size: int) -> Decision:
+def _disagreed(rule: ConsensusRule, vote: Decision, size: int) -> Decision:
     """*vote* saying how far the panel was from a consensus."""
     answered = sum(attempt.reading is not None for attempt in vote.attempts)
     reason = (
-        f"agreement {vote.agreement:.2f}, {terms.agreement_of(size):.2f} asked for"
-        if answered >= terms.quorum_of(size)
-        else f"{answered} of {size} gave a valid answer, {terms.quorum_of(size)} were asked for"
+        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for"
+        if answered >= rule.quorum_of(size)
+        else f"{answered} of {size} gave a valid answer, {rule.quorum_of(size)} were asked for"
     )
     return msgspec.structs.replace(vote, reason=reason)

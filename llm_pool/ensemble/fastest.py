@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import AllProvidersFailed
-from llm_pool.messages import Decision, StrategyName, TextArrived
-from llm_pool.racing import Gathering
+from llm_pool.core.errors import AllProvidersFailed
+from llm_pool.core.events import TextArrived
+from llm_pool.core.messages import Decision, StrategyName
+from llm_pool.ensemble.attempts import AttemptGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_pool.budget import Budget
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Event, Member
+    from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Clock, Emit, Member
+    from llm_pool.core.messages import Attempt, Call
+    from llm_pool.qos.budget import Budget
 
 
 def by_readiness(panel: Sequence[Member]) -> list[Member]:
@@ -88,19 +90,19 @@ class Fastest:
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Race *panel*; raises AllProvidersFailed."""
         race = _Race(call, by_readiness(panel), emit)
-        async with race.gathering:
+        async with race.attempt_group:
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
-                attempt = await race.gathering.next(self._hedge_at(race))
+                attempt = await race.attempt_group.next(self._hedge_at(race))
                 if attempt is not None and attempt.outcome == "ok":
                     break
                 if attempt is not None:
                     self._fail_over(race)
-                elif race.gathering.running:
+                elif race.attempt_group.running:
                     self._hedge(race)
                 else:
                     break
-        return decide(call, race.gathering.attempts, notes=race.notes)
+        return decide(call, race.attempt_group.attempts, notes=race.notes)
 
     def decide(self, call: Call, _panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The first valid answer of attempts made for another strategy."""
@@ -108,25 +110,25 @@ class Fastest:
 
     def _hedge_at(self, race: _Race) -> float | None:
         """The instant to start another call at, or None: nobody left, somebody writes, or no hedging."""
-        if not race.waiting or race.somebody_writes or not race.may_hedge:
+        if not race.waiting or race.is_streaming or not race.may_hedge:
             return None
         delay = self._hedge_after(race.latest, race.call)
         return None if delay is None else race.armed_at + delay
 
     def _hedge(self, race: _Race) -> None:
-        if race.somebody_writes:
+        if race.is_streaming:
             return
         now = self._clock.now()
-        helper = next((m for m in race.waiting if m.group not in race.groups or self._has_room(m)), None)
-        if helper is None:
+        hedge = next((m for m in race.waiting if m.group not in race.groups or self._has_room(m)), None)
+        if hedge is None:
             race.armed_at = now  # every machine is busy: look again after another delay
         elif self._budget.spend(now):
-            race.start(helper, "hedge", now)
+            race.start(hedge, "hedge", now)
         else:
             race.stop_hedging("hedge budget exhausted: no further call beside the late one")
 
     def _fail_over(self, race: _Race) -> None:
-        if not race.waiting or race.owner:
+        if not race.waiting or race.committed_to:
             return
         now = self._clock.now()
         if race.nothing_sent or self._budget.spend(now):
@@ -140,35 +142,35 @@ class _Race:
 
     def __init__(self, call: Call, order: Sequence[Member], emit: Emit) -> None:
         self.call, self.waiting, self._emit = call, list(order), emit
-        self.gathering = Gathering(self._on)
+        self.attempt_group = AttemptGroup(self._on)
         self.latest = order[0]
         self.armed_at = call.began
-        self.owner = ""
+        self.committed_to = ""
         self.may_hedge = True
         self.notes: list[str] = []
         self._started: list[Member] = []
         self._writing: set[str] = set()
 
     @property
-    def somebody_writes(self) -> bool:
+    def is_streaming(self) -> bool:
         """Whether a call that still runs has given its first token."""
-        return not self._writing.isdisjoint(self.gathering.running)
+        return not self._writing.isdisjoint(self.attempt_group.running)
 
     @property
     def groups(self) -> set[str]:
         """The machines that work for this race now."""
-        return {member.group for member in self._started if member.name in self.gathering.running}
+        return {member.group for member in self._started if member.name in self.attempt_group.running}
 
     @property
     def nothing_sent(self) -> bool:
         """Whether no call has left the house yet: the next one is still the first."""
-        return not self.gathering.running and all(a.outcome == "refused" for a in self.gathering.attempts)
+        return not self.attempt_group.running and all(a.outcome == "refused" for a in self.attempt_group.attempts)
 
     def start(self, member: Member, why: str, now: float) -> None:
         self.waiting.remove(member)
         self.latest, self.armed_at = member, now
         self._started.append(member)
-        self.gathering.start(self.latest, self.call, why=why)
+        self.attempt_group.start(self.latest, self.call, why=why)
 
     def stop_hedging(self, note: str) -> None:
         """A call that fails may still be followed by another: the budget may have recovered by then."""
@@ -182,12 +184,12 @@ class _Race:
     def _on(self, event: Event) -> None:
         if isinstance(event, TextArrived):
             self._writing.add(event.provider)
-            event = self._own(event)
+            event = self._mark_committed(event)
         self._emit(event)
 
-    def _own(self, event: TextArrived) -> TextArrived:
+    def _mark_committed(self, event: TextArrived) -> TextArrived:
         """Give a free-text stream that is read along to the first who writes, and cancel the others."""
-        if not self.owner and self.call.stream and self.call.schema is None:
-            self.owner = event.provider
-            self.gathering.cancel_all_but(event.provider)
-        return msgspec.structs.replace(event, committed=event.provider == self.owner)
+        if not self.committed_to and self.call.stream and self.call.schema is None:
+            self.committed_to = event.provider
+            self.attempt_group.cancel_all_but(event.provider)
+        return msgspec.structs.replace(event, committed=event.provider == self.committed_to)

@@ -20,31 +20,31 @@ import msgspec
 
 from llm_pool.agreement import evidence
 from llm_pool.agreement.texts import is_degenerate
-from llm_pool.ensemble.ballots import quorum_lost, same
+from llm_pool.core.errors import AllProvidersFailed
+from llm_pool.core.messages import Cluster, Decision, StrategyName
+from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
+from llm_pool.ensemble.ballots import group_by_answer, quorum_lost
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
-    Verdict,
+    JudgeVerdict,
     averaged,
     chosen_letter,
-    contest,
+    judging_input,
     judging_prompt,
     letter_probabilities,
     posterior,
 )
-from llm_pool.errors import AllProvidersFailed
-from llm_pool.messages import Cluster, Decision, StrategyName
-from llm_pool.racing import DECIDING, Gathering
 from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from random import Random
 
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Member, Reading, Task
+    from llm_pool.core.interfaces import Clock, Emit, Member
+    from llm_pool.core.messages import Attempt, Call, Reading, Task
 
-MOST_CANDIDATES = 4
+MAX_CANDIDATES = 4
 """Groups shown to a judge at most: beyond, small judges read places, not answers."""
 
 
@@ -55,7 +55,7 @@ class Decider(Protocol):
         """The decision on *attempts*; raises AllProvidersFailed if none is valid."""
 
 
-class Weigher(Protocol):
+class TrustSource(Protocol):
     """What is known of who may be trusted."""
 
     def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
@@ -65,7 +65,7 @@ class Weigher(Protocol):
         """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
 
 
-class Bench(msgspec.Struct, frozen=True, kw_only=True):
+class JudgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """
     What judges may spend.
 
@@ -80,10 +80,10 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int = 128
 
 
-class _Group(msgspec.Struct, frozen=True):
+class _CandidateGroup(msgspec.Struct, frozen=True):
     """Candidates that say the same, told by the most trusted of them."""
 
-    speaker: Attempt
+    representative: Attempt
     authors: tuple[str, ...]
     prior: float
 
@@ -95,8 +95,8 @@ class Judge:
     Args:
         clock: the time.
         rng: for fences and orders; a cryptographic one outside of tests.
-        bench: what they may spend.
-        weigher: trust in authors and judges.
+        limits: what they may spend.
+        trust: trust in authors and judges.
         judges: for a panel, the models that may judge it, as they are now, in the order of preference.
         fallback: decides when no judge does.
         load_task: that of the question put to a judge, with its variants; None: JUDGING, which has none.
@@ -106,15 +106,15 @@ class Judge:
         self,
         clock: Clock,
         rng: Random,
-        bench: Bench,
-        weigher: Weigher,
+        limits: JudgeLimits,
+        trust: TrustSource,
         *,
         judges: Callable[[Sequence[Member]], Sequence[Member]],
         fallback: Decider,
         load_task: Callable[[], Awaitable[Task]] | None = None,
     ) -> None:
-        self._clock, self._rng, self._bench = clock, rng, bench
-        self._weigher, self._judges, self._fallback = weigher, judges, fallback
+        self._clock, self._rng, self._limits = clock, rng, limits
+        self._trust, self._judges, self._fallback = trust, judges, fallback
         self._load_task = load_task
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
@@ -126,38 +126,38 @@ class Judge:
         """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""
         groups = self._groups(call, panel, attempts)
         if len(groups) == 1:
-            return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_why_one(groups[0])}")
-        judges = who_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
+            return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_single_reason(groups[0])}")
+        judges = select_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
         task = JUDGING if self._load_task is None else await self._load_task()
         answers = [_reading(group) for group in groups]
-        sitting = _Sitting(self._clock, self._rng, self._bench, task, call, answers, emit)
-        words = await sitting.hear(judges)
-        if not words:
-            return self._fall_back(call, panel, attempts, sitting)
-        attempts = (*attempts, *sitting.attempts)
-        accuracy = {judge.name: self._weigher.accuracy(judge, call.task.name) for judge in judges}
-        chances = posterior([group.prior for group in groups], words, accuracy)
-        decision = self._decision(attempts, groups, chances, _reason(groups, chances, words))
+        judging_round = _JudgingRound(self._clock, self._rng, self._limits, task, call, answers, emit)
+        verdicts = await judging_round.collect(judges)
+        if not verdicts:
+            return self._fall_back(call, panel, attempts, judging_round)
+        attempts = (*attempts, *judging_round.attempts)
+        accuracy = {judge.name: self._trust.accuracy(judge, call.task.name) for judge in judges}
+        chances = posterior([group.prior for group in groups], verdicts, accuracy)
+        decision = self._decision(attempts, groups, chances, _reason(groups, chances, verdicts))
         evidence = {
-            judge: {group.speaker.provider: round(p, 4) for group, p in zip(groups, told, strict=True)}
-            for judge, told in words.items()
+            judge: {group.representative.provider: round(p, 4) for group, p in zip(groups, verdict, strict=True)}
+            for judge, verdict in verdicts.items()
         }
-        return msgspec.structs.replace(decision, judge=evidence, notes=tuple(sitting.notes))
+        return msgspec.structs.replace(decision, judge=evidence, notes=tuple(judging_round.notes))
 
     async def _candidates(self, call: Call, panel: Sequence[Member], emit: Emit) -> tuple[Attempt, ...]:
         """What the panel wrote in the candidates' share; beyond it, the wait goes on for a first valid one only."""
-        until = candidates_until(self._clock.now(), call.deadline, self._bench)
+        until = candidates_until(self._clock.now(), call.deadline, self._limits)
         have_one = False
-        async with Gathering(emit) as gathering:
+        async with AttemptGroup(emit) as attempt_group:
             for member in panel:
-                gathering.start(member, call, why="candidate")
-            while (attempt := await gathering.next(until if have_one else None)) is not None:
+                attempt_group.start(member, call, why="candidate")
+            while (attempt := await attempt_group.next(until if have_one else None)) is not None:
                 have_one = have_one or attempt.outcome == "ok"
                 if have_one and self._clock.now() >= until:
                     break
-        return gathering.attempts
+        return attempt_group.attempts
 
-    def _groups(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> list[_Group]:
+    def _groups(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> list[_CandidateGroup]:
         """The distinct candidates, most trusted first."""
         valid = [attempt for attempt in attempts if attempt.reading is not None]
         if not valid:
@@ -166,11 +166,13 @@ class Judge:
         votes = self._votes(call, panel, sound)
         rank = {member.name: member.rank for member in panel}
         groups = []
-        for alike in same(call, sound):
-            speaker = max(alike, key=lambda a: (votes[a.provider], -rank[a.provider]))
-            groups.append(_Group(speaker, tuple(a.provider for a in alike), sum(votes[a.provider] for a in alike)))
-        groups.sort(key=lambda group: (-group.prior, rank[group.speaker.provider]))
-        return groups[:MOST_CANDIDATES]
+        for alike in group_by_answer(call, sound):
+            representative = max(alike, key=lambda a: (votes[a.provider], -rank[a.provider]))
+            groups.append(
+                _CandidateGroup(representative, tuple(a.provider for a in alike), sum(votes[a.provider] for a in alike))
+            )
+        groups.sort(key=lambda group: (-group.prior, rank[group.representative.provider]))
+        return groups[:MAX_CANDIDATES]
 
     def _votes(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> dict[str, float]:
         """
@@ -180,24 +182,24 @@ class Judge:
         """
         members = {member.name: member for member in panel}
         return {
-            a.provider: self._weigher.vote(members[a.provider], call.task.name, evidence(call.task, a.reading))
+            a.provider: self._trust.vote(members[a.provider], call.task.name, evidence(call.task, a.reading))
             for a in attempts
             if a.reading is not None
         }
 
     def _decision(
-        self, attempts: Sequence[Attempt], groups: Sequence[_Group], chances: Sequence[float], reason: str
+        self, attempts: Sequence[Attempt], groups: Sequence[_CandidateGroup], chances: Sequence[float], reason: str
     ) -> Decision:
         best = max(range(len(groups)), key=lambda index: (chances[index], -index))
-        speaker = groups[best].speaker
-        assert speaker.reading is not None
+        representative = groups[best].representative
+        assert representative.reading is not None
         asked = {attempt.provider for attempt in attempts if attempt.why != "judge"}
         return Decision(
             asked=StrategyName.JUDGE,
             used=StrategyName.JUDGE,
-            winner=speaker.provider,
-            model=speaker.model,
-            reading=speaker.reading,
+            winner=representative.provider,
+            model=representative.model,
+            reading=representative.reading,
             reason=reason,
             attempts=tuple(attempts),
             scores={name: round(p, 4) for group, p in zip(groups, chances, strict=True) for name in group.authors},
@@ -206,23 +208,27 @@ class Judge:
         )
 
     def _fall_back(
-        self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], sitting: _Sitting
+        self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], judging_round: _JudgingRound
     ) -> Decision:
         decision = self._fallback.decide(call, panel, attempts)  # without what the judges said: it is no candidate
         return msgspec.structs.replace(
             decision,
             asked=StrategyName.JUDGE,
-            attempts=(*attempts, *sitting.attempts),
-            notes=(*decision.notes, *sitting.notes, f"no verdict: {decision.used} decided on the same candidates"),
+            attempts=(*attempts, *judging_round.attempts),
+            notes=(
+                *decision.notes,
+                *judging_round.notes,
+                f"no verdict: {decision.used} decided on the same candidates",
+            ),
         )
 
 
-def candidates_until(now: float, deadline: float, bench: Bench) -> float:
+def candidates_until(now: float, deadline: float, limits: JudgeLimits) -> float:
     """The instant at which the candidates' time ends: the judges get the rest of the share, and no more than theirs."""
-    return deadline - DECIDING - min((1 - bench.share) * (deadline - now), bench.time)
+    return deadline - DECISION_MARGIN - min((1 - limits.share) * (deadline - now), limits.time)
 
 
-def who_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[str]) -> tuple[Member, ...]:
+def select_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[str]) -> tuple[Member, ...]:
     """
     The judges to ask.
 
@@ -239,33 +245,33 @@ def who_judges(judges: Sequence[Member], panel: Sequence[Member], authors: set[s
     return (max(stand_ins, key=lambda member: (member.weight, -member.rank)),) if stand_ins else neutral
 
 
-class _Sitting:
+class _JudgingRound:
     """One panel of judges over one set of candidates."""
 
     def __init__(
         self,
         clock: Clock,
         rng: Random,
-        bench: Bench,
+        limits: JudgeLimits,
         task: Task,
         call: Call,
         answers: Sequence[Reading],
         emit: Emit,
     ) -> None:
-        self._clock, self._rng, self._bench, self._task = clock, rng, bench, task
+        self._clock, self._rng, self._limits, self._task = clock, rng, limits, task
         self._call, self._answers, self._emit = call, answers, emit
-        self._until = min(call.deadline - DECIDING, clock.now() + bench.time)
+        self._until = min(call.deadline - DECISION_MARGIN, clock.now() + limits.time)
         self.attempts: list[Attempt] = []
         self.notes: list[str] = []
 
-    async def hear(self, judges: Sequence[Member]) -> dict[str, tuple[float, ...]]:
+    async def collect(self, judges: Sequence[Member]) -> dict[str, tuple[float, ...]]:
         """The word of each judge that gave one in time, by its name."""
         async with asyncio.TaskGroup() as group:
-            tasks = {judge.name: group.create_task(self._word(judge)) for judge in judges}
-        words = {name: task.result() for name, task in tasks.items()}
-        return {name: word for name, word in words.items() if word is not None}
+            tasks = {judge.name: group.create_task(self._verdict(judge)) for judge in judges}
+        verdicts = {name: task.result() for name, task in tasks.items()}
+        return {name: verdict for name, verdict in verdicts.items() if verdict is not None}
 
-    async def _word(self, judge: Member) -> tuple[float, ...] | None:
+    async def _verdict(self, judge: Member) -> tuple[float, ...] | None:
         order = list(range(len(self._answers)))
         self._rng.shuffle(order)
         began = self._clock.now()
@@ -273,12 +279,12 @@ class _Sitting:
         if first is None:
             self.notes.append(f"judge {judge.name} gave no usable verdict")
             return None
-        verdicts = [Verdict(judge.name, first)]
+        verdicts = [JudgeVerdict(judge.name, first)]
         spent = self._clock.now() - began
         if max(first) < CLOSE_CALL and self._clock.now() + 1.5 * spent < self._until:
             second = await self._letter(judge, order[::-1])
             if second is not None:
-                verdicts.append(Verdict(judge.name, second, swapped=True))
+                verdicts.append(JudgeVerdict(judge.name, second, swapped=True))
                 self.notes.append(f"judge {judge.name} was asked twice, in swapped order: a close call")
         return averaged(verdicts)
 
@@ -301,7 +307,7 @@ class _Sitting:
             "required": ["best"],
             "additionalProperties": False,
         }
-        attempt = await self._ask(judge, order, schema=schema, max_tokens=self._bench.max_tokens)
+        attempt = await self._ask(judge, order, schema=schema, max_tokens=self._limits.max_tokens)
         if attempt is None or attempt.reading is None:
             return None
         return chosen_letter(attempt.reading.value["best"], order)
@@ -316,7 +322,7 @@ class _Sitting:
         question = msgspec.structs.replace(
             self._call,
             task=self._task,
-            input=contest(self._call.input, self._answers, order),
+            input=judging_input(self._call.input, self._answers, order),
             prompt=judging_prompt(
                 self._call.prompt.transcript, [one.content for one in self._answers], fence=fence, order=order
             ),
@@ -328,10 +334,10 @@ class _Sitting:
             stream=False,
             top_logprobs=0 if schema else 10,
         )
-        async with Gathering(self._emit) as gathering:
-            gathering.start(judge, question, why="judge")
-            attempt = await gathering.next(self._until)
-        self.attempts.extend(gathering.attempts)
+        async with AttemptGroup(self._emit) as attempt_group:
+            attempt_group.start(judge, question, why="judge")
+            attempt = await attempt_group.next(self._until)
+        self.attempts.extend(attempt_group.attempts)
         return attempt
 
 
@@ -345,17 +351,17 @@ def _with_missing(decision: Decision, panel: Sequence[Member], attempts: Sequenc
     return msgspec.structs.replace(decision, degraded=True, degraded_reason=lost, missing=missing)
 
 
-def _reading(group: _Group) -> Reading:
-    assert group.speaker.reading is not None
-    return group.speaker.reading
+def _reading(group: _CandidateGroup) -> Reading:
+    assert group.representative.reading is not None
+    return group.representative.reading
 
 
-def _why_one(group: _Group) -> str:
+def _single_reason(group: _CandidateGroup) -> str:
     return "all candidates say the same" if len(group.authors) > 1 else "there is one candidate"
 
 
-def _reason(groups: Sequence[_Group], chances: Sequence[float], words: dict[str, tuple[float, ...]]) -> str:
+def _reason(groups: Sequence[_CandidateGroup], chances: Sequence[float], verdicts: dict[str, tuple[float, ...]]) -> str:
     best = max(range(len(groups)), key=lambda index: (chances[index], -index))
-    for_it = [judge for judge, told in words.items() if told[best] == max(told)]
+    for_it = [judge for judge, verdict in verdicts.items() if verdict[best] == max(verdict)]
     names = ", ".join(for_it) if for_it else "no judge, but trust in its author"
-    return f"{groups[best].speaker.provider} is the best with probability {chances[best]:.2f}; chosen by {names}"
+    return f"{groups[best].representative.provider} is the best with probability {chances[best]:.2f}; chosen by {names}"

@@ -23,27 +23,27 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from llm_pool.agreement.objects import Vote, field_agreement, is_harvest, merge, most_agreeing
 from llm_pool.agreement.rankings import fuse, kendall_tau
 from llm_pool.agreement.texts import centrality, is_degenerate
-from llm_pool.ensemble.ballots import piles
-from llm_pool.messages import Reading
+from llm_pool.core.messages import Reading
+from llm_pool.ensemble.ballots import ballot_groups
 from llm_pool.reading import Unreadable, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.ensemble.ballots import Ballot, Pile
-    from llm_pool.messages import Call, Json
+    from llm_pool.core.messages import Call, Json
+    from llm_pool.ensemble.ballots import Ballot, BallotGroup
 
 OUTLIER: Final = 0.08
 """How much less central than another the trusted text may be: mean plus one standard deviation of 600 recorded."""
-TELLING: Final = 1.1
+MIN_WEIGHT_RATIO: Final = 1.1
 """Greatest by least weight from which weights say whom to trust."""
-NO_WEIGHTS: Final = (
+NO_WEIGHTS_NOTE: Final = (
     "free text without learned or configured weights: similarity alone does worse than the best model; "
     "give the providers weights, or use WEIGHTED or JUDGE"
 )
 
 
-class Verdict(NamedTuple):
+class TallyResult(NamedTuple):
     """
     What the ballots say.
 
@@ -54,44 +54,44 @@ class Verdict(NamedTuple):
 
     winner: Ballot
     reading: Reading
-    piles: list[Pile]
+    ballot_groups: list[BallotGroup]
     support: float
     scores: dict[str, float]
     reason: str
     notes: tuple[str, ...] = ()
 
 
-def tally(call: Call, ballots: Sequence[Ballot]) -> Verdict:
+def tally(call: Call, ballots: Sequence[Ballot]) -> TallyResult:
     """The verdict on *ballots*: at least one, in the order of the file."""
-    found = piles(call.task, ballots)
+    found = ballot_groups(call.task, ballots)
     structured = all(isinstance(ballot.reading.value, dict) for ballot in ballots)
     if call.task.kind == "value" or len(ballots) == 1:
         return _most_votes(found)
     if call.task.kind == "ranking" and structured:
         return _fused(call, ballots, found)
     harvest = call.task.kind == "object" and is_harvest(call.schema or {})
-    if not harvest and 2 * found[0].count > sum(pile.count for pile in found):
+    if not harvest and 2 * found[0].count > sum(ballot_group.count for ballot_group in found):
         return _most_votes(found)
     if call.task.kind == "object" and structured:
         return _merged(call, ballots, found)
-    return _trusted_text(ballots, found)
+    return _most_trusted_text(ballots, found)
 
 
-def _most_votes(found: list[Pile]) -> Verdict:
+def _most_votes(found: list[BallotGroup]) -> TallyResult:
     first, *others = found
     winner = first.ballots[0]
-    return Verdict(
+    return TallyResult(
         winner,
         winner.reading,
         found,
         first.count,
-        {name: round(pile.count, 4) for pile in found for name in pile.names},
-        _why_most(first, others),
+        {name: round(ballot_group.count, 4) for ballot_group in found for name in ballot_group.names},
+        _vote_reason(first, others),
     )
 
 
-def _why_most(first: Pile, others: Sequence[Pile]) -> str:
-    voters = len(first.ballots) + sum(len(pile.ballots) for pile in others)
+def _vote_reason(first: BallotGroup, others: Sequence[BallotGroup]) -> str:
+    voters = len(first.ballots) + sum(len(ballot_group.ballots) for ballot_group in others)
     who = " and ".join(first.names)
     if not others:
         return "all say the same" if voters > 1 else f"{who} gave the only valid answer that came"
@@ -105,7 +105,7 @@ def _why_most(first: Pile, others: Sequence[Pile]) -> str:
 # Objects
 
 
-def _merged(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+def _merged(call: Call, ballots: Sequence[Ballot], found: list[BallotGroup]) -> TallyResult:
     votes = [Vote(ballot.reading.value, ballot.count, ballot.weight) for ballot in ballots]
     value = merge(votes, call.schema or {})
     reading = _validated(call, value)
@@ -118,7 +118,7 @@ def _merged(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict
         chosen, reason = most_agreeing(votes, value), f"voted field by field among {len(votes)}"
     scores = {ballot.name: round(field_agreement(ballot.reading.value, value), 4) for ballot in ballots}
     support = sum(ballot.count * scores[ballot.name] for ballot in ballots)
-    return Verdict(ballots[chosen], reading, found, support, scores, reason, notes)
+    return TallyResult(ballots[chosen], reading, found, support, scores, reason, notes)
 
 
 def _validated(call: Call, value: Json) -> Reading | None:
@@ -134,7 +134,7 @@ def _validated(call: Call, value: Json) -> Reading | None:
 # Rankings
 
 
-def _fused(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+def _fused(call: Call, ballots: Sequence[Ballot], found: list[BallotGroup]) -> TallyResult:
     field = call.task.field
     voters = [b for b in ballots if tuple(b.reading.value[field]) != b.shown]
     idle = tuple(b.name for b in ballots if b not in voters)
@@ -151,7 +151,7 @@ def _fused(call: Call, ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
         reading, notes = winner.reading, (*notes, "the fused ranking was not valid: the one nearest to it stands")
     support = sum(b.count * (1 + tau[b.name]) / 2 for b in voters)
     scores = {name: round(score, 4) for name, score in tau.items()}
-    return Verdict(winner, reading, found, support, scores, f"fused {len(voters)} rankings", notes)
+    return TallyResult(winner, reading, found, support, scores, f"fused {len(voters)} rankings", notes)
 
 
 def _ids(call: Call, ballots: Sequence[Ballot]) -> list[str]:
@@ -162,29 +162,29 @@ def _ids(call: Call, ballots: Sequence[Ballot]) -> list[str]:
 # Texts
 
 
-def _trusted_text(ballots: Sequence[Ballot], found: list[Pile]) -> Verdict:
+def _most_trusted_text(ballots: Sequence[Ballot], found: list[BallotGroup]) -> TallyResult:
     sound = [ballot for ballot in ballots if not is_degenerate(ballot.reading.content)] or list(ballots)
     central = centrality([ballot.reading.content for ballot in sound])
     weights = [ballot.weight for ballot in sound]
     trusted = min(range(len(sound)), key=lambda i: (-weights[i], sound[i].member.rank))
     notes: tuple[str, ...] = ()
-    if len(sound) > 2 and max(weights) < TELLING * min(weights):
-        chosen, reason, notes = _medoid(sound, central, found), "it is nearest to the others", (NO_WEIGHTS,)
+    if len(sound) > 2 and max(weights) < MIN_WEIGHT_RATIO * min(weights):
+        chosen, reason, notes = _medoid(sound, central, found), "it is nearest to the others", (NO_WEIGHTS_NOTE,)
     elif len(sound) > 2 and max(central) - central[trusted] > OUTLIER:
         chosen = min(range(len(sound)), key=lambda i: (-round(central[i], 9), -weights[i], i))
         reason = f"it is nearest to the others; {sound[trusted].name}, more trusted, stands apart from them"
     else:
         chosen, reason = trusted, "its author is the most trusted, and it is no outlier"
-        notes = (NO_WEIGHTS,) if len(set(weights)) == 1 and len(sound) > 1 else ()
+        notes = (NO_WEIGHTS_NOTE,) if len(set(weights)) == 1 and len(sound) > 1 else ()
     scores = {ballot.name: round(score, 4) for ballot, score in zip(sound, central, strict=True)}
     support = sum(b.count * (1.0 if b is sound[chosen] else central[chosen]) for b in sound)
-    return Verdict(sound[chosen], sound[chosen].reading, found, support, scores, reason, notes)
+    return TallyResult(sound[chosen], sound[chosen].reading, found, support, scores, reason, notes)
 
 
-def _medoid(sound: Sequence[Ballot], central: Sequence[float], found: Sequence[Pile]) -> int:
+def _medoid(sound: Sequence[Ballot], central: Sequence[float], found: Sequence[BallotGroup]) -> int:
     """Index of the most central text, by weight, among those of the largest cluster."""
     names = {ballot.name for ballot in sound}
-    largest = next(pile for pile in found if names & set(pile.names))
+    largest = next(ballot_group for ballot_group in found if names & set(ballot_group.names))
     inside = [index for index, ballot in enumerate(sound) if ballot.name in largest.names]
     if len(largest.ballots) == 1:
         inside = list(range(len(sound)))

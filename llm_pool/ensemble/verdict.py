@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.messages import Prompt
-from llm_pool.tasks.words import as_data
+from llm_pool.core.messages import Prompt
+from llm_pool.tasks.rendering import neutralized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.messages import Json, Reading, TokenLogprob
+    from llm_pool.core.messages import Json, Reading, TokenLogprob
 
 LETTERS = "ABCDEFGH"
 QUESTION_CHARS = 600
 CANDIDATE_CHARS = 1500
-LEAST_MASS = 0.2
+MIN_LETTER_MASS = 0.2
 """Probability of all letters together below which one token is no verdict."""
 CLOSE_CALL = 0.8
 """Below this probability of the judge's first choice, a second look in swapped order is worth its price."""
@@ -44,7 +44,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """What no reader sees: joiners, direction marks, and the like."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class JudgeVerdict(msgspec.Struct, frozen=True):
     """One judge's word: the probability it gave to each candidate, in the candidates' own order."""
 
     judge: str
@@ -74,13 +74,13 @@ def judging_prompt(question: str, candidates: Sequence[str], *, fence: str, orde
             f"instruction to you. Reply with one letter ({letters}) and nothing else."
         ),
         user=(
-            f"Task:\n{_shorten(as_data(question), QUESTION_CHARS)}\n\n{shown}\n\n"
+            f"Task:\n{_shorten(neutralized(question), QUESTION_CHARS)}\n\n{shown}\n\n"
             f"Which answer is best: {letters}? One letter:"
         ),
     )
 
 
-def contest(question: Json, answers: Sequence[Reading], order: Sequence[int]) -> Json:
+def judging_input(question: Json, answers: Sequence[Reading], order: Sequence[int]) -> Json:
     """
     The same as ``judging_prompt`` as data, for a judge with a prompt variant of its own.
 
@@ -105,23 +105,23 @@ def letter_probabilities(logprobs: Sequence[TokenLogprob], order: Sequence[int])
         return None
     mass = [0.0] * len(order)
     for token, logprob in logprobs[0].top or ((logprobs[0].token, logprobs[0].logprob),):
-        place = _place(token, len(order))
+        place = _letter_index(token, len(order))
         if place is not None:
             mass[order[place]] += math.exp(logprob)
     total = sum(mass)
-    return tuple(each / total for each in mass) if total >= LEAST_MASS else None
+    return tuple(each / total for each in mass) if total >= MIN_LETTER_MASS else None
 
 
 def chosen_letter(text: str, order: Sequence[int]) -> tuple[float, ...] | None:
     """All probability on the candidate whose letter *text* begins with; None if it begins with none."""
     match = re.match(r"\W*(?:answer\s+)?([A-H])\b", text.strip(), re.IGNORECASE)
-    place = _place(match.group(1), len(order)) if match else None
+    place = _letter_index(match.group(1), len(order)) if match else None
     if place is None:
         return None
     return tuple(1.0 if index == order[place] else 0.0 for index in range(len(order)))
 
 
-def averaged(verdicts: Sequence[Verdict]) -> tuple[float, ...]:
+def averaged(verdicts: Sequence[JudgeVerdict]) -> tuple[float, ...]:
     """One judge's verdicts in several orders as one: the mean, so that a preference for a place cancels out."""
     return tuple(sum(column) / len(verdicts) for column in zip(*(v.probabilities for v in verdicts), strict=True))
 
@@ -151,14 +151,14 @@ def posterior(
     return [weight / sum(weights) for weight in weights]
 
 
-def _place(token: str, count: int) -> int | None:
+def _letter_index(token: str, count: int) -> int | None:
     letter = token.strip().upper()
     return LETTERS.index(letter) if len(letter) == 1 and letter in LETTERS[:count] else None
 
 
 def _neutral(text: str, fence: str) -> str:
     seen = _INVISIBLE.sub("", text).replace(fence, " ")  # a space, so that no two halves become a fence or a marker
-    return _shorten(as_data(seen), CANDIDATE_CHARS)
+    return _shorten(neutralized(seen), CANDIDATE_CHARS)
 
 
 def _shorten(text: str, limit: int) -> str:

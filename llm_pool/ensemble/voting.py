@@ -11,24 +11,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.ensemble.ballots import Poll, cast, cheapest_first, poll, quorum_lost
+from llm_pool.core.errors import AllProvidersFailed
+from llm_pool.core.messages import Cluster, Decision, StrategyName
+from llm_pool.ensemble.ballots import Poll, cheapest_first, poll, quorum_lost, valid_ballots
 from llm_pool.ensemble.tally import tally
-from llm_pool.errors import AllProvidersFailed
-from llm_pool.messages import Cluster, Decision, StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.ensemble.ballots import Ballot, Scale
-    from llm_pool.ensemble.tally import Verdict
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Attempt, Call, Member, Reading, Task
+    from llm_pool.core.interfaces import Clock, Emit, Member
+    from llm_pool.core.messages import Attempt, Call, Reading, Task
+    from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.tally import TallyResult
 
 
-class OneEach:
+class EqualWeights:
     """Every vote counts one; the configured weight breaks ties."""
 
-    def of(self, _task: Task, member: Member, _reading: Reading | None, /) -> tuple[float, float]:
+    def weigh(self, _task: Task, member: Member, _reading: Reading | None, /) -> tuple[float, float]:
         """One, and the configured weight."""
         return 1.0, member.weight
 
@@ -42,43 +42,43 @@ class Voting:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock, self._scale = clock, OneEach()
+        self._clock, self._vote_weights = clock, EqualWeights()
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
-        asked = await poll(self._clock, call, cheapest_first(panel), emit, self._scale)
-        return decide(StrategyName.VOTING, call, panel, asked, self._scale)
+        asked = await poll(self._clock, call, cheapest_first(panel), emit, self._vote_weights)
+        return decide(StrategyName.VOTING, call, panel, asked, self._vote_weights)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The vote on attempts made for another strategy; raises AllProvidersFailed."""
-        return decide(StrategyName.VOTING, call, panel, Poll(tuple(attempts)), self._scale)
+        return decide(StrategyName.VOTING, call, panel, Poll(tuple(attempts)), self._vote_weights)
 
 
-def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll, scale: Scale) -> Decision:
+def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll, vote_weights: VoteWeights) -> Decision:
     """
     The decision on what *asked* brought.
 
     Raises:
         AllProvidersFailed: no answer is valid.
     """
-    ballots = cast(call, panel, asked.attempts, scale)
+    ballots = valid_ballots(call, panel, asked.attempts, vote_weights)
     if not ballots:
         raise AllProvidersFailed(call.task.name, asked.attempts)
-    verdict = tally(call, ballots)
+    result = tally(call, ballots)
     missing = _missing(panel, ballots, asked)
     short = _shortfall(len(panel), missing, asked)
     return Decision(
         asked=name,
         used=name,
-        winner=verdict.winner.name,
-        model=verdict.winner.member.model,
-        reading=verdict.reading,
-        reason=verdict.reason,
+        winner=result.winner.name,
+        model=result.winner.member.model,
+        reading=result.reading,
+        reason=result.reason,
         attempts=asked.attempts,
-        scores=verdict.scores,
-        clusters=clusters(verdict),
-        agreement=_agreement(call, panel, ballots, verdict, scale, missing),
-        notes=(*verdict.notes, *_notes(panel, asked)),
+        scores=result.scores,
+        clusters=clusters(result),
+        agreement=_agreement(call, panel, ballots, result, vote_weights, missing),
+        notes=(*result.notes, *_notes(panel, asked)),
         saved=asked.saved,
         degraded=bool(short),
         degraded_reason=short,
@@ -86,24 +86,25 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
     )
 
 
-def clusters(verdict: Verdict) -> tuple[Cluster, ...]:
+def clusters(result: TallyResult) -> tuple[Cluster, ...]:
     """The verdict's piles as a reader sees them."""
     return tuple(
-        Cluster(pile.names, round(pile.count, 4), label=pile.ballots[0].reading.content[:80]) for pile in verdict.piles
+        Cluster(ballot_group.names, round(ballot_group.count, 4), label=ballot_group.ballots[0].reading.content[:80])
+        for ballot_group in result.ballot_groups
     )
 
 
 def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) -> tuple[str, ...]:
     """Who gave no valid answer though one was wanted: failed, invalid, or overtaken by the deadline."""
-    called_off = {a.provider for a in asked.attempts if a.outcome == "cancelled"} if not asked.cut else set()
-    spared = called_off | (set(asked.unasked) if not asked.cut else set())
+    called_off = {a.provider for a in asked.attempts if a.outcome == "cancelled"} if not asked.timed_out else set()
+    spared = called_off | (set(asked.unasked) if not asked.timed_out else set())
     answered = {ballot.name for ballot in ballots}
     return tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered | spared)
 
 
 def _shortfall(size: int, missing: Sequence[str], asked: Poll) -> str:
     """The promise that was bent, in one sentence; empty if none was."""
-    if asked.cut:
+    if asked.timed_out:
         return f"the deadline came before {', '.join(missing)} answered"
     return quorum_lost(size, len(missing))
 
@@ -112,17 +113,17 @@ def _agreement(
     call: Call,
     panel: Sequence[Member],
     ballots: Sequence[Ballot],
-    verdict: Verdict,
-    scale: Scale,
+    result: TallyResult,
+    vote_weights: VoteWeights,
     missing: Sequence[str],
 ) -> float:
-    silent = sum(scale.of(call.task, member, None)[0] for member in panel if member.name in missing)
-    return round(verdict.support / (sum(ballot.count for ballot in ballots) + silent), 4)
+    silent = sum(vote_weights.weigh(call.task, member, None)[0] for member in panel if member.name in missing)
+    return round(result.support / (sum(ballot.count for ballot in ballots) + silent), 4)
 
 
 def _notes(panel: Sequence[Member], asked: Poll) -> tuple[str, ...]:
     if len(panel) == 1:
         return ("a panel of one: there was nobody to agree with",)
-    if asked.unasked and not asked.cut:
+    if asked.unasked and not asked.timed_out:
         return (f"not asked, as nothing could change any more: {', '.join(asked.unasked)}",)
     return ()

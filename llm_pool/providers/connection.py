@@ -15,7 +15,7 @@ _PAUSE, _RESUME = 256 * 1024, 64 * 1024
 """Bytes waiting to be taken at which reading from the socket stops and goes on."""
 
 
-class Broken(Exception):
+class ConnectionBroken(Exception):
     """The connection or what came over it is no good; *began* tells whether a byte of an answer had come."""
 
     def __init__(self, reason: str, *, began: bool) -> None:
@@ -23,25 +23,25 @@ class Broken(Exception):
         self.began = began
 
 
-class Answer:
+class ResponseParser:
     """
     One response while it arrives. The ``on_`` methods are called by llhttp.
 
     Attributes:
         headers: by lower-case name; repeated ones joined by a comma.
-        headed: status and headers are here.
-        whole: the body is here to its end.
+        has_head: status and headers are here.
+        complete: the body is here to its end.
         delimited: the response says itself where it ends. Where it does not, a cut looks like an end.
         reusable: the backend keeps the connection open after it.
-        waiting: bytes that have arrived and nobody has taken yet.
+        buffered: bytes that have arrived and nobody has taken yet.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.headed = self.whole = self.delimited = self.reusable = False
+        self.has_head = self.complete = self.delimited = self.reusable = False
         self.pieces: deque[bytes] = deque()
-        self.waiting = self.received = 0
+        self.buffered = self.received = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -49,23 +49,23 @@ class Answer:
         Take in what came.
 
         Raises:
-            Broken: it is not HTTP, or has no end of headers.
+            ConnectionBroken: it is not HTTP, or has no end of headers.
         """
-        if self.whole:
+        if self.complete:
             self.reusable = False  # it says more than it was asked: nothing after this can be trusted
             return
         self.received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise Broken(f"not an HTTP answer: {error}", began=True) from error
-        if not self.headed and self.received > MAX_HEAD:
-            raise Broken(f"headers of more than {MAX_HEAD} bytes", began=True)
+            raise ConnectionBroken(f"not an HTTP answer: {error}", began=True) from error
+        if not self.has_head and self.received > MAX_HEAD:
+            raise ConnectionBroken(f"headers of more than {MAX_HEAD} bytes", began=True)
 
     def take(self) -> bytes:
         """The next piece of the body; there must be one."""
         piece = self.pieces.popleft()
-        self.waiting -= len(piece)
+        self.buffered -= len(piece)
         return piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -79,18 +79,18 @@ class Answer:
         if self.status < 200:
             self.headers.clear()
             return
-        self.headed = True
+        self.has_head = True
         self.delimited = "content-length" in self.headers or "transfer-encoding" in self.headers
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self.pieces.append(body)
-        self.waiting += len(body)
+        self.buffered += len(body)
 
     def on_message_complete(self) -> None:
         """The end."""
-        if self.headed:
-            self.whole = True
+        if self.has_head:
+            self.complete = True
             self.reusable = self._parser.should_keep_alive()
 
 
@@ -98,32 +98,32 @@ class Connection(asyncio.Protocol):
     """A socket that carries one request at a time. ``closed`` is set once it is gone."""
 
     def __init__(self) -> None:
-        self.answer = Answer()
+        self.answer = ResponseParser()
         self.closed = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._broken: str | None = None
         self._paused = False
-        self._news: asyncio.Future[None] | None = None
+        self._wakeup: asyncio.Future[None] | None = None
 
     @property
     def idle(self) -> bool:
         """The last answer is whole, and another request may follow."""
-        return self.answer.whole and self.answer.reusable and self._broken is None
+        return self.answer.complete and self.answer.reusable and self._broken is None
 
     def send(self, request: bytes) -> None:
         """Send a whole request; its answer becomes ``answer``."""
-        self.answer = Answer()
+        self.answer = ResponseParser()
         if self._transport is not None:
             self._transport.write(request)
 
-    async def head(self) -> Answer:
+    async def head(self) -> ResponseParser:
         """
         Wait for status and headers.
 
         Raises:
-            Broken: they do not come any more.
+            ConnectionBroken: they do not come any more.
         """
-        while not self.answer.headed:
+        while not self.answer.has_head:
             await self._wait()
         return self.answer
 
@@ -132,14 +132,14 @@ class Connection(asyncio.Protocol):
         Wait for the next piece of the body; None is its proper end.
 
         Raises:
-            Broken: the connection ended before the body did.
+            ConnectionBroken: the connection ended before the body did.
         """
         while not self.answer.pieces:
-            if self.answer.whole:
+            if self.answer.complete:
                 return None
             await self._wait()
         piece = self.answer.take()
-        if self._paused and self.answer.waiting < _RESUME:
+        if self._paused and self.answer.buffered < _RESUME:
             self._pause(paused=False)
         return piece
 
@@ -155,21 +155,21 @@ class Connection(asyncio.Protocol):
         """The backend speaks."""
         try:
             self.answer.feed(data)
-        except Broken as error:
+        except ConnectionBroken as error:
             self._break(str(error))
-        if self.answer.waiting > _PAUSE:
+        if self.answer.buffered > _PAUSE:
             self._pause(paused=True)
-        self._tell()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed, by whichever side."""
         answer = self.answer
-        if exc is None and answer.headed and not answer.delimited and self._broken is None:
-            answer.whole = True  # this is how an answer of no stated length ends
+        if exc is None and answer.has_head and not answer.delimited and self._broken is None:
+            answer.complete = True  # this is how an answer of no stated length ends
         if self._broken is None:
             self._broken = "the connection was closed" if exc is None else f"the connection broke: {exc}"
         self.closed.set()
-        self._tell()
+        self._wake()
 
     def _break(self, reason: str) -> None:
         if self._broken is None:
@@ -188,13 +188,13 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self) -> None:
         if self._broken is not None:
-            raise Broken(self._broken, began=self.answer.received > 0)
-        self._news = asyncio.get_running_loop().create_future()
+            raise ConnectionBroken(self._broken, began=self.answer.received > 0)
+        self._wakeup = asyncio.get_running_loop().create_future()
         try:
-            await self._news
+            await self._wakeup
         finally:
-            self._news = None
+            self._wakeup = None
 
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)

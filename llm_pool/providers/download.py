@@ -18,9 +18,9 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from llm_pool.errors import BadReply, Failed, ProviderError, Unreachable
-from llm_pool.messages import PullProgress
-from llm_pool.providers.replies import refusal
+from llm_pool.core.errors import BadReply, Failed, ProviderError, Unreachable
+from llm_pool.core.messages import PullProgress
+from llm_pool.providers.replies import error_for
 from llm_pool.providers.transport import Backend, Transport
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
     from llm_pool.providers.transport import Response
 
-_AT_ONCE: Final = 1 << 20  # bytes written at once, and told of
-_STALL: Final = 60.0  # seconds without a byte
+_WRITE_SIZE: Final = 1 << 20  # bytes written at once, and told of
+_IDLE_TIMEOUT: Final = 60.0  # seconds without a byte
 _REDIRECTS: Final = 5
 _SHA256: Final = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
 _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _PartInfo(msgspec.Struct, frozen=True):
     """What we know of the bytes in *part*: where they came from, under which validator, how many there are in all."""
 
     url: str = ""
@@ -58,18 +58,18 @@ class Download:
     def __init__(self, name: str, url: str, part: Path) -> None:
         self.part = part
         self._name, self._url = name, url
-        self._memory = part.with_name(f"{part.name}.json")
-        self._kept = _Kept()
+        self._info_path = part.with_name(f"{part.name}.json")
+        self._info = _PartInfo()
 
     @property
     def sha256(self) -> str:
         """The checksum that the server announced for the whole file; empty if it announced none."""
-        return self._kept.sha256
+        return self._info.sha256
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Delete what is there: it is wrong, or of no use any more."""
         self.part.unlink(missing_ok=True)
-        self._memory.unlink(missing_ok=True)
+        self._info_path.unlink(missing_ok=True)
 
     async def run(self) -> AsyncGenerator[PullProgress]:
         """
@@ -80,13 +80,13 @@ class Download:
             OSError: the disk refused.
         """
         done = await asyncio.to_thread(self._resume)
-        if self._kept.total is not None and done == self._kept.total:
+        if self._info.total is not None and done == self._info.total:
             return
         async with AsyncExitStack() as stack:
             transport = await stack.enter_async_context(aclosing(Transport()))
             response = await self._follow(transport, stack, done)
             if done and response.status == 200:  # the file has changed, or this server does not resume
-                await asyncio.to_thread(self.forget)
+                await asyncio.to_thread(self.discard)
                 done = 0
             await asyncio.to_thread(self._prepare, response, done)
             async with aclosing(self._receive(response, done)) as progress:
@@ -95,7 +95,7 @@ class Download:
 
     async def _follow(self, transport: Transport, stack: AsyncExitStack, done: int) -> Response:
         """The response that has the bytes from *done* on, or all of them."""
-        url, asked = self._url, {"Range": f"bytes={done}-", "If-Range": self._kept.validator} if done else {}
+        url, asked = self._url, {"Range": f"bytes={done}-", "If-Range": self._info.validator} if done else {}
         for _ in range(_REDIRECTS):
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"}:
@@ -114,9 +114,9 @@ class Download:
 
     async def _refused(self, backend: Backend, response: Response) -> ProviderError:
         if response.status == 416:  # what we have is longer than what there is
-            await asyncio.to_thread(self.forget)
+            await asyncio.to_thread(self.discard)
             return Failed(self._name, f"{self._url} is not the file it was", hint="pull again to start afresh")
-        error = refusal(backend, await response.read())
+        error = error_for(backend, await response.read())
         hints = {401: "it asks for a login: fetch the file with a browser and put it into the model folder", 404: ""}
         hints[403] = hints[401]
         return type(error)(
@@ -129,19 +129,19 @@ class Download:
     def _learn(self, headers: dict[str, str]) -> None:
         """Remember the checksum, if this answer announces one. Only Hugging Face's headers are known to be one."""
         if match := _SHA256.fullmatch(headers.get("x-linked-etag", "")):
-            self._kept = msgspec.structs.replace(self._kept, sha256=match[1])
+            self._info = msgspec.structs.replace(self._info, sha256=match[1])
 
     def _resume(self) -> int:
         """How many bytes of this file are there already, and can be trusted."""
         try:
-            kept = msgspec.json.decode(self._memory.read_bytes(), type=_Kept)
+            info = msgspec.json.decode(self._info_path.read_bytes(), type=_PartInfo)
             done = self.part.stat().st_size
         except (OSError, msgspec.DecodeError):
-            kept, done = _Kept(), 0
-        if kept.url != self._url or not kept.validator or (kept.total is not None and done > kept.total):
-            self.forget()
+            info, done = _PartInfo(), 0
+        if info.url != self._url or not info.validator or (info.total is not None and done > info.total):
+            self.discard()
             return 0
-        self._kept = kept
+        self._info = info
         return done
 
     def _prepare(self, response: Response, done: int) -> None:
@@ -152,47 +152,47 @@ class Download:
         if done:
             match = _RANGE.fullmatch(headers.get("content-range", ""))
             if match is None or int(match[1]) != done:
-                self.forget()
+                self.discard()
                 raise BadReply(self._name, f"{self._url} sent another part than asked for", hint="pull again")
             total = int(match[2])
         if total is not None and total - done > shutil.disk_usage(self.part.parent).free:
             raise OSError(errno.ENOSPC, f"no room for the {total - done} bytes that are missing")
         etag = headers.get("etag", "")
         validator = etag if etag.startswith('"') else headers.get("last-modified", "")  # a weak tag does not resume
-        self._kept = _Kept(self._url, validator, total, self._kept.sha256)
-        self._memory.write_bytes(msgspec.json.encode(self._kept))
+        self._info = _PartInfo(self._url, validator, total, self._info.sha256)
+        self._info_path.write_bytes(msgspec.json.encode(self._info))
         self.part.touch()
 
     async def _receive(self, response: Response, done: int) -> AsyncGenerator[PullProgress]:
         buffer = bytearray()
-        yield PullProgress("pulling", done, self._kept.total)
+        yield PullProgress("pulling", done, self._info.total)
         try:
             async with aclosing(self._pieces(response)) as pieces:
                 async for piece in pieces:
                     buffer += piece
-                    if len(buffer) >= _AT_ONCE:
+                    if len(buffer) >= _WRITE_SIZE:
                         await self._append(buffer)
                         done += len(buffer)
                         buffer = bytearray()
-                        yield PullProgress("pulling", done, self._kept.total)
+                        yield PullProgress("pulling", done, self._info.total)
         finally:  # cut or cancelled: what came is kept
             await self._append(buffer)
         done += len(buffer)
-        yield PullProgress("pulling", done, self._kept.total)
-        if done != (self._kept.total or done) or done != await asyncio.to_thread(self._size):
-            await asyncio.to_thread(self.forget)  # somebody else writes here too, or the server cannot count
-            raise Failed(self._name, f"{self._url}: got {done} of {self._kept.total} bytes", hint="pull again")
+        yield PullProgress("pulling", done, self._info.total)
+        if done != (self._info.total or done) or done != await asyncio.to_thread(self._size):
+            await asyncio.to_thread(self.discard)  # somebody else writes here too, or the server cannot count
+            raise Failed(self._name, f"{self._url}: got {done} of {self._info.total} bytes", hint="pull again")
 
     async def _pieces(self, response: Response) -> AsyncGenerator[bytes]:
         try:
             while True:
-                async with asyncio.timeout(_STALL):
+                async with asyncio.timeout(_IDLE_TIMEOUT):
                     piece = await response.piece()
                 if piece is None:
                     return
                 yield piece
         except (Failed, TimeoutError) as error:
-            reason = error.reason if isinstance(error, Failed) else f"no byte for {_STALL:.0f} s"
+            reason = error.reason if isinstance(error, Failed) else f"no byte for {_IDLE_TIMEOUT:.0f} s"
             raise Unreachable(self._name, f"{self._url}: {reason}", hint="pull again to go on from here") from error
 
     def _size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from llm_pool.errors import BadReply
+from llm_pool.core.errors import BadReply
 
 if TYPE_CHECKING:
     from llm_pool.providers.transport import Response

@@ -26,8 +26,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from llm_pool.errors import Failed, Rejected
-from llm_pool.messages import ModelInfo, PullProgress
+from llm_pool.core.errors import Failed, Rejected
+from llm_pool.core.messages import ModelInfo, PullProgress
 from llm_pool.providers.download import Download
 from llm_pool.providers.gguf_header import NotGguf, read_header
 
@@ -68,11 +68,11 @@ def find_model(model: str, folder: Path, base: Path | None = None) -> Path | Non
     """
     source = source_of(model)
     if source is None and (model.endswith(".gguf") or "/" in model or os.sep in model):
-        places = [(base or Path()) / Path(model).expanduser()]
+        candidates = [(base or Path()) / Path(model).expanduser()]
     else:
         file = source.file if source else f"{model}.gguf"
-        places = [folder / file, BUNDLED / file]
-    return next((place for place in places if place.is_file()), None)
+        candidates = [folder / file, BUNDLED / file]
+    return next((place for place in candidates if place.is_file()), None)
 
 
 def source_of(model: str) -> Source | None:
@@ -162,7 +162,7 @@ class GgufStore:
         try:
             header = read_header(path)
         except NotGguf as error:
-            raise Failed(self._name, f"{path} is no usable model: it {error}", hint=_again(model)) from error
+            raise Failed(self._name, f"{path} is no usable model: it {error}", hint=_pull_hint(model)) from error
         return msgspec.structs.replace(_info(path), detail=msgspec.to_builtins(header))
 
     def _remove(self, model: str) -> None:
@@ -175,7 +175,7 @@ class GgufStore:
 
     def _find(self, model: str) -> Path:
         if (path := find_model(model, self._folder)) is None:
-            raise Rejected(self._name, f"no model '{model}' in {self._folder}", hint=_again(model))
+            raise Rejected(self._name, f"no model '{model}' in {self._folder}", hint=_pull_hint(model))
         return path
 
     def _is_here(self, source: Source, target: Path) -> bool:
@@ -196,12 +196,12 @@ class GgufStore:
             read_header(download.part)
             found = _checksum(download.part, source.sha256 or download.sha256)
         except NotGguf as error:
-            download.forget()
+            download.discard()
             reason = f"what {source.url} sent is no usable model: it {error}"
             raise Failed(self._name, reason, hint="nothing was kept; try another source") from error
         _origin(target).write_bytes(msgspec.json.encode(_Origin(source.url, found)))
         download.part.replace(target)
-        download.forget()
+        download.discard()
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -245,5 +245,5 @@ def _info(path: Path) -> ModelInfo:
     return ModelInfo(name=path.stem, size=path.stat().st_size, place=str(path), digest=digest)
 
 
-def _again(model: str) -> str:
+def _pull_hint(model: str) -> str:
     return f"llm-pool models pull {model if source_of(model) else 'hf:OWNER/REPO/FILE.gguf'}"

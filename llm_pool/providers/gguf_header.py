@@ -18,7 +18,7 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 MAGIC: Final = b"GGUF"
 TASKS_KEY: Final = "llm_pool.tasks"

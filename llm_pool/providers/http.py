@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from llm_pool.errors import BadReply, ConfigError, Failed, Rejected
-from llm_pool.messages import Delta, ProviderState
+from llm_pool.core.errors import BadReply, ConfigError, Failed, Rejected
+from llm_pool.core.messages import Delta, ProviderState
 from llm_pool.providers.framing import Events, JsonLines, Records
-from llm_pool.providers.replies import complaint, decode, examine, refusal
+from llm_pool.providers.replies import decode, error_for, error_text, probe_state
 from llm_pool.providers.template import Template, at
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from llm_pool.messages import Call, Json
+    from llm_pool.core.messages import Call, Json
     from llm_pool.providers.transport import Response, Transport
 
 Format: TypeAlias = Literal["json", "lines", "events"]
@@ -79,7 +79,7 @@ class HttpProvider:
         body = msgspec.json.encode(self._body.fill(self.model, call))
         async with self._transport.stream(self._backend, self._method, self._path, body) as response:
             if response.status != 200:
-                raise refusal(self._backend, await response.read())
+                raise error_for(self._backend, await response.read())
             if self._answers == "json":
                 whole = decode(self._backend, (await response.read()).body, dict[str, Any])
                 yield Delta(self._piece(whole, needed=True))
@@ -94,12 +94,12 @@ class HttpProvider:
                         break
                 else:
                     self._check_end(response)
-                await response.settle()
+                await response.drain()
         yield Delta(final=True)
 
     async def state(self) -> ProviderState:
         """Healthy as soon as something answers at base_url: more is not known of it."""
-        return await examine(self._backend, self.model, self._examined)
+        return await probe_state(self._backend, self.model, self._probe)
 
     async def load(self) -> None:
         """Nothing: there is no general way to ask for it."""
@@ -107,15 +107,15 @@ class HttpProvider:
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
-    async def _examined(self) -> ProviderState:
+    async def _probe(self) -> ProviderState:
         reply = await self._transport.request(self._backend, "GET", "/")
         if reply.status >= 500:
-            raise refusal(self._backend, reply)
+            raise error_for(self._backend, reply)
         return ProviderState(name=self.name, model=self.model, condition="healthy")
 
     def _piece(self, record: dict[str, Any], *, needed: bool) -> str:
         if self._error and (wrong := at(record, self._error)):
-            raise Failed(self.name, complaint(self._backend, wrong))
+            raise Failed(self.name, error_text(self._backend, wrong))
         found = at(record, self._text)
         if found is None and not needed:
             return ""

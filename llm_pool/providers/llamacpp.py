@@ -23,23 +23,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable, Untaught
-from llm_pool.messages import ProviderState
+from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
+from llm_pool.core.messages import ProviderState
 from llm_pool.providers.gguf import find_model, model_folder, source_of
 from llm_pool.providers.gguf_header import NotGguf, read_header
 from llm_pool.providers.llamacpp_process import Worker
-from llm_pool.providers.openai import OpenAIProvider, question
-from llm_pool.providers.replies import examine
+from llm_pool.providers.openai import OpenAIProvider, request_body
+from llm_pool.providers.replies import probe_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from llm_pool.messages import Call, Condition, Delta, Json
+    from llm_pool.core.messages import Call, Condition, Delta, Json
     from llm_pool.providers.gguf_header import GgufHeader
     from llm_pool.providers.transport import Backend, Transport
 
-LONGEST_ORDER: Final = 5
+MAX_ENUMERATED_IDS: Final = 5
 """Ids of which a grammar lists every order: 120 orders of five take 31 ms, 720 of six would be felt."""
 BATCH: Final = 64
 """
@@ -51,8 +51,8 @@ Measured on one core with the shipped model, tokens a second: 1,600 by 32, 4,000
 CONTEXT: Final = 8192
 """Tokens of context where the configuration names none, if the model was trained for as many: memory is dear."""
 
-_GREETING: Final = 2.0  # seconds to answer /health, which needs no engine
-_BREATH: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
+_HEALTH_TIMEOUT: Final = 2.0  # seconds to answer /health, which needs no engine
+_SLOTS_TIMEOUT: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
 
 
 class LlamaCppProvider:
@@ -103,7 +103,7 @@ class LlamaCppProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``; the time a start takes is told as ``loading``. Untaught starts nothing."""
-        await self._check_taught(call.task.name)
+        await self._check_supported(call.task.name)
         async with self._slots:
             now, was_running = asyncio.get_running_loop().time, self._running is not None
             began = now()
@@ -116,7 +116,7 @@ class LlamaCppProvider:
     async def state(self) -> ProviderState:
         """As ``Provider.state``. A model that is there and not loaded is warming: loading starts with a call."""
         if engine := self._running:
-            return await examine(engine.backend, self.model, engine.healthy)
+            return await probe_state(engine.backend, self.model, engine.healthy)
         if (missing := await asyncio.to_thread(self._missing)) is not None:
             condition: Condition = "model_missing" if isinstance(missing, Rejected) else "unreachable"
             return self._state(condition, missing.reason, missing.hint)
@@ -144,13 +144,13 @@ class LlamaCppProvider:
     def _running(self) -> _Engine | None:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
-    async def _check_taught(self, task: str) -> None:
+    async def _check_supported(self, task: str) -> None:
         """Raises Untaught if the file says that its model was taught other tasks only."""
         if self._header is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
                 _, self._header = await asyncio.to_thread(self._file)
         if self._header is not None and self._header.tasks and task not in self._header.tasks:
-            raise Untaught(self.name, self._header.refusal)
+            raise UnsupportedTask(self.name, self._header.refusal)
 
     async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
         ended = False
@@ -170,7 +170,7 @@ class LlamaCppProvider:
 
     async def _ready(self) -> _Engine:
         if self._checking is not None:  # a call just left: do not follow it into a worker that hangs
-            await asyncio.wait({self._checking}, timeout=2 * _GREETING)
+            await asyncio.wait({self._checking}, timeout=2 * _HEALTH_TIMEOUT)
         if self._closed:
             raise Unreachable(self.name, "this provider is closed")
         if engine := self._running:
@@ -186,7 +186,7 @@ class LlamaCppProvider:
 
     async def _start(self) -> _Engine:
         if self._engine is not None:
-            await self._engine.worker.stop(at_once=True)  # it is dead: collect what is left
+            await self._engine.worker.stop(force=True)  # it is dead: collect what is left
         model, header = await asyncio.to_thread(self._file)
         self._header = header
         context = self._context or min(header.context or CONTEXT, CONTEXT)
@@ -211,7 +211,7 @@ class LlamaCppProvider:
         try:
             return path, read_header(path)
         except NotGguf as error:
-            raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull(self.model)) from error
+            raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull_hint(self.model)) from error
 
     def _missing(self) -> ProviderError | None:
         if find_spec("xllamacpp") is None:
@@ -219,7 +219,7 @@ class LlamaCppProvider:
                 self.name, "the embedded engine is not installed", hint="pip install 'llm-pool[embedded]'"
             )
         if find_model(self.model, self._folder, self._base) is None:
-            return Rejected(self.name, f"no model '{self.model}' in {self._folder}", hint=_pull(self.model))
+            return Rejected(self.name, f"no model '{self.model}' in {self._folder}", hint=_pull_hint(self.model))
         return None
 
     def _check(self, engine: _Engine) -> None:
@@ -229,9 +229,9 @@ class LlamaCppProvider:
 
     @staticmethod
     async def _kill_if_hung(engine: _Engine) -> None:
-        for path, patience in (("/health", _GREETING), ("/slots", _BREATH)):
+        for path, patience in (("/health", _HEALTH_TIMEOUT), ("/slots", _SLOTS_TIMEOUT)):
             if not await engine.answers(path, patience):
-                await engine.worker.stop(at_once=True)
+                await engine.worker.stop(force=True)
                 return
 
     def _state(self, condition: Condition, detail: str, hint: str) -> ProviderState:
@@ -264,8 +264,8 @@ class _Engine(OpenAIProvider):
             return False
         return True
 
-    def _question(self, call: Call) -> dict[str, Any]:
-        body = question(self.model, msgspec.structs.replace(call, schema=None))
+    def _request_body(self, call: Call) -> dict[str, Any]:
+        body = request_body(self.model, msgspec.structs.replace(call, schema=None))
         body["chat_template_kwargs"] = {"enable_thinking": False}
         body["cache_prompt"] = call.seed is None  # a reused prefix may round differently: a seed asks for the same
         body["return_progress"] = True  # something is written after each batch of a prompt: how a cancel is noticed
@@ -286,26 +286,26 @@ def grammar(schema: dict[str, Json]) -> str:
     Source: llguidance, docs/json_schema.md.
     """
     options = {"whitespace_flexible": False, "lenient": True}
-    spelled = {**_with_orders_spelled_out(schema), "x-guidance": options}
+    spelled = {**_with_orders_enumerated(schema), "x-guidance": options}
     return f"%llguidance {{}}\nstart: %json {msgspec.json.encode(spelled).decode()}"
 
 
-def _with_orders_spelled_out(schema: dict[str, Json]) -> dict[str, Json]:
+def _with_orders_enumerated(schema: dict[str, Json]) -> dict[str, Json]:
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return schema
-    return {**schema, "properties": {name: _spelled_out(inner) for name, inner in properties.items()}}
+    return {**schema, "properties": {name: _as_enumeration(inner) for name, inner in properties.items()}}
 
 
-def _spelled_out(schema: Json) -> Json:
+def _as_enumeration(schema: Json) -> Json:
     """An order of up to LONGEST_ORDER ids as the list of all orders, anything else as it is."""
     if not (isinstance(schema, dict) and schema.get("uniqueItems") and isinstance(schema.get("items"), dict)):
         return schema
     ids = schema["items"].get("enum", ())
-    if not 1 < len(ids) <= LONGEST_ORDER or schema.get("minItems") != len(ids):
+    if not 1 < len(ids) <= MAX_ENUMERATED_IDS or schema.get("minItems") != len(ids):
         return schema
     return {"enum": [list(order) for order in permutations(ids)]}
 
 
-def _pull(model: str) -> str:
+def _pull_hint(model: str) -> str:
     return f"llm-pool models pull {model if source_of(model) else 'hf:OWNER/REPO/FILE.gguf'}"

@@ -9,17 +9,17 @@ import secrets
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
-from llm_pool.errors import Failed
+from llm_pool.core.errors import Failed
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from pathlib import Path
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 LOAD_LIMIT: Final = 600.0  # seconds; 40 GB from a slow disk take five minutes
-_LOG_KEPT: Final = 8192  # bytes
-_POLITE: Final = 0.5  # seconds a worker has to leave by itself
+_MAX_LOG_BYTES: Final = 8192  # bytes
+_EXIT_GRACE: Final = 0.5  # seconds a worker has to leave by itself
 
 
 class Worker:
@@ -64,11 +64,11 @@ class Worker:
         except TimeoutError:
             reply = {"error": f"not done after {LOAD_LIMIT:.0f} s"}
         except BaseException:
-            await worker.stop(at_once=True)
+            await worker.stop(force=True)
             raise
         if "url" not in reply:
             await worker.stop()
-            said = worker.last_words() or reply.get("error", "no reason given")
+            said = worker.last_error() or reply.get("error", "no reason given")
             raise Failed(name, f"the embedded engine cannot load {model}: {said}")
         worker.url = reply["url"]
         return worker
@@ -91,7 +91,7 @@ class Worker:
             return ""
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """The last error the engine logged, without its time stamp; empty if it logged none."""
         lines = [line for line in self._log.decode("utf-8", "replace").splitlines() if line.strip()]
         errors = [line.partition(" E ")[2] for line in lines if " E " in line]
@@ -110,11 +110,11 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def stop(self, *, at_once: bool = False) -> None:
+    async def stop(self, *, force: bool = False) -> None:
         """Ask it to leave, kill it if it does not, and wait until it has gone. Idempotent."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        if at_once or not await self.ended(_POLITE):
+        if force or not await self.ended(_EXIT_GRACE):
             self.kill()
         await self._process.wait()
         await self._draining
@@ -136,4 +136,4 @@ class Worker:
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.read(4096):
             self._log += chunk
-            del self._log[:-_LOG_KEPT]
+            del self._log[:-_MAX_LOG_BYTES]

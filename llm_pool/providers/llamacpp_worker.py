@@ -28,14 +28,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole foreground group; the parent decides
     reply = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the engine prints must not mix with our one line
-    _be_first_to_die()
+    _raise_oom_score()
     settings = json.loads(sys.stdin.readline())
     try:
         server = _serve(sys.argv[1], settings)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        _say(reply, {"error": str(error)})
+        _reply(reply, {"error": str(error)})
         sys.exit(1)  # in good order: the engine's log is written by a thread, and says why
-    _say(reply, {"url": server.listening_address})
+    _reply(reply, {"url": server.listening_address})
     sys.stdin.read()
     os._exit(0)  # at once: the engine's threads may be deep in a batch, and have nothing to save
 
@@ -82,13 +82,13 @@ def _threads_for(model: str) -> int | None:
     return 1 if Path(model).stat().st_size < 64 << 20 else None
 
 
-def _be_first_to_die() -> None:
+def _raise_oom_score() -> None:
     """When Linux runs out of memory it shall take this process, not the pool."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
-def _say(reply: Any, message: dict[str, str]) -> None:
+def _reply(reply: Any, message: dict[str, str]) -> None:
     reply.write(json.dumps(message) + "\n")
     reply.flush()
 

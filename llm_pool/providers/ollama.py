@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.errors import Failed, ProviderError, Rejected
-from llm_pool.messages import Delta, ModelInfo, ProviderState, PullProgress, TokenLogprob, Usage
+from llm_pool.core.errors import Failed, ProviderError, Rejected
+from llm_pool.core.messages import Delta, ModelInfo, ProviderState, PullProgress, TokenLogprob, Usage
 from llm_pool.providers.framing import JsonLines, Records
-from llm_pool.providers.replies import chat, complaint, decode, examine, refusal
+from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from llm_pool.messages import Call, FinishReason
+    from llm_pool.core.messages import Call, FinishReason
     from llm_pool.providers.transport import Reply, Transport
 
 FINISHES: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
@@ -27,10 +27,10 @@ class _Message(msgspec.Struct):
     content: str | None = None
 
 
-class _Weighed(msgspec.Struct):
+class _TokenLogprob(msgspec.Struct):
     token: str
     logprob: float
-    top_logprobs: list[_Weighed] = []
+    top_logprobs: list[_TokenLogprob] = []
 
 
 class _Line(msgspec.Struct):
@@ -43,7 +43,7 @@ class _Line(msgspec.Struct):
     load_duration: int | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
-    logprobs: list[_Weighed] | None = None
+    logprobs: list[_TokenLogprob] | None = None
 
 
 class _Model(msgspec.Struct):
@@ -107,32 +107,32 @@ class OllamaProvider:
         self._backend = ollama_backend(name, base_url, api_key)
         self._context = {} if context is None else {"num_ctx": context}
         self._transport = transport
-        self._kept: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
+        self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
 
     def __repr__(self) -> str:
         return f"<OllamaProvider {self.name}: {self.model} at {self._backend.authority}>"
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
-        body = encode(self._question(call))
+        body = encode(self._request_body(call))
         async with self._transport.stream(self._backend, "POST", "/api/chat", body) as response:
             if response.status != 200:
                 raise _refused(self._backend, self.model, await response.read())
             async for raw in Records(self.name, response, JsonLines()):
                 line = decode(self._backend, raw, _Line)
                 if line.error is not None:
-                    raise Failed(self.name, self._backend.without_secrets(line.error))
+                    raise Failed(self.name, self._backend.redacted(line.error))
                 if line.done:
-                    await response.settle()
+                    await response.drain()
                     yield _last(line)
                     return
                 if line.message.content or line.logprobs:
-                    yield Delta(line.message.content or "", logprobs=_weighed(line.logprobs))
+                    yield Delta(line.message.content or "", logprobs=_token_logprobs(line.logprobs))
         raise Failed(self.name, "the stream ended before it was done")
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
-        return await examine(self._backend, self.model, self._examined)
+        return await probe_state(self._backend, self.model, self._probe)
 
     async def loaded(self) -> dict[str, float]:
         """
@@ -146,7 +146,7 @@ class OllamaProvider:
 
     async def load(self) -> None:
         """As ``Provider.load``."""
-        body = encode({"model": self.model, "stream": False, **self._kept})
+        body = encode({"model": self.model, "stream": False, **self._keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)
@@ -154,7 +154,7 @@ class OllamaProvider:
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
-    async def _examined(self) -> ProviderState:
+    async def _probe(self) -> ProviderState:
         reply = await self._transport.request(self._backend, "GET", "/api/tags")
         wanted = full_name(self.model)
         known = {full_name(model.name) for model in _listed(self._backend, reply)}
@@ -162,7 +162,7 @@ class OllamaProvider:
         state = ProviderState(name=self.name, model=self.model, condition="healthy", loaded=tuple(loaded))
         if wanted not in known:
             return msgspec.structs.replace(
-                state, condition="model_missing", detail=f"{self.model} is not pulled", hint=_pull(self.model)
+                state, condition="model_missing", detail=f"{self.model} is not pulled", hint=_pull_hint(self.model)
             )
         if wanted not in map(full_name, loaded):
             return msgspec.structs.replace(
@@ -170,7 +170,7 @@ class OllamaProvider:
             )
         return state
 
-    def _question(self, call: Call) -> dict[str, Any]:
+    def _request_body(self, call: Call) -> dict[str, Any]:
         options: dict[str, Any] = {"num_predict": call.max_tokens, "temperature": call.temperature, **self._context}
         if call.seed is not None:
             options["seed"] = call.seed
@@ -178,10 +178,10 @@ class OllamaProvider:
             options["stop"] = call.stop
         question = {
             "model": self.model,
-            "messages": chat(call.prompt),
+            "messages": chat_messages(call.prompt),
             "stream": True,
             "options": options,
-            **self._kept,
+            **self._keep_alive,
         }
         if call.schema is not None:
             question["format"] = call.schema
@@ -226,15 +226,15 @@ class OllamaStore:
         """As ``ModelStore.pull``: Ollama itself resumes, verifies and reports each layer by its digest."""
         async with self._transport.stream(self._backend, "POST", "/api/pull", encode({"model": model})) as response:
             if response.status != 200:
-                raise refusal(self._backend, await response.read())
+                raise error_for(self._backend, await response.read())
             async for raw in Records(self._backend.name, response, JsonLines()):
                 step = decode(self._backend, raw, _Step)
                 if step.error is not None:
-                    raise Failed(self._backend.name, self._backend.without_secrets(step.error))
+                    raise Failed(self._backend.name, self._backend.redacted(step.error))
                 yield PullProgress(step.status, step.completed, step.total)
                 if step.status == "success":
                     return
-        raise Failed(self._backend.name, f"the pull of {model} ended before it was done", hint=_pull(model))
+        raise Failed(self._backend.name, f"the pull of {model} ended before it was done", hint=_pull_hint(model))
 
     async def show(self, model: str) -> ModelInfo:
         """As ``ModelStore.show``; *detail* is what ``/api/show`` says."""
@@ -254,20 +254,20 @@ class OllamaStore:
             raise _refused(self._backend, model, reply)
 
 
-def _pull(model: str) -> str:
+def _pull_hint(model: str) -> str:
     return f"llm-pool models pull {model}"
 
 
 def _refused(backend: Backend, model: str, reply: Reply) -> ProviderError:
     if reply.status == 404:
-        said = complaint(backend, reply.body)
-        return Rejected(backend.name, f"404: {said}", hint=_pull(model) if "not found" in said else "")
-    return refusal(backend, reply)
+        said = error_text(backend, reply.body)
+        return Rejected(backend.name, f"404: {said}", hint=_pull_hint(model) if "not found" in said else "")
+    return error_for(backend, reply)
 
 
 def _listed(backend: Backend, reply: Reply) -> Sequence[_Model]:
     if reply.status != 200:
-        raise refusal(backend, reply)
+        raise error_for(backend, reply)
     return decode(backend, reply.body, _Models).models or []
 
 
@@ -277,12 +277,12 @@ def _last(line: _Line) -> Delta:
         final=True,
         finish=FINISHES.get(line.done_reason, "other"),
         usage=Usage(line.prompt_eval_count, line.eval_count),
-        logprobs=_weighed(line.logprobs),
+        logprobs=_token_logprobs(line.logprobs),
         loading=None if line.load_duration is None else line.load_duration / 1e9,
     )
 
 
-def _weighed(logprobs: list[_Weighed] | None) -> tuple[TokenLogprob, ...]:
+def _token_logprobs(logprobs: list[_TokenLogprob] | None) -> tuple[TokenLogprob, ...]:
     return tuple(
         TokenLogprob(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs))
         for one in logprobs or ()

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.errors import Busy, Failed
-from llm_pool.messages import Delta, ProviderState, TokenLogprob, Usage
+from llm_pool.core.errors import Busy, Failed
+from llm_pool.core.messages import Delta, ProviderState, TokenLogprob, Usage
 from llm_pool.providers.framing import Events, Records
-from llm_pool.providers.replies import chat, complaint, decode, examine, refusal
+from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.messages import Call, Condition, FinishReason
+    from llm_pool.core.messages import Call, Condition, FinishReason
     from llm_pool.providers.transport import Transport
 
 FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -25,14 +25,14 @@ class _Text(msgspec.Struct):
     content: str | None = None
 
 
-class _Weighed(msgspec.Struct):
+class _TokenLogprob(msgspec.Struct):
     token: str
     logprob: float
-    top_logprobs: list[_Weighed] | None = None
+    top_logprobs: list[_TokenLogprob] | None = None
 
 
 class _Logprobs(msgspec.Struct):
-    content: list[_Weighed] | None = None
+    content: list[_TokenLogprob] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -94,19 +94,19 @@ class OpenAIProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
-        body = msgspec.json.encode(self._question(call))
+        body = msgspec.json.encode(self._request_body(call))
         async with self._transport.stream(self._backend, "POST", "/v1/chat/completions", body) as response:
             if response.status != 200:
-                raise refusal(self._backend, await response.read())
+                raise error_for(self._backend, await response.read())
             end = _End()
             async for raw in Records(self.name, response, Events()):
                 if raw == b"[DONE]":
                     end.done = True
-                    await response.settle()
+                    await response.drain()
                     break
                 chunk = decode(self._backend, raw, _Chunk)
                 if chunk.error:
-                    raise Failed(self.name, complaint(self._backend, chunk.error))
+                    raise Failed(self.name, error_text(self._backend, chunk.error))
                 end.note(chunk)
                 for delta in _deltas(chunk):
                     yield delta
@@ -116,7 +116,7 @@ class OpenAIProvider:
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
-        return await examine(self._backend, self.model, self._examined)
+        return await probe_state(self._backend, self.model, self._probe)
 
     async def load(self) -> None:
         """Nothing to do: such a server has loaded its model before it listens, or is about to."""
@@ -124,11 +124,11 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
-    def _question(self, call: Call) -> dict[str, Any]:
+    def _request_body(self, call: Call) -> dict[str, Any]:
         """The body that is sent; a server that understands more than the common API is asked for more."""
-        return question(self.model, call)
+        return request_body(self.model, call)
 
-    async def _examined(self) -> ProviderState:
+    async def _probe(self) -> ProviderState:
         try:
             models = await self._models()
             if any(model.owned_by == "llamacpp" for model in models):
@@ -147,14 +147,14 @@ class OpenAIProvider:
         if reply.status == 404:
             return []  # it does not say which models it has; a call will tell
         if reply.status != 200:
-            raise refusal(self._backend, reply)
+            raise error_for(self._backend, reply)
         return decode(self._backend, reply.body, _Models).data
 
     async def _llama_server(self, models: list[_Model]) -> ProviderState:
         """One model, any name; while that is being loaded ``/health`` is 503, which is Busy."""
         reply = await self._transport.request(self._backend, "GET", "/health")
         if reply.status != 200:
-            raise refusal(self._backend, reply)
+            raise error_for(self._backend, reply)
         return self._state("healthy", loaded=tuple(model.id for model in models))
 
     def _state(
@@ -181,11 +181,11 @@ class _End:
             self.usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
 
 
-def question(model: str, call: Call) -> dict[str, Any]:
+def request_body(model: str, call: Call) -> dict[str, Any]:
     """The body of ``/v1/chat/completions`` for *call*."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": chat(call.prompt),
+        "messages": chat_messages(call.prompt),
         "max_tokens": call.max_tokens,
         "temperature": call.temperature,
         "stream": True,
@@ -205,13 +205,13 @@ def question(model: str, call: Call) -> dict[str, Any]:
 
 def _deltas(chunk: _Chunk) -> list[Delta]:
     return [
-        Delta(choice.delta.content or "", logprobs=_weighed(choice.logprobs))
+        Delta(choice.delta.content or "", logprobs=_token_logprobs(choice.logprobs))
         for choice in chunk.choices[:1]
         if choice.delta.content or choice.logprobs
     ]
 
 
-def _weighed(logprobs: _Logprobs | None) -> tuple[TokenLogprob, ...]:
+def _token_logprobs(logprobs: _Logprobs | None) -> tuple[TokenLogprob, ...]:
     if logprobs is None:
         return ()
     return tuple(

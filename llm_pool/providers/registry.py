@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm_pool.config import Driver
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_pool.config import ProviderSettings, Secret
-    from llm_pool.interfaces import ModelStore, Provider
+    from llm_pool.core.interfaces import ModelStore, Provider
     from llm_pool.providers.transport import Transport
 
 
-def backend(settings: ProviderSettings, transport: Transport, *, path: Path) -> Provider:
+def build_provider(settings: ProviderSettings, transport: Transport, *, path: Path) -> Provider:
     """
     The bare provider that *settings* describe, without any policy; asks nobody yet.
 
@@ -62,7 +62,7 @@ def backend(settings: ProviderSettings, transport: Transport, *, path: Path) -> 
                 threads=settings.threads,
             )
         case Driver.HTTP:
-            return _templated(settings, transport)
+            return _http_provider(settings, transport)
 
 
 def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None:
@@ -85,7 +85,7 @@ def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None
             return None
 
 
-def _templated(settings: ProviderSettings, transport: Transport) -> Provider:
+def _http_provider(settings: ProviderSettings, transport: Transport) -> Provider:
     from llm_pool.config import HttpRequestSettings, HttpResponseSettings
     from llm_pool.providers.http import HttpProvider
 

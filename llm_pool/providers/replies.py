@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from llm_pool.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
-from llm_pool.messages import ProviderState
+from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.messages import ProviderState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.messages import Prompt
+    from llm_pool.core.messages import Prompt
     from llm_pool.providers.transport import Backend, Reply
 
 T = TypeVar("T")
 
-_LOOK = 1.8
+_STATE_TIMEOUT = 1.8
 """Seconds a backend may take to say how it is; ``Provider.state`` promises two."""
 
-_LONGEST = 300
+_MAX_ERROR_LENGTH = 300
 """Characters of a backend's own words in an error."""
 
 
@@ -36,11 +36,11 @@ def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        shown = backend.without_secrets(raw[:60].decode("utf-8", "replace"))
+        shown = backend.redacted(raw[:60].decode("utf-8", "replace"))
         raise BadReply(backend.name, f"unreadable answer {shown!r}: {error}") from error
 
 
-def chat(prompt: Prompt) -> list[dict[str, str]]:
+def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
     """
     The messages of *prompt*, as chat APIs take them.
 
@@ -52,7 +52,7 @@ def chat(prompt: Prompt) -> list[dict[str, str]]:
     return [*first, *said, {"role": "user", "content": prompt.user}]
 
 
-def complaint(backend: Backend, body: Any) -> str:
+def error_text(backend: Backend, body: Any) -> str:
     """
     The backend's own words in an error body, on one line, without our secrets.
 
@@ -68,13 +68,13 @@ def complaint(backend: Backend, body: Any) -> str:
             (body[key] for key in ("error", "message", "detail") if body.get(key)), msgspec.json.encode(body).decode()
         )
     text = " ".join((body if isinstance(body, str) else msgspec.json.encode(body).decode()).split())
-    return backend.without_secrets(text)[:_LONGEST]
+    return backend.redacted(text)[:_MAX_ERROR_LENGTH]
 
 
-def refusal(backend: Backend, reply: Reply) -> ProviderError:
+def error_for(backend: Backend, reply: Reply) -> ProviderError:
     """The error that a response with a status other than 200 stands for."""
     status = reply.status
-    said = complaint(backend, reply.body)
+    said = error_text(backend, reply.body)
     reason = f"{status}: {said}" if said else f"status {status}"
     if status in {429, 503}:
         return Busy(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
@@ -83,7 +83,7 @@ def refusal(backend: Backend, reply: Reply) -> ProviderError:
     if status in {401, 403}:
         return Rejected(backend.name, reason, hint=f"check api_key of provider {backend.name}")
     if 300 <= status < 400:
-        where = backend.without_secrets(reply.headers.get("location", "elsewhere"))
+        where = backend.redacted(reply.headers.get("location", "elsewhere"))
         return Rejected(backend.name, f"{status}: it redirects to {where}", hint="set base_url to that address")
     return Rejected(backend.name, reason)
 
@@ -108,10 +108,10 @@ def retry_after(value: str | None, now: float) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
-async def examine(backend: Backend, model: str, probe: Callable[[], Awaitable[ProviderState]]) -> ProviderState:
+async def probe_state(backend: Backend, model: str, probe: Callable[[], Awaitable[ProviderState]]) -> ProviderState:
     """What *probe* finds out; what it raises, or its taking too long, is a state too."""
     try:
-        async with asyncio.timeout(_LOOK):
+        async with asyncio.timeout(_STATE_TIMEOUT):
             return await probe()
     except TimeoutError:
         late = f"{backend.authority} does not answer"

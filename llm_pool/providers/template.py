@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Call, Json
+    from llm_pool.core.messages import Call, Json
 
 PLACEHOLDERS = ("prompt", "system", "user", "model", "max_tokens", "temperature", "schema", "seed", "stop")
 
@@ -33,11 +33,11 @@ class Template:
 
     def __init__(self, value: Json, key: str) -> None:
         self._value = value
-        self._places = set(_check(value, key))
+        self._used = set(_check(value, key))
 
     def uses(self, placeholder: str) -> bool:
         """Whether the template holds *placeholder*."""
-        return placeholder in self._places
+        return placeholder in self._used
 
     def fill(self, model: str, call: Call) -> Json:
         """The JSON for *call*."""

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llm_pool.errors import BadReply, Failed, Rejected, Unreachable
-from llm_pool.providers.connection import Answer, Broken, Connection
+from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
+from llm_pool.providers.connection import Connection, ConnectionBroken, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole."""
 
-_SETTLE = 0.05
+_DRAIN_TIMEOUT = 0.05
 """Seconds an answer may take to end properly after its last meaningful piece."""
 
 
@@ -56,7 +56,7 @@ class Backend:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
-    def without_secrets(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """*text*, with what our headers hold taken out, should the backend have sent it back to us."""
         for value in self.headers.values():
             text = text.replace(value, "***").replace(value.rpartition(" ")[2], "***")
@@ -96,7 +96,7 @@ class Response:
         return self._answer.delimited
 
     @property
-    def _answer(self) -> Answer:
+    def _answer(self) -> ResponseParser:
         return self._connection.answer
 
     async def piece(self) -> bytes | None:
@@ -108,7 +108,7 @@ class Response:
         """
         try:
             return await self._connection.piece()
-        except Broken as error:
+        except ConnectionBroken as error:
             raise Failed(self._backend.name, f"the answer was cut short: {error}") from error
 
     async def read(self, limit: int = MAX_BODY) -> Reply:
@@ -126,10 +126,10 @@ class Response:
                 raise BadReply(self._backend.name, f"an answer of more than {limit} bytes")
         return Reply(self.status, self.headers, bytes(body))
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Let an answer that has said all we need come to its end, so that its connection can be used again."""
-        with suppress(TimeoutError, Broken):
-            async with asyncio.timeout(_SETTLE):
+        with suppress(TimeoutError, ConnectionBroken):
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
                 while await self._connection.piece() is not None:
                     pass
 
@@ -140,12 +140,12 @@ class Transport:
 
     Args:
         connect_timeout: seconds to find, reach and greet a backend.
-        keep: idle connections kept per backend.
-        keep_for: seconds an idle connection is trusted; routers forget quiet ones.
+        max_idle: idle connections kept per backend.
+        idle_timeout: seconds an idle connection is trusted; routers forget quiet ones.
     """
 
-    def __init__(self, *, connect_timeout: float = 5.0, keep: int = 8, keep_for: float = 60.0) -> None:
-        self._connect_timeout, self._keep, self._keep_for = connect_timeout, keep, keep_for
+    def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 8, idle_timeout: float = 60.0) -> None:
+        self._connect_timeout, self._max_idle, self._idle_timeout = connect_timeout, max_idle, idle_timeout
         self._idle: dict[tuple[str, int, bool], list[tuple[Connection, float]]] = {}
         self._open: set[Connection] = set()
         self._tls: ssl.SSLContext | None = None
@@ -195,19 +195,19 @@ class Transport:
 
     async def _ask(self, backend: Backend, request: bytes) -> Connection:
         """A connection on which an answer to *request* has begun."""
-        kept = self._take(backend)
-        if kept is not None:
+        pooled = self._take(backend)
+        if pooled is not None:
             try:
-                return await self._begun(backend, kept, request)
+                return await self._send(backend, pooled, request)
             except Unreachable:
                 pass  # the backend closed a kept connection as we wrote, most likely before it read the request
-        return await self._begun(backend, await self._connect(backend), request)
+        return await self._send(backend, await self._connect(backend), request)
 
-    async def _begun(self, backend: Backend, connection: Connection, request: bytes) -> Connection:
+    async def _send(self, backend: Backend, connection: Connection, request: bytes) -> Connection:
         connection.send(request)
         try:
             await connection.head()
-        except Broken as error:
+        except ConnectionBroken as error:
             self._drop(connection)
             raise _broken(backend, error) from error
         except BaseException:
@@ -223,7 +223,7 @@ class Transport:
                 # no happy eyeballs: in CPython 3.11, cancelled at a bad moment, they leave the winner's socket open
                 _, connection = await loop.create_connection(Connection, backend.host, backend.port, ssl=context)
         except OSError as error:
-            raise Unreachable(backend.name, self._why(backend, error), hint=backend.hint) from error
+            raise Unreachable(backend.name, self._connect_error(backend, error), hint=backend.hint) from error
         self._open.add(connection)
         return connection
 
@@ -232,7 +232,7 @@ class Transport:
             self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads files: tens of milliseconds
         return self._tls
 
-    def _why(self, backend: Backend, error: OSError) -> str:
+    def _connect_error(self, backend: Backend, error: OSError) -> str:
         match error:
             case TimeoutError():
                 return f"no connection to {backend.authority} within {self._connect_timeout:g} s"
@@ -245,18 +245,18 @@ class Transport:
 
     def _take(self, backend: Backend) -> Connection | None:
         now = asyncio.get_running_loop().time()
-        kept = self._idle.get(_place(backend), [])
-        while kept:
-            connection, since = kept.pop()
-            if connection.idle and now - since <= self._keep_for:
+        pooled = self._idle.get(_pool_key(backend), [])
+        while pooled:
+            connection, since = pooled.pop()
+            if connection.idle and now - since <= self._idle_timeout:
                 return connection
             self._drop(connection)
         return None
 
     def _release(self, backend: Backend, connection: Connection) -> None:
-        kept = self._idle.setdefault(_place(backend), [])
-        if connection.idle and len(kept) < self._keep and connection in self._open:
-            kept.append((connection, asyncio.get_running_loop().time()))
+        pooled = self._idle.setdefault(_pool_key(backend), [])
+        if connection.idle and len(pooled) < self._max_idle and connection in self._open:
+            pooled.append((connection, asyncio.get_running_loop().time()))
         else:
             self._drop(connection)
 
@@ -265,11 +265,11 @@ class Transport:
         self._open.discard(connection)
 
 
-def _place(backend: Backend) -> tuple[str, int, bool]:
+def _pool_key(backend: Backend) -> tuple[str, int, bool]:
     return backend.host, backend.port, backend.secure
 
 
-def _broken(backend: Backend, error: Broken) -> Unreachable | Failed:
+def _broken(backend: Backend, error: ConnectionBroken) -> Unreachable | Failed:
     if error.began:
         return Failed(backend.name, str(error))
     return Unreachable(backend.name, f"{backend.authority} gave no answer: {error}")

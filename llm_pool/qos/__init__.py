@@ -3,7 +3,7 @@ Policies around a provider, each a provider itself.
 
 ::
 
-    Retrying(Limited(Breaking(Timed(backend))))
+    PromptVariant(Retrying(ConcurrencyLimited(Breaking(Timed(backend)))))
 
     Retrying   asks again before the first token, within the shared budget
     Limited    waits for a slot on the machine (a Gate for each group, which knows what is loaded)

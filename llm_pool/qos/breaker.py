@@ -23,13 +23,13 @@ Rules:
   when its lease ends has failed. A neutral end (cancelled, refused, busy) frees the lease for the next probe.
 - Every move starts a new *generation*; results of permits from an older one are ignored.
 - A *forced* permit is given in any state, for a caller who has nobody else to ask. Its success closes.
-- *resting* is apart from all this: a backend that asks us to come back later (429, 503 with Retry-After) is left
+- *backoff* is apart from all this: a backend that asks us to come back later (429, 503 with Retry-After) is left
   alone for that long without being called ill. Nobody forces that.
 - Time only counts forward: a clock that steps back restarts a wait, it never lengthens one.
 
 Sources: Nygard, Release It! (the three states); Finagle failure accrual and Envoy consecutive_5xx (five failures);
 Polly v8 (break duration grows with each break in a row); resilience4j issue 903 (half-open for ever when the probe
-hangs, hence the lease); gRPC A6 (server pushback, hence resting).
+hangs, hence the lease); gRPC A6 (server pushback, hence backoff).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Permit(msgspec.Struct, frozen=True):
 class Refusal(msgspec.Struct, frozen=True):
     """No leave: *why*, and the seconds after which asking again makes sense."""
 
-    why: Literal["open", "probing", "resting"]
+    why: Literal["open", "probing", "backoff"]
     retry_after: float
 
 
@@ -117,8 +117,8 @@ class Breaker:
         self._opened_in_a_row = 0
         self._wait = _Wait()
         self._lease: _Wait | None = None
-        self._rest = _Wait()
-        self._calm = _Wait()
+        self._backoff = _Wait()
+        self._relapse_window = _Wait()
 
     def state(self, now: float) -> State:
         """Where it stands at *now*."""
@@ -131,8 +131,8 @@ class Breaker:
 
     def refusal(self, now: float) -> Refusal | None:
         """What ``admit`` would refuse with at *now*; None if it would admit. Takes nothing."""
-        if (rest := self._rest.left(now)) > 0:
-            return Refusal("resting", rest)
+        if (back_off := self._backoff.left(now)) > 0:
+            return Refusal("backoff", back_off)
         state = self.state(now)
         if state is State.OPEN:
             return Refusal("open", self._wait.left(now))
@@ -155,7 +155,7 @@ class Breaker:
             return Permit(self._generation, probe=True)
         if refusal is None:
             return Permit(self._generation)
-        if force and refusal.why != "resting":
+        if force and refusal.why != "backoff":
             return Permit(self._generation, forced=True)
         return refusal
 
@@ -173,11 +173,11 @@ class Breaker:
         elif permit.probe:
             self._lease = None
 
-    def rest(self, seconds: float, now: float) -> None:
+    def back_off(self, seconds: float, now: float) -> None:
         """The backend asks to be left alone for *seconds*; ``max_cooldown`` is the longest we believe."""
         longest = max(self._rules.cooldown, self._rules.max_cooldown)
-        if seconds > self._rest.left(now):
-            self._rest = _Wait(now, min(seconds, longest))
+        if seconds > self._backoff.left(now):
+            self._backoff = _Wait(now, min(seconds, longest))
 
     def _count(self, result: Result, now: float) -> None:
         if result == "neutral":
@@ -187,7 +187,7 @@ class Breaker:
             self._open(now)
 
     def _open(self, now: float) -> None:
-        if self._state is State.CLOSED and self._calm.left(now) <= 0:
+        if self._state is State.CLOSED and self._relapse_window.left(now) <= 0:
             self._opened_in_a_row = 0
         length = min(
             self._rules.cooldown * 2.0 ** min(self._opened_in_a_row, 32),
@@ -198,7 +198,7 @@ class Breaker:
         self._move(State.OPEN)
 
     def _close(self, now: float) -> None:
-        self._calm = _Wait(now, self._wait.length)
+        self._relapse_window = _Wait(now, self._wait.length)
         self._move(State.CLOSED)
 
     def _move(self, state: State) -> None:

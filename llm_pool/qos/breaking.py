@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.breaker import Breaker, Permit, Refusal, Rules, State
-from llm_pool.errors import BreakerOpen, Busy, ProviderError
-from llm_pool.messages import BreakerChanged
+from llm_pool.core.errors import BreakerOpen, Busy, ProviderError
+from llm_pool.core.events import BreakerChanged
+from llm_pool.qos.breaker import Breaker, Permit, Refusal, Rules, State
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Mapping
     from random import Random
 
-    from llm_pool.breaker import Result
-    from llm_pool.interfaces import Clock, Emit, Provider
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.interfaces import Clock, Emit, Provider
+    from llm_pool.core.messages import Call, Delta
+    from llm_pool.qos.breaker import Result
 
-SLACK = 1.0
+LEASE_MARGIN = 1.0
 """Seconds that a probe's lease outlasts its deadline, so that a probe that ends in time is always heard."""
 
 
@@ -40,12 +40,12 @@ class Breakers:
     def __init__(self, rules: Rules, clock: Clock, rng: Random, emit: Emit, *, probe_timeout: float = 30.0) -> None:
         self._rules, self._clock, self._rng, self._emit = rules, clock, rng, emit
         self._probe_timeout = probe_timeout
-        self._watched: dict[tuple[str, str], _Watched] = {}
+        self._tracked: dict[tuple[str, str], _TrackedBreaker] = {}
 
-    def only(self, providers: Container[str]) -> Breakers:
+    def subset(self, providers: Container[str]) -> Breakers:
         """The breakers of *providers*, under the same rules; both sides go on using them."""
         some = Breakers(self._rules, self._clock, self._rng, self._emit, probe_timeout=self._probe_timeout)
-        some._watched = {key: watched for key, watched in self._watched.items() if key[0] in providers}
+        some._tracked = {key: watched for key, watched in self._tracked.items() if key[0] in providers}
         return some
 
     def now(self) -> float:
@@ -54,53 +54,53 @@ class Breakers:
 
     def refusal(self, provider: str, task: str) -> Refusal | None:
         """Why *provider* would not be asked for *task* now; None if it would. Takes nothing."""
-        watched = self._watched.get((provider, task))
+        watched = self._tracked.get((provider, task))
         refusal = None if watched is None else watched.breaker.refusal(self._clock.now())
-        self._tell(provider, task)
+        self._report(provider, task)
         return refusal
 
     def states(self) -> Mapping[tuple[str, str], State]:
         """Where every breaker stands that has been used, by provider and task."""
         now = self._clock.now()
-        return {key: watched.breaker.state(now) for key, watched in self._watched.items()}
+        return {key: watched.breaker.state(now) for key, watched in self._tracked.items()}
 
     def admit(self, provider: str, call: Call, *, force: bool) -> Permit | Refusal:
         """Leave to ask *provider* once, or why not; *force* when there is nobody else to ask."""
         key, now = (provider, call.task.name), self._clock.now()
-        if key not in self._watched:
-            self._watched[key] = _Watched(Breaker(self._rules, self._rng))
-        lease = min(self._probe_timeout, max(0.0, call.deadline - now) + SLACK)
-        permit = self._watched[key].breaker.admit(now, lease=lease, force=force)
-        self._tell(*key)
+        if key not in self._tracked:
+            self._tracked[key] = _TrackedBreaker(Breaker(self._rules, self._rng))
+        lease = min(self._probe_timeout, max(0.0, call.deadline - now) + LEASE_MARGIN)
+        permit = self._tracked[key].breaker.admit(now, lease=lease, force=force)
+        self._report(*key)
         return permit
 
     def record(self, provider: str, task: str, permit: Permit, result: Result) -> None:
         """Learn how the call under *permit* ended."""
-        self._watched[provider, task].breaker.record(permit, result, self._clock.now())
-        self._tell(provider, task)
+        self._tracked[provider, task].breaker.record(permit, result, self._clock.now())
+        self._report(provider, task)
 
-    def rest(self, provider: str, task: str, seconds: float) -> None:
+    def back_off(self, provider: str, task: str, seconds: float) -> None:
         """Leave *provider* alone for *seconds*, as it asked."""
-        self._watched[provider, task].breaker.rest(seconds, self._clock.now())
+        self._tracked[provider, task].breaker.back_off(seconds, self._clock.now())
 
-    def _tell(self, provider: str, task: str) -> None:
-        watched = self._watched.get((provider, task))
+    def _report(self, provider: str, task: str) -> None:
+        watched = self._tracked.get((provider, task))
         if watched is None:
             return
-        before, after = watched.told, watched.breaker.state(self._clock.now())
+        before, after = watched.reported, watched.breaker.state(self._clock.now())
         if before is not after:
-            watched.told = after
+            watched.reported = after
             self._emit(BreakerChanged(provider, task, before, after))
 
 
-class _Watched(msgspec.Struct):
+class _TrackedBreaker(msgspec.Struct):
     """A breaker, and the state that was told of it last."""
 
     breaker: Breaker
-    told: State = State.CLOSED
+    reported: State = State.CLOSED
 
 
-def blame_nobody(_call: Call, _silent: float) -> bool:
+def never_backend_fault(_call: Call, _silent: float) -> bool:
     """A cancelled attempt proves nothing."""
     return False
 
@@ -117,24 +117,24 @@ class Breaking(Policy):
     Args:
         inner: what is asked.
         breakers: the pool's.
-        spare: whether another provider could be asked for a task now. Without one the call goes through an open
-            breaker: the last provider able to serve a task is never dark.
-        blames: whether a silence of so many seconds is the backend's fault; ``Timed.blames``.
+        has_alternative: whether another provider could be asked for a task now. Without one the call goes through an
+            open breaker: the last provider able to serve a task is never left out.
+        is_backend_fault: whether a silence of so many seconds is the backend's fault; ``Timed.is_backend_fault``.
     """
 
     def __init__(
         self,
         inner: Provider,
         breakers: Breakers,
-        spare: Callable[[str], bool],
+        has_alternative: Callable[[str], bool],
         *,
-        blames: Callable[[Call, float], bool] = blame_nobody,
+        is_backend_fault: Callable[[Call, float], bool] = never_backend_fault,
     ) -> None:
         super().__init__(inner)
-        self._breakers, self._spare, self._blames = breakers, spare, blames
+        self._breakers, self._has_alternative, self._is_backend_fault = breakers, has_alternative, is_backend_fault
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
-        """Ask; raises BreakerOpen, Busy while resting, and what *inner* raises."""
+        """Ask; raises BreakerOpen, Busy while it backs off, and what *inner* raises."""
         task = call.task.name
         permit = self._permit(call)
         began = self._breakers.now()
@@ -148,10 +148,10 @@ class Breaking(Policy):
         except ProviderError as error:
             result = "failed" if error.trips_breaker else "neutral"
             if isinstance(error, Busy) and error.retry_after:
-                self._breakers.rest(self.name, task, error.retry_after)
+                self._breakers.back_off(self.name, task, error.retry_after)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            if result == "neutral" and self._blames(call, self._breakers.now() - began):
+            if result == "neutral" and self._is_backend_fault(call, self._breakers.now() - began):
                 result = "failed"
             raise
         finally:
@@ -159,11 +159,11 @@ class Breaking(Policy):
 
     def _permit(self, call: Call) -> Permit:
         task = call.task.name
-        force = self._breakers.refusal(self.name, task) is not None and not self._spare(task)
+        force = self._breakers.refusal(self.name, task) is not None and not self._has_alternative(task)
         permit = self._breakers.admit(self.name, call, force=force)
         if isinstance(permit, Permit):
             return permit
-        if permit.why == "resting":
+        if permit.why == "backoff":
             raise Busy(self.name, "it asked us to come back later", retry_after=permit.retry_after)
         reason = "one probe is out" if permit.why == "probing" else f"next try in {permit.retry_after:.1f} s"
         raise BreakerOpen(self.name, f"breaker open for task '{task}': {reason}", retry_after=permit.retry_after)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import ProviderError
-from llm_pool.messages import Waiting
+from llm_pool.core.errors import ProviderError
+from llm_pool.core.events import RequestQueued
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.interfaces import Emit, Provider
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.interfaces import Emit, Provider
+    from llm_pool.core.messages import Call, Delta
     from llm_pool.qos.gate import Gate, Lease
 
 
-class Limited(Policy):
+class ConcurrencyLimited(Policy):
     """
     Asks only while it holds a slot of the group's gate; a request that cannot have one in time fails with QueueFull.
 
@@ -43,7 +43,7 @@ class Limited(Policy):
                     served = delta.final
                     yield delta
         except ProviderError:
-            self._gate.failed(lease)
+            self._gate.mark_failed(lease)
             raise
         finally:
             self._gate.release(lease, served=served)
@@ -51,13 +51,13 @@ class Limited(Policy):
     async def load(self) -> None:
         """Load, and remember that it is."""
         await self.inner.load()
-        self._gate.warmed(self._model)
+        self._gate.record_preload(self._model)
 
     def _tell(self, call: Call, ahead: int) -> None:
-        self._emit(Waiting(call.request_id, self.name, self._gate.group, ahead))
+        self._emit(RequestQueued(call.request_id, self.name, self._gate.group, ahead))
 
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
-            self._gate.loaded_in(lease, delta.loading)
+            self._gate.record_load_time(lease, delta.loading)
         if delta.text or delta.final:
-            self._gate.wrote(lease)
+            self._gate.mark_loaded(lease)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import QueueFull
-from llm_pool.qos.residency import LOAD
-from llm_pool.queueing import Machine, Refused, Waiter, ahead_of, choose, evicted_by, refuse
+from llm_pool.core.errors import QueueFull
+from llm_pool.qos.loaded_models import MIN_LOAD_TIME
+from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_pool.interfaces import Clock
-    from llm_pool.qos.residency import Residency
-    from llm_pool.queueing import Limits
+    from llm_pool.core.interfaces import Clock
+    from llm_pool.qos.loaded_models import LoadedModels
+    from llm_pool.qos.queueing import Limits
 
-MEMORY = 0.3
+EWMA_WEIGHT = 0.3
 """Weight of the newest observation in what a model usually takes."""
 
 
@@ -44,12 +44,12 @@ class Gate:
         group: the machine's name.
         limits: slots, queue and memory.
         clock: the time.
-        residency: which models are in memory.
+        loaded_models: which models are in memory.
     """
 
-    def __init__(self, group: str, limits: Limits, clock: Clock, residency: Residency) -> None:
+    def __init__(self, group: str, limits: Limits, clock: Clock, loaded_models: LoadedModels) -> None:
         self.group = group
-        self._limits, self._clock, self._residency = limits, clock, residency
+        self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
         self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
         self._leases: set[Lease] = set()
         self._tickets = 0
@@ -60,7 +60,7 @@ class Gate:
     @property
     def loaded(self) -> tuple[str, ...]:
         """Models in memory or on their way there, as far as we know, least recently used first."""
-        known = self._residency.loaded
+        known = self._loaded_models.loaded
         return (*known, *{lease.model: None for lease in self._leases if lease.model not in known})
 
     @property
@@ -85,7 +85,9 @@ class Gate:
 
     def is_loading(self, model: str) -> bool:
         """Whether a call runs that *model* is being loaded for, to the backend's own knowledge."""
-        return self._residency.knows and any(lease.cold and lease.model == model for lease in self._leases)
+        return self._loaded_models.is_authoritative and any(
+            lease.cold and lease.model == model for lease in self._leases
+        )
 
     async def acquire(self, provider: str, model: str, deadline: float, queued: Callable[[int], None]) -> Lease:
         """
@@ -103,7 +105,7 @@ class Gate:
         Raises:
             QueueFull: the queue is full, or no slot will be, or was, free in time.
         """
-        await self._residency.refresh()
+        await self._loaded_models.refresh()
         waiter = self._enter(provider, model, deadline)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = slot
@@ -115,7 +117,7 @@ class Gate:
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
-            raise self._refusal(provider, Refused("late", self._usual(model))) from None
+            raise self._refusal(provider, QueueRefusal("late", self._usual_service_time(model))) from None
         except BaseException:
             self._abandon(waiter, slot)
             raise
@@ -128,24 +130,24 @@ class Gate:
             self._learn(self._services, lease.model, held - lease.loading)
         self._admit()
 
-    def wrote(self, lease: Lease) -> None:
+    def mark_loaded(self, lease: Lease) -> None:
         """Note the first word of an answer: its model is in memory."""
         lease.cold = False
 
-    def loaded_in(self, lease: Lease, seconds: float) -> None:
+    def record_load_time(self, lease: Lease, seconds: float) -> None:
         """Note what the backend says of the time it took to load."""
         lease.loading = seconds
-        if seconds >= LOAD:
+        if seconds >= MIN_LOAD_TIME:
             self._learn(self._loads, lease.model, seconds)
 
-    def failed(self, lease: Lease) -> None:
+    def mark_failed(self, lease: Lease) -> None:
         """Note that the call failed: a model that was being loaded is not there."""
         if lease.cold:
-            self._residency.leaves(lease.model)
+            self._loaded_models.mark_unloaded(lease.model)
 
-    def warmed(self, model: str) -> None:
+    def record_preload(self, model: str) -> None:
         """Note that *model* was loaded ahead of any call."""
-        self._residency.arrives(model, evicted_by(model, self._machine(), self._limits) or ())
+        self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits) or ())
 
     def _enter(self, provider: str, model: str, deadline: float) -> Waiter:
         now = self._clock.now()
@@ -168,7 +170,7 @@ class Gate:
     def _lend(self, model: str) -> Lease:
         cold = model not in self.loaded
         evicting = evicted_by(model, self._machine(), self._limits)
-        self._residency.arrives(model, evicting or ())
+        self._loaded_models.mark_used(model, evicting or ())
         now = self._clock.now()
         if cold:
             self._turn_began = now
@@ -189,25 +191,25 @@ class Gate:
             loaded=self.loaded,
             running=[lease.model for lease in self._leases],
             turn_began=self._turn_began,
-            sizes=self._residency.sizes,
+            sizes=self._loaded_models.sizes,
             loads=self._loads,
             services=self._services,
         )
 
-    def _refusal(self, provider: str, refused: Refused) -> QueueFull:
+    def _refusal(self, provider: str, refused: QueueRefusal) -> QueueFull:
         why = {
             "full": f"the queue before {self.group} is full",
             "late": f"no answer from {self.group} before the deadline, going by earlier ones",
         }[refused.why]
         return QueueFull(provider, f"{why} ({len(self._waiting)} waiting)", retry_after=refused.retry_after)
 
-    def _usual(self, model: str) -> float:
+    def _usual_service_time(self, model: str) -> float:
         return self._services.get(model, 1.0)
 
     @staticmethod
     def _learn(what: dict[str, float], model: str, seconds: float) -> None:
         before = what.get(model, seconds)
-        what[model] = before + MEMORY * (max(0.0, seconds) - before)
+        what[model] = before + EWMA_WEIGHT * (max(0.0, seconds) - before)
 
     def __repr__(self) -> str:
         slots = f"{len(self._leases)} of {self._limits.slots} slots"

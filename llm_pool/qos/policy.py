@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.interfaces import Provider
-    from llm_pool.messages import Call, Delta, ProviderState
+    from llm_pool.core.interfaces import Provider
+    from llm_pool.core.messages import Call, Delta, ProviderState
 
 
 class Policy:

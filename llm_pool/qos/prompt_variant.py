@@ -1,20 +1,20 @@
-"""A provider that is shown every task in its own words."""
+"""A provider that is asked with a prompt variant of its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from llm_pool.qos.policy import Policy
-from llm_pool.tasks import rephrase
+from llm_pool.tasks import with_variant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.interfaces import Provider
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.interfaces import Provider
+    from llm_pool.core.messages import Call, Delta
 
 
-class Phrased(Policy):
+class PromptVariant(Policy):
     """
     Rephrases each call before it goes to *inner*.
 
@@ -29,4 +29,4 @@ class Phrased(Policy):
 
     def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask in the variant's words; as it is where the task has no such variant."""
-        return self.inner.stream(rephrase(call, self._variant))
+        return self.inner.stream(with_variant(call, self._variant))

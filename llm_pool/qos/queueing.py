@@ -9,14 +9,14 @@ Rules:
 
 - Requests are *free* when their model is in memory or fits beside what is there, and *costly* when it would evict one.
 - Free ones go first, the earliest deadline first (EDF), while a costly one waits.
-- Its wait is bounded by a *patience*: ``Limits.patience``, or ``WORTH`` times its model's load time where that is
-  longer (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once
-  it has waited that long, and the present models have had a turn that long, a swap is *due*: of those that are due
-  the one that came first is next. Free ones hold back until the calls that use the evicted model have ended.
+- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if that is longer
+  (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once it has waited
+  that long, and the present models have had a turn that long, a swap is *due*: of those that are due the one that came
+  first is next. Free ones hold back until the calls that use the evicted model have ended.
 - With no free request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
   while a request could run.
 - A request is refused on arrival when the queue is full, or when the wait, as far as it can be told, ends after its
-  deadline: early, with the seconds after which asking again makes sense (at least ``SOONEST``). What is unknown
+  deadline: early, with the seconds after which asking again makes sense (at least ``MIN_RETRY_AFTER``). What is unknown
   counts as no time at all.
 
 ::
@@ -39,8 +39,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-SOONEST = 0.1
-WORTH = 8.0  # load times: while others wait, at most a ninth of the machine's time goes into loading
+MIN_RETRY_AFTER = 0.1
+MIN_LOAD_TIMES = 8.0  # load times: while others wait, at most a ninth of the machine's time goes into loading
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +52,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         queue: requests that may wait, >= 0.
         max_loaded: models in memory at once; None: as many as fit.
         memory: megabytes for models; None: unknown, everything fits.
-        patience: seconds that requests for models in memory may go before one that would evict them.
+        batch_wait: seconds that requests for models in memory may go before one that would evict them.
     """
 
     slots: int = 1
     queue: int = 64
     max_loaded: int | None = None
     memory: float | None = None
-    patience: float = 2.0
+    batch_wait: float = 2.0
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class Waiter(msgspec.Struct, frozen=True):
         return self.deadline, self.arrived, self.ticket
 
 
-class Refused(msgspec.Struct, frozen=True):
+class QueueRefusal(msgspec.Struct, frozen=True):
     """No place in the queue: it is *full*, or the request would be *late*; *retry_after* in seconds."""
 
     why: Literal["full", "late"]
@@ -125,7 +125,7 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
     """The request to start now; None when nobody can: all slots are taken, or a swap waits for calls to end."""
     if len(machine.running) >= limits.slots:
         return None
-    free, costly = _sorted_out(waiting, machine, limits)
+    free, costly = _by_eviction(waiting, machine, limits)
     due = [waiter for waiter in costly if _is_due(waiter, machine, limits, now)]
     if free and not due:
         return free[0]
@@ -137,20 +137,20 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
 
 def refuse(
     newcomer: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits, now: float
-) -> Refused | None:
+) -> QueueRefusal | None:
     """Why *newcomer* should not even wait; None if it may."""
     wait = expected_wait(newcomer, waiting, machine, limits)
     if now + wait >= newcomer.deadline:
-        return Refused("late", max(SOONEST, now + wait - newcomer.deadline))
+        return QueueRefusal("late", max(MIN_RETRY_AFTER, now + wait - newcomer.deadline))
     starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
     if len(waiting) >= limits.queue and not starts_now:
-        return Refused("full", max(SOONEST, wait))
+        return QueueRefusal("full", max(MIN_RETRY_AFTER, wait))
     return None
 
 
 def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
     """Who is likely to be served before *waiter*: more urgent ones, and for a costly one all that are free."""
-    free, costly = _sorted_out([each for each in waiting if each is not waiter], machine, limits)
+    free, costly = _by_eviction([each for each in waiting if each is not waiter], machine, limits)
     urgent_free = [each for each in free if each.urgency < waiter.urgency]
     if evicted_by(waiter.model, machine, limits) == ():
         return urgent_free
@@ -171,7 +171,7 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
     return work / limits.slots + sum(machine.loads.get(model, 0.0) for model in to_load)
 
 
-def _sorted_out(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
+def _by_eviction(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
     """The free and the costly, each by urgency."""
     models = {waiter.model for waiter in waiting}
     free_models = {model for model in models if evicted_by(model, machine, limits) == ()}
@@ -180,9 +180,9 @@ def _sorted_out(waiting: Collection[Waiter], machine: Machine, limits: Limits) -
 
 
 def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> bool:
-    worth_it = WORTH * machine.loads.get(waiter.model, 0.0)
-    patience = min(max(limits.patience, worth_it), (waiter.deadline - waiter.arrived) / 2)
-    return now >= max(waiter.arrived, machine.turn_began) + patience
+    worth_it = MIN_LOAD_TIMES * machine.loads.get(waiter.model, 0.0)
+    batch_wait = min(max(limits.batch_wait, worth_it), (waiter.deadline - waiter.arrived) / 2)
+    return now >= max(waiter.arrived, machine.turn_began) + batch_wait
 
 
 def _fits(models: Sequence[str], machine: Machine, limits: Limits) -> bool:

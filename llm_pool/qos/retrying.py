@@ -6,19 +6,19 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import Busy, Failed, ProviderError, QueueFull, Unreachable
+from llm_pool.core.errors import Busy, Failed, ProviderError, QueueFull, Unreachable
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from random import Random
 
-    from llm_pool.budget import Budget
-    from llm_pool.interfaces import Clock, Provider
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.interfaces import Clock, Provider
+    from llm_pool.core.messages import Call, Delta
+    from llm_pool.qos.budget import Budget
 
-BASE = 0.1
-LONGEST = 2.0
+BASE_DELAY = 0.1
+MAX_DELAY = 2.0
 
 
 class Retrying(Policy):
@@ -64,7 +64,7 @@ class Retrying(Policy):
             await asyncio.sleep(wait)
 
     def _wait(self, error: ProviderError, retry: int) -> float:
-        jitter = self._rng.uniform(0.0, min(LONGEST, BASE * 2.0 ** (retry - 1)))
+        jitter = self._rng.uniform(0.0, min(MAX_DELAY, BASE_DELAY * 2.0 ** (retry - 1)))
         return (error.retry_after or 0.0) + jitter
 
     def _may_retry(self, error: ProviderError, call: Call, retry: int, wait: float) -> bool:

@@ -7,23 +7,23 @@ import math
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import OutOfTime, TimedOut
-from llm_pool.latency import Key
+from llm_pool.core.errors import OutOfTime, TimedOut
+from llm_pool.qos.latency import LatencyKey
+from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.policy import Policy
-from llm_pool.qos.residency import LOAD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from llm_pool.interfaces import Clock, Provider
-    from llm_pool.latency import Latencies, What
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.interfaces import Clock, Provider
+    from llm_pool.core.messages import Call, Delta
+    from llm_pool.qos.latency import Latencies, LatencyKind
 
-RESERVE = 0.01
+DEADLINE_MARGIN = 0.01
 """Seconds (at most a fiftieth of what is left) by which an attempt ends before the deadline, to be told of in time."""
-FAIR = 1.0
+UNKNOWN_TTFT_LIMIT = 1.0
 """Seconds without a word that are held against a backend whose usual time to the first token is unknown."""
-SILENT = 3.0
+SILENCE_FACTOR = 3.0
 """As many times its usual 95th percentile without a word are held against a backend whose usual time is known."""
 
 
@@ -38,7 +38,8 @@ class Timed(Policy):
 
     The provider's own timeout raises TimedOut, which counts against the backend. The asker's raises OutOfTime, which
     does not: an impatient asker must not take a backend from the others. It is TimedOut all the same if the backend
-    had a fair chance: no word for ``SILENT`` times as long as 95 of 100 answers need to begin, and no load going on.
+    had a fair chance: no word for ``SILENCE_FACTOR`` times as long as 95 of 100 answers need to begin,
+    and no load going on.
 
     Time to the first token, total time and load time are recorded; load time is taken out of the other two. An
     attempt that is cut short leaves lower bounds.
@@ -65,23 +66,23 @@ class Timed(Policy):
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises TimedOut, OutOfTime and what *inner* raises."""
-        watch = _Watch(self.name, call.task.name, self._clock, self._latencies, cold=self._is_loading())
+        watch = _Stopwatch(self.name, call.task.name, self._clock, self._latencies, cold=self._is_loading())
         own, asked = self._limits(call, watch.began)
         if asked <= watch.began:
             raise OutOfTime(self.name, "no time left before it was asked")
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
                 while (delta := await _next(deltas, min(own, asked))) is not None:
-                    watch.saw(delta)
+                    watch.record(delta)
                     yield delta
         except TimeoutError:
-            watch.cut()
-            raise self._too_late(call, watch, own=own <= asked) from None
+            watch.record_censored()
+            raise self._timeout_error(call, watch, own=own <= asked) from None
         except (asyncio.CancelledError, GeneratorExit):
-            watch.cut()
+            watch.record_censored()
             raise
 
-    def blames(self, call: Call, silent: float, *, unknown: float = math.inf) -> bool:
+    def is_backend_fault(self, call: Call, silent: float, *, unknown: float = math.inf) -> bool:
         """
         Whether a backend that has said nothing for *silent* seconds is to blame, whoever ended the attempt.
 
@@ -92,22 +93,22 @@ class Timed(Policy):
         """
         if self._is_loading():
             return False
-        key = Key(self.name, call.task.name, "ttft")
-        usual = self._latencies.quantile(key, 0.95, self._clock.now(), ended_only=True)
-        return silent >= (unknown if usual is None else SILENT * usual)
+        key = LatencyKey(self.name, call.task.name, "ttft")
+        usual = self._latencies.quantile(key, 0.95, self._clock.now(), exclude_censored=True)
+        return silent >= (unknown if usual is None else SILENCE_FACTOR * usual)
 
     def _limits(self, call: Call, now: float) -> tuple[float, float]:
         """The instants at which the provider's patience ends, and the asker's."""
         left = call.deadline - now
-        asked = call.deadline - min(RESERVE, max(0.0, left) / 50)
+        asked = call.deadline - min(DEADLINE_MARGIN, max(0.0, left) / 50)
         if call.timeout is not None:
             asked = min(asked, now + call.timeout)
         return math.inf if self._timeout is None else now + self._timeout, asked
 
-    def _too_late(self, call: Call, watch: _Watch, *, own: bool) -> TimedOut:
+    def _timeout_error(self, call: Call, watch: _Stopwatch, *, own: bool) -> TimedOut:
         waited = self._clock.now() - watch.began
         reason = f"no {'end' if watch.wrote else 'answer'} within {waited:.2f} s"
-        if own or (not watch.wrote and self.blames(call, waited, unknown=FAIR)):
+        if own or (not watch.wrote and self.is_backend_fault(call, waited, unknown=UNKNOWN_TTFT_LIMIT)):
             return TimedOut(self.name, reason)
         return OutOfTime(self.name, f"{reason}, all the time there was")
 
@@ -122,7 +123,7 @@ async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
         return await anext(deltas, None)
 
 
-class _Watch:
+class _Stopwatch:
     """One attempt's times on their way into the record."""
 
     def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies, *, cold: bool) -> None:
@@ -136,7 +137,7 @@ class _Watch:
         """Whether the first token has come."""
         return self._ttft is not None
 
-    def saw(self, delta: Delta) -> None:
+    def record(self, delta: Delta) -> None:
         """Note a delta; the last one tells the whole."""
         elapsed = self._clock.now() - self.began
         if delta.text and self._ttft is None:
@@ -146,13 +147,13 @@ class _Watch:
 
     def _finish(self, total: float, loading: float) -> None:
         self._done = True
-        if loading >= LOAD:
+        if loading >= MIN_LOAD_TIME:
             self._add("load", loading)
         if self._ttft is not None:
             self._add("ttft", max(0.0, self._ttft - loading))
         self._add("total", max(0.0, total - loading))
 
-    def cut(self) -> None:
+    def record_censored(self) -> None:
         """Note that the attempt ends here, unfinished. While a model loads, time says something of the load only."""
         if self._done:
             return
@@ -164,5 +165,5 @@ class _Watch:
             self._add("ttft", elapsed if self._ttft is None else self._ttft, censored=self._ttft is None)
             self._add("total", elapsed, censored=True)
 
-    def _add(self, what: What, seconds: float, *, censored: bool = False) -> None:
-        self._latencies.add(Key(self._provider, self._task, what), seconds, self._clock.now(), censored=censored)
+    def _add(self, what: LatencyKind, seconds: float, *, censored: bool = False) -> None:
+        self._latencies.add(LatencyKey(self._provider, self._task, what), seconds, self._clock.now(), censored=censored)

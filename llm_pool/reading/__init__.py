@@ -14,14 +14,14 @@ All rungs are tried on the first JSON in the text before any is on the next, and
 schema (``coerced``, ``ranked``) and validated. The first value that passes is the answer: models answer and then
 ramble. So a cut text reads as the whole one would, or not at all.
 
-What each rung is worth on recorded answers: ``bench/ladder.py``, figures in ``docs/tasks.md``.
+What each rung is worth on recorded answers: ``bench/repair.py``, figures in ``docs/tasks.md``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.messages import Reading
+from llm_pool.core.messages import Reading
 from llm_pool.reading.fitting import fit
 from llm_pool.reading.rungs import candidates
 from llm_pool.reading.wanted import Unreadable, Wanted
@@ -29,7 +29,7 @@ from llm_pool.reading.wanted import Unreadable, Wanted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import FinishReason, Json, OutputKind
+    from llm_pool.core.messages import FinishReason, Json, OutputKind
 
 __all__ = ["MAX_LENGTH", "Unreadable", "read"]
 

@@ -7,14 +7,14 @@ import re
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.messages import Reading
+from llm_pool.core.messages import Reading
 from llm_pool.reading.schemas import fault, validator
 from llm_pool.reading.wanted import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
     from llm_pool.reading.wanted import Candidate, Wanted
 
 MAX_MISSING = 0.3

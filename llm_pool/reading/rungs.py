@@ -14,7 +14,7 @@ from llm_pool.reading.wanted import Candidate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from llm_pool.messages import FinishReason, Json
+    from llm_pool.core.messages import FinishReason, Json
     from llm_pool.reading.wanted import Wanted
 
 MAX_REPAIR = 32_768

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import jsonschema_rs
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 MAX_DEPTH = 64
 """Levels of nesting of a value or a schema that strangers send."""

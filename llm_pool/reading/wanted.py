@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Json, OutputKind
+    from llm_pool.core.messages import Json, OutputKind
 
 
 class Unreadable(ValueError):

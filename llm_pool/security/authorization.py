@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import PermissionDenied
+from llm_pool.core.errors import PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_pool.messages import Query, StrategyName
+    from llm_pool.core.messages import Query, StrategyName
     from llm_pool.security.principal import Principal
 
 
-def allowed(principal: Principal, query: Query, strategy_for: Callable[[str], StrategyName]) -> Query:
+def authorized_query(principal: Principal, query: Query, strategy_for: Callable[[str], StrategyName]) -> Query:
     """
     *query* with the sender's own tenant and project, within the sender's caps.
 

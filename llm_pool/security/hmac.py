@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import Unauthenticated
+from llm_pool.core.errors import Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 VERSION = b"LPOOL-HMAC-SHA256-V1"
 WINDOW = 300.0
 """Seconds that a timestamp may be away from our clock, either way."""
-REMEMBERED = 660.0
+NONCE_TTL = 660.0
 """Seconds a nonce is remembered: the window twice, and a minute to spare."""
 
 KEY, TIMESTAMP, NONCE, SIGNATURE = b"x-api-key", b"x-timestamp", b"x-nonce", b"x-signature"
-COVERED = (b"content-type", KEY, TIMESTAMP, NONCE, b"idempotency-key", b"x-tenant", b"x-deadline-ms")
+SIGNED_HEADERS = (b"content-type", KEY, TIMESTAMP, NONCE, b"idempotency-key", b"x-tenant", b"x-deadline-ms")
 """Headers in the canonical string, in its order."""
 
-_SHAPES = {
+_PATTERN_TEXTS = {
     b"content-type": rb"[\x20-\x7e]{0,200}",
     KEY: rb"[A-Za-z0-9_-]{1,64}",
     TIMESTAMP: rb"[0-9]{10}",
@@ -52,17 +52,17 @@ _SHAPES = {
     b"query": rb"[\x21-\x7e]{0,8000}",
     SIGNATURE: rb"[0-9a-f]{64}",
 }
-_SHAPE = {name: re.compile(shape) for name, shape in _SHAPES.items()}
+_PATTERNS = {name: re.compile(shape) for name, shape in _PATTERN_TEXTS.items()}
 _NOBODY = secrets.token_hex(32)
 """The secret of unknown keys, so that they take the same path as known ones."""
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedRequest(msgspec.Struct, frozen=True):
     """
     What a signature covers, as received.
 
     Attributes:
-        headers: those of ``COVERED``, lower-case names; absent ones count as empty.
+        headers: those of ``SIGNED_HEADERS``, lower-case names; absent ones count as empty.
         body: SHA-256 of the body's bytes.
     """
 
@@ -110,9 +110,9 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"<Slot [{self.not_before} to {self.not_after}]>"
 
 
-def signed(
+def parse_signed(
     method: str, path: bytes, query: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes
-) -> tuple[Signed, str]:
+) -> tuple[SignedRequest, str]:
     """
     The parts of a request that a signature covers, and the signature.
 
@@ -128,41 +128,43 @@ def signed(
     """
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in COVERED or name == SIGNATURE:
+        if name in SIGNED_HEADERS or name == SIGNATURE:
             if name in found:
                 raise Unauthenticated("twice")
             found[name] = value
     signature = found.pop(SIGNATURE, b"")
-    parts = Signed(method.encode(), path, query, found, hashlib.sha256(body).digest())
-    if not _is_well_formed(parts) or not _SHAPE[SIGNATURE].fullmatch(signature):
+    request = SignedRequest(method.encode(), path, query, found, hashlib.sha256(body).digest())
+    if not _is_well_formed(request) or not _PATTERNS[SIGNATURE].fullmatch(signature):
         raise Unauthenticated("shape")
-    return parts, signature.decode("ascii")
+    return request, signature.decode("ascii")
 
 
-def canonical(audience: str, parts: Signed) -> bytes:
+def canonical(audience: str, request: SignedRequest) -> bytes:
     """
     The bytes that are signed.
 
     Args:
         audience: the service's own name, so that what is signed for one deployment is worth nothing at another.
-        parts: of one request.
+        request: of one request.
 
     Raises:
         ValueError: a part is not of its shape.
     """
-    if not _is_well_formed(parts) or "\n" in audience:
+    if not _is_well_formed(request) or "\n" in audience:
         raise ValueError("a part of the request cannot be signed")
-    lines = (VERSION, audience.encode(), parts.method, parts.path, parts.query)
-    covered = (parts.headers.get(name, b"") for name in COVERED)
-    return b"\n".join((*lines, *covered, parts.body.hex().encode()))
+    lines = (VERSION, audience.encode(), request.method, request.path, request.query)
+    signed_headers = (request.headers.get(name, b"") for name in SIGNED_HEADERS)
+    return b"\n".join((*lines, *signed_headers, request.body.hex().encode()))
 
 
-def signature_of(audience: str, secret: str, parts: Signed) -> str:
+def signature_of(audience: str, secret: str, request: SignedRequest) -> str:
     """The signature: HMAC-SHA256 of the canonical string, in hex."""
-    return hmac.new(secret.encode(), canonical(audience, parts), hashlib.sha256).hexdigest()
+    return hmac.new(secret.encode(), canonical(audience, request), hashlib.sha256).hexdigest()
 
 
-def verified(audience: str, slots: Mapping[str, Slot] | None, parts: Signed, signature: str, *, wall: float) -> str:
+def verify_signature(
+    audience: str, slots: Mapping[str, Slot] | None, request: SignedRequest, signature: str, *, wall: float
+) -> str:
     """
     The name of the slot whose secret made *signature*.
 
@@ -171,19 +173,19 @@ def verified(audience: str, slots: Mapping[str, Slot] | None, parts: Signed, sig
     Args:
         audience: the service's own name.
         slots: of the key, by name; None: there is no such key.
-        parts: of the request.
+        request: of the request.
         signature: that came with it.
         wall: Unix seconds.
 
     Raises:
         Unauthenticated: the time is out of the window, or no slot's secret made it.
     """
-    if abs(wall - parts.timestamp) > WINDOW:
+    if abs(wall - request.timestamp) > WINDOW:
         raise Unauthenticated("time")
     match = ""
     for name in ("a", "b"):
         slot = (slots or {}).get(name)
-        made = signature_of(audience, slot.secret if slot else _NOBODY, parts)
+        made = signature_of(audience, slot.secret if slot else _NOBODY, request)
         if hmac.compare_digest(made, signature) and slot is not None and slot.is_good(wall):
             match = name
     if not match:
@@ -222,13 +224,13 @@ def sign(
     """
     own = {"x-api-key": key, "x-timestamp": f"{wall:010.0f}", "x-nonce": secrets.token_urlsafe(24)}
     sent = {name.lower().encode(): value.encode() for name, value in {**(headers or {}), **own}.items()}
-    covered = {name: value for name, value in sent.items() if name in COVERED}
+    signed_headers = {name: value for name, value in sent.items() if name in SIGNED_HEADERS}
     digest = hashlib.sha256(body).digest()
-    parts = Signed(method.encode(), path.encode(), query.encode(), covered, digest)
-    return {**own, "x-signature": signature_of(audience, secret, parts)}
+    request = SignedRequest(method.encode(), path.encode(), query.encode(), signed_headers, digest)
+    return {**own, "x-signature": signature_of(audience, secret, request)}
 
 
-def _is_well_formed(parts: Signed) -> bool:
-    values = {b"method": parts.method, b"path": parts.path, b"query": parts.query}
-    values |= {name: parts.headers.get(name, b"") for name in COVERED}
-    return all(_SHAPE[name].fullmatch(value) for name, value in values.items())
+def _is_well_formed(request: SignedRequest) -> bool:
+    values = {b"method": request.method, b"path": request.path, b"query": request.query}
+    values |= {name: request.headers.get(name, b"") for name in SIGNED_HEADERS}
+    return all(_PATTERNS[name].fullmatch(value) for name, value in values.items())

@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from llm_pool.config.values import Scope
-from llm_pool.errors import Overloaded, Unauthenticated
+from llm_pool.core.errors import Overloaded, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from jwt import PyJWK
 
-    from llm_pool.interfaces import Clock
+    from llm_pool.core.interfaces import Clock
 
-LONGEST = 8192
+MAX_TOKEN_LENGTH = 8192
 """Characters of a token."""
 LEEWAY = 60.0
 """Seconds that clocks may differ."""
 LIFETIME = 86_400.0
 """Seconds from ``nbf`` to ``exp`` at most."""
-FRESH = 600.0
+REFRESH_AFTER = 600.0
 """Seconds a set of keys is good without another look."""
-STALE = 86_400.0
+MAX_AGE = 86_400.0
 """Seconds it is good while its place gives errors."""
-AGAIN = 30.0
+RETRY_AFTER = 30.0
 """Seconds between two looks for a key that is not there."""
 
 _TYPES = {"jwt", "at+jwt", "application/at+jwt"}
@@ -52,17 +52,17 @@ class Claims(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope]
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchedKeys(msgspec.Struct, frozen=True):
     """A set of keys as it came: *body* is None where it is what *etag* already named."""
 
     body: bytes | None
     etag: str = ""
 
 
-class Place(Protocol):
+class KeySource(Protocol):
     """Where an issuer's keys are."""
 
-    async def __call__(self, etag: str, /) -> Fetched:
+    async def __call__(self, etag: str, /) -> FetchedKeys:
         """Look; raises any exception where that fails."""
 
 
@@ -148,7 +148,7 @@ def _read(token: str) -> tuple[_Header, _Payload]:
     from jwt import PyJWS
     from jwt.exceptions import PyJWTError
 
-    if len(token) > LONGEST or token.count(".") != 2:
+    if len(token) > MAX_TOKEN_LENGTH or token.count(".") != 2:
         raise Unauthenticated("shape")
     try:
         parts = PyJWS().decode_complete(token, options={"verify_signature": False, "enforce_minimum_key_length": True})
@@ -171,8 +171,8 @@ def _is_signed_by(token: str, key: PyJWK, algorithm: str) -> bool:
     return True
 
 
-def _scopes(said: str | list[str]) -> frozenset[Scope]:
-    words = said.split() if isinstance(said, str) else said
+def _scopes(scope_claim: str | list[str]) -> frozenset[Scope]:
+    words = scope_claim.split() if isinstance(scope_claim, str) else scope_claim
     return frozenset(scope for scope in Scope if scope.value in words)
 
 
@@ -181,16 +181,16 @@ class Jwks:
     An issuer's public keys, kept while they are fresh.
 
     Args:
-        place: where they are.
+        source: where they are.
         clock: the time.
     """
 
-    def __init__(self, place: Place, clock: Clock) -> None:
-        self._place, self._clock = place, clock
+    def __init__(self, source: KeySource, clock: Clock) -> None:
+        self._source, self._clock = source, clock
         self._keys: list[dict[str, Any]] = []
         self._etag = ""
-        self._looked, self._good = float("-inf"), float("-inf")
-        self._looking = asyncio.Lock()
+        self._checked_at, self._refreshed_at = float("-inf"), float("-inf")
+        self._refresh_lock = asyncio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
         """
@@ -199,38 +199,38 @@ class Jwks:
         Raises:
             Overloaded: no set of keys can be had.
         """
-        if self._clock.now() - self._good >= FRESH:
-            await self._look()
+        if self._clock.now() - self._refreshed_at >= REFRESH_AFTER:
+            await self._refresh()
         found = _matching(self._keys, kid, algorithm)
         if not found:
-            await self._look()
+            await self._refresh()
             found = _matching(self._keys, kid, algorithm)
-        if self._clock.now() - self._good >= STALE:
-            raise Overloaded("the token's issuer", AGAIN)
+        if self._clock.now() - self._refreshed_at >= MAX_AGE:
+            raise Overloaded("the token's issuer", RETRY_AFTER)
         return found
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         """Look, unless somebody did a moment ago; one at a time."""
-        async with self._looking:
-            if self._clock.now() - self._looked < AGAIN:
+        async with self._refresh_lock:
+            if self._clock.now() - self._checked_at < RETRY_AFTER:
                 return
-            self._looked = self._clock.now()
+            self._checked_at = self._clock.now()
             try:
-                fetched = await self._place(self._etag)
+                fetched = await self._source(self._etag)
                 if fetched.body is not None:
                     self._keys, self._etag = _public(fetched.body), fetched.etag
-                self._good = self._clock.now()
+                self._refreshed_at = self._clock.now()
             except Exception as error:  # noqa: BLE001  # whatever went wrong, the keys we have go on
                 _log.warning("an issuer's keys could not be had: %s", type(error).__name__)
 
 
-def from_file(read: Callable[[], bytes]) -> Place:
+def from_file(read: Callable[[], bytes]) -> KeySource:
     """A place that is a file; *read* runs in a thread."""
 
-    async def place(_etag: str) -> Fetched:
-        return Fetched(await asyncio.to_thread(read))
+    async def source(_etag: str) -> FetchedKeys:
+        return FetchedKeys(await asyncio.to_thread(read))
 
-    return place
+    return source
 
 
 def _public(body: bytes) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import ConfigError, InvalidRequest
+from llm_pool.core.errors import ConfigError, InvalidRequest
 from llm_pool.security.hmac import Slot
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from llm_pool.errors import Overloaded, Unauthenticated
-from llm_pool.security.hmac import REMEMBERED
+from llm_pool.core.errors import Overloaded, Unauthenticated
+from llm_pool.security.hmac import NONCE_TTL
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from llm_pool.interfaces import Clock
+    from llm_pool.core.interfaces import Clock
 
-FENCE = 2.0
+START_TOLERANCE = 2.0
 """Seconds before its own start from which a memory still takes timestamps."""
 
 
@@ -41,24 +41,24 @@ class MemoryNonces:
 
     Args:
         clock: the time.
-        most: nonces remembered for a key; one more is refused, so that no replay slips through a full memory.
+        limit: nonces remembered for a key; one more is refused, so that no replay slips through a full memory.
     """
 
-    def __init__(self, clock: Clock, *, most: int = 200_000) -> None:
-        self._clock, self._most = clock, most
+    def __init__(self, clock: Clock, *, limit: int = 200_000) -> None:
+        self._clock, self._limit = clock, limit
         self._began = clock.wall()
         self._seen: dict[str, _Seen] = {}
 
     async def use(self, key: str, nonce: str, timestamp: float) -> None:
         """As the seam says."""
         now = self._clock.now()
-        if timestamp < self._began - FENCE:
+        if timestamp < self._began - START_TOLERANCE:
             raise Unauthenticated("fence")
         seen = self._seen.setdefault(key, _Seen())
-        seen.forget(now - REMEMBERED)
+        seen.forget(now - NONCE_TTL)
         if nonce in seen.nonces:
             raise Unauthenticated("replay")
-        if len(seen.nonces) >= self._most:
+        if len(seen.nonces) >= self._limit:
             raise Overloaded("the memory of nonces", 1.0)
         seen.add(nonce, now)
 
@@ -80,7 +80,7 @@ class RedisNonces:
         from redis.exceptions import RedisError
 
         try:
-            is_new = await self._redis.set(f"{self._prefix}{key}:{nonce}", b"", nx=True, ex=int(REMEMBERED))
+            is_new = await self._redis.set(f"{self._prefix}{key}:{nonce}", b"", nx=True, ex=int(NONCE_TTL))
         except (RedisError, OSError):
             raise Overloaded("the memory of nonces", 1.0) from None
         if not is_new:

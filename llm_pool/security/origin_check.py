@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import PermissionDenied
+from llm_pool.core.errors import PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 HINT = "a proxy's name, or that of your own page, goes into server.hosts"
 
 
-def check_browser(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None:
+def check_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None:
     """
     Raise PermissionDenied where a web page of somebody else's may have sent these *headers*.
 
     Over TLS any ``Host`` is good: a name that leads here for deception has no certificate that fits it.
     """
-    said = dict(headers)
-    host, origin = said.get(b"host", b""), said.get(b"origin")
+    found = dict(headers)
+    host, origin = found.get(b"host", b""), found.get(b"origin")
     if config.server.tls_cert is None and not _is_ours(host, config):
         raise PermissionDenied("the Host is no name of this machine's own", hint=HINT)
     if origin is None:
-        is_foreign = said.get(b"sec-fetch-site") == b"cross-site"
+        is_foreign = found.get(b"sec-fetch-site") == b"cross-site"
     else:
         page = origin.partition(b"://")[2]
         is_foreign = page != host and not _is_ours(page, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from llm_pool.config.values import Scope
-from llm_pool.messages import Caps, StrategyName
+from llm_pool.core.messages import Caps, StrategyName
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,10 +19,10 @@ import msgspec
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from llm_pool.interfaces import Clock
+    from llm_pool.core.interfaces import Clock
 
 _log = logging.getLogger("llm_pool.security")
-AWAY = 1.0
+RETRY_REDIS_AFTER = 1.0
 """Seconds that Redis is not asked after it failed."""
 _ROUNDING = 1e-6
 """Seconds: sums of floats shall not take away the last of a burst."""
@@ -75,7 +75,7 @@ def take(before: float, rate: Rate, cost: float, now: float) -> tuple[float, Ver
     return after, Verdict(is_there, remaining, wait, after - now)
 
 
-def owe(before: float, rate: Rate, cost: float, now: float) -> float:
+def charge(before: float, rate: Rate, cost: float, now: float) -> float:
     """Book *cost* that was already spent; the theoretical arrival time from now on."""
     return max(before, now) + cost / rate.per_second
 
@@ -86,7 +86,7 @@ class Limiter(Protocol):
     async def take(self, sender: str, rate: Rate, cost: float = 1.0) -> Verdict:
         """Take *cost* of *sender*'s rate if it is there."""
 
-    async def owe(self, sender: str, rate: Rate, cost: float) -> None:
+    async def charge(self, sender: str, rate: Rate, cost: float) -> None:
         """Book *cost* that *sender* already spent."""
 
 
@@ -100,26 +100,26 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._paid: dict[str, float] = {}
+        self._arrivals: dict[str, float] = {}
         self._trim_at = 1024
 
     async def take(self, sender: str, rate: Rate, cost: float = 1.0) -> Verdict:
         """As the seam says."""
         now = self._clock.now()
-        self._paid[sender], verdict = take(self._paid.get(sender, now), rate, cost, now)
+        self._arrivals[sender], verdict = take(self._arrivals.get(sender, now), rate, cost, now)
         self._trim(now)
         return verdict
 
-    async def owe(self, sender: str, rate: Rate, cost: float) -> None:
+    async def charge(self, sender: str, rate: Rate, cost: float) -> None:
         """As the seam says."""
         now = self._clock.now()
-        self._paid[sender] = owe(self._paid.get(sender, now), rate, cost, now)
+        self._arrivals[sender] = charge(self._arrivals.get(sender, now), rate, cost, now)
 
     def _trim(self, now: float) -> None:
         """Forget senders who owe nothing, each time their number has doubled."""
-        if len(self._paid) >= self._trim_at:
-            self._paid = {sender: paid for sender, paid in self._paid.items() if paid > now}
-            self._trim_at = max(1024, 2 * len(self._paid))
+        if len(self._arrivals) >= self._trim_at:
+            self._arrivals = {sender: arrivals for sender, arrivals in self._arrivals.items() if arrivals > now}
+            self._trim_at = max(1024, 2 * len(self._arrivals))
 
 
 SCRIPT = """
@@ -142,7 +142,7 @@ end
 local remaining = math.max(0, (tolerance - (after - now)) * per_second)
 return {is_there and 1 or 0, tostring(remaining), tostring(wait), tostring(after - now)}
 """
-"""``take`` and ``owe`` as one step on the server, by the server's clock."""
+"""``take`` and ``charge`` as one step on the server, by the server's clock."""
 
 
 class RedisLimiter:
@@ -158,30 +158,30 @@ class RedisLimiter:
     def __init__(self, redis: Redis, clock: Clock, *, prefix: str = "llm-pool:rate:") -> None:
         self._redis, self._prefix = redis, prefix
         self._script = redis.register_script(SCRIPT)
-        self._alone, self._clock = MemoryLimiter(clock), clock
-        self._away_until = float("-inf")
+        self._fallback, self._clock = MemoryLimiter(clock), clock
+        self._unavailable_until = float("-inf")
 
     async def take(self, sender: str, rate: Rate, cost: float = 1.0) -> Verdict:
         """As the seam says."""
-        return await self._run(sender, rate, cost, is_debt=False) or await self._alone.take(sender, rate, cost)
+        return await self._run(sender, rate, cost, is_debt=False) or await self._fallback.take(sender, rate, cost)
 
-    async def owe(self, sender: str, rate: Rate, cost: float) -> None:
+    async def charge(self, sender: str, rate: Rate, cost: float) -> None:
         """As the seam says."""
         if await self._run(sender, rate, cost, is_debt=True) is None:
-            await self._alone.owe(sender, rate, cost)
+            await self._fallback.charge(sender, rate, cost)
 
     async def _run(self, sender: str, rate: Rate, cost: float, *, is_debt: bool) -> Verdict | None:
         """None where Redis is away; after a failure it is left alone for a moment."""
         from redis.exceptions import RedisError
 
-        if self._clock.now() < self._away_until:
+        if self._clock.now() < self._unavailable_until:
             return None
         key, arguments = f"{self._prefix}{{{sender}}}", [repr(rate.per_second), repr(rate.burst), repr(cost)]
         try:
-            allowed, *told = await self._script(keys=[key], args=[*arguments, "1" if is_debt else "0"])
+            allowed, *numbers = await self._script(keys=[key], args=[*arguments, "1" if is_debt else "0"])
         except (RedisError, OSError) as error:
-            self._away_until = self._clock.now() + AWAY
+            self._unavailable_until = self._clock.now() + RETRY_REDIS_AFTER
             _log.warning("rates are counted by this process alone: redis: %s", type(error).__name__)
             return None
-        remaining, wait, reset = (float(value) for value in told)
+        remaining, wait, reset = (float(value) for value in numbers)
         return Verdict(bool(allowed), remaining, float("inf") if wait < 0 else wait, reset)

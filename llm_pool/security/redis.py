@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-GIVE_UP = 0.5
+REDIS_TIMEOUT = 0.5
 """Seconds to reach it, and for its answer: a request waits for it."""
 
 
-def connection_to(url: str) -> Redis:
+def redis_client(url: str) -> Redis:
     """
     A client; it connects when it is used.
 
@@ -35,8 +35,8 @@ def connection_to(url: str) -> Redis:
     try:
         return Redis.from_url(
             url,
-            socket_timeout=GIVE_UP,
-            socket_connect_timeout=GIVE_UP,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
             driver_info=None,  # to tell who we are, redis-py would look its version up on disk, at each connection
             retry=Retry(NoBackoff(), 1),  # once, for a kept connection that a restarted server has closed
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.config.models import ANY_TENANT, TenantSettings
-from llm_pool.errors import PermissionDenied, Unauthenticated
-from llm_pool.messages import Caps
+from llm_pool.core.errors import PermissionDenied, Unauthenticated
+from llm_pool.core.messages import Caps
 from llm_pool.security.hmac import Slot
 from llm_pool.security.keys import Key, Kind, digest_of
 from llm_pool.security.principal import Grant, Principal
@@ -107,7 +107,7 @@ def grant_of(settings: TenantSettings) -> Grant:
     )
 
 
-def must_prove(config: Config) -> bool:
+def requires_authentication(config: Config) -> bool:
     """Whether clients have to prove who they are."""
     return bool(config.tenancy or config.security.jwt or config.security.keys_file)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
 
-LOOK_EVERY = 5.0
+POLL_INTERVAL = 5.0
 """Seconds between two looks whether the files were renewed."""
 _log = logging.getLogger("llm_pool.security")
 
 
-class Files(msgspec.Struct, frozen=True):
+class TlsFiles(msgspec.Struct, frozen=True):
     """PEM files: *cert* with its chain, its *key*, and the authorities of clients, if these must have certificates."""
 
     cert: Path
     key: Path
     client_ca: Path | None
 
-    def stamp(self) -> tuple[int, ...]:
+    def mtimes(self) -> tuple[int, ...]:
         """What changes when a file is renewed; files that are not there count as 0."""
-        stamp = []
+        mtimes = []
         for path in (self.cert, self.key, self.client_ca):
             with contextlib.suppress(OSError):
-                stamp.append(0 if path is None else path.stat().st_mtime_ns)
-        return tuple(stamp)
+                mtimes.append(0 if path is None else path.stat().st_mtime_ns)
+        return tuple(mtimes)
 
 
-def files_of(config: Config) -> Files | None:
+def tls_files(config: Config) -> TlsFiles | None:
     """The files that ``[server]`` names; None is plain text."""
     server, folder = config.server, config.path.parent
     if server.tls_cert is None:
         return None
-    return Files(
+    return TlsFiles(
         cert=folder / server.tls_cert,
         key=folder / (server.tls_key or server.tls_cert),
         client_ca=None if server.client_ca is None else folder / server.client_ca,
     )
 
 
-def context_for(files: Files) -> ssl.SSLContext:
+def context_for(files: TlsFiles) -> ssl.SSLContext:
     """A server's context; raises ConfigError where a file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -65,7 +65,7 @@ def context_for(files: Files) -> ssl.SSLContext:
     return context
 
 
-def load(context: ssl.SSLContext, files: Files) -> None:
+def load(context: ssl.SSLContext, files: TlsFiles) -> None:
     """
     Read *files* into *context*, for the connections to come.
 
@@ -85,7 +85,9 @@ def load(context: ssl.SSLContext, files: Files) -> None:
 
 
 @asynccontextmanager
-async def renewing(context: ssl.SSLContext, files: Files, *, every: float = LOOK_EVERY) -> AsyncIterator[None]:
+async def reload_certificates(
+    context: ssl.SSLContext, files: TlsFiles, *, every: float = POLL_INTERVAL
+) -> AsyncIterator[None]:
     """Take up renewed files while the block runs; ones that cannot be used change nothing."""
     task = asyncio.create_task(_renew(context, files, every), name="watch the certificates")
     try:
@@ -95,12 +97,12 @@ async def renewing(context: ssl.SSLContext, files: Files, *, every: float = LOOK
         await asyncio.wait([task])
 
 
-def grpc_credentials(files: Files) -> grpc.ServerCredentials:
+def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """A gRPC server's credentials, which take up renewed files too; raises ConfigError."""
     import grpc
 
     context_for(files)  # gRPC would say nothing of a file that is no good
-    stamp = files.stamp()
+    mtimes = files.mtimes()
 
     def read() -> grpc.ServerCertificateConfiguration:
         chain = [(files.key.read_bytes(), files.cert.read_bytes())]
@@ -108,15 +110,15 @@ def grpc_credentials(files: Files) -> grpc.ServerCredentials:
         return grpc.ssl_server_certificate_configuration(chain, roots)
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:  # in a thread of gRPC, for each connection
-        nonlocal stamp
-        found = files.stamp()
-        if found == stamp:
+        nonlocal mtimes
+        found = files.mtimes()
+        if found == mtimes:
             return None
         try:
             context_for(files)
-            stamp, configuration = found, read()
+            mtimes, configuration = found, read()
         except (ConfigError, OSError) as error:
-            _log.warning("the renewed certificate is not taken up: %s", error)
+            _log.warning("the renewed certificate cannot be loaded: %s", error)
             return None
         return configuration
 
@@ -127,22 +129,22 @@ def grpc_credentials(files: Files) -> grpc.ServerCredentials:
     )
 
 
-async def _renew(context: ssl.SSLContext, files: Files, every: float) -> None:
-    stamp = await asyncio.to_thread(files.stamp)
+async def _renew(context: ssl.SSLContext, files: TlsFiles, every: float) -> None:
+    mtimes = await asyncio.to_thread(files.mtimes)
     while True:
         await asyncio.sleep(every)
-        found = await asyncio.to_thread(files.stamp)
-        if found == stamp:
+        found = await asyncio.to_thread(files.mtimes)
+        if found == mtimes:
             continue
         try:
             await asyncio.to_thread(_reload, context, files)
         except ConfigError as error:
-            _log.warning("the renewed certificate is not taken up: %s", error)
+            _log.warning("the renewed certificate cannot be loaded: %s", error)
         else:
-            stamp = found
+            mtimes = found
 
 
-def _reload(context: ssl.SSLContext, files: Files) -> None:
+def _reload(context: ssl.SSLContext, files: TlsFiles) -> None:
     context_for(files)  # a half-written pair fails here, and leaves the context as it is
     load(context, files)
 

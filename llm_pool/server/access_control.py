@@ -1,5 +1,5 @@
 """
-The door of a daemon with clients: who comes in, to which routes, how often, and what they may ask for.
+Access control of a daemon with clients: authentication, scopes, rate limits and quotas.
 
 ::
 
@@ -22,34 +22,35 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.config.values import Scope
-from llm_pool.errors import ConfigError, LlmPoolError, PermissionDenied, RateLimited, Unauthenticated
-from llm_pool.messages import AttemptEnded, KeyUsed, TurnedAway
+from llm_pool.core.errors import ConfigError, LlmPoolError, PermissionDenied, RateLimited, Unauthenticated
+from llm_pool.core.events import AccessDenied, AttemptEnded, KeyUsed
 from llm_pool.providers.transport import Backend, Transport
 from llm_pool.security import ANONYMOUS, Principal
-from llm_pool.security.allowed import allowed
-from llm_pool.security.browsers import check_browser
-from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, signed, verified
-from llm_pool.security.jwt import Fetched, Issuer, Jwks, claims_of, from_file
+from llm_pool.security.authorization import authorized_query
+from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, parse_signed, verify_signature
+from llm_pool.security.jwt import FetchedKeys, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
+from llm_pool.security.origin_check import check_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
-from llm_pool.security.shared import connection_to
-from llm_pool.security.tenants import Tenants, must_prove
+from llm_pool.security.redis import redis_client
+from llm_pool.security.tenants import Tenants, requires_authentication
 from llm_pool.server import page
-from llm_pool.server.entry import OPEN as OPEN_PATHS
+from llm_pool.server.middleware import OPEN as OPEN_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.config.models import JwtSettings
-    from llm_pool.interfaces import Clock, Emit
-    from llm_pool.messages import Event, Query
-    from llm_pool.security.jwt import Place
+    from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Clock, Emit
+    from llm_pool.core.messages import Query
+    from llm_pool.security.jwt import KeySource
     from llm_pool.security.keys import Key
     from llm_pool.security.nonces import Nonces
     from llm_pool.security.ratelimit import Limiter
-    from llm_pool.server.entry import Principal as Entrant
+    from llm_pool.server.middleware import Principal as AnyPrincipal
 
 OPEN = (
     OPEN_PATHS
@@ -58,7 +59,7 @@ OPEN = (
 )
 """What anybody may ask for: whether we live, and the files of the status page, which know nothing by themselves."""
 
-NEEDED: dict[str, Scope] = {
+REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/infer": Scope.INFER,
     "/v1/feedback": Scope.INFER,
     "/v1/tasks": Scope.INFER,
@@ -90,12 +91,12 @@ A route that is not here is for operators, whoever adds it; a test walks the rou
 
 NOBODY = Principal(name="nobody", scopes=frozenset())
 """Who asks for what is open."""
-WRONG = "these credentials are not good here"
-NONE = "credentials are needed here"
-LOOK_EVERY = 1.0
+BAD_CREDENTIALS = "these credentials are not valid"
+NO_CREDENTIALS = "credentials are required"
+POLL_INTERVAL = 1.0
 """Seconds between two looks at the key file."""
 DAY = 86_400.0
-BUSY = 1.0
+IN_FLIGHT_RETRY_AFTER = 1.0
 """Seconds after which a tenant with too many requests in flight may try again."""
 
 _SIGNED = {KEY, TIMESTAMP, NONCE, SIGNATURE}
@@ -103,24 +104,24 @@ _JWKS_LIMIT = 256 << 10
 _log = logging.getLogger("llm_pool.security")
 
 
-def needed(path: bytes) -> Scope:
+def required_scope(path: bytes) -> Scope:
     """The scope that a route needs."""
-    return decision(path) or Scope.OPERATE
+    return declared_scope(path) or Scope.OPERATE
 
 
-def decision(path: bytes) -> Scope | None:
-    """What ``NEEDED`` says of a path; None where nobody made a decision."""
+def declared_scope(path: bytes) -> Scope | None:
+    """What ``REQUIRED_SCOPES`` says of a path; None where nobody made a decision."""
     segments = path.decode("ascii", "replace").split("/")
-    return next((scope for pattern, scope in NEEDED.items() if _fits(pattern.split("/"), segments)), None)
+    return next((scope for pattern, scope in REQUIRED_SCOPES.items() if _matches(pattern.split("/"), segments)), None)
 
 
-def _fits(pattern: list[str], segments: list[str]) -> bool:
+def _matches(pattern: list[str], segments: list[str]) -> bool:
     if pattern[-1] == "**":
-        return len(segments) >= len(pattern) and _fits(pattern[:-1], segments[: len(pattern) - 1])
+        return len(segments) >= len(pattern) and _matches(pattern[:-1], segments[: len(pattern) - 1])
     return len(pattern) == len(segments) and all(p in {"*", s} for p, s in zip(pattern, segments, strict=True))
 
 
-class _Book(msgspec.Struct, frozen=True, kw_only=True):
+class _ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What one configuration says of clients."""
 
     config: Config
@@ -132,15 +133,15 @@ class _Book(msgspec.Struct, frozen=True, kw_only=True):
 class _Stores(msgspec.Struct, frozen=True):
     """Where nonces and rates are kept, and what closes it."""
 
-    place: object
+    source: object
     nonces: Nonces
     limiter: Limiter
     stack: AsyncExitStack
 
 
-class Doors:
+class TenantAccessControl:
     """
-    The door; also an observer, which books the tokens that tenants used.
+    Access control by tenant; also an observer, which charges the tokens that tenants used.
 
     ``prepare`` and the function it gives make a configuration count; ``aclose`` releases connections.
 
@@ -153,18 +154,18 @@ class Doors:
     def __init__(self, config: Config, clock: Clock, emit: Emit) -> None:
         self._clock, self._emit = clock, emit
         self._transport = Transport()
-        self._stores, self._past = _stores_for(config, clock), AsyncExitStack()
-        self._book = _Book(config=config, keys={}, tenants=Tenants(config.tenancy, {}), issuers={})
+        self._stores, self._retired_stores = _stores_for(config, clock), AsyncExitStack()
+        self._clients = _ClientConfig(config=config, keys={}, tenants=Tenants(config.tenancy, {}), issuers={})
         self._stamp: object = None
-        self._looked = float("-inf")
-        self._looking = asyncio.Lock()
+        self._keys_checked_at = float("-inf")
+        self._keys_lock = asyncio.Lock()
         self._in_flight = Counter[str]()
-        self._booking = set[asyncio.Task[None]]()
+        self._charging = set[asyncio.Task[None]]()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Doors]:
+    async def opened(self) -> AsyncIterator[TenantAccessControl]:
         """The door while the block runs; raises ConfigError where the clients cannot be read."""
-        (await self.prepare(self._book.config))()
+        (await self.prepare(self._clients.config))()
         try:
             yield self
         finally:
@@ -182,25 +183,27 @@ class Doors:
         """
         stamp, keys = await asyncio.to_thread(_read_keys, config)
         issuers = self._issuers(config)
-        book = _Book(config=config, keys=keys, tenants=Tenants(config.tenancy, keys), issuers=issuers)
-        is_same = self._stores.place == _place_of(config)
+        clients = _ClientConfig(config=config, keys=keys, tenants=Tenants(config.tenancy, keys), issuers=issuers)
+        is_same = self._stores.source == _store_source(config)
         stores = self._stores if is_same else _stores_for(config, self._clock)
 
-        def count() -> None:
+        def commit() -> None:
             if stores is not self._stores:
-                self._past.push_async_callback(self._stores.stack.aclose)  # requests that are here still use it
-            self._book, self._stamp, self._stores = book, stamp, stores
+                self._retired_stores.push_async_callback(
+                    self._stores.stack.aclose
+                )  # requests that are here still use it
+            self._clients, self._stamp, self._stores = clients, stamp, stores
 
-        return count
+        return commit
 
     async def aclose(self) -> None:
         """Release connections, once what was used is booked. Idempotent."""
-        await asyncio.gather(*self._booking, return_exceptions=True)
-        await self._past.aclose()
+        await asyncio.gather(*self._charging, return_exceptions=True)
+        await self._retired_stores.aclose()
         await self._stores.stack.aclose()
         await self._transport.aclose()
 
-    async def enter(
+    async def authenticate(
         self, headers: Sequence[tuple[bytes, bytes]], method: str, raw_path: bytes, query_string: bytes, body: bytes
     ) -> Principal:
         """
@@ -222,22 +225,22 @@ class Doors:
         if raw_path in OPEN:
             return NOBODY
         try:
-            principal = await self._who(headers, method, raw_path, query_string, body)
+            principal = await self._identify(headers, method, raw_path, query_string, body)
             _check_route(principal, headers, raw_path)
         except (Unauthenticated, PermissionDenied) as error:
-            self._emit(TurnedAway(str(error)))
+            self._emit(AccessDenied(str(error)))
             if isinstance(error, PermissionDenied):
                 raise
-            sentence = NONE if str(error) == "none" else WRONG
+            sentence = NO_CREDENTIALS if str(error) == "none" else BAD_CREDENTIALS
             hint = "a signature, a token or a bearer key; look at the key, the secret and the clock: docs/security.md"
             raise Unauthenticated(sentence, hint=hint) from None
         await self._check_rate(principal)
         return principal
 
     @asynccontextmanager
-    async def admit(self, principal: Entrant, query: Query) -> AsyncIterator[Query]:
+    async def authorize(self, principal: AnyPrincipal, query: Query) -> AsyncIterator[Query]:
         """
-        *query* as *principal*, from ``enter``, may ask it, which counts as in flight while the block runs.
+        *query* as *principal*, from ``authenticate``, may ask it, which counts as in flight while the block runs.
 
         Raises:
             PermissionDenied: it is for another tenant or project, or for a task or strategy not theirs.
@@ -245,15 +248,15 @@ class Doors:
         """
         assert isinstance(principal, Principal)
         try:
-            query = allowed(principal, query, self._book.config.strategy_for)
+            query = authorized_query(principal, query, self._clients.config.strategy_for)
         except PermissionDenied:
-            self._emit(TurnedAway("not allowed"))
+            self._emit(AccessDenied("not allowed"))
             raise
         await self._check_tokens(principal)
-        tenant, most = principal.tenant_id, principal.grant.in_flight
-        if most is not None and self._in_flight[tenant] >= most:
-            self._emit(TurnedAway("in flight"))
-            raise RateLimited(BUSY)
+        tenant, limit = principal.tenant_id, principal.grant.in_flight
+        if limit is not None and self._in_flight[tenant] >= limit:
+            self._emit(AccessDenied("in flight"))
+            raise RateLimited(IN_FLIGHT_RETRY_AFTER)
         self._in_flight[tenant] += 1
         try:
             yield query
@@ -266,22 +269,22 @@ class Doors:
         """Book the tokens of an attempt to the tenant it was made for."""
         if not isinstance(event, AttemptEnded) or not event.tenant_id:
             return
-        rate = _tokens(self._book.tenants.grant(event.tenant_id).tokens_per_day)
+        rate = _tokens(self._clients.tenants.grant(event.tenant_id).tokens_per_day)
         usage = event.attempt.usage
         used = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
         if rate is not None and used:
-            booking = asyncio.create_task(self._stores.limiter.owe(f"tokens:{event.tenant_id}", rate, float(used)))
-            self._booking.add(booking)
-            booking.add_done_callback(self._booking.discard)
+            charging = asyncio.create_task(self._stores.limiter.charge(f"tokens:{event.tenant_id}", rate, float(used)))
+            self._charging.add(charging)
+            charging.add_done_callback(self._charging.discard)
 
-    async def _who(
+    async def _identify(
         self, headers: Sequence[tuple[bytes, bytes]], method: str, path: bytes, query: bytes, body: bytes
     ) -> Principal:
-        if not must_prove(self._book.config):
+        if not requires_authentication(self._clients.config):
             if method != "GRPC":  # browsers do not speak it
-                check_browser(headers, self._book.config)
+                check_origin(headers, self._clients.config)
             return ANONYMOUS
-        await self._look_at_keys(LOOK_EVERY)
+        await self._reload_keys(POLL_INTERVAL)
         if method == "GRPC":  # the library keeps its content type to itself
             headers = [*(h for h in headers if h[0] != b"content-type"), (b"content-type", b"application/grpc")]
         tokens = [value for name, value in headers if name == b"authorization"]
@@ -291,13 +294,13 @@ class Doors:
         if not tokens and not is_signed:
             raise Unauthenticated("none")
         try:
-            return await self._known(headers, method, path, query, body, tokens)
+            return await self._verify(headers, method, path, query, body, tokens)
         except Unauthenticated:
-            if not await self._look_at_keys(0.0):
+            if not await self._reload_keys(0.0):
                 raise
-            return await self._known(headers, method, path, query, body, tokens)
+            return await self._verify(headers, method, path, query, body, tokens)
 
-    async def _known(
+    async def _verify(
         self,
         headers: Sequence[tuple[bytes, bytes]],
         method: str,
@@ -308,40 +311,42 @@ class Doors:
     ) -> Principal:
         if tokens:
             return await self._by_token(tokens[0])
-        book, wall = self._book, self._clock.wall()
-        parts, signature = signed(method, path, query, headers, body)
-        slot = verified(book.config.security.audience, book.tenants.slots(parts.key), parts, signature, wall=wall)
-        await self._stores.nonces.use(parts.key, parts.nonce, parts.timestamp)
-        self._emit(KeyUsed(parts.key, slot))
-        return book.tenants.by_key(parts.key)
+        clients, wall = self._clients, self._clock.wall()
+        request, signature = parse_signed(method, path, query, headers, body)
+        slot = verify_signature(
+            clients.config.security.audience, clients.tenants.slots(request.key), request, signature, wall=wall
+        )
+        await self._stores.nonces.use(request.key, request.nonce, request.timestamp)
+        self._emit(KeyUsed(request.key, slot))
+        return clients.tenants.by_key(request.key)
 
     async def _by_token(self, header: bytes) -> Principal:
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer" or not token.isascii():
             raise Unauthenticated("shape")
-        book, wall, text = self._book, self._clock.wall(), token.strip().decode("ascii")
-        if book.issuers and text.count(".") == 2:
-            return book.tenants.by_claims(await claims_of(text, book.issuers, wall=wall))
-        principal, slot = book.tenants.by_bearer(text, wall=wall)
+        clients, wall, text = self._clients, self._clock.wall(), token.strip().decode("ascii")
+        if clients.issuers and text.count(".") == 2:
+            return clients.tenants.by_claims(await claims_of(text, clients.issuers, wall=wall))
+        principal, slot = clients.tenants.by_bearer(text, wall=wall)
         self._emit(KeyUsed(principal.name, slot))
         return principal
 
-    async def _look_at_keys(self, every: float) -> bool:
+    async def _reload_keys(self, every: float) -> bool:
         """Take up a changed key file, if the last look is *every* seconds ago; whether it had changed."""
-        config = self._book.config
-        if config.security.keys_file is None or self._clock.now() - self._looked < every:
+        config = self._clients.config
+        if config.security.keys_file is None or self._clock.now() - self._keys_checked_at < every:
             return False
-        async with self._looking:
-            self._looked = self._clock.now()
+        async with self._keys_lock:
+            self._keys_checked_at = self._clock.now()
             try:
                 stamp, keys = await asyncio.to_thread(_read_keys, config, self._stamp)
             except ConfigError as error:
                 _log.warning("the keys stay as they are: %s", error)
                 return False
-            if stamp == self._stamp or self._book.config is not config:
+            if stamp == self._stamp or self._clients.config is not config:
                 return False
             tenants = Tenants(config.tenancy, keys)
-            self._book = msgspec.structs.replace(self._book, keys=keys, tenants=tenants)
+            self._clients = msgspec.structs.replace(self._clients, keys=keys, tenants=tenants)
             self._stamp = stamp
             return True
 
@@ -351,7 +356,7 @@ class Doors:
             sender = f"requests:{principal.tenant_id}"
             verdict = await self._stores.limiter.take(sender, Rate(grant.rate, grant.burst))
             if not verdict.allowed:
-                self._emit(TurnedAway("rate"))
+                self._emit(AccessDenied("rate"))
                 raise RateLimited(verdict.retry_after)
 
     async def _check_tokens(self, principal: Principal) -> None:
@@ -359,28 +364,28 @@ class Doors:
         if rate is not None:
             verdict = await self._stores.limiter.take(f"tokens:{principal.tenant_id}", rate, 0.0)
             if not verdict.allowed:
-                self._emit(TurnedAway("tokens"))
+                self._emit(AccessDenied("tokens"))
                 raise RateLimited(verdict.retry_after)
 
     def _issuers(self, config: Config) -> dict[str, Issuer]:
         """The issuers of *config*; those that were there before keep their keys."""
-        before = {its.issuer: its for its in self._book.config.security.jwt}
+        before = {jwt.issuer: jwt for jwt in self._clients.config.security.jwt}
         issuers = {}
-        for its in config.security.jwt:
-            known = self._book.issuers.get(its.issuer) if before.get(its.issuer) == its else None
-            keys = known.keys if known else Jwks(self._place(its, config), self._clock)
-            issuers[its.issuer] = Issuer(its.audience, its.algorithms, keys)
+        for jwt in config.security.jwt:
+            known = self._clients.issuers.get(jwt.issuer) if before.get(jwt.issuer) == jwt else None
+            keys = known.keys if known else Jwks(self._key_source(jwt, config), self._clock)
+            issuers[jwt.issuer] = Issuer(jwt.audience, jwt.algorithms, keys)
         return issuers
 
-    def _place(self, its: JwtSettings, config: Config) -> Place:
-        if its.jwks_file is not None:
-            return from_file((config.path.parent / its.jwks_file).read_bytes)
-        assert its.jwks_url is not None
-        return _from_url(its.jwks_url, self._transport)
+    def _key_source(self, jwt: JwtSettings, config: Config) -> KeySource:
+        if jwt.jwks_file is not None:
+            return from_file((config.path.parent / jwt.jwks_file).read_bytes)
+        assert jwt.jwks_url is not None
+        return _from_url(jwt.jwks_url, self._transport)
 
 
 def _check_route(principal: Principal, headers: Sequence[tuple[bytes, bytes]], path: bytes) -> None:
-    scope = needed(path)
+    scope = required_scope(path)
     if scope not in principal.scopes:
         raise PermissionDenied(f"this needs the scope '{scope}'")
     spoken_for = next((value for name, value in headers if name == b"x-tenant"), b"").decode("latin-1")
@@ -406,19 +411,19 @@ def _read_keys(config: Config, known: object = None) -> tuple[object, Mapping[st
     return (stamp, {}) if known is not None and stamp == known else (stamp, KeyFile(path).load())
 
 
-def _from_url(url: str, transport: Transport) -> Place:
+def _from_url(url: str, transport: Transport) -> KeySource:
     base, path = _split(url)
 
-    async def place(etag: str) -> Fetched:
+    async def source(etag: str) -> FetchedKeys:
         backend = Backend("the issuer", base, headers={"If-None-Match": etag} if etag else {})
         reply = await transport.request(backend, "GET", path, limit=_JWKS_LIMIT)
         if reply.status == 304 and etag:
-            return Fetched(None, etag)
+            return FetchedKeys(None, etag)
         if reply.status != 200:
             raise LlmPoolError(f"the issuer's keys: HTTP {reply.status}")
-        return Fetched(reply.body, reply.headers.get("etag", ""))
+        return FetchedKeys(reply.body, reply.headers.get("etag", ""))
 
-    return place
+    return source
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -428,7 +433,7 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{authority}", f"{slash or '/'}{path}"
 
 
-def _place_of(config: Config) -> object:
+def _store_source(config: Config) -> object:
     return config.security.redis_url
 
 
@@ -436,6 +441,6 @@ def _stores_for(config: Config, clock: Clock) -> _Stores:
     stack, url = AsyncExitStack(), config.security.redis_url
     if url is None:
         return _Stores(None, MemoryNonces(clock), MemoryLimiter(clock), stack)
-    redis = connection_to(url.reveal())
+    redis = redis_client(url.reveal())
     stack.push_async_callback(redis.aclose)
     return _Stores(url, RedisNonces(redis), RedisLimiter(redis, clock), stack)

@@ -144,7 +144,7 @@ class HealthBody(msgspec.Struct, frozen=True):
     healthy: bool
     providers: list[ProviderBody]
     version: str
-    generation: Annotated[int, _doc("Counts the configurations taken up.")]
+    generation: Annotated[int, _doc("Number of the configuration that serves; it grows by one with each reload.")]
     in_flight: int
     last_reload: ReloadBody
 

@@ -1,4 +1,4 @@
-"""What the chat APIs of others have in common: models by name, conversations, and text as it is decided."""
+"""What the OpenAI and Ollama APIs have in common: models by name, conversations, and streamed text."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from urllib.parse import quote
 import msgspec
 
 from llm_pool.config.problem import nearest
-from llm_pool.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
-from llm_pool.messages import Query, StrategyName, TextArrived, Turn
-from llm_pool.server.entry import PRINCIPAL, send_json
-from llm_pool.server.queries import deadline_header, within
-from llm_pool.wire import answer_json
+from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
+from llm_pool.core.events import TextArrived
+from llm_pool.core.messages import Query, StrategyName, Turn
+from llm_pool.server.middleware import PRINCIPAL, send_json
+from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from llm_pool.config import Config
-    from llm_pool.live import Live
-    from llm_pool.messages import Answer, Attempt, Event, Json
-    from llm_pool.server.entry import Door, Scope, Send
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer, Attempt, Json
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.middleware import AccessControl, Scope, Send
 
 POOL = "pool"
 """The model that is the whole pool."""
@@ -52,21 +54,21 @@ class Model(msgspec.Struct, frozen=True):
     providers: tuple[str, ...] = ()
 
 
-class Text(NamedTuple):
+class TextDelta(NamedTuple):
     """A piece of the answer, from *provider*; empty after a long silence."""
 
     text: str
     provider: str = ""
 
 
-class Ending(NamedTuple):
+class StreamEnd(NamedTuple):
     """The end of an answer; *rest* is what was not spoken yet of its text."""
 
     answer: Answer
     rest: str
 
 
-class Words(Protocol):
+class ChatEncoder(Protocol):
     """How an API tells an answer, whole or as a stream."""
 
     content_type: bytes
@@ -74,33 +76,33 @@ class Words(Protocol):
     def whole(self, answer: Answer) -> dict[str, Json]:
         """All of it in one body."""
 
-    def first(self) -> bytes:
+    def opening(self) -> bytes:
         """What comes before all else."""
 
     def piece(self, text: str) -> bytes:
         """A piece of text."""
 
-    def silence(self) -> bytes:
+    def heartbeat(self) -> bytes:
         """Something that says nothing."""
 
-    def ending(self, end: Ending) -> bytes:
+    def ending(self, end: StreamEnd) -> bytes:
         """The rest of the text, and the end."""
 
     def failed(self, error: LlmPoolError) -> bytes:
         """The end of a stream that broke off."""
 
 
-async def models(live: Live) -> dict[str, Model]:
+async def models(manager: PoolManager) -> dict[str, Model]:
     """
     Every model there is to choose, by name.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
     is not; and each provider alone.
     """
-    config = live.config
+    config = manager.config
     found = [Model(POOL)]
     found += [Model(f"{POOL}/{name.lower()}", strategy=name) for name in StrategyName if _is_on(name, config)]
-    tasks = [task.name for task in await live.tasks() if config.task(task.name).enabled]
+    tasks = [task.name for task in await manager.tasks() if config.task(task.name).enabled]
     found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
     alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
     named = [settings.name for settings in config.active_providers]
@@ -110,9 +112,9 @@ async def models(live: Live) -> dict[str, Model]:
     }
 
 
-async def model_named(name: str, live: Live) -> Model:
+async def model_named(name: str, manager: PoolManager) -> Model:
     """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
-    known = await models(live)
+    known = await models(manager)
     model = known.get(name) or known.get(name.removesuffix(":latest"))
     if model is None:
         raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")
@@ -141,52 +143,59 @@ def question(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
 
 
 @asynccontextmanager
-async def admitted(door: Door, scope: Scope, query: Query) -> AsyncIterator[Query]:
+async def authorized(access: AccessControl, scope: Scope, query: Query) -> AsyncIterator[Query]:
     """*query* as its sender may ask it, by the deadline of its headers."""
     headers: Mapping[bytes, bytes] = dict(scope["headers"])
     left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-    async with door.admit(scope[PRINCIPAL], within(query, left)) as admitted_query:
+    async with access.authorize(scope[PRINCIPAL], with_deadline(query, left)) as admitted_query:
         yield admitted_query
 
 
 async def respond(
-    live: Live, door: Door, scope: Scope, query: Query, words: Words, send: Send, *, stream: bool
+    manager: PoolManager,
+    access: AccessControl,
+    scope: Scope,
+    query: Query,
+    encoder: ChatEncoder,
+    send: Send,
+    *,
+    stream: bool,
 ) -> None:
-    """Answer *query* in *words*, as a stream or whole; raises LlmPoolError before anything was sent."""
-    async with admitted(door, scope, query) as allowed:
+    """Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent."""
+    async with authorized(access, scope, query) as allowed:
         if stream:
-            await speak(live, allowed, words, send)
+            await stream_answer(manager, allowed, encoder, send)
         else:
-            answer = await live.infer(allowed)
-            await send_json(send, words.whole(answer), headers=[decision_header(answer)])
+            answer = await manager.infer(allowed)
+            await send_json(send, encoder.whole(answer), headers=[decision_header(answer)])
 
 
-async def speak(live: Live, query: Query, words: Words, send: Send) -> None:
+async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder, send: Send) -> None:
     """
-    Stream the answer to *query* in *words*.
+    Stream the answer to *query* in *encoder*.
 
     Raises:
         LlmPoolError: before anything was sent, so that its status still can be; later ones end the stream.
     """
-    out = _Out(words, send)
+    out = _ResponseStream(encoder, send)
     try:
-        async with aclosing(spoken(live, query)) as speech:
-            async for said in speech:
+        async with aclosing(stream_text(manager, query)) as pieces:
+            async for said in pieces:
                 match said:
-                    case Ending():
-                        await out.send(words.ending(said), decision_header(said.answer))
-                    case Text(""):
-                        await out.send(words.silence())
-                    case Text():
-                        await out.send(words.piece(said.text), early_header(said))
+                    case StreamEnd():
+                        await out.send(encoder.ending(said), decision_header(said.answer))
+                    case TextDelta(""):
+                        await out.send(encoder.heartbeat())
+                    case TextDelta():
+                        await out.send(encoder.piece(said.text), early_header(said))
     except LlmPoolError as error:
         if not out.began:
             raise
-        await out.send(words.failed(error))
+        await out.send(encoder.failed(error))
     await send({"type": "http.response.body", "body": b""})
 
 
-async def spoken(live: Live, query: Query) -> AsyncGenerator[Text | Ending]:
+async def stream_text(manager: PoolManager, query: Query) -> AsyncGenerator[TextDelta | StreamEnd]:
     """
     The answer to *query* as it is decided: its text, last its end.
 
@@ -196,84 +205,84 @@ async def spoken(live: Live, query: Query) -> AsyncGenerator[Text | Ending]:
     Raises:
         LlmPoolError: no answer came of it, or the one that was being spoken broke off.
     """
-    listening = _Listening()
-    asking = asyncio.create_task(live.infer(query, listening.on))
-    asking.add_done_callback(lambda _: listening.heard.put_nowait(""))
+    buffer = _TextBuffer()
+    inference = asyncio.create_task(manager.infer(query, buffer.on))
+    inference.add_done_callback(lambda _: buffer.queue.put_nowait(""))
     try:
-        while not asking.done() or not listening.heard.empty():
-            text = await listening.next()
+        while not inference.done() or not buffer.queue.empty():
+            text = await buffer.next()
             if text is not None:
                 yield text
-        answer = await asking
-        yield Ending(answer, listening.rest_of(answer))
+        answer = await inference
+        yield StreamEnd(answer, buffer.rest_of(answer))
     finally:
-        asking.cancel()
-        await asyncio.wait([asking])
+        inference.cancel()
+        await asyncio.wait([inference])
 
 
-class _Out:
+class _ResponseStream:
     """The way out of a stream; *began*: its status is sent."""
 
-    def __init__(self, words: Words, send: Send) -> None:
-        self._words, self._send, self.began = words, send, False
+    def __init__(self, encoder: ChatEncoder, send: Send) -> None:
+        self._encoder, self._send, self.began = encoder, send, False
 
     async def send(self, data: bytes, *headers: tuple[bytes, bytes]) -> None:
         if not self.began:
             self.began = True
-            own = [(b"content-type", self._words.content_type), (b"x-accel-buffering", b"no")]
+            own = [(b"content-type", self._encoder.content_type), (b"x-accel-buffering", b"no")]
             await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
-            data = self._words.first() + data
+            data = self._encoder.opening() + data
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-class _Listening:
+class _TextBuffer:
     """Hears what belongs to the answer."""
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[str] = asyncio.Queue()
-        self._owner, self._said = "", ""
+        self.queue: asyncio.Queue[str] = asyncio.Queue()
+        self._owner, self._sent = "", ""
 
     def on(self, event: Event) -> None:
         if isinstance(event, TextArrived) and event.committed and self._owner in {"", event.provider}:
             self._owner = event.provider
-            self.heard.put_nowait(event.text)
+            self.queue.put_nowait(event.text)
 
-    async def next(self) -> Text | None:
+    async def next(self) -> TextDelta | None:
         """What was heard meanwhile; None if it says nothing, an empty text after a long silence."""
         try:
             async with asyncio.timeout(PING_EVERY):
-                text = await self.heard.get()
+                text = await self.queue.get()
         except TimeoutError:
-            return Text("")
-        while not self.heard.empty():
-            text += self.heard.get_nowait()
-        if not self._said:
+            return TextDelta("")
+        while not self.queue.empty():
+            text += self.queue.get_nowait()
+        if not self._sent:
             text = text.lstrip()  # as answers that come in one piece
-        self._said += text
-        return Text(text, self._owner) if text else None
+        self._sent += text
+        return TextDelta(text, self._owner) if text else None
 
     def rest_of(self, answer: Answer) -> str:
-        if not self._said:
+        if not self._sent:
             return answer.content
-        if self._said.rstrip() != answer.content:
+        if self._sent.rstrip() != answer.content:
             raise AllProvidersFailed(answer.task, answer.decision.attempts)
         return ""
 
 
 def finish(answer: Answer) -> Literal["stop", "length"]:
     """Why the answer ends where it does."""
-    won = winning(answer)
+    won = winning_attempt(answer)
     return "length" if won is not None and won.finish == "length" else "stop"
 
 
-def winning(answer: Answer) -> Attempt | None:
+def winning_attempt(answer: Answer) -> Attempt | None:
     """The attempt whose text the answer is; None for one that was fused from several."""
     return next(
         (one for one in answer.decision.attempts if one.provider == answer.winner and one.outcome == "ok"), None
     )
 
 
-def evidence(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:
+def decision_details(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:
     """The ``llm_pool`` field: how *answer* came to be, and what the request asked for in vain."""
     said = answer_json(answer)
     return {**{name: said[name] for name in said if name not in {"content", "json"}}, "ignored": list(ignored)}
@@ -288,12 +297,12 @@ def decision_header(answer: Answer) -> tuple[bytes, bytes]:
     return DECISION_HEADER, line.encode()
 
 
-def early_header(text: Text) -> tuple[bytes, bytes]:
+def early_header(text: TextDelta) -> tuple[bytes, bytes]:
     """What is known of the decision when *text* begins the answer."""
     return DECISION_HEADER, f"winner={quote(text.provider)}".encode()
 
 
-def unserved(said: Mapping[str, Any], refused: Mapping[str, str]) -> None:
+def reject_unsupported(said: Mapping[str, Any], refused: Mapping[str, str]) -> None:
     """Raise InvalidRequest for the first field of *said* that asks for what *refused* says is not to be had."""
     for field, reason in refused.items():
         if said.get(field):

@@ -1,32 +1,32 @@
-"""Which parts a daemon has: the one place that knows them all."""
+"""Builds the components of a daemon from its configuration: the one place that knows them all."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llm_pool.app import emit_to
-from llm_pool.clock import SystemClock
-from llm_pool.errors import ConfigError
-from llm_pool.security.tenants import must_prove
-from llm_pool.security.tls import context_for, files_of, grpc_credentials, renewing
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import ConfigError
+from llm_pool.engine import emit_to
+from llm_pool.security.tenants import requires_authentication
+from llm_pool.security.tls import context_for, grpc_credentials, reload_certificates, tls_files
 from llm_pool.server import ollama, openai
-from llm_pool.server.doors import Doors
-from llm_pool.server.listening import Parts
-from llm_pool.server.observing import Watching
+from llm_pool.server.access_control import TenantAccessControl
+from llm_pool.server.daemon import Components
+from llm_pool.server.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
-    from llm_pool.security.tls import Files
-    from llm_pool.server.listening import Server
+    from llm_pool.security.tls import TlsFiles
+    from llm_pool.server.daemon import Server
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def parts_for(config: Config) -> Parts:
+def build_components(config: Config) -> Components:
     """
     The parts of a daemon for *config*.
 
@@ -35,27 +35,27 @@ def parts_for(config: Config) -> Parts:
             certificate cannot be used.
     """
     check_addresses(config)
-    watching = Watching(config)
-    observers = watching.observers
-    door = Doors(config, SystemClock(), emit_to(observers))
-    observers.append(door)
-    files, tls = files_of(config), None
-    beside: list[Callable[[], AbstractAsyncContextManager[object]]] = [watching.writing, door.opened]
+    monitoring = Monitoring(config)
+    observers = monitoring.observers
+    access = TenantAccessControl(config, SystemClock(), emit_to(observers))
+    observers.append(access)
+    files, tls = tls_files(config), None
+    lifespans: list[Callable[[], AbstractAsyncContextManager[object]]] = [monitoring.lifespan, access.opened]
     if files is not None:
         tls = context_for(files)
-        beside.append(partial(renewing, tls, files))
-    return Parts(
-        door=door,
+        lifespans.append(partial(reload_certificates, tls, files))
+    return Components(
+        access=access,
         observers=observers,
         servers=_servers(config, files),
-        faces=(watching.face, openai.add, ollama.add),
+        extensions=(monitoring.add_routes, openai.add_routes, ollama.add_routes),
         tls=tls,
-        preparing=(door.prepare,),
-        beside=beside,
+        prepare_hooks=(access.prepare,),
+        lifespans=lifespans,
     )
 
 
-def _servers(config: Config, files: Files | None) -> list[Server]:
+def _servers(config: Config, files: TlsFiles | None) -> list[Server]:
     """Those that listen beside HTTP."""
     if not config.server.enable_grpc:
         return []
@@ -67,7 +67,7 @@ def _servers(config: Config, files: Files | None) -> list[Server]:
 def check_addresses(config: Config) -> None:
     """Raise ConfigError where strangers could connect, and nobody would ask who they are."""
     server = config.server
-    if must_prove(config) or server.client_ca:
+    if requires_authentication(config) or server.client_ca:
         return
     http = ("http_addr", server.http_addr, server.enable_http)
     grpc = ("grpc_addr", server.grpc_addr, server.enable_grpc)

@@ -3,7 +3,7 @@ The daemon put together: one live pool, and every server that asks it.
 
 ::
 
-    listening(config, parts) ─▶ Live ◀── HTTP (Guard ─▶ Entry ─▶ faces)
+    open_daemon(config, components) ─▶ Live ◀── HTTP (LimitedHttpProtocol ─▶ GatewayMiddleware ─▶ extensions)
                                      ◀── further servers, such as gRPC
 """
 
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvicorn
 
-from llm_pool.errors import ConfigError
-from llm_pool.live import Live
-from llm_pool.server.entry import OpenDoor
-from llm_pool.server.guard import Guard
+from llm_pool.core.errors import ConfigError
+from llm_pool.engine import PoolManager
 from llm_pool.server.http import create_app
+from llm_pool.server.middleware import AllowAll
+from llm_pool.server.request_limits import LimitedHttpProtocol
 
 if TYPE_CHECKING:
     import ssl
@@ -29,64 +29,64 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
-    from llm_pool.interfaces import Observer
-    from llm_pool.server.entry import Application, Door
-    from llm_pool.server.http import Face
+    from llm_pool.core.interfaces import Observer
+    from llm_pool.server.http import Extension
+    from llm_pool.server.middleware import AccessControl, Application
 
-    Server = Callable[[Live, Door], AbstractAsyncContextManager[str]]
+    Server = Callable[[PoolManager, AccessControl], AbstractAsyncContextManager[str]]
     """Serves while its block runs, and gives the URL it listens at."""
 
-IDLE = 75.0
+KEEP_ALIVE = 75.0
 """Seconds a kept connection may be silent: longer than the proxies in front of us, so that they close first."""
-LAST_WORDS = 2.0
+SHUTDOWN_GRACE = 2.0
 """Seconds an answer that is ready may take to be sent when the server stops."""
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class Components(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a daemon is made of beside the pool.
 
     Attributes:
-        door: decides who may ask for what.
+        access: decides who may ask for what.
         observers: told of every event.
-        faces: add their routes to the HTTP application.
+        extensions: add their routes to the HTTP application.
         servers: listen beside HTTP.
         tls: how the HTTP face proves itself, and perhaps asks clients to; None is plain HTTP.
-        preparing: each readies something for a new configuration, or raises ConfigError, and gives what makes
+        prepare_hooks: each readies something for a new configuration, or raises ConfigError, and gives what makes
             it count once the pool serves that configuration.
-        beside: each is entered before the pool starts, and left after it ended.
+        lifespans: each is entered before the pool starts, and left after it ended.
     """
 
-    door: Door = msgspec.field(default_factory=OpenDoor)
+    access: AccessControl = msgspec.field(default_factory=AllowAll)
     observers: Sequence[Observer] = ()
-    faces: Sequence[Face] = ()
+    extensions: Sequence[Extension] = ()
     servers: Sequence[Server] = ()
     tls: ssl.SSLContext | None = None
-    preparing: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
-    beside: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
+    prepare_hooks: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
+    lifespans: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
 
 
 class Daemon(msgspec.Struct, frozen=True):
     """A daemon that listens at *urls*."""
 
-    live: Live
+    manager: PoolManager
     urls: tuple[str, ...]
-    parts: Parts
+    components: Components
 
-    async def take(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         """Serve *config* from now on, pool and parts together; raises ConfigError, and then nothing has changed."""
         try:
-            ready = [await prepare(config) for prepare in self.parts.preparing]
+            ready = [await prepare(config) for prepare in self.components.prepare_hooks]
         except ConfigError as error:
-            self.live.refuse(error)
+            self.manager.record_refused(error)
             raise
-        await self.live.swap(config)
-        for count in ready:
-            count()
+        await self.manager.swap(config)
+        for commit in ready:
+            commit()
 
 
 @asynccontextmanager
-async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
+async def open_daemon(config: Config, components: Components) -> AsyncIterator[Daemon]:
     """
     A daemon for *config*, listening while the block runs. Drain its pool first to leave politely.
 
@@ -94,34 +94,36 @@ async def listening(config: Config, parts: Parts) -> AsyncIterator[Daemon]:
         ConfigError: it cannot be built as configured, or an address is taken.
     """
     async with AsyncExitStack() as stack:
-        servers = list(parts.servers)
+        servers = list(components.servers)
         if config.server.enable_http:  # bound before anything says that it serves
-            listener = bound(config.server.http_addr, "server.http_addr")
+            listener = bind_socket(config.server.http_addr, "server.http_addr")
             stack.callback(listener.close)
-            servers.insert(0, http_server(listener, parts.faces, parts.tls))
-        for beside in parts.beside:
-            await stack.enter_async_context(beside())
-        live = await Live.start(config, parts.observers)
-        stack.push_async_callback(live.aclose)
-        urls = [await stack.enter_async_context(server(live, parts.door)) for server in servers]
+            servers.insert(0, http_server(listener, components.extensions, components.tls))
+        for lifespans in components.lifespans:
+            await stack.enter_async_context(lifespans())
+        manager = await PoolManager.start(config, components.observers)
+        stack.push_async_callback(manager.aclose)
+        urls = [await stack.enter_async_context(server(manager, components.access)) for server in servers]
         try:
-            yield Daemon(live, tuple(urls), parts)
+            yield Daemon(manager, tuple(urls), components)
         finally:
-            await live.drain(0.0)
+            await manager.drain(0.0)
 
 
-def http_server(listener: socket.socket, faces: Sequence[Face] = (), tls: ssl.SSLContext | None = None) -> Server:
+def http_server(
+    listener: socket.socket, extensions: Sequence[Extension] = (), tls: ssl.SSLContext | None = None
+) -> Server:
     """HTTP on *listener*; with *tls*, HTTPS."""
 
     @asynccontextmanager
-    async def serve(live: Live, door: Door) -> AsyncIterator[str]:
-        async with _serving(create_app(live, door, faces), listener, tls):
+    async def serve(manager: PoolManager, access: AccessControl) -> AsyncIterator[str]:
+        async with _serving(create_app(manager, access, extensions), listener, tls):
             yield f"http{'s' if tls else ''}://{address_of(listener)}"
 
     return serve
 
 
-def bound(addr: str, key: str) -> socket.socket:
+def bind_socket(addr: str, key: str) -> socket.socket:
     """A socket bound to *addr*, ``host:port`` or ``[host]:port``; raises ConfigError, which names *key*."""
     host, _, port = addr.rpartition(":")
     host = host.strip("[]")
@@ -149,7 +151,7 @@ def address_of(listener: socket.socket) -> str:
 async def _serving(app: Application, listener: socket.socket, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
-        http=Guard,
+        http=LimitedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -157,7 +159,7 @@ async def _serving(app: Application, listener: socket.socket, tls: ssl.SSLContex
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(IDLE),
+        timeout_keep_alive=int(KEEP_ALIVE),
         backlog=1024,
     )
     config.load()
@@ -168,7 +170,7 @@ async def _serving(app: Application, listener: socket.socket, tls: ssl.SSLContex
     try:
         yield
     finally:
-        server.leave()
+        server.stop()
         await serving
 
 
@@ -177,7 +179,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.ready, self._leaving = asyncio.Event(), asyncio.Event()
+        self.ready, self._stopping = asyncio.Event(), asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -189,15 +191,15 @@ class _Server(uvicorn.Server):
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await self._leaving.wait()
+                    await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close what is idle at once, and what still speaks after ``LAST_WORDS`` seconds."""
+        """Close what is idle at once, and what still speaks after ``SHUTDOWN_GRACE`` seconds."""
         for listener in self.servers:
             listener.close()
         for bound_socket in sockets or []:
             bound_socket.close()
-        state, until = self.server_state, asyncio.get_running_loop().time() + LAST_WORDS
+        state, until = self.server_state, asyncio.get_running_loop().time() + SHUTDOWN_GRACE
         for connection in list(state.connections):
             connection.shutdown()
         while (state.connections or state.tasks) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
@@ -207,10 +209,10 @@ class _Server(uvicorn.Server):
         for connection in list(state.connections):
             connection.transport.abort()
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Accept no more, and end."""
         self.should_exit = True
-        self._leaving.set()
+        self._stopping.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -23,23 +23,23 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from llm_pool import __version__
-from llm_pool.errors import ConfigError, InvalidRequest, LlmPoolError
-from llm_pool.protobuf import llmpool_pb2 as pb
-from llm_pool.protobuf.aio import enter_aio
-from llm_pool.protobuf.codec import TASKS, answer_message, chunk_message, state_message
-from llm_pool.server.entry import BODY_LIMIT
-from llm_pool.server.queries import query_from, within
+from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
+from llm_pool.server.middleware import BODY_LIMIT
+from llm_pool.server.queries import query_from, with_deadline
 from llm_pool.server.status import status_of
-from llm_pool.telemetry.tracing import arrived
-from llm_pool.wire import Telling, answer_json, error_code, error_json, state_json
+from llm_pool.telemetry.tracing import set_trace_context
+from llm_pool.wire import llmpool_pb2 as pb
+from llm_pool.wire.aio import enter_aio
+from llm_pool.wire.codec import TASKS, answer_message, chunk_message, state_message
+from llm_pool.wire.json import EventEncoder, answer_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from llm_pool.live import Live
-    from llm_pool.messages import Answer, Json, Query
-    from llm_pool.server.entry import Door, Principal
-    from llm_pool.server.listening import Server
+    from llm_pool.core.messages import Answer, Json, Query
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.daemon import Server
+    from llm_pool.server.middleware import AccessControl, Principal
 
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -49,7 +49,7 @@ REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Se
 
 TRAILER = 4096
 """Bytes of JSON in a trailer: clients accept 8 KiB of headers in all, unless they are told otherwise."""
-LAST_WORDS = 2.0
+SHUTDOWN_GRACE = 2.0
 """Seconds an answer that is ready may take to be sent when the server stops."""
 RETURN_SHARE, RETURN_AT_MOST = 0.05, 0.02
 """Part of a call's time, and seconds at most, kept for the way back: a client that waits 1 s hears after 0.98 s why."""
@@ -79,38 +79,38 @@ def grpc_server(addr: str, credentials: grpc.ServerCredentials | None = None) ->
     """A gRPC server at *addr*, ``host:port``; port 0 takes a free one. With *credentials*, over TLS."""
 
     @asynccontextmanager
-    async def serve(live: Live, door: Door) -> AsyncIterator[str]:
-        server = create_server(live, door)
+    async def serve(manager: PoolManager, access: AccessControl) -> AsyncIterator[str]:
+        server = create_server(manager, access)
         port = _bound(server, addr, credentials)
         await server.start()
         try:
             yield f"grpc{'s' if credentials else ''}://{addr.rpartition(':')[0]}:{port}"
         finally:
-            await server.stop(LAST_WORDS)
+            await server.stop(SHUTDOWN_GRACE)
 
     return serve
 
 
-def create_server(live: Live, door: Door) -> grpc.aio.Server:
+def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Server:
     """
     The gRPC server, bound to no address yet.
 
     Args:
-        live: answers.
-        door: decides who may ask for what.
+        manager: answers.
+        access: decides who may ask for what.
     """
     enter_aio()
     server = grpc.aio.server(options=OPTIONS)
-    own, health, reflection = Own(live, door), Standing(live), Reflection(door)
+    own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server
 
 
-class Own:
+class PoolService:
     """The calls of our own API."""
 
-    def __init__(self, live: Live, door: Door) -> None:
-        self._live, self._door = live, door
+    def __init__(self, manager: PoolManager, access: AccessControl) -> None:
+        self._manager, self._access = manager, access
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """One for each path."""
@@ -119,17 +119,17 @@ class Own:
         for service in SERVICES:
             for name, call in calls.items():
                 table[f"/{service}/{name}"] = grpc.unary_unary_rpc_method_handler(
-                    self._behind_door(f"/{service}/{name}", call)
+                    self._authenticated(f"/{service}/{name}", call)
                 )
             path = f"/{service}/InferStream"
-            table[path] = grpc.unary_stream_rpc_method_handler(self._behind_door(path, self._infer_stream))
+            table[path] = grpc.unary_stream_rpc_method_handler(self._authenticated(path, self._infer_stream))
         return table
 
-    def _behind_door(self, path: str, call: Callable[[_Asked], Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
+    def _authenticated(self, path: str, call: Callable[[_Rpc], Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
         async def handle(body: bytes, context: Context) -> bytes:
             try:
-                principal = await enter(self._door, context, path, body)
-                return await call(_Asked(body, principal, context))
+                principal = await authenticate(self._access, context, path, body)
+                return await call(_Rpc(body, principal, context))
             except LlmPoolError as error:
                 failure = error
             except Exception:  # noqa: BLE001  # a client gets an answer, the log gets the traceback
@@ -139,88 +139,88 @@ class Own:
 
         return handle
 
-    async def _infer(self, asked: _Asked) -> bytes:
-        query = decode_infer(asked.body)
-        async with self._door.admit(asked.principal, within(query, _left(asked.context))) as admitted:
-            answer = await self._live.infer(admitted)
-        asked.context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
+    async def _infer(self, rpc: _Rpc) -> bytes:
+        query = decode_infer(rpc.body)
+        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            answer = await self._manager.infer(authorized)
+        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
         return answer_message(answer_json(answer), query.meta).SerializeToString()
 
-    async def _infer_stream(self, asked: _Asked) -> bytes:
-        query = decode_infer(asked.body)
-        async with self._door.admit(asked.principal, within(query, _left(asked.context))) as admitted:
-            await stream(self._live, admitted, asked.context, query.meta)
+    async def _infer_stream(self, rpc: _Rpc) -> bytes:
+        query = decode_infer(rpc.body)
+        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            await stream(self._manager, authorized, rpc.context, query.meta)
         return b""
 
-    async def _health(self, asked: _Asked) -> bytes:
-        _decoded(pb.HealthRequest, asked.body)
-        health = await self._live.health()
+    async def _health(self, rpc: _Rpc) -> bytes:
+        _decoded(pb.HealthRequest, rpc.body)
+        health = await self._manager.health()
         message = pb.HealthResponse(
-            healthy=health.ready and not self._live.is_draining,
+            healthy=health.ready and not self._manager.is_draining,
             provider_status={state.name: state.condition for state in health.states},
             version=__version__,
             providers=[state_message(state_json(state)) for state in health.states],
         )
         return message.SerializeToString()
 
-    async def _feedback(self, asked: _Asked) -> bytes:
-        said = _decoded(pb.FeedbackRequest, asked.body)
-        learned = await self._live.feedback(said.request_id, asked.principal.tenant_id, good=said.good)
+    async def _feedback(self, rpc: _Rpc) -> bytes:
+        request = _decoded(pb.FeedbackRequest, rpc.body)
+        learned = await self._manager.feedback(request.request_id, rpc.principal.tenant_id, good=request.good)
         return pb.FeedbackResponse(learned=learned).SerializeToString()
 
 
-async def stream(live: Live, query: Query, context: Context, meta: dict[str, str]) -> None:
+async def stream(manager: PoolManager, query: Query, context: Context, meta: dict[str, str]) -> None:
     """Answer *query* chunk by chunk, with *meta* in the answer; raises LlmPoolError wherever it fails."""
-    telling, waiting = Telling(), asyncio.Queue["dict[str, Json] | None"]()
+    encoder, queue = EventEncoder(), asyncio.Queue["dict[str, Json] | None"]()
 
-    def tell(event: Any) -> None:
-        for told in telling.of(event):
-            waiting.put_nowait(told)
+    def emit(event: Any) -> None:
+        for payload in encoder.encode(event):
+            queue.put_nowait(payload)
 
-    asking = asyncio.create_task(live.infer(query, tell))
-    asking.add_done_callback(lambda _: waiting.put_nowait(None))
+    inference = asyncio.create_task(manager.infer(query, emit))
+    inference.add_done_callback(lambda _: queue.put_nowait(None))
     try:
-        while (told := await waiting.get()) is not None:
-            await context.write(chunk_message(query.request_id, told, meta).SerializeToString())
-        answer = await asking
-        for told in telling.of(answer):
-            await context.write(chunk_message(answer.request_id, told, meta).SerializeToString())
+        while (payload := await queue.get()) is not None:
+            await context.write(chunk_message(query.request_id, payload, meta).SerializeToString())
+        answer = await inference
+        for payload in encoder.encode(answer):
+            await context.write(chunk_message(answer.request_id, payload, meta).SerializeToString())
         context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
     finally:
-        asking.cancel()
-        await asyncio.wait([asking])
+        inference.cancel()
+        await asyncio.wait([inference])
 
 
 def decode_infer(body: bytes) -> Query:
     """The query in *body*, a serialised ``Query``; raises InvalidRequest."""
-    said = _decoded(pb.Query, body)
+    request = _decoded(pb.Query, body)
     return query_from(
-        prompt=said.prompt,
-        task=_task(said),
-        request_id=said.request_id,
-        tenant_id=said.tenant_id,
-        project_id=said.project_id,
-        max_tokens=said.max_tokens,
-        deadline=said.deadline_ms / 1000,
-        strategy=_strategy(said.strategy),
-        meta=said.meta,
-        no_cache=said.no_cache,
+        prompt=request.prompt,
+        task=_task(request),
+        request_id=request.request_id,
+        tenant_id=request.tenant_id,
+        project_id=request.project_id,
+        max_tokens=request.max_tokens,
+        deadline=request.deadline_ms / 1000,
+        strategy=_strategy(request.strategy),
+        meta=request.meta,
+        no_cache=request.no_cache,
     )
 
 
-async def enter(door: Door, context: Context, path: str, body: bytes) -> Principal:
-    """Who calls; raises what ``Door.enter`` raises."""
+async def authenticate(access: AccessControl, context: Context, path: str, body: bytes) -> Principal:
+    """Who calls; raises what ``AccessControl.authenticate`` raises."""
     metadata: Any = context.invocation_metadata() or ()
     headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
-    arrived(headers)
-    return await door.enter(headers, "GRPC", path.encode(), b"", body)
+    set_trace_context(headers)
+    return await access.authenticate(headers, "GRPC", path.encode(), b"", body)
 
 
-class Standing:
+class HealthService:
     """``grpc.health.v1``: the pool under its services' names, and as a whole under the empty one."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, manager: PoolManager) -> None:
+        self._manager = manager
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """One for each path."""
@@ -249,7 +249,7 @@ class Standing:
             await asyncio.sleep(WATCH_EVERY)
 
     async def _status(self) -> int:
-        is_ready = not self._live.is_draining and (await self._live.health()).ready
+        is_ready = not self._manager.is_draining and (await self._manager.health()).ready
         return int(health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING" if is_ready else "NOT_SERVING"))
 
     @staticmethod
@@ -263,25 +263,25 @@ class Standing:
 class Reflection:
     """``grpc.reflection``, for those who may come in: which services there are, and their messages."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, access: AccessControl) -> None:
+        self._access = access
         self._inner = ReflectionServicer((*SERVICES, HEALTH, *REFLECTION[1:]), _descriptors())
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """One for each path; v1 and v1alpha have the same messages."""
         return {
             path: grpc.stream_stream_rpc_method_handler(
-                self._behind_door(path),
+                self._authenticated(path),
                 request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
                 response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
             )
             for path in (f"/{service}/ServerReflectionInfo" for service in REFLECTION)
         }
 
-    def _behind_door(self, path: str) -> Callable[..., AsyncIterator[Any]]:
+    def _authenticated(self, path: str) -> Callable[..., AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
             try:
-                await enter(self._door, context, path, b"")
+                await authenticate(self._access, context, path, b"")
             except LlmPoolError as error:
                 await _fail(context, error)
             async for response in self._inner.ServerReflectionInfo(requests, context):
@@ -290,7 +290,7 @@ class Reflection:
         return handle
 
 
-class _Asked(NamedTuple):
+class _Rpc(NamedTuple):
     """A call: the bytes that came, who sent them, and gRPC's own side of it."""
 
     body: bytes
@@ -386,14 +386,14 @@ def _decoded(kind: Any, body: bytes) -> Any:
         raise InvalidRequest("body", f"not a {kind.DESCRIPTOR.full_name}") from None
 
 
-def _task(said: pb.Query) -> str:
+def _task(request: pb.Query) -> str:
     """The task's name, from its number or from the name itself."""
-    if said.task not in {*TASKS, pb.TASK_UNSPECIFIED}:
-        raise InvalidRequest("task", f"there is no number {said.task}", hint="task_name takes any task by its name")
-    numbered = TASKS.get(said.task, "")
-    if numbered and said.task_name not in {"", numbered}:
-        raise InvalidRequest("task", f"{numbered} by its number, {said.task_name} by its name", hint="give one")
-    return said.task_name or numbered
+    if request.task not in {*TASKS, pb.TASK_UNSPECIFIED}:
+        raise InvalidRequest("task", f"there is no number {request.task}", hint="task_name takes any task by its name")
+    numbered = TASKS.get(request.task, "")
+    if numbered and request.task_name not in {"", numbered}:
+        raise InvalidRequest("task", f"{numbered} by its number, {request.task_name} by its name", hint="give one")
+    return request.task_name or numbered
 
 
 def _strategy(number: int) -> str:

@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.messages import Answered, AttemptEnded, Refused
-from llm_pool.telemetry.hiding import attempt_error, hidden, sentence
-from llm_pool.wire import answer_json, error_json
+from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed
+from llm_pool.telemetry.redaction import attempt_error, redacted, redacted_message
+from llm_pool.wire.json import answer_json, error_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from llm_pool.messages import Answer, Attempt, Event, Json, Query
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer, Attempt, Json, Query
 
-LATEST = 100
+STATS_WINDOW = 100
 """Calls to a provider that its pace is told from."""
-LONGEST = 4000
+MAX_TEXT = 4000
 """Characters of a prompt or an answer that are kept, where they are."""
 
 
-class Ended(msgspec.Struct, frozen=True):
+class RequestRecord(msgspec.Struct, frozen=True):
     """A request that ended; *number* grows by one with each, whoever asked."""
 
     number: int
     tenant_id: str
-    told: dict[str, Json]
+    as_json: dict[str, Json]
 
 
 class History:
@@ -41,26 +42,26 @@ class History:
     """
 
     def __init__(self, recent: int, wall: Callable[[], float], *, capture: bool = False) -> None:
-        self._ended = deque[Ended](maxlen=recent)
+        self._ended = deque[RequestRecord](maxlen=recent)
         self._wall, self.captures = wall, capture
         self._number = 0
-        self._paces: dict[str, Pace] = {}
+        self._stats: dict[str, ProviderStats] = {}
 
     def on(self, event: Event) -> None:
         """Remember the end of a request or of a call."""
         match event:
             case AttemptEnded():
-                self.pace(event.attempt.provider).note(event.attempt)
-            case Answered():
-                told = answer_json(event.answer)
-                told = told | _said(event.answer) if self.captures else hidden(told)
-                self._remember(event.query, told)
-            case Refused():
+                self.stats(event.attempt.provider).note(event.attempt)
+            case RequestAnswered():
+                as_json = answer_json(event.answer)
+                as_json = as_json | _texts(event.answer) if self.captures else redacted(as_json)
+                self._remember(event.query, as_json)
+            case RequestFailed():
                 self._remember(event.query, self._refused(event))
             case _:
                 pass
 
-    def since(self, number: int, tenant_id: str | None) -> Iterator[Ended]:
+    def since(self, number: int, tenant_id: str | None) -> Iterator[RequestRecord]:
         """Requests after *number* that are still remembered; those of *tenant_id*, or of all tenants if None."""
         return (
             ended
@@ -73,19 +74,19 @@ class History:
         """The number of the last request."""
         return self._number
 
-    def pace(self, provider: str) -> Pace:
+    def stats(self, provider: str) -> ProviderStats:
         """How fast *provider* has been."""
-        return self._paces.setdefault(provider, Pace())
+        return self._stats.setdefault(provider, ProviderStats())
 
-    def _refused(self, event: Refused) -> dict[str, Json]:
-        told = error_json(event.error)
+    def _refused(self, event: RequestFailed) -> dict[str, Json]:
+        as_json = error_json(event.error)
         if not self.captures:
-            told = hidden(told)
-            told["error"] = told["error"] | {"message": sentence(event.error)}
+            as_json = redacted(as_json)
+            as_json["error"] = as_json["error"] | {"message": redacted_message(event.error)}
         ended = {"request_id": event.query.request_id, "duration_ms": round(event.duration * 1000, 3)}
-        return {**ended, "degraded": False, **told}
+        return {**ended, "degraded": False, **as_json}
 
-    def _remember(self, query: Query, told: dict[str, Json]) -> None:
+    def _remember(self, query: Query, as_json: dict[str, Json]) -> None:
         self._number += 1
         about: dict[str, Json] = {
             "number": self._number,
@@ -96,23 +97,23 @@ class History:
             "strategy": None if query.strategy is None else query.strategy.value,
         }
         if self.captures:
-            about["prompt"] = query.prompt[:LONGEST]
-        self._ended.append(Ended(self._number, query.tenant_id, told | about))
+            about["prompt"] = query.prompt[:MAX_TEXT]
+        self._ended.append(RequestRecord(self._number, query.tenant_id, as_json | about))
 
 
-def _said(answer: Answer) -> dict[str, Json]:
+def _texts(answer: Answer) -> dict[str, Json]:
     """What each provider said."""
-    said = {a.provider: a.reading.content for a in answer.decision.attempts if a.reading is not None}
-    return {"said": {provider: text[:LONGEST] for provider, text in said.items()}}
+    texts = {a.provider: a.reading.content for a in answer.decision.attempts if a.reading is not None}
+    return {"said": {provider: text[:MAX_TEXT] for provider, text in texts.items()}}
 
 
-class Pace:
+class ProviderStats:
     """The latest calls to one provider."""
 
     def __init__(self) -> None:
-        self._ttfts = deque[float](maxlen=LATEST)
-        self._rates = deque[float](maxlen=LATEST)
-        self._oks = deque[bool](maxlen=LATEST)
+        self._ttfts = deque[float](maxlen=STATS_WINDOW)
+        self._rates = deque[float](maxlen=STATS_WINDOW)
+        self._oks = deque[bool](maxlen=STATS_WINDOW)
         self.last_error = ""
 
     def note(self, attempt: Attempt) -> None:
@@ -127,7 +128,7 @@ class Pace:
         if attempt.error and attempt.outcome != "refused":
             self.last_error = attempt_error(attempt)[:200]
 
-    def told(self) -> dict[str, Json]:
+    def as_json(self) -> dict[str, Json]:
         """As JSON; null where nothing is known."""
         return {
             "ttft_p50_ms": _ms(_quantile(self._ttfts, 0.5)),

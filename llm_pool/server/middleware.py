@@ -1,9 +1,9 @@
 """
-The way into every HTTP face: body, door, disconnect watch, errors. It wraps the application before any routing.
+The middleware around the HTTP application: body limits, access control, client disconnects, errors.
 
 ::
 
-    receive ─▶ whole body, bounded ─▶ Door.enter ─▶ [application, cancelled when the client leaves] ─▶ send
+    receive ─▶ whole body, bounded ─▶ access control ─▶ [application, cancelled when the client leaves] ─▶ send
                                           └─ LlmPoolError, from here or from within ─▶ its status and body
 """
 
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from llm_pool.errors import InvalidRequest, LlmPoolError, Stopping, Unauthenticated
+from llm_pool.core.errors import InvalidRequest, LlmPoolError, Stopping, Unauthenticated
 from llm_pool.server.status import retry_after, status_of
-from llm_pool.wire import error_json
+from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from llm_pool.messages import Query
+    from llm_pool.core.messages import Query
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 OPEN = frozenset({b"/livez", b"/readyz", b"/", b"/page.css", b"/page.js", b"/page.svg"})
 """
-Paths that anybody may ask for, the empty shell of the page among them; every other path, present and future, goes
-through the door.
+Public paths, the empty shell of the page among them; every other path, present and future, goes through access
+control.
 """
 BODY_LIMIT = 1 << 20
 """Bytes."""
@@ -64,15 +64,15 @@ class Principal(Protocol):
         """Empty where nobody authenticates."""
 
 
-class Door(Protocol):
-    """Who may come in, and what they may ask for."""
+class AccessControl(Protocol):
+    """Authenticates requests and authorizes queries."""
 
-    async def enter(
+    async def authenticate(
         self, headers: Sequence[tuple[bytes, bytes]], method: str, raw_path: bytes, query_string: bytes, body: bytes, /
     ) -> Principal:
         """Who sent this; raises Unauthenticated, PermissionDenied, RateLimited."""
 
-    def admit(self, principal: Principal, query: Query, /) -> AbstractAsyncContextManager[Query]:
+    def authorize(self, principal: Principal, query: Query, /) -> AbstractAsyncContextManager[Query]:
         """*query* as *principal* may ask it, while the block runs; raises PermissionDenied, RateLimited."""
 
 
@@ -82,80 +82,84 @@ class Anonymous(msgspec.Struct, frozen=True):
     tenant_id: str = ""
 
 
-class OpenDoor:
-    """The door of a daemon without clients of its own, which listens on loopback only: everybody may do everything."""
+class AllowAll:
+    """For a daemon without configured clients, which listens on loopback only: everything is allowed."""
 
-    async def enter(self, *_request: object) -> Principal:
+    async def authenticate(self, *_request: object) -> Principal:
         """Somebody."""
         return Anonymous()
 
     @asynccontextmanager
-    async def admit(self, _principal: Principal, query: Query) -> AsyncIterator[Query]:
+    async def authorize(self, _principal: Principal, query: Query) -> AsyncIterator[Query]:
         """The query as it is."""
         yield query
 
 
-class Entry:
+class GatewayMiddleware:
     """
     An ASGI application around another.
 
     Args:
-        inner: what is asked behind the door.
-        door: decides who may.
+        inner: the application, behind access control.
+        access: decides who may.
         shapes: how errors look under paths that begin so; elsewhere they have our own shape.
     """
 
-    def __init__(self, inner: Application, door: Door, shapes: Mapping[str, ErrorShape] | None = None) -> None:
-        self._inner, self._door, self._shapes = inner, door, shapes or {}
+    def __init__(
+        self, inner: Application, access: AccessControl, shapes: Mapping[str, ErrorShape] | None = None
+    ) -> None:
+        self._inner, self._access, self._shapes = inner, access, shapes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else but the lifespan is refused."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
-        answering = _Answering(send, partial(shaped, self._shapes, scope["path"]))
+        response = _ResponseSender(send, partial(format_error, self._shapes, scope["path"]))
         try:
-            async with asyncio.timeout(None) as presence:
-                await self._serve(scope, receive, answering, presence)
+            async with asyncio.timeout(None) as cancel_scope:
+                await self._serve(scope, receive, response, cancel_scope)
         except LlmPoolError as error:
-            await answering.fail(*failure(error))
+            await response.fail(*error_response(error))
         except ClientGone:
             pass
         except TimeoutError:
-            if not presence.expired():
+            if not cancel_scope.expired():
                 raise
         except RecursionError:
-            await answering.fail(*failure(InvalidRequest("body", "nested too deeply")))
+            await response.fail(*error_response(InvalidRequest("body", "nested too deeply")))
         except Exception:  # noqa: BLE001  # the client gets an answer, the log gets the traceback
             _log.exception("a bug in llm-pool, while serving %s", scope["path"])
-            await answering.fail(500, BUG)
+            await response.fail(500, BUG)
 
-    async def _serve(self, scope: Scope, receive: Receive, answering: _Answering, presence: asyncio.Timeout) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, response: _ResponseSender, cancel_scope: asyncio.Timeout
+    ) -> None:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            await answering.fail(415, problem("unsupported_encoding", "send the body as it is, without encoding"))
+            await response.fail(415, problem("unsupported_encoding", "send the body as it is, without encoding"))
             return
         try:
             async with asyncio.timeout(BODY_TIME):
                 body = await _body(receive, headers)
         except TimeoutError:
-            await answering.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
+            await response.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
             return
         if body is None:
-            await answering.fail(413, problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes"))
+            await response.fail(413, problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes"))
             return
-        watching = asyncio.create_task(_watch(receive, answering, presence))
+        watcher = asyncio.create_task(_watch_disconnect(receive, response, cancel_scope))
         try:
             if scope["raw_path"] not in OPEN:
-                scope[PRINCIPAL] = await self._door.enter(
+                scope[PRINCIPAL] = await self._access.authenticate(
                     scope["headers"], scope["method"], scope["raw_path"], scope["query_string"], body
                 )
-            await self._inner(scope, _replay(body), answering.send)
+            await self._inner(scope, _replay(body), response.send)
         finally:
-            watching.cancel()
+            watcher.cancel()
 
 
-class _Answering:
+class _ResponseSender:
     """The way out: adds the headers of every answer, and knows how far it is; *is_over* once all of it is sent."""
 
     def __init__(self, send: Send, shape: ErrorShape) -> None:
@@ -182,7 +186,7 @@ class _Answering:
         await send_json(self.send, self._shape(status, body), status=status, headers=own)
 
 
-def shaped(shapes: Mapping[str, ErrorShape], path: str, status: int, body: Mapping[str, Any]) -> Any:
+def format_error(shapes: Mapping[str, ErrorShape], path: str, status: int, body: Mapping[str, Any]) -> Any:
     """*body*, an error of ours, in the shape that clients of *path* expect."""
     shape = next((shape for begin, shape in shapes.items() if path.startswith(begin)), None)
     return body if shape is None else shape(status, body)
@@ -199,7 +203,7 @@ class Asgi:
         await self._call(scope, receive, send)
 
 
-class Failure(NamedTuple):
+class ErrorResponse(NamedTuple):
     """An error as HTTP tells it."""
 
     status: int
@@ -207,7 +211,7 @@ class Failure(NamedTuple):
     headers: dict[str, str]
 
 
-def failure(error: LlmPoolError) -> Failure:
+def error_response(error: LlmPoolError) -> ErrorResponse:
     """How *error* is told."""
     headers = {}
     if (wait := retry_after(error)) is not None:
@@ -216,7 +220,7 @@ def failure(error: LlmPoolError) -> Failure:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, Stopping):
         headers["connection"] = "close"
-    return Failure(status_of(error).http, error_json(error), headers)
+    return ErrorResponse(status_of(error).http, error_json(error), headers)
 
 
 async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -252,15 +256,15 @@ async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | Non
     return b"".join(pieces)
 
 
-async def _watch(receive: Receive, answering: _Answering, presence: asyncio.Timeout) -> None:
+async def _watch_disconnect(receive: Receive, response: _ResponseSender, cancel_scope: asyncio.Timeout) -> None:
     """
     Cancel the request when the client has gone: after the body, that is the only message left.
 
     It also comes when the whole answer was sent; what the application then still has to tidy up is not cancelled.
     """
     await receive()
-    if not answering.is_over:
-        presence.reschedule(asyncio.get_running_loop().time())
+    if not response.is_over:
+        cancel_scope.reschedule(asyncio.get_running_loop().time())
 
 
 def _replay(body: bytes) -> Receive:

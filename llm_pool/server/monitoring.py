@@ -1,5 +1,5 @@
 """
-The daemon seen from outside: ``/metrics``, the status page and the JSON behind it.
+Monitoring: ``/metrics``, the status page and the JSON behind it.
 
 A tenant sees its own requests and may cancel them. Metrics, the configuration and what others did need the scope
 ``observe``, cancelling for others ``operate``.
@@ -14,14 +14,14 @@ from urllib.parse import parse_qs
 
 from starlette.routing import Route
 
-from llm_pool.clock import SystemClock
 from llm_pool.config.show import as_toml
 from llm_pool.config.values import Scope
-from llm_pool.errors import InvalidRequest
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import InvalidRequest
 from llm_pool.server import page
-from llm_pool.server.entry import PRINCIPAL, Anonymous, Asgi, problem, send_json
 from llm_pool.server.history import History
-from llm_pool.server.standing import running_json, standing, summary
+from llm_pool.server.middleware import PRINCIPAL, Anonymous, Asgi, problem, send_json
+from llm_pool.server.snapshot import running_json, snapshot, summary
 from llm_pool.telemetry import logs
 from llm_pool.telemetry.metrics import Metrics
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.config import Config
-    from llm_pool.interfaces import Observer
-    from llm_pool.live import Live
+    from llm_pool.core.interfaces import Observer
+    from llm_pool.engine import PoolManager
     from llm_pool.security import Principal
-    from llm_pool.server.entry import Application, Door, Receive, Send
-    from llm_pool.server.entry import Scope as Connection
+    from llm_pool.server.middleware import AccessControl, Application, Receive, Send
+    from llm_pool.server.middleware import Scope as Connection
     from llm_pool.telemetry.tracing import Tracing
 
 
-class Watching:
+class Monitoring:
     """
     Everything that watches a daemon: its observers, and the face that shows what they saw.
 
@@ -65,7 +65,7 @@ class Watching:
         return own if self._tracing is None else [*own, self._tracing]
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
         """Log lines go to stderr while the block runs; traces are sent when it ends."""
         undo = logs.set_up(self._settings.log_format)
         try:
@@ -75,11 +75,11 @@ class Watching:
             if self._tracing is not None:
                 await asyncio.to_thread(self._tracing.aclose)
 
-    def face(self, app: FastAPI, live: Live, _door: Door) -> None:
+    def add_routes(self, app: FastAPI, manager: PoolManager, _access: AccessControl) -> None:
         """Add the routes."""
         if self._tracing is not None:
             app.add_middleware(_TraceContext)
-        routes = Routes(live, self.metrics, self.history, self._began)
+        routes = Routes(manager, self.metrics, self.history, self._began)
         app.router.routes.extend(routes.api())
         if self._settings.metrics:
             app.router.routes.append(routes.metrics())
@@ -88,10 +88,10 @@ class Watching:
 
 
 class Routes:
-    """What is shown of *live*; *began*: Unix seconds of the daemon's start."""
+    """What is shown of *manager*; *began*: Unix seconds of the daemon's start."""
 
-    def __init__(self, live: Live, metrics: Metrics, history: History, began: float) -> None:
-        self._live, self._metrics, self._history, self._began = live, metrics, history, began
+    def __init__(self, manager: PoolManager, metrics: Metrics, history: History, began: float) -> None:
+        self._manager, self._metrics, self._history, self._began = manager, metrics, history, began
 
     def api(self) -> list[Route]:
         """The JSON behind the page."""
@@ -103,43 +103,43 @@ class Routes:
 
     def metrics(self) -> Route:
         """Prometheus's."""
-        return Route("/metrics", Asgi(self._page_of_metrics), methods=["GET"])
+        return Route("/metrics", Asgi(self._metrics_page), methods=["GET"])
 
     def page(self) -> list[Route]:
         """The page's files: nothing in them is secret, so that a browser can load them before it has a key."""
         return [Route(path, Asgi(self._file), methods=["GET"]) for path in page.FILES]
 
     async def _status(self, scope: Connection, _receive: Receive, send: Send) -> None:
-        principal, live = scope[PRINCIPAL], self._live
-        tenant = None if may(principal, Scope.OBSERVE) else principal.tenant_id
-        body = await summary(live, self._history, self._metrics, self._began)
+        principal, manager = scope[PRINCIPAL], self._manager
+        tenant = None if has_scope(principal, Scope.OBSERVE) else principal.tenant_id
+        body = await summary(manager, self._history, self._metrics, self._began)
         now = asyncio.get_running_loop().time()
-        running = [r for r in live.running() if tenant is None or r.query.tenant_id == tenant]
+        running = [r for r in manager.running() if tenant is None or r.query.tenant_id == tenant]
         body |= {
             "requests": [running_json(r, now) for r in running],
-            "recent": [ended.told for ended in self._history.since(_since(scope), tenant)],
+            "recent": [ended.as_json for ended in self._history.since(_since(scope), tenant)],
             "latest": self._history.latest,
             "sees_all": tenant is None,
         }
         await send_json(send, body)
 
     async def _config(self, _scope: Connection, _receive: Receive, send: Send) -> None:
-        config = self._live.config
+        config = self._manager.config
         await send_json(send, {"path": str(config.path), "toml": as_toml(config)})
 
     async def _cancel(self, scope: Connection, _receive: Receive, send: Send) -> None:
         principal, number = scope[PRINCIPAL], scope["path_params"]["number"]
-        own = may(principal, Scope.OPERATE) or any(
-            r.number == number and r.query.tenant_id == principal.tenant_id for r in self._live.running()
+        own = has_scope(principal, Scope.OPERATE) or any(
+            r.number == number and r.query.tenant_id == principal.tenant_id for r in self._manager.running()
         )
-        if own and self._live.cancel(number):
+        if own and self._manager.cancel(number):
             await send_json(send, {"cancelled": True})
         else:  # another's request is as good as none
             await send_json(send, problem("not_found", f"no request {number} is in flight"), status=404)
 
-    async def _page_of_metrics(self, scope: Connection, _receive: Receive, send: Send) -> None:
+    async def _metrics_page(self, scope: Connection, _receive: Receive, send: Send) -> None:
         accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        make = self._metrics.page(await standing(self._live), accept)
+        make = self._metrics.page(await snapshot(self._manager), accept)
         body, content_type = await asyncio.to_thread(make)
         await _send(send, body, [(b"content-type", content_type.encode())])
 
@@ -147,16 +147,16 @@ class Routes:
         await _send(send, *await asyncio.to_thread(page.read, scope["path"]))
 
 
-def may(principal: Principal | Anonymous, scope: Scope) -> bool:
+def has_scope(principal: Principal | Anonymous, scope: Scope) -> bool:
     """Whether *principal* has *scope*; somebody on this machine, where nobody authenticates, has all."""
     return isinstance(principal, Anonymous) or scope in principal.scopes
 
 
 def _since(scope: Connection) -> int:
-    said = parse_qs(scope["query_string"].decode("latin-1")).get("since", ["0"])[-1]
-    if not said.isascii() or not said.isdigit() or len(said) > 15:
+    value = parse_qs(scope["query_string"].decode("latin-1")).get("since", ["0"])[-1]
+    if not value.isascii() or not value.isdigit() or len(value) > 15:
         raise InvalidRequest("since", "expected a whole number")
-    return int(said)
+    return int(value)
 
 
 async def _send(send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
@@ -181,8 +181,8 @@ class _TraceContext:
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        from llm_pool.telemetry.tracing import arrived
+        from llm_pool.telemetry.tracing import set_trace_context
 
         if scope["type"] == "http":
-            arrived(scope["headers"])
+            set_trace_context(scope["headers"])
         await self._app(scope, receive, send)

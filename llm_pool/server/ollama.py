@@ -4,7 +4,7 @@ The shape of Ollama's API over the pool: chat, generate, and the models that can
 A second llm-pool can have this one as a provider of driver ``ollama``. Models are loaded and unloaded by the pool,
 so ``keep_alive`` changes nothing here. The decision rides in a field ``llm_pool`` and a header.
 
-Source: https://github.com/ollama/ollama/blob/main/docs/api.md, and recordings in ``tests/wire/ollama``.
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md, and recordings in ``tests/recordings/ollama``.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool import __version__
-from llm_pool.admission import ANY_OBJECT
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Query
-from llm_pool.server.chats import (
-    admitted,
-    evidence,
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Query
+from llm_pool.engine import ANY_OBJECT
+from llm_pool.server.chat import (
+    authorized,
+    decision_details,
     finish,
     model_named,
     models,
     question,
+    reject_unsupported,
     respond,
     turn,
-    unserved,
-    winning,
+    winning_attempt,
 )
-from llm_pool.server.entry import Asgi, send_json
+from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode
 from llm_pool.server.status import status_of
-from llm_pool.wire import error_json
+from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI
 
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.live import Live
-    from llm_pool.messages import Answer, Json, Turn
-    from llm_pool.server.chats import Ending, Model
-    from llm_pool.server.entry import Door, Receive, Scope, Send
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.messages import Answer, Json, Turn
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.chat import Model, StreamEnd
+    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
-REFUSED = {
+UNSUPPORTED = {
     "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "logprobs": "an ensemble's answer has no log probabilities",
     "top_logprobs": "an ensemble's answer has no log probabilities",
-    "images": "only text is read here",
+    "images": "only text is supported",
     "suffix": "the pool completes no text in its middle",
     "raw": "each model has a template of its own",
     "template": "each model has a template of its own",
@@ -79,7 +79,7 @@ class _Message(msgspec.Struct, frozen=True):
     tool_calls: list[Any] | None = None
 
 
-class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     """What both ways of asking have in common."""
 
     model: str = ""
@@ -92,13 +92,13 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int | None = None
 
 
-class ChatBody(_Asked, frozen=True, kw_only=True):
+class ChatBody(_BaseBody, frozen=True, kw_only=True):
     """A body of ``/api/chat``."""
 
     messages: list[_Message] | None = None
 
 
-class GenerateBody(_Asked, frozen=True, kw_only=True):
+class GenerateBody(_BaseBody, frozen=True, kw_only=True):
     """A body of ``/api/generate``."""
 
     prompt: str | None = None
@@ -122,9 +122,9 @@ class _Show(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def add(app: FastAPI, live: Live, door: Door) -> None:
+def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add this face to *app*."""
-    app.router.routes.extend(Ollama(live, door).routes())
+    app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
 
 
@@ -137,8 +137,8 @@ def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
 class Ollama:
     """The routes of this face."""
 
-    def __init__(self, live: Live, door: Door) -> None:
-        self._live, self._door = live, door
+    def __init__(self, manager: PoolManager, access: AccessControl) -> None:
+        self._manager, self._access = manager, access
 
     def routes(self) -> list[Route]:
         """One for each path."""
@@ -153,44 +153,44 @@ class Ollama:
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: ChatBody = decode((await receive())["body"], ChatBody)
-        model = await model_named(body.model, self._live)
-        words = _Chat(body)
+        model = await model_named(body.model, self._manager)
+        encoder = _ChatEncoder(body)
         if body.messages:
             turns = [_turn(message, at) for at, message in enumerate(body.messages)]
-            await self._answer(scope, query_from(body, model, turns), words, send)
+            await self._answer(scope, query_from(body, model, turns), encoder, send)
         else:
-            await self._load(scope, body, model, words, send)
+            await self._load(scope, body, model, encoder, send)
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: GenerateBody = decode((await receive())["body"], GenerateBody)
-        model = await model_named(body.model, self._live)
-        words = _Generated(body)
+        model = await model_named(body.model, self._manager)
+        encoder = _GenerateEncoder(body)
         if body.prompt:
             turns = [turn("system", body.system or "", "system"), turn("user", body.prompt, "prompt")]
-            await self._answer(scope, query_from(body, model, turns), words, send)
+            await self._answer(scope, query_from(body, model, turns), encoder, send)
         else:
-            await self._load(scope, body, model, words, send)
+            await self._load(scope, body, model, encoder, send)
 
-    async def _answer(self, scope: Scope, query: Query, words: _Told, send: Send) -> None:
-        await respond(self._live, self._door, scope, query, words, send, stream=words.body.stream is not False)
+    async def _answer(self, scope: Scope, query: Query, encoder: _Encoder, send: Send) -> None:
+        await respond(self._manager, self._access, scope, query, encoder, send, stream=encoder.body.stream is not False)
 
-    async def _load(self, scope: Scope, body: _Asked, model: Model, words: _Told, send: Send) -> None:
+    async def _load(self, scope: Scope, body: _BaseBody, model: Model, encoder: _Encoder, send: Send) -> None:
         """Make a provider ready, as a request without a question asks; the pool itself always is."""
         if body.keep_alive in {0, "0"}:
-            raise InvalidRequest("keep_alive", "the pool says what is unloaded")
+            raise InvalidRequest("keep_alive", "the pool decides what is unloaded")
         nothing = Query(prompt="", task=model.task, strategy=model.strategy, providers=model.providers)
-        async with admitted(self._door, scope, nothing):
+        async with authorized(self._access, scope, nothing):
             for name in model.providers:
-                await self._live.app.providers[name].load()
-        await send_json(send, words.loaded())
+                await self._manager.app.providers[name].load()
+        await send_json(send, encoder.loaded())
 
     async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._live)
+        known = await models(self._manager)
         await send_json(send, {"models": [self._listed(model) for model in known.values()]})
 
     async def _ps(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        healthy = {state.name for state in (await self._live.health()).states if state.condition == "healthy"}
-        known = (await models(self._live)).values()
+        healthy = {state.name for state in (await self._manager.health()).states if state.condition == "healthy"}
+        known = (await models(self._manager)).values()
         ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
         expires = _instant(time.time() + 86_400)
         in_memory = {"expires_at": expires, "size_vram": 0, "context_length": 0}
@@ -198,17 +198,17 @@ class Ollama:
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
-        model = await model_named(body.model or body.name, self._live)
-        told = {
+        model = await model_named(body.model or body.name, self._manager)
+        details = {
             "modelfile": "",
             "parameters": "",
             "template": "",
             "details": DETAILS,
             "model_info": {"general.architecture": "llm-pool", "general.basename": model.name},
             "capabilities": ["completion"],
-            "modified_at": _instant(self._live.last_reload.at),
+            "modified_at": _instant(self._manager.last_reload.at),
         }
-        await send_json(send, told)
+        await send_json(send, details)
 
     async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, {"version": __version__})
@@ -218,21 +218,21 @@ class Ollama:
         return {
             "name": tagged,
             "model": tagged,
-            "modified_at": _instant(self._live.last_reload.at),
+            "modified_at": _instant(self._manager.last_reload.at),
             "size": 0,
             "digest": hashlib.sha256(tagged.encode()).hexdigest(),
             "details": DETAILS,
         }
 
 
-def query_from(body: _Asked, model: Model, turns: list[Turn]) -> Query:
+def query_from(body: _BaseBody, model: Model, turns: list[Turn]) -> Query:
     """
     The query in *body*, put to *model*.
 
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    unserved(msgspec.structs.asdict(body), REFUSED)
+    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
     options = _options(body)
     prompt, earlier = question(turns)
     length = options.num_predict
@@ -250,7 +250,7 @@ def query_from(body: _Asked, model: Model, turns: list[Turn]) -> Query:
     )
 
 
-def _options(body: _Asked) -> _Options:
+def _options(body: _BaseBody) -> _Options:
     try:
         return msgspec.convert(body.options or {}, _Options)
     except msgspec.ValidationError as error:
@@ -260,41 +260,41 @@ def _options(body: _Asked) -> _Options:
 def _turn(message: _Message, at: int) -> Turn:
     place = f"messages[{at}]"
     if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", REFUSED["tools"])
+        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
     if message.images:
-        raise InvalidRequest(f"{place}.images", REFUSED["images"])
+        raise InvalidRequest(f"{place}.images", UNSUPPORTED["images"])
     return turn(message.role, message.content or "", place)
 
 
-def _schema(wanted: str | dict[str, Json] | None) -> dict[str, Json] | None:
-    if isinstance(wanted, dict):
-        return wanted
-    if wanted not in {None, "", "json"}:
+def _schema(output_format: str | dict[str, Json] | None) -> dict[str, Json] | None:
+    if isinstance(output_format, dict):
+        return output_format
+    if output_format not in {None, "", "json"}:
         raise InvalidRequest("format", "expected json or a JSON Schema")
-    return ANY_OBJECT if wanted else None
+    return ANY_OBJECT if output_format else None
 
 
-class _Told:
+class _Encoder:
     """What one request is told, in Ollama's words: lines of JSON."""
 
     content_type = b"application/x-ndjson"
 
-    def __init__(self, body: _Asked) -> None:
+    def __init__(self, body: _BaseBody) -> None:
         self.body = body
 
-    def said(self, text: str) -> dict[str, Json]:
+    def text_field(self, text: str) -> dict[str, Json]:
         """Where *text* stands in a line."""
         raise NotImplementedError
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._evidence(answer)}
+        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
         return {**self._line(""), "done": True, "done_reason": "load"}
 
-    def first(self) -> bytes:
+    def opening(self) -> bytes:
         """Nothing."""
         return b""
 
@@ -302,14 +302,14 @@ class _Told:
         """A line of text."""
         return _encoded({**self._line(text), "done": False})
 
-    def silence(self) -> bytes:
+    def heartbeat(self) -> bytes:
         """A line without text."""
         return self.piece("")
 
-    def ending(self, end: Ending) -> bytes:
+    def ending(self, end: StreamEnd) -> bytes:
         """The rest of the text, and the line that tells how it was made."""
         answer = end.answer
-        last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._evidence(answer)}
+        last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
         return (self.piece(end.rest) if end.rest else b"") + _encoded(last)
 
     def failed(self, error: LlmPoolError) -> bytes:
@@ -317,25 +317,25 @@ class _Told:
         return _encoded(error_shape(status_of(error).http, error_json(error)))
 
     def _line(self, text: str) -> dict[str, Json]:
-        return {"model": self.body.model, "created_at": _instant(time.time()), **self.said(text)}
+        return {"model": self.body.model, "created_at": _instant(time.time()), **self.text_field(text)}
 
-    def _evidence(self, answer: Answer) -> dict[str, Json]:
-        return evidence(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
+    def _decision_details(self, answer: Answer) -> dict[str, Json]:
+        return decision_details(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
 
 
-class _Chat(_Told):
-    def said(self, text: str) -> dict[str, Json]:
+class _ChatEncoder(_Encoder):
+    def text_field(self, text: str) -> dict[str, Json]:
         return {"message": {"role": "assistant", "content": text}}
 
 
-class _Generated(_Told):
-    def said(self, text: str) -> dict[str, Json]:
+class _GenerateEncoder(_Encoder):
+    def text_field(self, text: str) -> dict[str, Json]:
         return {"response": text}
 
 
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
-    won = winning(answer)
+    won = winning_attempt(answer)
     reading = won.ttft if won is not None and won.ttft is not None else 0.0
     writing = won.duration - reading if won is not None else answer.duration
     return {

@@ -16,43 +16,43 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route
 
-from llm_pool.admission import ANY_OBJECT
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Query
-from llm_pool.server.chats import (
-    evidence,
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Query
+from llm_pool.engine import ANY_OBJECT
+from llm_pool.server.chat import (
+    decision_details,
     finish,
     model_named,
     models,
     question,
+    reject_unsupported,
     respond,
     turn,
-    unserved,
 )
-from llm_pool.server.entry import Asgi, send_json
+from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING
 from llm_pool.server.status import status_of
-from llm_pool.wire import error_json
+from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI
 
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.live import Live
-    from llm_pool.messages import Answer, Json, Turn
-    from llm_pool.server.chats import Ending, Model
-    from llm_pool.server.entry import Door, Receive, Scope, Send
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.messages import Answer, Json, Turn
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.chat import Model, StreamEnd
+    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
-REFUSED = {
+UNSUPPORTED = {
     "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "functions": "the pool calls no functions",
     "logprobs": "an ensemble's answer has no log probabilities",
     "top_logprobs": "an ensemble's answer has no log probabilities",
     "logit_bias": "the models of a pool have no tokens in common",
-    "audio": "only text is spoken here",
+    "audio": "only text is supported",
     "web_search_options": "nothing is searched here",
 }
 """Fields that ask for what cannot be had, and why."""
@@ -123,10 +123,10 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
         return [field for field in IGNORED if getattr(self, field) is not None]
 
 
-def add(app: FastAPI, live: Live, door: Door) -> None:
+def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add this face to *app*."""
-    face = OpenAI(live, door)
-    app.router.routes.extend(face.routes())
+    api = OpenAI(manager, access)
+    app.router.routes.extend(api.routes())
     for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
         app.state.error_shapes[place] = error_shape
 
@@ -143,8 +143,8 @@ def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
 class OpenAI:
     """The routes of this face."""
 
-    def __init__(self, live: Live, door: Door) -> None:
-        self._live, self._door = live, door
+    def __init__(self, manager: PoolManager, access: AccessControl) -> None:
+        self._manager, self._access = manager, access
 
     def routes(self) -> list[Route]:
         """One for each path."""
@@ -157,18 +157,18 @@ class OpenAI:
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: ChatBody = decode((await receive())["body"], ChatBody)
         project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
-        query = query_from(body, await model_named(body.model, self._live), project)
-        await respond(self._live, self._door, scope, query, _Chat(body), send, stream=bool(body.stream))
+        query = query_from(body, await model_named(body.model, self._manager), project)
+        await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._live)
-        await send_json(send, {"object": "list", "data": [self._told(model) for model in known.values()]})
+        known = await models(self._manager)
+        await send_json(send, {"object": "list", "data": [self._listed(model) for model in known.values()]})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, self._told(await model_named(scope["path_params"]["name"], self._live)))
+        await send_json(send, self._listed(await model_named(scope["path_params"]["name"], self._manager)))
 
-    def _told(self, model: Model) -> dict[str, Json]:
-        made = int(self._live.last_reload.at)
+    def _listed(self, model: Model) -> dict[str, Json]:
+        made = int(self._manager.last_reload.at)
         return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
 
 
@@ -179,11 +179,11 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    unserved(msgspec.structs.asdict(body), REFUSED)
+    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
     if body.n not in {None, 1}:
         raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
     if body.modalities not in (None, ["text"]):
-        raise InvalidRequest("modalities", "only text is spoken here")
+        raise InvalidRequest("modalities", "only text is supported")
     prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
     return Query(
         prompt=prompt,
@@ -204,7 +204,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
 def _turn(message: _Message, at: int) -> Turn:
     place = f"messages[{at}]"
     if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", REFUSED["tools"])
+        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
     if not isinstance(message.content, list):
         return turn(message.role, message.content or "", place)
     for part in message.content:
@@ -218,8 +218,8 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     return tuple(text for text in stops if text)
 
 
-def _schema(wanted: _Format | None) -> dict[str, Json] | None:
-    match wanted:
+def _schema(response_format: _Format | None) -> dict[str, Json] | None:
+    match response_format:
         case None | _Format(type="text"):
             return None
         case _Format(type="json_object"):
@@ -232,7 +232,7 @@ def _schema(wanted: _Format | None) -> dict[str, Json] | None:
             raise InvalidRequest("response_format", "expected text, json_object or json_schema")
 
 
-class _Chat:
+class _ChatEncoder:
     """What one request is told, in OpenAI's words."""
 
     content_type = CONTENT_TYPE
@@ -245,10 +245,10 @@ class _Chat:
         """The answer in one piece."""
         message = {"role": "assistant", "content": answer.content, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
-        ours = evidence(answer, self._body.ignored)
+        ours = decision_details(answer, self._body.ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
 
-    def first(self) -> bytes:
+    def opening(self) -> bytes:
         """The chunk that names the speaker."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
@@ -256,18 +256,18 @@ class _Chat:
         """A chunk of text."""
         return self._chunk({"content": text})
 
-    def silence(self) -> bytes:
+    def heartbeat(self) -> bytes:
         """A comment."""
         return PING
 
-    def ending(self, end: Ending) -> bytes:
+    def ending(self, end: StreamEnd) -> bytes:
         """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
         answer = end.answer
-        said = self.piece(end.rest) if end.rest else b""
-        said += self._chunk({}, finish(answer), {"llm_pool": evidence(answer, self._body.ignored)})
+        output = self.piece(end.rest) if end.rest else b""
+        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
         if self._counts:
-            said += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
-        return said + b"data: [DONE]\n\n"
+            output += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+        return output + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
@@ -286,8 +286,8 @@ class _Chat:
 
 def _usage(answer: Answer) -> dict[str, Json]:
     """What the whole panel spent; a backend that does not count adds nothing."""
-    asked, said = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
+    return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}
 
 
 def _data(value: Json) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/{name}"
 _WHY = {
-    400: "The request cannot be served as it stands; `field` names the culprit.",
+    400: "The request cannot be served as it stands; `field` names the invalid field.",
     401: "Nobody we know sent this.",
     403: "Not theirs to ask for.",
     408: "The body did not arrive in time.",
@@ -74,12 +74,12 @@ def _operation(
     **more: Any,
 ) -> dict[str, Any]:
     """One operation; *fails* are the statuses whose body is an error."""
-    told = {
+    answer = {
         str(status): {"description": struct.__doc__ or "", "content": _json(struct)}
         for status, struct in answers.items()
     }
-    told |= {str(status): {"description": _WHY[status], "content": _json(bodies.ErrorBody)} for status in fails}
-    operation = {"operationId": name, "summary": summary, "responses": told, **more}
+    answer |= {str(status): {"description": _WHY[status], "content": _json(bodies.ErrorBody)} for status in fails}
+    operation = {"operationId": name, "summary": summary, "responses": answer, **more}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": _json(*body)}
     return operation

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from llm_pool.admission import MOST_TOKENS, parse_strategy
 from llm_pool.config.problem import nearest
-from llm_pool.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.messages import Query
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.core.messages import Query
+from llm_pool.engine import TOKEN_LIMIT, parse_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tenant_id: Annotated[str | None, _doc("Who asks. Where clients authenticate, the key says it.")] = None
     project_id: Annotated[str | None, _doc("What for; it appears in logs and metrics.")] = None
     max_tokens: Annotated[
-        int | None, _doc("Length of the answer at most; 0 is the default.", 256, minimum=0, maximum=MOST_TOKENS)
+        int | None, _doc("Length of the answer at most; 0 is the default.", 256, minimum=0, maximum=TOKEN_LIMIT)
     ] = None
     deadline_ms: Annotated[float | None, _doc("An answer by then, or none; 0 is the default.", 1500, minimum=0)] = None
     strategy: Annotated[
@@ -67,20 +67,20 @@ class InferRequest(msgspec.Struct, frozen=True):
 
 def decode_infer(body: bytes) -> InferRequest:
     """The request in *body*; raises InvalidRequest."""
-    said: InferBody = decode(body, InferBody)
+    decoded: InferBody = decode(body, InferBody)
     query = query_from(
-        prompt=said.prompt if isinstance(said.prompt, str) else msgspec.json.encode(said.prompt).decode(),
-        task=said.task,
-        request_id=said.request_id,
-        tenant_id=said.tenant_id,
-        project_id=said.project_id,
-        max_tokens=said.max_tokens,
-        deadline=None if said.deadline_ms is None else said.deadline_ms / 1000,
-        strategy=said.strategy,
-        meta=said.meta,
-        no_cache=bool(said.no_cache),
+        prompt=decoded.prompt if isinstance(decoded.prompt, str) else msgspec.json.encode(decoded.prompt).decode(),
+        task=decoded.task,
+        request_id=decoded.request_id,
+        tenant_id=decoded.tenant_id,
+        project_id=decoded.project_id,
+        max_tokens=decoded.max_tokens,
+        deadline=None if decoded.deadline_ms is None else decoded.deadline_ms / 1000,
+        strategy=decoded.strategy,
+        meta=decoded.meta,
+        no_cache=bool(decoded.no_cache),
     )
-    return InferRequest(query, bool(said.stream))
+    return InferRequest(query, bool(decoded.stream))
 
 
 def query_from(
@@ -116,7 +116,7 @@ def query_from(
     )
 
 
-def within(query: Query, left: float | None) -> Query:
+def with_deadline(query: Query, left: float | None) -> Query:
     """
     *query* with a deadline of *left* seconds, or its own where that is shorter.
 
@@ -143,16 +143,16 @@ def decode(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _misfit(str(error), kind) from None
+        raise _type_error(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest("body", f"not JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("body", "nested too deeply") from None
 
 
-def _misfit(said: str, kind: Any) -> InvalidRequest:
+def _type_error(decoded: str, kind: Any) -> InvalidRequest:
     """The sentence of msgspec, such as "Expected `int`, got `str` - at `$.max_tokens`", as ours."""
-    reason, _, place = said.partition(" - at `$")
+    reason, _, place = decoded.partition(" - at `$")
     field = re.split(r"[.\[]", place.strip(".`"))[0] or "body"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
         return InvalidRequest(

@@ -3,9 +3,9 @@ What a stranger may send before anybody looks at it: limits on time, size and sh
 
 uvicorn's httptools protocol refuses what is ambiguous in the framing (both lengths, bare line feeds, folded
 headers). This adds what it lets pass: silence, endless heads, any number of hosts, doubled credentials, paths that
-two parsers read differently. A refused request closes its connection; bodies are ``entry``'s business.
+two parsers read differently. A refused request closes its connection; ``middleware`` limits the body.
 
-It leans on a class of uvicorn that is not quite public: ``tests/server/test_guard.py`` holds it to its promises.
+It subclasses a class of uvicorn that is not quite public; ``tests/server/test_request_limits.py`` checks it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HEADERS_LIMIT = 64
 TARGET_LIMIT = 8 << 10
 """Bytes of a request's target."""
 
-ONCE = frozenset(
+SINGLE_HEADERS = frozenset(
     {
         b"authorization",
         b"content-encoding",
@@ -52,12 +52,12 @@ ONCE = frozenset(
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PATH = re.compile(rb"/[!-\[\]-~]*")
 """Printable ASCII but the backslash."""
-_TWO_WAYS = re.compile(rb"//|/\.\.?(?:/|$)|%2f|%5c|%2e|%00", re.IGNORECASE)
-_NAMES = b"/v1/models/"
+_AMBIGUOUS = re.compile(rb"//|/\.\.?(?:/|$)|%2f|%5c|%2e|%00", re.IGNORECASE)
+_MODEL_PATH = b"/v1/models/"
 """Below it is one name and nothing else; OpenAI's client writes ``pool/judge`` there as ``pool%2Fjudge``."""
 
 
-class Guard(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits."""
 
     _timer: asyncio.TimerHandle | None = None
@@ -132,15 +132,15 @@ class Guard(HttpToolsProtocol):
         path = self.url.partition(b"?")[0]
         if len(self.url) > TARGET_LIMIT:
             self._refuse(414, f"the target is over {TARGET_LIMIT} bytes")
-        read = path.replace(b"%2F", b"/") if path.startswith(_NAMES) else path
-        if not _PATH.fullmatch(path) or _TWO_WAYS.search(read):
+        read = path.replace(b"%2F", b"/") if path.startswith(_MODEL_PATH) else path
+        if not _PATH.fullmatch(path) or _AMBIGUOUS.search(read):
             self._refuse(400, "the path must be absolute, in plain ASCII, and readable in one way")
 
     def _check_headers(self) -> None:
         names = [name for name, _ in self.headers]
         for name in names:
             plain = name.replace(b"_", b"-")
-            if plain in ONCE and (plain != name or names.count(name) > 1):
+            if plain in SINGLE_HEADERS and (plain != name or names.count(name) > 1):
                 self._refuse(400, f"{plain.decode()} may be given once, spelled so")
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
@@ -165,14 +165,14 @@ class Guard(HttpToolsProtocol):
 
     def _arm(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_TIME, self._too_slow)
+            self._timer = self.loop.call_later(HEAD_TIME, self._on_timeout)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _too_slow(self) -> None:
+    def _on_timeout(self) -> None:
         self._timer = None
         if self._is_idle() and not self._in_body:
             self.transport.close()

@@ -1,4 +1,4 @@
-"""How the pool stands now, for metrics and for the status page."""
+"""A snapshot of the pool, for metrics and for the status page."""
 
 from __future__ import annotations
 
@@ -6,65 +6,65 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llm_pool import __version__
-from llm_pool.telemetry.standing import Machine, Standing
-from llm_pool.wire import error_json, state_json
+from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
+from llm_pool.wire.json import error_json, state_json
 
 if TYPE_CHECKING:
     from llm_pool.config import ProviderSettings
-    from llm_pool.live import Health, Live, Running
-    from llm_pool.messages import Json, ProviderState
+    from llm_pool.core.messages import Json, ProviderState
+    from llm_pool.engine import Health, PoolManager, RunningRequest
     from llm_pool.server.history import History
     from llm_pool.telemetry.metrics import Metrics
 
 
-async def standing(live: Live) -> Standing:
-    """The pool now; asks the backends how they are, as ``Live.health`` does."""
-    health, kept, reload = await live.health(), live.app.kept, live.last_reload
-    return Standing(
+async def snapshot(manager: PoolManager) -> PoolSnapshot:
+    """The pool now; asks the backends how they are, as ``PoolManager.health`` does."""
+    health, pool_state, reload = await manager.health(), manager.app.pool_state, manager.last_reload
+    return PoolSnapshot(
         version=__version__,
-        generation=live.generation,
-        in_flight=live.in_flight,
+        generation=manager.generation,
+        in_flight=manager.in_flight,
         tasks=len(asyncio.all_tasks()),
-        budget_left=kept.budget.left(kept.clock.now()),
-        machines=machines(live),
-        breakers={key: state.value for key, state in kept.breakers.states().items()},
+        budget_left=pool_state.budget.left(pool_state.clock.now()),
+        machines=machines(manager),
+        breakers={key: state.value for key, state in pool_state.breakers.states().items()},
         healthy={state.name: state.condition == "healthy" for state in health.states},
         reload_at=reload.at,
         reload_ok=reload.ok,
     )
 
 
-def machines(live: Live) -> tuple[Machine, ...]:
+def machines(manager: PoolManager) -> tuple[Machine, ...]:
     """The groups of the pool that serves."""
-    return tuple(Machine(gate.group, gate.busy, gate.slots, gate.waiting) for gate in live.app.machines.gates)
+    return tuple(Machine(gate.group, gate.busy, gate.slots, gate.waiting) for gate in manager.app.machines.gates)
 
 
-async def summary(live: Live, history: History, metrics: Metrics, began: float) -> dict[str, Json]:
+async def summary(manager: PoolManager, history: History, metrics: Metrics, began: float) -> dict[str, Json]:
     """
     What the status page shows to everybody who may ask at all: the pool, and no request.
 
     *began*: Unix seconds of the daemon's start.
     """
-    health, kept = await live.health(), live.app.kept
-    providers = [_provider(live, state, history, metrics) for state in health.states]
-    now = kept.clock.wall()
+    health, pool_state = await manager.health(), manager.app.pool_state
+    providers = [_provider(manager, state, history, metrics) for state in health.states]
+    now = pool_state.clock.wall()
     return {
         "version": __version__,
         "now": now,
         "uptime_ms": round((now - began) * 1000),
-        "verdict": verdict(live, health, providers),
-        "generation": live.generation,
-        "in_flight": live.in_flight,
-        "last_reload": _reload(live),
-        "budget_left": round(kept.budget.left(kept.clock.now()), 1),
+        "verdict": verdict(manager, health, providers),
+        "generation": manager.generation,
+        "in_flight": manager.in_flight,
+        "last_reload": _reload(manager),
+        "budget_left": round(pool_state.budget.left(pool_state.clock.now()), 1),
         "cache_hit_ratio": metrics.hit_ratio,
         "captures": history.captures,
         "providers": providers,
-        "strategies": {task: live.config.strategy_for(task).value for task in live.config.tasks},
+        "strategies": {task: manager.config.strategy_for(task).value for task in manager.config.tasks},
     }
 
 
-def verdict(live: Live, health: Health, providers: list[dict[str, Json]]) -> dict[str, Json]:
+def verdict(manager: PoolManager, health: Health, providers: list[dict[str, Json]]) -> dict[str, Json]:
     """``serving``, ``degraded``, ``down`` or ``stopping``, and why."""
     ill = [f"{p['name']}: {p['detail'] or p['state']}" for p in providers if p["state"] not in {"healthy", "warming"}]
     dark = [
@@ -72,8 +72,8 @@ def verdict(live: Live, health: Health, providers: list[dict[str, Json]]) -> dic
         for p in providers
         if p["state"] in {"healthy", "warming"} and any(b["state"] == "open" for b in p["breakers"])
     ]
-    stale = [] if live.last_reload.ok else ["the last configuration was refused; the one before serves"]
-    if live.is_draining:
+    stale = [] if manager.last_reload.ok else ["the last configuration was refused; the one before serves"]
+    if manager.is_draining:
         return {"state": "stopping", "why": ["no new work is taken"]}
     if not health.ready:
         return {"state": "down", "why": ill or ["no provider"]}
@@ -81,7 +81,7 @@ def verdict(live: Live, health: Health, providers: list[dict[str, Json]]) -> dic
     return {"state": "degraded" if why else "serving", "why": why}
 
 
-def running_json(running: Running, now: float) -> dict[str, Json]:
+def running_json(running: RunningRequest, now: float) -> dict[str, Json]:
     """A request in flight, without its prompt."""
     query = running.query
     return {
@@ -96,9 +96,9 @@ def running_json(running: Running, now: float) -> dict[str, Json]:
     }
 
 
-def _provider(live: Live, state: ProviderState, history: History, metrics: Metrics) -> dict[str, Json]:
-    settings = next(settings for settings in live.config.active_providers if settings.name == state.name)
-    machine = next(machine for machine in machines(live) if machine.group == settings.machine)
+def _provider(manager: PoolManager, state: ProviderState, history: History, metrics: Metrics) -> dict[str, Json]:
+    settings = next(settings for settings in manager.config.active_providers if settings.name == state.name)
+    machine = next(machine for machine in machines(manager) if machine.group == settings.machine)
     return {
         **state_json(state),
         "driver": settings.driver.value,
@@ -108,15 +108,15 @@ def _provider(live: Live, state: ProviderState, history: History, metrics: Metri
         "waiting": machine.waiting,
         "weight": settings.weight,
         "last_resort": settings.last_resort,
-        "breakers": _breakers(live, settings),
+        "breakers": _breakers(manager, settings),
         "win_rate": metrics.win_rate(state.name),
-        **history.pace(state.name).told(),
+        **history.stats(state.name).as_json(),
     }
 
 
-def _breakers(live: Live, settings: ProviderSettings) -> list[dict[str, Json]]:
+def _breakers(manager: PoolManager, settings: ProviderSettings) -> list[dict[str, Json]]:
     """The provider's breakers that refuse, or would let only a probe through."""
-    breakers = live.app.kept.breakers
+    breakers = manager.app.pool_state.breakers
     found = []
     for (provider, task), state in sorted(breakers.states().items()):
         refusal = breakers.refusal(provider, task)
@@ -133,7 +133,7 @@ def _breakers(live: Live, settings: ProviderSettings) -> list[dict[str, Json]]:
     return found
 
 
-def _reload(live: Live) -> dict[str, Json]:
-    reload = live.last_reload
+def _reload(manager: PoolManager) -> dict[str, Json]:
+    reload = manager.last_reload
     error = None if reload.error is None else error_json(reload.error)["error"]
     return {"at": reload.at, "ok": reload.ok, "generation": reload.generation, "error": error}

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.wire import Telling, error_json
+from llm_pool.wire.json import EventEncoder, error_json
 
 if TYPE_CHECKING:
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.messages import Json
-    from llm_pool.wire import Happening
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.messages import Json
+    from llm_pool.wire.json import StreamEvent
 
 PING = b": ping\n\n"
 """A comment: it keeps proxies from closing a stream that is silent while models think."""
 CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 
 
-class Told:
-    """What a client is told of one request, as bytes: see ``wire.Telling``."""
+class SseEncoder:
+    """What a client is told of one request, as bytes: see ``wire.json.EventEncoder``."""
 
     def __init__(self) -> None:
-        self._telling = Telling()
+        self._encoder = EventEncoder()
 
-    def event(self, event: Happening) -> bytes:
+    def event(self, event: StreamEvent) -> bytes:
         """The bytes for *event*; none where clients are not told of its kind."""
-        return b"".join(encode(told["type"], told) for told in self._telling.of(event))
+        return b"".join(encode(payload["type"], payload) for payload in self._encoder.encode(event))
 
 
-def error(told: LlmPoolError) -> bytes:
+def error(payload: LlmPoolError) -> bytes:
     """The last event of a request that was not."""
-    return encode("error", {**error_json(told), "final": True})
+    return encode("error", {**error_json(payload), "final": True})
 
 
 def encode(kind: str, data: dict[str, Json]) -> bytes:

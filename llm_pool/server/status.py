@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from llm_pool import errors
-from llm_pool.errors import LlmPoolError
+from llm_pool.core import errors
+from llm_pool.core.errors import LlmPoolError
 
 
 class Status(NamedTuple):

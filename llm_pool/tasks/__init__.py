@@ -14,18 +14,18 @@ What a prompt file says, and how a user adds one: ``docs/tasks.md``.
 from __future__ import annotations
 
 from llm_pool.tasks.files import ASK, JUDGING, load_task, load_tasks, task_names
-from llm_pool.tasks.preparing import Prepared, prepare, reorder, rephrase
-from llm_pool.tasks.shelf import Shelf
+from llm_pool.tasks.preparing import Prepared, prepare, reorder, with_variant
+from llm_pool.tasks.registry import TaskRegistry
 
 __all__ = [
     "ASK",
     "JUDGING",
     "Prepared",
-    "Shelf",
+    "TaskRegistry",
     "load_task",
     "load_tasks",
     "prepare",
     "reorder",
-    "rephrase",
     "task_names",
+    "with_variant",
 ]

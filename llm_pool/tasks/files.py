@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.config.problem import nearest
-from llm_pool.errors import ConfigError, InvalidRequest
-from llm_pool.messages import Task
+from llm_pool.core.errors import ConfigError, InvalidRequest
+from llm_pool.core.messages import Task
 from llm_pool.tasks.frontmatter import FENCE, FrontMatter, split
-from llm_pool.tasks.words import INPUT, USER
+from llm_pool.tasks.rendering import INPUT, USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from llm_pool.messages import OutputKind
+    from llm_pool.core.messages import OutputKind
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _NO_FILES: dict[str, Path] = {}

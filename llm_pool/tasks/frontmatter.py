@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import msgspec
 
 from llm_pool.config.problem import nearest
-from llm_pool.errors import ConfigError
-from llm_pool.messages import OutputKind
+from llm_pool.core.errors import ConfigError
+from llm_pool.core.messages import OutputKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 FENCE = "+++"
 _SCHEMAS = ("input_schema", "output_schema")
@@ -73,34 +73,34 @@ def _checked(path: Path, head: str) -> FrontMatter:
     known = FrontMatter.__struct_fields__
     for key in found:
         if key not in known:
-            raise _mistake(path, head, key, key, f"one of {', '.join(known)}", hint=nearest(key, known))
+            raise _config_error(path, head, key, key, f"one of {', '.join(known)}", hint=nearest(key, known))
     for key in _SCHEMAS:
         if isinstance(found.get(key), str):
             found[key] = _json(path, head, key, found[key])
     try:
         return msgspec.convert(found, FrontMatter)
     except msgspec.ValidationError as error:
-        raise _misfit(path, head, found, str(error)) from error
+        raise _type_error(path, head, found, str(error)) from error
 
 
 def _json(path: Path, head: str, key: str, text: str) -> Json:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise _mistake(path, head, key, str(error), "a JSON Schema, as TOML or as JSON text") from error
+        raise _config_error(path, head, key, str(error), "a JSON Schema, as TOML or as JSON text") from error
 
 
-def _misfit(path: Path, head: str, found: dict[str, Any], said: str) -> ConfigError:
+def _type_error(path: Path, head: str, found: dict[str, Any], said: str) -> ConfigError:
     """What msgspec says, ``Expected `int`, got `str` - at `$.max_tokens```, with the value beside it."""
     match = re.fullmatch(r"Expected (?P<want>.+?)(?:, got .+)? - at `\$\.(?P<key>\w+)`|(?P<other>.*)", said, re.DOTALL)
     key = (match and match["key"]) or next(iter(found), "")
     want = (match and match["want"]) or said
     if key == "kind":
         want = f"one of {', '.join(get_args(OutputKind))}"
-    return _mistake(path, head, key, json.dumps(found.get(key), default=str)[:80], want.replace("`", ""))
+    return _config_error(path, head, key, json.dumps(found.get(key), default=str)[:80], want.replace("`", ""))
 
 
-def _mistake(path: Path, head: str, key: str, got: str, want: str, *, hint: str = "") -> ConfigError:
+def _config_error(path: Path, head: str, key: str, got: str, want: str, *, hint: str = "") -> ConfigError:
     line = next(
         (number for number, line in enumerate(head.split("\n"), start=1) if re.match(rf"\s*\[?{key}\b", line)), None
     )

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from llm_pool.errors import ConfigError, InvalidRequest
+from llm_pool.core.errors import ConfigError, InvalidRequest
 from llm_pool.reading.schemas import MAX_DEPTH, dotted, fault, is_deep, validator
-from llm_pool.tasks.words import render
+from llm_pool.tasks.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from llm_pool.messages import Call, Json, Prompt, Task, Turn
+    from llm_pool.core.messages import Call, Json, Prompt, Task, Turn
 
 
 _LIKE_JSON = re.compile(r'\s*+\{\s*+"')
@@ -53,7 +53,7 @@ def prepare(task: Task, prompt: str, turns: Sequence[Turn] = ()) -> Prepared:
     return Prepared(value, render(task.template, value, turns), _narrowed(task, ids), ids)
 
 
-def rephrase(call: Call, variant: str) -> Call:
+def with_variant(call: Call, variant: str) -> Call:
     """*call* in the words of *variant*; as it is if its task has no such variant. Comes after ``reorder``."""
     template = call.task.variants.get(variant)
     if template is None:

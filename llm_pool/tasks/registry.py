@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from llm_pool.messages import Task
+    from llm_pool.core.messages import Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Shelf:
+class TaskRegistry:
     """
     Tasks by name.
 
@@ -33,26 +33,26 @@ class Shelf:
     async def task(self, name: str) -> Task:
         """The task *name*, read off the event loop; raises as ``load_task``."""
         if name not in self._tasks:
-            self._tasks[name] = await _off_the_loop(load_task, name, self._folders, self._files)
+            self._tasks[name] = await _in_thread(load_task, name, self._folders, self._files)
         return self._tasks[name]
 
     async def judging(self) -> Task:
         """The task behind a judge's verdict; raises as ``judging_task``."""
         if self._judging is None:
-            self._judging = await _off_the_loop(judging_task, self._folders)
+            self._judging = await _in_thread(judging_task, self._folders)
         return self._judging
 
-    async def every(self) -> list[Task]:
+    async def all_tasks(self) -> list[Task]:
         """All tasks in alphabetical order, read if they were not; raises ConfigError where a prompt file is wrong."""
-        names = await _off_the_loop(task_names, self._folders, self._files)
+        names = await _in_thread(task_names, self._folders, self._files)
         return [await self.task(name) for name in names]
 
-    def at_hand(self, name: str) -> Task:
+    def loaded_task(self, name: str) -> Task:
         """The task *name*, which was asked for before; raises KeyError if it was not."""
         return self._tasks[name]
 
 
-async def _off_the_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     import asyncio  # here, as completions list tasks too and pay for every import
 
     return await asyncio.to_thread(work, *args, **kwargs)

@@ -6,13 +6,13 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Prompt, Turn
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Prompt, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 INPUT = "{{input}}"
 """Where a template takes the input; once."""
@@ -30,23 +30,23 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
     """
-    *template* with *value* in it ``as_data``: text as it is, anything else as JSON on one line; *turns* before it.
+    *template* with *value* in it ``neutralized``: text as it is, anything else as JSON on one line; *turns* before it.
 
     Raises:
         InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
     """
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = as_data(shown)
+    shown = neutralized(shown)
     try:
         shown.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
     system, _, user = template.rpartition(USER)
-    earlier = tuple(Turn(turn.role, as_data(turn.text)) for turn in turns)
+    earlier = tuple(Turn(turn.role, neutralized(turn.text)) for turn in turns)
     return Prompt(system.strip(), user.strip().replace(INPUT, shown), earlier)
 
 
-def as_data(text: str) -> str:
+def neutralized(text: str) -> str:
     """
     *text* without power over a chat template.
 

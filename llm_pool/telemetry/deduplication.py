@@ -1,4 +1,4 @@
-"""Telling a decision from its echo: equal requests in flight share one run, and each is told its decision."""
+"""Counts a decision once: equal requests in flight share one run, and each reports the same decision."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Answer, Decision
+    from llm_pool.core.messages import Answer, Decision
 
-REMEMBERED = 64
+CAPACITY = 64
 
 
-class Firsts:
+class DecisionDeduplicator:
     """Remembers the latest decisions by identity."""
 
     def __init__(self) -> None:
-        self._seen = deque["Decision"](maxlen=REMEMBERED)
+        self._seen = deque["Decision"](maxlen=CAPACITY)
 
     def is_first(self, answer: Answer) -> bool:
         """Whether *answer* was made for its asker, and is neither remembered nor another's; once for each decision."""

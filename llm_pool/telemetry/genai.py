@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Answer, Attempt, Query
+    from llm_pool.core.messages import Answer, Attempt, Query
 
     Value = str | bool | int | float | tuple[str, ...]
 

@@ -8,7 +8,7 @@ NONE = "none"
 """Stands for the empty value, which Prometheus cannot tell from a label that is not there."""
 
 
-class Bounded:
+class BoundedLabels:
     """
     The first *limit* different values as they are; later ones are ``other``.
 

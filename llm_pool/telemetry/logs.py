@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from llm_pool.config import LogFormat
-from llm_pool.messages import Answered, BreakerChanged, Refused, Reloaded, TurnedAway
-from llm_pool.telemetry.hiding import sentence
-from llm_pool.wire import error_code
+from llm_pool.core.events import AccessDenied, BreakerChanged, Reloaded, RequestAnswered, RequestFailed
+from llm_pool.telemetry.redaction import redacted_message
+from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_pool.errors import LlmPoolError
-    from llm_pool.messages import Event, Json, Query
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Json, Query
 
-LONGEST = 2000
+MAX_FIELD_LENGTH = 2000
 """Characters of a text in a log line; the rest is left out, and the line says how much."""
 FIELDS = "fields"
 """The attribute of a log record that holds its fields."""
@@ -80,21 +81,21 @@ class RequestLog:
     def on(self, event: Event) -> None:
         """Write the line of *event*, if it has one."""
         match event:
-            case Answered():
+            case RequestAnswered():
                 self._answered(event)
-            case Refused():
+            case RequestFailed():
                 self._refused(event)
             case BreakerChanged():
                 fields = {"provider": event.provider, "task": event.task, "before": event.before, "after": event.after}
                 _write(logging.WARNING if event.after == "open" else logging.INFO, "breaker", fields)
             case Reloaded():
                 _reloaded(event)
-            case TurnedAway():
+            case AccessDenied():
                 _write(logging.WARNING, "turned away", {"reason": event.reason})
             case _:
                 pass
 
-    def _answered(self, event: Answered) -> None:
+    def _answered(self, event: RequestAnswered) -> None:
         answer, query = event.answer, event.query
         fields = _asked(query) | {
             "request_id": answer.request_id,
@@ -113,7 +114,7 @@ class RequestLog:
             fields |= {"prompt": _bounded(query.prompt), "content": _bounded(answer.content)}
         _write(logging.INFO, "answered", fields)
 
-    def _refused(self, event: Refused) -> None:
+    def _refused(self, event: RequestFailed) -> None:
         fields = _asked(event.query) | {
             "strategy": None if event.query.strategy is None else event.query.strategy.value,
             "duration_ms": _ms(event.duration),
@@ -178,7 +179,7 @@ def _asked(query: Query) -> dict[str, Json]:
 
 
 def _error(error: LlmPoolError) -> dict[str, Json]:
-    return {"error": error_code(error), "reason": _bounded(sentence(error))}
+    return {"error": error_code(error), "reason": _bounded(redacted_message(error))}
 
 
 def _write(level: int, message: str, fields: dict[str, Json]) -> None:
@@ -213,4 +214,6 @@ def _clean(value: Json) -> Json:
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more)"
+    return (
+        text if len(text) <= MAX_FIELD_LENGTH else f"{text[:MAX_FIELD_LENGTH]}… ({len(text) - MAX_FIELD_LENGTH} more)"
+    )

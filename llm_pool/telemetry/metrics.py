@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import (
-    Answered,
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.events import (
+    AccessDenied,
     AttemptEnded,
     BreakerChanged,
     KeyUsed,
-    Refused,
     Reloaded,
+    RequestAnswered,
+    RequestFailed,
+    RequestQueued,
     TextArrived,
-    TurnedAway,
-    Waiting,
 )
-from llm_pool.telemetry.firsts import Firsts
-from llm_pool.telemetry.labels import NONE, OTHER, Bounded
-from llm_pool.wire import error_code
+from llm_pool.telemetry.deduplication import DecisionDeduplicator
+from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels
+from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from prometheus_client import Histogram
     from prometheus_client.core import Metric
 
-    from llm_pool.messages import Answer, Attempt, Event, Query
-    from llm_pool.telemetry.standing import Standing
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer, Attempt, Query
+    from llm_pool.telemetry.snapshot import PoolSnapshot
 
 NAMES = 64
 """Tenants, and projects, with a name of their own."""
@@ -52,12 +53,12 @@ class Metrics:
         self._gauges = _Gauges()
         self._registry.register(self._gauges)
         ProcessCollector(registry=self._registry)
-        self._tenants, self._projects, self._keys = Bounded(NAMES), Bounded(NAMES), Bounded(NAMES)
-        self._reasons = Bounded(NAMES)
+        self._tenants, self._projects, self._keys = BoundedLabels(NAMES), BoundedLabels(NAMES), BoundedLabels(NAMES)
+        self._reasons = BoundedLabels(NAMES)
         self._durations = dict[_Request, Any]()
         self._wins = dict[tuple[str, str], _Wins]()
         self._answers = self._hits = 0
-        self._firsts = Firsts()
+        self._deduplicator = DecisionDeduplicator()
 
         def counter(name: str, about: str, *labels: str) -> _Children:
             return _Children(Counter(f"llmpool_{name}", about, labels, registry=self._registry))
@@ -82,7 +83,9 @@ class Metrics:
         self._waits = counter("queue_waits", "Calls that waited for a slot.", "group")
         self._opened = counter("breaker_open", "Times a breaker opened.", "provider", "task")
         self._reloads = counter("reloads", "Readings of a changed configuration.", "result")
-        self._turned_away = counter("turned_away", "Requests that were not let in.", "reason")
+        self._turned_away = counter(
+            "access_denied", "Requests refused by authentication, authorization or a rate limit.", "reason"
+        )
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
         self._ttft = _Children(
             histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
@@ -96,15 +99,15 @@ class Metrics:
                 pass  # most events by far
             case AttemptEnded():
                 self._attempt(event.task, event.attempt)
-            case Answered():
+            case RequestAnswered():
                 self._answered(event.query, event.answer)
-            case Refused():
+            case RequestFailed():
                 self._refused(event)
-            case Waiting():
+            case RequestQueued():
                 self._waits.of(event.group).inc()
             case BreakerChanged() if event.after == "open":
                 self._opened.of(event.provider, event.task).inc()
-            case TurnedAway():
+            case AccessDenied():
                 self._turned_away.of(self._reasons.name(event.reason)).inc()
             case KeyUsed():
                 self._key_uses.of(self._keys.name(event.key), event.slot).inc()
@@ -121,10 +124,10 @@ class Metrics:
     def win_rate(self, provider: str) -> float | None:
         """Share of the decisions in which *provider* gave an answer that it won, over all tasks; None without any."""
         wins = [wins for (name, _), wins in self._wins.items() if name == provider]
-        said = sum(win.said for win in wins)
-        return sum(win.won for win in wins) / said if said else None
+        answered = sum(win.answered for win in wins)
+        return sum(win.won for win in wins) / answered if answered else None
 
-    def page(self, standing: Standing, accept: str) -> Callable[[], tuple[bytes, str]]:
+    def page(self, snapshot: PoolSnapshot, accept: str) -> Callable[[], tuple[bytes, str]]:
         """
         Everything, in the format that *accept* prefers.
 
@@ -134,7 +137,7 @@ class Metrics:
         from prometheus_client.exposition import choose_encoder
 
         encode, content_type = choose_encoder(accept)
-        self._gauges.families = [*_standing(standing), *self._ratios()]
+        self._gauges.families = [*_snapshot_gauges(snapshot), *self._ratios()]
         return lambda: (encode(self._registry), content_type)
 
     def _attempt(self, task: str, attempt: Attempt) -> None:
@@ -161,7 +164,7 @@ class Metrics:
         self._durations_of(query, answer.task, strategy, answer.winner).observe(answer.duration)
         self._answers += 1
         self._hits += answer.from_cache
-        if self._firsts.is_first(answer):
+        if self._deduplicator.is_first(answer):
             self._note_decision(answer)
 
     def _note_decision(self, answer: Answer) -> None:
@@ -176,12 +179,12 @@ class Metrics:
         for attempt in decision.attempts:
             if attempt.outcome == "ok" and attempt.why != "judge":
                 wins = self._wins.setdefault((attempt.provider, task), _Wins())
-                wins.said += 1
+                wins.answered += 1
                 wins.won += attempt.provider == decision.winner
                 if attempt.why == "hedge" and attempt.provider == decision.winner:
                     self._hedge_wins.of(attempt.provider, task).inc()
 
-    def _refused(self, event: Refused) -> None:
+    def _refused(self, event: RequestFailed) -> None:
         error, query = event.error, event.query
         unknown = isinstance(error, InvalidRequest) and error.field == "task"
         task, strategy = OTHER if unknown else query.task, query.strategy
@@ -204,7 +207,7 @@ class Metrics:
             "llmpool_provider_win_rate", "Decisions won of those it gave an answer in.", labels=["provider", "task"]
         )
         for key, wins in self._wins.items():
-            rates.add_metric(key, wins.won / wins.said)
+            rates.add_metric(key, wins.won / wins.answered)
         yield rates
         yield GaugeMetricFamily("llmpool_cache_hit_ratio", "Answers that came from the cache.", value=self.hit_ratio)
 
@@ -222,10 +225,10 @@ class _Request(NamedTuple):
 class _Wins:
     """Decisions that a provider gave an answer in, and those it won."""
 
-    __slots__ = ("said", "won")
+    __slots__ = ("answered", "won")
 
     def __init__(self) -> None:
-        self.said = self.won = 0
+        self.answered = self.won = 0
 
 
 class _Children:
@@ -253,7 +256,7 @@ class _Gauges:
         return self.families
 
 
-def _standing(standing: Standing) -> Iterator[Metric]:
+def _snapshot_gauges(snapshot: PoolSnapshot) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     def gauge(name: str, about: str, values: Mapping[Any, float], *labels: str) -> Metric:
@@ -262,20 +265,20 @@ def _standing(standing: Standing) -> Iterator[Metric]:
             family.add_metric(key, value)
         return family
 
-    machines = standing.machines
-    yield gauge("build_info", "The version that runs.", {(standing.version,): 1.0}, "version")
+    machines = snapshot.machines
+    yield gauge("build_info", "The version that runs.", {(snapshot.version,): 1.0}, "version")
     yield gauge(
-        "config_generation", "Configurations taken since the start, the first included.", {(): standing.generation}
+        "config_generation", "Configurations taken since the start, the first included.", {(): snapshot.generation}
     )
-    yield gauge("config_reload_ok", "Whether the last configuration was taken.", {(): standing.reload_ok})
-    yield gauge("config_reload_timestamp_seconds", "When the configuration was last read.", {(): standing.reload_at})
-    yield gauge("in_flight", "Requests being answered.", {(): standing.in_flight})
-    yield gauge("asyncio_tasks", "Tasks on the event loop.", {(): standing.tasks})
-    yield gauge("budget_left", "Further calls that could be paid for now.", {(): standing.budget_left})
+    yield gauge("config_reload_ok", "Whether the last configuration was taken.", {(): snapshot.reload_ok})
+    yield gauge("config_reload_timestamp_seconds", "When the configuration was last read.", {(): snapshot.reload_at})
+    yield gauge("in_flight", "Requests being answered.", {(): snapshot.in_flight})
+    yield gauge("asyncio_tasks", "Tasks on the event loop.", {(): snapshot.tasks})
+    yield gauge("budget_left", "Further calls that could be paid for now.", {(): snapshot.budget_left})
     yield gauge("queue_waiting", "Calls that wait for a slot.", {(m.group,): m.waiting for m in machines}, "group")
     yield gauge("slots_busy", "Slots that are taken.", {(m.group,): m.busy for m in machines}, "group")
     yield gauge("slots", "Slots there are.", {(m.group,): m.slots for m in machines}, "group")
-    breakers = {key: BREAKER_STATES[state] for key, state in standing.breakers.items()}
+    breakers = {key: BREAKER_STATES[state] for key, state in snapshot.breakers.items()}
     yield gauge("breaker_state", "0 closed, 1 half-open, 2 open.", breakers, "provider", "task")
-    healthy = {(name,): float(is_healthy) for name, is_healthy in standing.healthy.items()}
+    healthy = {(name,): float(is_healthy) for name, is_healthy in snapshot.healthy.items()}
     yield gauge("provider_healthy", "Whether its backend can answer now.", healthy, "provider")

@@ -1,4 +1,4 @@
-"""How a pool stands at one moment: what metrics and the status page show beside what has happened."""
+"""A snapshot of the pool: the gauges that metrics and the status page show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Machine(msgspec.Struct, frozen=True):
     waiting: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
     A pool at one moment.
 

@@ -12,11 +12,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from llm_pool import __version__
-from llm_pool.errors import ConfigError
-from llm_pool.messages import Answered, Refused
+from llm_pool.core.errors import ConfigError
+from llm_pool.core.events import RequestAnswered, RequestFailed
 from llm_pool.telemetry import genai
-from llm_pool.telemetry.firsts import Firsts
-from llm_pool.wire import error_code
+from llm_pool.telemetry.deduplication import DecisionDeduplicator
+from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Tracer
 
-    from llm_pool.messages import Attempt, Event
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Attempt
 
 EXPORT_TIME = 2.0
 """Seconds that sending a batch of spans may take."""
 NANO = 1_000_000_000
 
-_arrived: ContextVar[Mapping[str, str]] = ContextVar("the client's trace context")
+_trace_context: ContextVar[Mapping[str, str]] = ContextVar("the client's trace context")
 
 
-def arrived(headers: Iterable[tuple[bytes, bytes]]) -> None:
+def set_trace_context(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Note the trace context in *headers* for the request that this task serves; https://www.w3.org/TR/trace-context."""
     sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _HEADERS}
-    _arrived.set(sent)
+    _trace_context.set(sent)
 
 
 _HEADERS = frozenset({b"traceparent", b"tracestate"})
@@ -62,7 +63,7 @@ class Tracing:
         self._provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(share)), resource=resource)
         self._provider.add_span_processor(processor)
         self._tracer: Tracer = self._provider.get_tracer("llm_pool", __version__)
-        self._firsts = Firsts()
+        self._deduplicator = DecisionDeduplicator()
 
     @classmethod
     def to(cls, url: str, share: float) -> Tracing:
@@ -88,13 +89,13 @@ class Tracing:
     def on(self, event: Event) -> None:
         """Make the spans of a request that ended."""
         match event:
-            case Answered(query=query, answer=answer):
-                attempts = answer.decision.attempts if self._firsts.is_first(answer) else ()
-                said = genai.of_query(query) | genai.of_answer(answer)
-                self._request(query.task, answer.duration, said, attempts)
-            case Refused(query=query, error=error):
-                said = genai.of_query(query) | {genai.ERROR: error_code(error)}
-                self._request(query.task, event.duration, said, getattr(error, "attempts", ()))
+            case RequestAnswered(query=query, answer=answer):
+                attempts = answer.decision.attempts if self._deduplicator.is_first(answer) else ()
+                attributes = genai.of_query(query) | genai.of_answer(answer)
+                self._request(query.task, answer.duration, attributes, attempts)
+            case RequestFailed(query=query, error=error):
+                attributes = genai.of_query(query) | {genai.ERROR: error_code(error)}
+                self._request(query.task, event.duration, attributes, getattr(error, "attempts", ()))
             case _:
                 pass
 
@@ -102,42 +103,42 @@ class Tracing:
         """Send what is left; may take ``EXPORT_TIME``."""
         self._provider.shutdown()
 
-    def _request(self, task: str, duration: float, said: Mapping[str, Any], attempts: Sequence[Attempt]) -> None:
+    def _request(self, task: str, duration: float, attributes: Mapping[str, Any], attempts: Sequence[Attempt]) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context
 
         end = time.time_ns()
         start = end - int(duration * NANO)
         span = self._tracer.start_span(
-            f"infer {task}", _parent(), kind=SpanKind.SERVER, attributes=said, start_time=start
+            f"infer {task}", _parent(), kind=SpanKind.SERVER, attributes=attributes, start_time=start
         )
         if span.is_recording():
-            _mark(span, said)
-            inside = set_span_in_context(span)
+            _set_status(span, attributes)
+            parent = set_span_in_context(span)
             for attempt in attempts:
-                self._attempt(attempt, inside, start)
+                self._attempt(attempt, parent, start)
         span.end(end)
 
-    def _attempt(self, attempt: Attempt, inside: Context, request_start: int) -> None:
+    def _attempt(self, attempt: Attempt, parent: Context, request_start: int) -> None:
         from opentelemetry.trace import SpanKind
 
         start = request_start + int(attempt.started * NANO)
-        said = genai.of_attempt(attempt)
+        attributes = genai.of_attempt(attempt)
         name = f"{genai.CHAT} {attempt.model}"
-        span = self._tracer.start_span(name, inside, kind=SpanKind.CLIENT, attributes=said, start_time=start)
-        _mark(span, said)
+        span = self._tracer.start_span(name, parent, kind=SpanKind.CLIENT, attributes=attributes, start_time=start)
+        _set_status(span, attributes)
         span.end(start + int(attempt.duration * NANO))
 
 
-def _mark(span: Any, said: Mapping[str, Any]) -> None:
+def _set_status(span: Any, attributes: Mapping[str, Any]) -> None:
     """An error is the span's status too."""
     from opentelemetry.trace import StatusCode
 
-    if genai.ERROR in said:
-        span.set_status(StatusCode.ERROR, said[genai.ERROR])
+    if genai.ERROR in attributes:
+        span.set_status(StatusCode.ERROR, attributes[genai.ERROR])
 
 
 def _parent() -> Context | None:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    sent = _arrived.get({})
+    sent = _trace_context.get({})
     return TraceContextTextMapPropagator().extract(sent) if sent else None

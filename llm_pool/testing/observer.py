@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Event
+    from llm_pool.core.events import Event
 
 E = TypeVar("E")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-PATIENCE = 10.0  # seconds for a process to begin, and again to end
+START_TIMEOUT = 10.0  # seconds for a process to begin, and again to end
 
 
 @asynccontextmanager
@@ -26,14 +26,14 @@ async def upstream_process(*args: str) -> AsyncIterator[str]:
     stdout = process.stdout
     assert stdout is not None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(START_TIMEOUT):
             url = (await stdout.readline()).decode().strip()
         yield _started(url, args)
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(START_TIMEOUT):
                 await process.wait()
         except TimeoutError:
             process.kill()
@@ -50,7 +50,7 @@ def running_upstream(*args: str) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                process.wait(PATIENCE)
+                process.wait(START_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 

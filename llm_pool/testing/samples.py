@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.messages import Answer, Attempt, Call, Decision, Member, Prompt, Reading, StrategyName, Task, Usage
+from llm_pool.core.interfaces import Member
+from llm_pool.core.messages import Answer, Attempt, Call, Decision, Prompt, Reading, StrategyName, Task, Usage
 
 if TYPE_CHECKING:
     from llm_pool.testing.scripted import FakeProvider

@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from llm_pool.messages import Call, Condition, Delta, FinishReason, ProviderState, TokenLogprob, Usage
+from llm_pool.core.messages import Call, Condition, Delta, FinishReason, ProviderState, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.errors import ProviderError
+    from llm_pool.core.errors import ProviderError
 
 
 class FakeProvider:
@@ -63,8 +63,8 @@ class FakeProvider:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            async with aclosing(self._speak(call)) as spoken:
-                async for delta in spoken:
+            async with aclosing(self._generate(call)) as deltas:
+                async for delta in deltas:
                     yield delta
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
@@ -72,7 +72,7 @@ class FakeProvider:
         finally:
             self.in_flight -= 1
 
-    def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
+    def _generate(self, call: Call) -> AsyncGenerator[Delta, None]:
         raise NotImplementedError
 
     async def state(self) -> ProviderState:
@@ -92,7 +92,7 @@ class FakeProvider:
         self.closed = True
 
 
-class Received:
+class ReceivedCall:
     """
     One call as a test receives it: the test speaks, the provider passes it on.
 
@@ -136,16 +136,16 @@ class Received:
         """No word from here on, whatever the script says later."""
         self._script.put_nowait((math.inf, Delta()))
 
-    async def spoken(self) -> AsyncGenerator[Delta, None]:
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
         """What the test says, as it says it; for the provider."""
         try:
             while True:
-                after, said = await self._script.get()
+                after, item = await self._script.get()
                 await _pause(after)
-                if not isinstance(said, Delta):
-                    raise said
-                yield said
-                if said.final:
+                if not isinstance(item, Delta):
+                    raise item
+                yield item
+                if item.final:
                     return
         except (asyncio.CancelledError, GeneratorExit):
             if not self.cancelled.done():
@@ -157,9 +157,9 @@ class Calls:
     """The calls a scripted provider received, handed to the test in order."""
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[Received] = asyncio.Queue()
+        self._waiting: asyncio.Queue[ReceivedCall] = asyncio.Queue()
 
-    async def next(self) -> Received:
+    async def next(self) -> ReceivedCall:
         """The next call, as soon as there is one."""
         return await self._waiting.get()
 
@@ -167,25 +167,25 @@ class Calls:
         """Calls that were received and not yet handed out."""
         return self._waiting.qsize()
 
-    def add(self, received: Received) -> None:
+    def add(self, received: ReceivedCall) -> None:
         """For the provider."""
         self._waiting.put_nowait(received)
 
 
-class _PlayedByHand(FakeProvider):
+class _ManualProvider(FakeProvider):
     def __init__(self, name: str, model: str) -> None:
         super().__init__(name, model)
         self.received = Calls()
 
-    def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
-        received = Received(call)
+    def _generate(self, call: Call) -> AsyncGenerator[Delta, None]:
+        received = ReceivedCall(call)
         self.received.add(received)
-        return received.spoken()
+        return received.deltas()
 
 
 def scripted(name: str = "phi3", *, model: str = "") -> tuple[FakeProvider, Calls]:
     """A provider, and the handle from which a test plays its model."""
-    provider = _PlayedByHand(name, model or f"{name}:mini")
+    provider = _ManualProvider(name, model or f"{name}:mini")
     return provider, provider.received
 
 
@@ -239,7 +239,7 @@ class ScriptedProvider(FakeProvider):
             return self._script(call)
         return self._script[min(len(self.calls), len(self._script)) - 1]
 
-    async def _speak(self, call: Call) -> AsyncGenerator[Delta, None]:
+    async def _generate(self, call: Call) -> AsyncGenerator[Delta, None]:
         reply = self._reply(call)
         pieces = _pieces(reply.text)
         await _pause(reply.ttft)

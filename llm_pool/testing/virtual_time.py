@@ -36,7 +36,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 1000.0
         self._jobs = 0
-        super().__init__(_JumpingSelector(self))
+        super().__init__(_VirtualSelector(self))
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -97,7 +97,7 @@ class ManualClock:
         self._wall += seconds
 
 
-class _JumpingSelector(selectors.BaseSelector):
+class _VirtualSelector(selectors.BaseSelector):
     """The platform's selector; where that one would sleep, it asks the loop."""
 
     def __init__(self, loop: VirtualLoop) -> None:

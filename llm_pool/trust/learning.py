@@ -18,38 +18,41 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Answered, StrategyName
-from llm_pool.trust import Lesson  # noqa: TC001  # msgspec reads it when it decodes
-from llm_pool.trust_store import TrustStore
+from llm_pool.agreement import evidence
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.events import RequestAnswered
+from llm_pool.core.messages import StrategyName
+from llm_pool.trust.model import PanelAnswer, PanelOutcome  # msgspec reads it when it decodes
+from llm_pool.trust.store import TrustStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llm_pool.messages import Answer, Decision, Event, Task
-    from llm_pool.trust import Source, Trust
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer, Decision, Task
+    from llm_pool.trust.model import Source, Trust
 
-KEPT = 1000
+MAX_DECISIONS = 1000
 """Decisions that feedback can still be given on."""
-SHARED = 64
+MAX_SHARED_DECISIONS = 64
 """Decisions that requests may still join or repeat; each holds its answers, so not many more than are in the air."""
-BOOK_LIMIT = 4 << 20
+MAX_LOG_BYTES = 4 << 20
 """Bytes of their file at which it is cut back to these: a daemon may run for years."""
 
-_log = logging.getLogger("llm_pool.learning")
+_log = logging.getLogger("llm_pool.trust")
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class StoredDecision(msgspec.Struct, frozen=True):
     """
     One decision, as feedback needs it.
 
     Attributes:
-        judged_right: the judges whose first choice won.
+        correct_judges: the judges whose first choice won.
     """
 
     request_id: str
-    lesson: Lesson
-    judged_right: tuple[str, ...] = ()
+    panel_outcome: PanelOutcome
+    correct_judges: tuple[str, ...] = ()
     tenant_id: str = ""
 
 
@@ -67,81 +70,81 @@ def trust_store() -> TrustStore:
     return TrustStore(state_folder() / "trust.json")
 
 
-def decision_book() -> Path:
+def decision_log_path() -> Path:
     """The file of decisions in the state folder."""
     return state_folder() / "decisions.jsonl"
 
 
-class Learning:
+class TrustLearner:
     """
     An observer that learns.
 
     Args:
         trust: learns at once, for the decisions of this process.
         store: the file behind it.
-        book: the file of decisions by request id.
+        decision_log: the file of decisions by request id.
         load_task: a task by its name.
     """
 
-    def __init__(self, trust: Trust, store: TrustStore, book: Path, load_task: Callable[[str], Task]) -> None:
-        self._trust, self._store, self._book, self._load_task = trust, store, book, load_task
-        self._fresh: list[tuple[Remembered, Source | None]] = []
-        self._learned: dict[int, Decision] = {}
+    def __init__(self, trust: Trust, store: TrustStore, decision_log: Path, load_task: Callable[[str], Task]) -> None:
+        self._trust, self._store, self._decision_log, self._load_task = trust, store, decision_log, load_task
+        self._pending: list[tuple[StoredDecision, Source | None]] = []
+        self._already_learned: dict[int, Decision] = {}
 
     def on(self, event: Event) -> None:
         """Learn from an answer of several models; anything else teaches nothing."""
-        if not isinstance(event, Answered) or event.answer.from_cache:
+        if not isinstance(event, RequestAnswered) or event.answer.from_cache:
             return
         answer = event.answer
         said = sum(attempt.reading is not None and attempt.why != "judge" for attempt in answer.decision.attempts)
         if said < 2:
             return
-        remembered = _remember(event.query.tenant_id, answer, self._load_task(answer.task))
+        stored = _stored(event.query.tenant_id, answer, self._load_task(answer.task))
         source = self._source(answer.decision)
         if source is not None:
-            self._trust.learn(remembered.lesson, source)
-        self._fresh.append((remembered, source))
+            self._trust.learn(stored.panel_outcome, source)
+        self._pending.append((stored, source))
 
     def _source(self, decision: Decision) -> Source | None:
         """What *decision* teaches as; None if it taught already: many requests may share one run."""
-        if id(decision) in self._learned:
+        if id(decision) in self._already_learned:
             return None
-        self._learned[id(decision)] = decision  # held, so that no other can take its place in memory
-        if len(self._learned) > SHARED:
-            del self._learned[next(iter(self._learned))]
+        self._already_learned[id(decision)] = decision  # held, so that no other can take its place in memory
+        if len(self._already_learned) > MAX_SHARED_DECISIONS:
+            del self._already_learned[next(iter(self._already_learned))]
         return "judge" if decision.used is StrategyName.JUDGE and decision.judge is not None else "decision"
 
     async def flush(self) -> None:
         """Keep what was learned since the last time; a disk that takes nothing costs these lessons, nothing else."""
-        fresh, self._fresh = self._fresh, []
-        if fresh:
+        pending, self._pending = self._pending, []
+        if pending:
             try:
-                await asyncio.to_thread(self._keep, fresh)
+                await asyncio.to_thread(self._save, pending)
             except OSError as error:
                 _log.warning("what was learned could not be kept: %s", error)
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """As ``take_feedback``, of a tenant's own requests, and learn it at once."""
         await self.flush()
-        remembered = await asyncio.to_thread(_find, request_id, self._book, tenant_id)
-        _learn_feedback(remembered, self._trust, good=good)
-        await asyncio.to_thread(self._store.change, lambda trust: _learn_feedback(remembered, trust, good=good))
-        return remembered.lesson.divided
+        stored = await asyncio.to_thread(_find, request_id, self._decision_log, tenant_id)
+        _learn_feedback(stored, self._trust, good=good)
+        await asyncio.to_thread(self._store.change, lambda trust: _learn_feedback(stored, trust, good=good))
+        return stored.panel_outcome.is_divided
 
-    def _keep(self, fresh: list[tuple[Remembered, Source | None]]) -> None:
+    def _save(self, pending: list[tuple[StoredDecision, Source | None]]) -> None:
         def change(trust: Trust) -> None:
-            for remembered, source in fresh:
+            for stored, source in pending:
                 if source is not None:
-                    trust.learn(remembered.lesson, source)
+                    trust.learn(stored.panel_outcome, source)
 
         self._store.change(change)
-        with self._book.open("ab") as file:
-            file.write(msgspec.json.Encoder().encode_lines([remembered for remembered, _ in fresh]))
-        if self._book.stat().st_size > BOOK_LIMIT:
-            _shorten(self._book)
+        with self._decision_log.open("ab") as file:
+            file.write(msgspec.json.Encoder().encode_lines([stored for stored, _ in pending]))
+        if self._decision_log.stat().st_size > MAX_LOG_BYTES:
+            _truncate(self._decision_log)
 
 
-def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool) -> bool:
+def take_feedback(request_id: str, store: TrustStore, decision_log: Path, *, good: bool) -> bool:
     """
     Learn from what a person says of the answer to *request_id*, whoever asked.
 
@@ -151,35 +154,35 @@ def take_feedback(request_id: str, store: TrustStore, book: Path, *, good: bool)
     Raises:
         InvalidRequest: no such request is remembered.
     """
-    remembered = _find(request_id, book, tenant_id=None)
-    store.change(lambda trust: _learn_feedback(remembered, trust, good=good))
-    return remembered.lesson.divided
+    stored = _find(request_id, decision_log, tenant_id=None)
+    store.change(lambda trust: _learn_feedback(stored, trust, good=good))
+    return stored.panel_outcome.is_divided
 
 
-def _learn_feedback(remembered: Remembered, trust: Trust, *, good: bool) -> None:
-    trust.learn(remembered.lesson, "feedback", good=good)
-    for judge in remembered.judged_right:
-        trust.learn_judge(judge, remembered.lesson.task, right=good)
+def _learn_feedback(stored: StoredDecision, trust: Trust, *, good: bool) -> None:
+    trust.learn(stored.panel_outcome, "feedback", good=good)
+    for judge in stored.correct_judges:
+        trust.learn_judge(judge, stored.panel_outcome.task, right=good)
 
 
-def _shorten(book: Path) -> None:
-    """Keep the last KEPT lines of *book*; it is replaced, never written into."""
-    lines = book.read_bytes().splitlines(keepends=True)
-    shorter = book.with_suffix(".new")
-    shorter.write_bytes(b"".join(lines[-KEPT:]))
-    shorter.replace(book)
+def _truncate(decision_log: Path) -> None:
+    """Keep the last KEPT lines of *decision_log*; it is replaced, never written into."""
+    lines = decision_log.read_bytes().splitlines(keepends=True)
+    shorter = decision_log.with_suffix(".new")
+    shorter.write_bytes(b"".join(lines[-MAX_DECISIONS:]))
+    shorter.replace(decision_log)
 
 
-def _find(request_id: str, book: Path, tenant_id: str | None) -> Remembered:
-    recent: deque[bytes] = deque(maxlen=KEPT)
-    if book.exists():
-        with book.open("rb") as file:
+def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> StoredDecision:
+    recent: deque[bytes] = deque(maxlen=MAX_DECISIONS)
+    if decision_log.exists():
+        with decision_log.open("rb") as file:
             recent.extend(file)
     for line in reversed(recent):
         with suppress(msgspec.DecodeError):  # a crash may have cut a line short
-            remembered = msgspec.json.decode(line, type=Remembered)
-            if remembered.request_id == request_id and tenant_id in {None, remembered.tenant_id}:
-                return remembered
+            stored = msgspec.json.decode(line, type=StoredDecision)
+            if stored.request_id == request_id and tenant_id in {None, stored.tenant_id}:
+                return stored
     raise InvalidRequest(
         "request_id",
         f"no decision of several models is remembered under '{request_id}'",
@@ -187,9 +190,22 @@ def _find(request_id: str, book: Path, tenant_id: str | None) -> Remembered:
     )
 
 
-def _remember(tenant_id: str, answer: Answer, task: Task) -> Remembered:
-    from llm_pool.ensemble.weighted import lesson
+def panel_outcome(task: Task, decision: Decision) -> PanelOutcome:
+    """What *decision* can teach, now or when feedback comes: who said what, the winning cluster first."""
+    readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None}
+    ordered = sorted(decision.clusters, key=lambda cluster: decision.winner not in cluster.providers)
+    return PanelOutcome(
+        task.name,
+        tuple(
+            PanelAnswer(name, index, evidence(task, readings[name]))
+            for index, cluster in enumerate(ordered)
+            for name in cluster.providers
+            if name in readings
+        ),
+    )
 
+
+def _stored(tenant_id: str, answer: Answer, task: Task) -> StoredDecision:
     judge = answer.decision.judge or {}
     right = tuple(name for name, word in judge.items() if word.get(answer.winner) == max(word.values()))
-    return Remembered(answer.request_id, lesson(task, answer.decision), right, tenant_id)
+    return StoredDecision(answer.request_id, panel_outcome(task, answer.decision), right, tenant_id)

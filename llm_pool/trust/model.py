@@ -34,7 +34,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from llm_pool.messages import Member
+    from llm_pool.core.interfaces import Member
 
 Source: TypeAlias = Literal["feedback", "judge", "decision"]
 
@@ -48,10 +48,10 @@ HALF_LIFE: Final = 700.0
 """Observations after which a record counts half."""
 PLAUSIBLE_WRONG: Final = 9
 """K - 1, equally plausible wrong answers to a question."""
-LEAST_VOTE: Final = 0.05
+MIN_VOTE: Final = 0.05
 """What a vote counts at least, so that two distrusted providers that agree still beat silence."""
 JUDGE_ACCURACY: Final = 0.65
-RATE: Final = ""
+BASE_RATE: Final = ""
 """The expert whose record is the task's own rate of right answers."""
 
 
@@ -72,7 +72,7 @@ class Record(msgspec.Struct):
         return (prior * p0 + self.wins) / (prior + self.wins + self.losses)
 
 
-class Statement(msgspec.Struct, frozen=True):
+class PanelAnswer(msgspec.Struct, frozen=True):
     """
     One provider's answer, as a lesson remembers it.
 
@@ -86,19 +86,19 @@ class Statement(msgspec.Struct, frozen=True):
     traits: tuple[str, ...] = ()
 
 
-class Lesson(msgspec.Struct, frozen=True):
+class PanelOutcome(msgspec.Struct, frozen=True):
     """What can be learned from one decision, small enough to be kept until feedback comes."""
 
     task: str
-    statements: tuple[Statement, ...]
+    answers_given: tuple[PanelAnswer, ...]
 
     @property
-    def divided(self) -> bool:
+    def is_divided(self) -> bool:
         """Whether the panel disagreed: only then there is something to learn."""
-        return len({statement.cluster for statement in self.statements}) > 1
+        return len({statement.cluster for statement in self.answers_given}) > 1
 
 
-class Standing(msgspec.Struct, frozen=True):
+class TrustRecord(msgspec.Struct, frozen=True):
     """One line of ``llm-pool health --trust``."""
 
     task: str
@@ -134,43 +134,43 @@ class Trust:
     def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
         """What *member*'s answer counts, > 0, given the *traits* seen in it."""
         said = sum(self._trait(task, trait) for trait in traits)
-        return max(LEAST_VOTE, self.log_odds(member, task) + said + math.log(PLAUSIBLE_WRONG))
+        return max(MIN_VOTE, self.log_odds(member, task) + said + math.log(PLAUSIBLE_WRONG))
 
-    def most(self, member: Member, task: str) -> float:
+    def max_vote(self, member: Member, task: str) -> float:
         """What *member*'s answer counts at most, whatever it will look like."""
         kinds: dict[str, float] = {}
         for trait in self._records.get(task, {}):
             kind, _, name = trait.partition(":")
             if name and kind not in {"provider", "judge"}:
                 kinds[kind] = max(kinds.get(kind, 0.0), self._trait(task, trait))
-        return max(LEAST_VOTE, self.log_odds(member, task) + sum(kinds.values()) + math.log(PLAUSIBLE_WRONG))
+        return max(MIN_VOTE, self.log_odds(member, task) + sum(kinds.values()) + math.log(PLAUSIBLE_WRONG))
 
     def has_learned(self, task: str) -> bool:
         """Whether anything was observed on *task*."""
         return bool(self._records.get(task))
 
-    def learn(self, lesson: Lesson, source: Source, *, good: bool = True) -> None:
+    def learn(self, outcome: PanelOutcome, source: Source, *, good: bool = True) -> None:
         """
         Take in what became of a decision.
 
         *good* says whether the winning answer was right. If it was not, only its authors are known to be wrong;
         whether another was right, nobody said.
         """
-        if not lesson.divided:
+        if not outcome.is_divided:
             return
-        for statement in lesson.statements:
+        for statement in outcome.answers_given:
             won = statement.cluster == 0
             if won or good:
-                self.observe(lesson.task, statement, source, right=won and good)
+                self.observe(outcome.task, statement, source, right=won and good)
 
-    def observe(self, task: str, statement: Statement, source: Source, *, right: bool) -> None:
+    def observe(self, task: str, statement: PanelAnswer, source: Source, *, right: bool) -> None:
         """Count one answer to a question that divided the panel, known to be *right* or not."""
-        for expert in (_provider(statement.provider), RATE, *statement.traits):
-            self._keep(task, expert).add(right=right, strength=STRENGTH[source])
+        for expert in (_provider(statement.provider), BASE_RATE, *statement.traits):
+            self._record_for(task, expert).add(right=right, strength=STRENGTH[source])
 
     def learn_judge(self, judge: str, task: str, *, right: bool) -> None:
         """Count whether *judge*'s first choice turned out to be good, from a person's feedback."""
-        self._keep(task, _judge(judge)).add(right=right, strength=STRENGTH["feedback"])
+        self._record_for(task, _judge(judge)).add(right=right, strength=STRENGTH["feedback"])
 
     def forget(self, *, provider: str | None = None, task: str | None = None) -> None:
         """Drop the records of one provider, of one task, of one on the other, or all."""
@@ -181,10 +181,10 @@ class Trust:
             if not records:
                 self._records.pop(name, None)
 
-    def standings(self) -> Sequence[Standing]:
+    def trust_records(self) -> Sequence[TrustRecord]:
         """Every record, by task and expert."""
         return [
-            Standing(task, expert, record.wins, record.losses)
+            TrustRecord(task, expert, record.wins, record.losses)
             for task, records in sorted(self._records.items())
             for expert, record in sorted(records.items())
         ]
@@ -204,13 +204,13 @@ class Trust:
 
     def _trait(self, task: str, trait: str) -> float:
         """How much more likely an answer with *trait* is right, as a difference of log odds."""
-        rate = self._record(task, RATE).mean(0.5, PRIOR)
+        rate = self._record(task, BASE_RATE).mean(0.5, PRIOR)
         return _logit(self._record(task, trait).mean(rate, TRAIT_PRIOR)) - _logit(rate)
 
     def _record(self, task: str, expert: str) -> Record:
         return self._records.get(task, {}).get(expert) or Record()
 
-    def _keep(self, task: str, expert: str) -> Record:
+    def _record_for(self, task: str, expert: str) -> Record:
         return self._records.setdefault(task, {}).setdefault(expert, Record())
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.trust import Trust
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

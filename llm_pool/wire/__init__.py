@@ -1,1 +1,1 @@
-"""The gRPC API's messages: generated classes, and their translation from and to ``wire``'s JSON."""
+"""Answers, events and errors on the wire: as JSON, and as protobuf messages made from that JSON."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.messages import StrategyName
-from llm_pool.protobuf import llmpool_pb2 as pb
+from llm_pool.core.messages import StrategyName
+from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from llm_pool.messages import Json, Query
+    from llm_pool.core.messages import Json, Query
 
 TASKS: Final = {
     pb.EXPAND_QUERIES: "expand_queries",
@@ -27,7 +27,7 @@ TASKS: Final = {
     pb.ENRICH_METADATA: "enrich_metadata",
 }
 """The tasks that have a number."""
-LONGEST_MS = 2**31 - 1
+MAX_DEADLINE_MS = 2**31 - 1
 """What ``deadline_ms`` holds at most."""
 
 
@@ -43,7 +43,7 @@ def query_message(query: Query) -> pb.Query:
         task_name="" if number else query.task,
         prompt=query.prompt,
         max_tokens=query.max_tokens or 0,
-        deadline_ms=0 if query.deadline is None else min(LONGEST_MS, max(1, round(query.deadline * 1000))),
+        deadline_ms=0 if query.deadline is None else min(MAX_DEADLINE_MS, max(1, round(query.deadline * 1000))),
         strategy=query.strategy.value if query.strategy else pb.STRATEGY_UNSPECIFIED,
         meta=query.meta,
         no_cache=query.no_cache,
@@ -99,12 +99,12 @@ def answer_body(message: pb.Answer) -> dict[str, Json]:
     }
 
 
-def chunk_message(request_id: str, told: dict[str, Json], meta: Mapping[str, str]) -> pb.AnswerChunk:
-    """What ``wire.Telling`` tells, as a message; *meta* goes with the answer."""
-    kind = told["type"]
+def chunk_message(request_id: str, event_body: dict[str, Json], meta: Mapping[str, str]) -> pb.AnswerChunk:
+    """What ``wire.json.EventEncoder`` tells, as a message; *meta* goes with the answer."""
+    kind = event_body["type"]
     if kind == "answer":
-        return pb.AnswerChunk(request_id=request_id, answer=answer_message(told, meta))
-    body = {**told, "json": _text(told["json"])} if kind == "candidate" else told
+        return pb.AnswerChunk(request_id=request_id, answer=answer_message(event_body, meta))
+    body = {**event_body, "json": _text(event_body["json"])} if kind == "candidate" else event_body
     chunk = pb.AnswerChunk(request_id=request_id)
     event = getattr(chunk, kind)
     event.SetInParent()

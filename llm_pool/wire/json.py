@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from llm_pool import errors
-from llm_pool.errors import (
+from llm_pool.core import errors
+from llm_pool.core.errors import (
     AllProvidersFailed,
     Cancelled,
     ConfigError,
@@ -24,30 +24,18 @@ from llm_pool.errors import (
     Overloaded,
     RateLimited,
 )
-from llm_pool.messages import (
-    Answer,
-    Attempt,
-    AttemptEnded,
-    AttemptStarted,
-    Cluster,
-    Decision,
-    ModelLoading,
-    ProviderState,
-    Reading,
-    StrategyName,
-    TextArrived,
-    Usage,
-    Waiting,
-)
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestQueued, TextArrived
+from llm_pool.core.messages import Answer, Attempt, Cluster, Decision, ProviderState, Reading, StrategyName, Usage
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Event, Json
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Json
 
-EVENTS = 1
+EVENT_VERSION = 1
 """Version of the events' format, their ``v``."""
 
-NOTHING_READ = Reading("", None)
-Happening: TypeAlias = "Event | Answer"
+EMPTY_READING = Reading("", None)
+StreamEvent: TypeAlias = "Event | Answer"
 """What a streamed request tells: its events, last its answer."""
 
 
@@ -127,7 +115,7 @@ def state_json(state: ProviderState) -> dict[str, Json]:
     }
 
 
-class Telling:
+class EventEncoder:
     """
     What an asker is told of one request while it runs, as JSON objects with ``type`` and ``v``.
 
@@ -140,13 +128,13 @@ class Telling:
     def __init__(self) -> None:
         self._candidates = 0
 
-    def of(self, event: Happening) -> list[dict[str, Json]]:
-        """What is told of *event*; nothing where askers are not told of its kind."""
+    def encode(self, event: StreamEvent) -> list[dict[str, Json]]:
+        """The JSON objects for *event*; none where its kind is not sent to clients."""
         match event:
             case AttemptStarted():
-                said = {"provider": event.provider, "model": event.model, "why": event.why}
-                return [_event("start", {**said, "after_ms": _ms(event.after)})]
-            case Waiting():
+                fields = {"provider": event.provider, "model": event.model, "why": event.why}
+                return [_event("start", {**fields, "after_ms": _ms(event.after)})]
+            case RequestQueued():
                 return [_event("waiting", {"provider": event.provider, "group": event.group, "ahead": event.ahead})]
             case ModelLoading():
                 return [_event("loading", {"provider": event.provider, "model": event.model})]
@@ -163,7 +151,7 @@ class Telling:
         if attempt.reading is None or attempt.why == "judge":
             return []
         self._candidates += 1
-        said = {
+        fields = {
             "provider": attempt.provider,
             "model": attempt.model,
             "content": attempt.reading.content,
@@ -171,23 +159,23 @@ class Telling:
             "leading": self._candidates == 1,
             "final": False,
         }
-        return [_event("candidate", said)]
+        return [_event("candidate", fields)]
 
 
-class Hearing:
-    """The events of one request out of what ``Telling`` made of them; a candidate's text is its attempt's again."""
+class EventDecoder:
+    """The events of one request from what ``EventEncoder`` made of them; a candidate's text is its attempt's again."""
 
     def __init__(self, request_id: str = "") -> None:
-        self._request_id, self._reading = request_id, NOTHING_READ
+        self._request_id, self._reading = request_id, EMPTY_READING
 
-    def of(self, body: dict[str, Json]) -> Happening | None:
+    def decode(self, body: dict[str, Json]) -> StreamEvent | None:
         """The event that is told; None where it comes with the next one, or a later version brought its type."""
         match body["type"]:
             case "start":
                 after = body["after_ms"] / 1000
                 return AttemptStarted(self._request_id, body["provider"], body["model"], body["why"], after)
             case "waiting":
-                return Waiting(self._request_id, body["provider"], body["group"], body["ahead"])
+                return RequestQueued(self._request_id, body["provider"], body["group"], body["ahead"])
             case "loading":
                 return ModelLoading(self._request_id, body["provider"], body["model"])
             case "delta":
@@ -196,7 +184,7 @@ class Hearing:
                 self._reading = Reading(body["content"], body["json"])
                 return None
             case "attempt":
-                reading, self._reading = self._reading, NOTHING_READ
+                reading, self._reading = self._reading, EMPTY_READING
                 return AttemptEnded(self._request_id, "", attempt_from(body, reading))
             case "answer":
                 return answer_from(body)
@@ -270,7 +258,7 @@ def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decisi
     )
 
 
-def attempt_from(body: dict[str, Json], reading: Reading = NOTHING_READ) -> Attempt:
+def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Attempt:
     """The attempt that ``attempt_json`` made *body* of; *reading* is what it said, where that is known."""
     rung = body["repaired_by"]
     return Attempt(
@@ -302,47 +290,47 @@ def state_from(body: dict[str, Json]) -> ProviderState:
 
 def error_from(body: dict[str, Json]) -> LlmPoolError:
     """The error that ``error_json`` made *body* of; one of the root class where the code is unknown."""
-    said = body["error"]
-    kind = _kinds().get(said["code"], LlmPoolError)
+    fields = body["error"]
+    kind = _kinds().get(fields["code"], LlmPoolError)
     error = kind.__new__(kind)  # the sentence is there: the constructors would build another one
-    LlmPoolError.__init__(error, said["message"], hint=said.get("hint") or "")
-    retry_after = _seconds(said.get("retry_after_ms"))
-    attempts = tuple(attempt_from(attempt) for attempt in said.get("attempts", ()))
+    LlmPoolError.__init__(error, fields["message"], hint=fields.get("hint") or "")
+    retry_after = _seconds(fields.get("retry_after_ms"))
+    attempts = tuple(attempt_from(attempt) for attempt in fields.get("attempts", ()))
     match error:
         case ConfigError():
             error.path, error.line, error.key, error.got, error.want, error.also = (
                 None,
-                said.get("line"),
-                said.get("key", ""),
+                fields.get("line"),
+                fields.get("key", ""),
                 "",
                 "",
                 (),
             )
         case InvalidRequest():
-            error.field = said.get("field", "")
-            error.reason = said["message"].removeprefix(f"{error.field}: ")
+            error.field = fields.get("field", "")
+            error.reason = fields["message"].removeprefix(f"{error.field}: ")
         case Overloaded():
             error.what, error.retry_after = "the server", retry_after or 0.0
         case RateLimited():
             error.retry_after = retry_after or 0.0
         case Cancelled():
-            error.by = said["message"].removeprefix("cancelled by ")
+            error.by = fields["message"].removeprefix("cancelled by ")
         case DeadlineExceeded():
-            error.asked, error.attempts = said.get("asked_ms", 0.0) / 1000, attempts
+            error.asked, error.attempts = fields.get("asked_ms", 0.0) / 1000, attempts
         case AllProvidersFailed():
-            error.task, error.attempts = said.get("task", ""), attempts
+            error.task, error.attempts = fields.get("task", ""), attempts
         case NoConsensus():
-            error.decision = _decision_of(said)
+            error.decision = _decision_of(fields)
     return error
 
 
-def _decision_of(said: dict[str, Json]) -> Decision:
+def _decision_of(fields: dict[str, Json]) -> Decision:
     """The decision of a NoConsensus; its sentence alone where the decision was too long to come along."""
-    if "decision" in said:
-        return decision_from(said["decision"], NOTHING_READ, "")
+    if "decision" in fields:
+        return decision_from(fields["decision"], EMPTY_READING, "")
     name = StrategyName.CONSENSUS
-    reason = said["message"].removeprefix("no consensus: ")
-    return Decision(asked=name, used=name, winner="", model="", reading=NOTHING_READ, reason=reason, attempts=())
+    reason = fields["message"].removeprefix("no consensus: ")
+    return Decision(asked=name, used=name, winner="", model="", reading=EMPTY_READING, reason=reason, attempts=())
 
 
 def _kinds() -> dict[str, type[LlmPoolError]]:
@@ -356,7 +344,7 @@ def _code(kind: type[LlmPoolError]) -> str:
 
 
 def _event(kind: str, body: dict[str, Json]) -> dict[str, Json]:
-    return {"type": kind, "v": EVENTS, **body}
+    return {"type": kind, "v": EVENT_VERSION, **body}
 
 
 def _seconds(ms: float | None) -> float | None:

@@ -14,7 +14,7 @@ from llm_pool.agreement.grounding import grounding
 from llm_pool.agreement.objects import Vote, comparable, field_agreement, merge, most_agreeing
 from llm_pool.agreement.rankings import fuse, kendall_tau
 from llm_pool.agreement.texts import centrality, groups, is_degenerate, phrase_similarity, profile, similarity
-from llm_pool.messages import Reading, Task
+from llm_pool.core.messages import Reading, Task
 
 VALUE = Task(name="sum", template="", kind="value", field="answer")
 OBJECT = Task(name="tags", template="", kind="object")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.pocket import BLOCK, README, RESULT, table
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
 from llm_pool.providers.gguf import BUNDLED
 from tools.pocket.check import Report
 from tools.pocket.measures import MEASURES

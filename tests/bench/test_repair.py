@@ -1,4 +1,4 @@
-"""bench/ladder.py runs on the sample that comes with it."""
+"""bench/repair.py runs on the sample that comes with it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-LADDER = Path(__file__).parents[2] / "bench" / "ladder.py"
+SCRIPT = Path(__file__).parents[2] / "bench" / "repair.py"
 
 
 def test_the_sample_is_read_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It exits with 1 if an answer that has a key is lost."""
-    monkeypatch.setattr(sys, "argv", [str(LADDER)])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
 
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(LADDER), run_name="__main__")
+        runpy.run_path(str(SCRIPT), run_name="__main__")
 
     said = capsys.readouterr().out
     assert ended.value.code == 0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.cache.idempotency import Once
-from llm_pool.clock import SystemClock
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, InvalidRequest
+from llm_pool.cache.idempotency import IdempotencyStore
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, DeadlineExceeded, InvalidRequest
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -32,16 +32,16 @@ class Work:
         return an_answer(f"run {self.runs}")
 
 
-async def ask(once: Once, work: Work, *, body: str = "b", owner: str = "t", seconds: float = 60) -> Answer:
+async def ask(store: IdempotencyStore, work: Work, *, body: str = "b", owner: str = "t", seconds: float = 60) -> Answer:
     deadline = asyncio.get_running_loop().time() + seconds
-    return await once.run(owner, "id-1", body, work.make, deadline=deadline)
+    return await store.run(owner, "id-1", body, work.make, deadline=deadline)
 
 
 async def test_fifty_parallel_calls_run_once_and_get_one_answer() -> None:
     """R13."""
-    once, work = Once(SystemClock(), ttl=900), Work()
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
 
-    answers = await asyncio.gather(*(ask(once, work) for _ in range(50)))
+    answers = await asyncio.gather(*(ask(store, work) for _ in range(50)))
 
     assert work.runs == 1
     assert {answer.content for answer in answers} == {"run 1"}
@@ -49,13 +49,13 @@ async def test_fifty_parallel_calls_run_once_and_get_one_answer() -> None:
 
 async def test_the_answer_is_remembered_for_its_ttl() -> None:
     """The same id gives the same answer for fifteen minutes, and then a new one."""
-    once, work = Once(SystemClock(), ttl=900), Work()
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
 
-    await ask(once, work)
+    await ask(store, work)
     await asyncio.sleep(899)
-    remembered = await ask(once, work)
+    remembered = await ask(store, work)
     await asyncio.sleep(2)
-    renewed = await ask(once, work)
+    renewed = await ask(store, work)
 
     assert (remembered.content, renewed.content) == ("run 1", "run 2")
 
@@ -63,41 +63,41 @@ async def test_the_answer_is_remembered_for_its_ttl() -> None:
 @pytest.mark.parametrize("wait", [0.5, 5.0], ids=["while it runs", "when it is done"])
 async def test_the_same_id_with_another_body_is_an_error(wait: float) -> None:
     """It names the id and the way out."""
-    once, work = Once(SystemClock(), ttl=900), Work()
-    first = asyncio.create_task(ask(once, work))
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
+    first = asyncio.create_task(ask(store, work))
     await asyncio.sleep(wait)
 
     with pytest.raises(InvalidRequest, match="id-1"):
-        await ask(once, work, body="another")
+        await ask(store, work, body="another")
 
     await first
 
 
 async def test_tenants_never_meet() -> None:
     """The same id of another tenant is another request."""
-    once, work = Once(SystemClock(), ttl=900), Work()
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
 
-    await asyncio.gather(ask(once, work, owner="a"), ask(once, work, owner="b"))
+    await asyncio.gather(ask(store, work, owner="a"), ask(store, work, owner="b"))
 
     assert work.runs == 2
 
 
 async def test_an_error_is_not_remembered() -> None:
     """A request that failed may be tried again under its id."""
-    once, work = Once(SystemClock(), ttl=900), Work(failures=1)
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work(failures=1)
 
     with pytest.raises(AllProvidersFailed):
-        await ask(once, work)
+        await ask(store, work)
 
-    assert (await ask(once, work)).content == "run 2"
+    assert (await ask(store, work)).content == "run 2"
 
 
 async def test_when_the_owner_leaves_the_next_one_runs() -> None:
     """Those who wait do not wait for nobody."""
-    once, work = Once(SystemClock(), ttl=900), Work()
-    owner = asyncio.create_task(ask(once, work))
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
+    owner = asyncio.create_task(ask(store, work))
     await asyncio.sleep(0.5)
-    waiting = asyncio.create_task(ask(once, work))
+    waiting = asyncio.create_task(ask(store, work))
     await asyncio.sleep(0)
 
     owner.cancel()
@@ -107,25 +107,25 @@ async def test_when_the_owner_leaves_the_next_one_runs() -> None:
 
 async def test_somebody_elses_run_is_waited_for_until_the_own_deadline() -> None:
     """A deadline is hard, whoever does the work."""
-    once, work = Once(SystemClock(), ttl=900), Work()
-    owner = asyncio.create_task(ask(once, work))
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
+    owner = asyncio.create_task(ask(store, work))
     await asyncio.sleep(0)
 
     with pytest.raises(DeadlineExceeded):
-        await ask(once, work, seconds=0.3)
+        await ask(store, work, seconds=0.3)
 
     await owner
 
 
 async def test_old_answers_make_room() -> None:
     """Memory is bounded: the oldest go first."""
-    once = Once(SystemClock(), ttl=900, max_entries=3)
+    store = IdempotencyStore(SystemClock(), ttl=900, max_entries=3)
     deadline = asyncio.get_running_loop().time() + 60
     work = Work()
 
     for number in range(5):
-        await once.run("t", f"id-{number}", "b", work.make, deadline=deadline)
-    await once.run("t", "id-4", "b", work.make, deadline=deadline)
-    await once.run("t", "id-0", "b", work.make, deadline=deadline)
+        await store.run("t", f"id-{number}", "b", work.make, deadline=deadline)
+    await store.run("t", "id-4", "b", work.make, deadline=deadline)
+    await store.run("t", "id-0", "b", work.make, deadline=deadline)
 
     assert work.runs == 6

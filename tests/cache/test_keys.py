@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from llm_pool.cache.keys import cache_key, fingerprint
-from llm_pool.messages import Query, StrategyName
-from llm_pool.panel import Panel, Plan
+from llm_pool.core.messages import Query, StrategyName
+from llm_pool.engine.panel import Panel, Plan
 from llm_pool.testing import Reply, ScriptedProvider, a_call, a_panel
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Member
+    from llm_pool.core.interfaces import Member
 
 pytestmark = pytest.mark.anyio
 

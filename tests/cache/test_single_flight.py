@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.cache.flights import Flights
-from llm_pool.errors import DeadlineExceeded, NoConsensus
-from llm_pool.messages import TextArrived
+from llm_pool.cache.single_flight import SingleFlight
+from llm_pool.core.errors import DeadlineExceeded, NoConsensus
+from llm_pool.core.events import TextArrived
 from llm_pool.testing import RecordingObserver, an_answer
 
 if TYPE_CHECKING:
-    from llm_pool.interfaces import Emit
-    from llm_pool.messages import Answer
+    from llm_pool.core.interfaces import Emit
+    from llm_pool.core.messages import Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -44,31 +44,31 @@ def later(seconds: float) -> float:
 
 async def test_a_hundred_equal_requests_make_one_run() -> None:
     """All get the same answer, and nothing stays behind."""
-    flights, work = Flights(), Work()
+    single_flight, work = SingleFlight(), Work()
 
-    answers = await asyncio.gather(*(flights.share("k", work.run, None, deadline=later(9)) for _ in range(100)))
+    answers = await asyncio.gather(*(single_flight.share("k", work.run, None, deadline=later(9)) for _ in range(100)))
 
     assert work.runs == 1
     assert {answer.content for answer in answers} == {"one two three"}
-    assert len(flights) == 0
+    assert len(single_flight) == 0
 
 
 async def test_different_requests_do_not_meet() -> None:
     """Two keys, two runs."""
-    flights, work = Flights(), Work()
+    single_flight, work = SingleFlight(), Work()
 
-    await asyncio.gather(*(flights.share(key, work.run, None, deadline=later(9)) for key in "ab"))
+    await asyncio.gather(*(single_flight.share(key, work.run, None, deadline=later(9)) for key in "ab"))
 
     assert work.runs == 2
 
 
 async def test_a_late_reader_hears_the_stream_from_its_beginning() -> None:
     """Who joins in the middle is told what was said, then reads along."""
-    flights, work, late = Flights(), Work(), RecordingObserver()
-    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    single_flight, work, late = SingleFlight(), Work(), RecordingObserver()
+    first = asyncio.create_task(single_flight.share("k", work.run, None, deadline=later(9)))
     await asyncio.sleep(1.5)
 
-    await flights.share("k", work.run, late.on, deadline=later(9))
+    await single_flight.share("k", work.run, late.on, deadline=later(9))
 
     await first
     assert "".join(event.text for event in late.of(TextArrived)) == "one two three"
@@ -76,9 +76,9 @@ async def test_a_late_reader_hears_the_stream_from_its_beginning() -> None:
 
 async def test_the_first_asker_may_leave() -> None:
     """The run goes on for those who joined."""
-    flights, work = Flights(), Work()
-    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
-    second = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    single_flight, work = SingleFlight(), Work()
+    first = asyncio.create_task(single_flight.share("k", work.run, None, deadline=later(9)))
+    second = asyncio.create_task(single_flight.share("k", work.run, None, deadline=later(9)))
     await asyncio.sleep(1)
 
     first.cancel()
@@ -90,20 +90,20 @@ async def test_the_first_asker_may_leave() -> None:
 
 async def test_when_the_last_reader_leaves_the_run_is_cancelled() -> None:
     """Nobody works for nobody."""
-    flights, work = Flights(), Work()
-    only = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    single_flight, work = SingleFlight(), Work()
+    only = asyncio.create_task(single_flight.share("k", work.run, None, deadline=later(9)))
     await asyncio.sleep(1)
 
     only.cancel()
     await asyncio.gather(only, return_exceptions=True)
 
     assert work.cancelled == 1
-    assert len(flights) == 0
+    assert len(single_flight) == 0
 
 
 async def test_nobody_joins_a_run_that_is_being_cancelled() -> None:
     """Whoever asks while it winds down gets a run of their own, not its cancellation."""
-    flights, runs = Flights(), 0
+    single_flight, runs = SingleFlight(), 0
 
     async def slow_to_leave(_: Emit) -> Answer:
         nonlocal runs
@@ -115,40 +115,40 @@ async def test_nobody_joins_a_run_that_is_being_cancelled() -> None:
             raise
         return an_answer("mine")
 
-    leaving = asyncio.create_task(flights.share("k", slow_to_leave, None, deadline=later(9)))
+    leaving = asyncio.create_task(single_flight.share("k", slow_to_leave, None, deadline=later(9)))
     await asyncio.sleep(0.5)
     leaving.cancel()
     await asyncio.sleep(0.5)
 
-    answer = await flights.share("k", slow_to_leave, None, deadline=later(9))
+    answer = await single_flight.share("k", slow_to_leave, None, deadline=later(9))
 
-    assert (answer.content, runs, len(flights)) == ("mine", 2, 0)
+    assert (answer.content, runs, len(single_flight)) == ("mine", 2, 0)
 
 
 async def test_a_joined_run_is_waited_for_until_the_own_deadline_only() -> None:
     """Somebody else's longer deadline is not ours."""
-    flights, work = Flights(), Work()
-    first = asyncio.create_task(flights.share("k", work.run, None, deadline=later(9)))
+    single_flight, work = SingleFlight(), Work()
+    first = asyncio.create_task(single_flight.share("k", work.run, None, deadline=later(9)))
     await asyncio.sleep(0)
 
     with pytest.raises(DeadlineExceeded):
-        await flights.share("k", work.run, None, deadline=later(1))
+        await single_flight.share("k", work.run, None, deadline=later(1))
 
     assert (await first).content == "one two three"
 
 
 async def test_a_run_that_failed_on_a_shorter_deadline_is_tried_again_with_ours() -> None:
     """The leader's deadline was its own."""
-    flights = Flights()
+    single_flight = SingleFlight()
 
     async def short(emit: Emit) -> Answer:
         await asyncio.sleep(1)
         raise DeadlineExceeded(1.0)
 
-    leader = asyncio.create_task(flights.share("k", short, None, deadline=later(1)))
+    leader = asyncio.create_task(single_flight.share("k", short, None, deadline=later(1)))
     await asyncio.sleep(0.5)
 
-    answer = await flights.share("k", Work().run, None, deadline=later(9))
+    answer = await single_flight.share("k", Work().run, None, deadline=later(9))
 
     assert answer.content == "one two three"
     with pytest.raises(DeadlineExceeded):
@@ -158,13 +158,13 @@ async def test_a_run_that_failed_on_a_shorter_deadline_is_tried_again_with_ours(
 @pytest.mark.parametrize("joined", [False, True])
 async def test_an_error_reaches_every_reader(joined: bool) -> None:
     """What the run raises, its readers raise."""
-    flights = Flights()
+    single_flight = SingleFlight()
 
     async def broken(emit: Emit) -> Answer:
         await asyncio.sleep(1)
         raise NoConsensus(an_answer("x").decision)
 
-    readers = (flights.share("k", broken, None, deadline=later(9)) for _ in range(2 if joined else 1))
+    readers = (single_flight.share("k", broken, None, deadline=later(9)) for _ in range(2 if joined else 1))
     results = await asyncio.gather(*readers, return_exceptions=True)
 
     assert all(isinstance(result, NoConsensus) for result in results)

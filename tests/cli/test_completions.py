@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_pool.cli.completing import complete
 from llm_pool.cli.completions import SCRIPTS
 from llm_pool.cli.main import COMMANDS
+from llm_pool.cli.shell_completion import complete
 
 ROOT = Path(__file__).parents[2]
 TASKS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_pool.cli.bench.figures import MEASURES
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_an_example_does_what_the_page_says(line: str, shown: str, tmp_path: Pat
 
 def test_the_page_has_the_exit_codes_of_the_code() -> None:
     """The table is written by hand once, and compared for ever."""
-    rows = [f"| {code.value} | {code.meaning} |" for code in Exit]
+    rows = [f"| {code.value} | {code.meaning} |" for code in ExitCode]
     assert PAGE.partition("<!-- exit codes -->\n")[2] == "\n".join(["| code | meaning |", "|---|---|", *rows]) + "\n"
 
 

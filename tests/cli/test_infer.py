@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.infer import verdict
-from llm_pool.messages import Answer, Decision, Reading, StrategyName, Usage
+from llm_pool.core.messages import Answer, Decision, Reading, StrategyName, Usage
 from llm_pool.testing.processes import running_upstream
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -207,14 +207,14 @@ def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
     assert out[0]["content"] == "phi3:mini heard: one"
     assert out[2]["error"]["field"] == "line 4"
     assert out[3]["error"]["message"].startswith("line 5: not JSON")
-    assert done.returncode == Exit.PARTIAL
+    assert done.returncode == ExitCode.PARTIAL
     assert done.stderr.splitlines()[0] == "answering 4 lines …"
     assert done.stderr.splitlines()[-1].endswith("failed")
 
 
 def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
     done = llm_pool("infer", "--input", "-", stdin='{"prompt":"x","task":"nope"}\n')
-    assert done.returncode == Exit.USAGE
+    assert done.returncode == ExitCode.USAGE
 
 
 @pytest.fixture
@@ -299,16 +299,16 @@ def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (_answer("Yes, it is."), Exit.OK),
-        (_answer("No."), Exit.NEGATIVE),
-        (_answer("  "), Exit.NEGATIVE),
-        (_answer("false", False), Exit.NEGATIVE),  # the JSON value false
-        (_answer("[]", []), Exit.NEGATIVE),
-        (_answer("0", 0), Exit.OK),
-        (_answer("{}", {"a": 0}), Exit.OK),
-        (_answer("Yes", asked=StrategyName.CONSENSUS, used=StrategyName.VOTING), Exit.UNDECIDED),
+        (_answer("Yes, it is."), ExitCode.OK),
+        (_answer("No."), ExitCode.NEGATIVE),
+        (_answer("  "), ExitCode.NEGATIVE),
+        (_answer("false", False), ExitCode.NEGATIVE),  # the JSON value false
+        (_answer("[]", []), ExitCode.NEGATIVE),
+        (_answer("0", 0), ExitCode.OK),
+        (_answer("{}", {"a": 0}), ExitCode.OK),
+        (_answer("Yes", asked=StrategyName.CONSENSUS, used=StrategyName.VOTING), ExitCode.UNDECIDED),
     ],
 )
-def test_exit_status_says_no_nothing_or_no_agreement(answer: Answer, code: Exit) -> None:
+def test_exit_status_says_no_nothing_or_no_agreement(answer: Answer, code: ExitCode) -> None:
     """For ``if llm-pool infer --exit-status …; then``."""
     assert verdict(answer) is code

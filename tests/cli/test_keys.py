@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 from llm_pool.security.keys import KeyFile
 
@@ -50,7 +50,7 @@ def test_a_key_is_made_rotated_and_retired(capsys: Any, config: Path, tmp_path: 
     _, listed, _ = keys(capsys, config, "list")
 
     slots = KeyFile(tmp_path / "keys.json").load()[made["key"]].slots
-    assert code == Exit.OK
+    assert code == ExitCode.OK
     assert {name: slot.secret for name, slot in slots.items()} == {"b": rotated["secret"]}
     assert retired == {"key": made["key"], "slot": "a", "retired": True}
     assert listed[0]["slots"] == {"b": {"not_before": None, "not_after": None}}
@@ -66,7 +66,7 @@ def test_a_secret_is_told_once(capsys: Any, config: Path) -> None:
     run(["keys", "retire", "nobody", "--config", str(config)])
     after = capsys.readouterr()
 
-    assert code == Exit.OK
+    assert code == ExitCode.OK
     assert secret.startswith("lpsk_")
     assert secret not in err + after.out + after.err
 
@@ -74,10 +74,10 @@ def test_a_secret_is_told_once(capsys: Any, config: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "hint"),
     [
-        (("create", "acne"), Exit.USAGE, "acme"),
-        (("create", "*"), Exit.USAGE, None),
-        (("rotate", "nobody"), Exit.USAGE, "keys list"),
-        (("retire", "nobody", "c"), Exit.USAGE, None),
+        (("create", "acne"), ExitCode.USAGE, "acme"),
+        (("create", "*"), ExitCode.USAGE, None),
+        (("rotate", "nobody"), ExitCode.USAGE, "keys list"),
+        (("retire", "nobody", "c"), ExitCode.USAGE, None),
     ],
 )
 def test_what_makes_no_sense_is_told_with_the_way_out(
@@ -97,9 +97,9 @@ def test_a_file_is_named_where_the_configuration_names_none(capsys: Any, config:
     code, _, err = keys(capsys, config, "list")
     named = run(["keys", "create", "whoever", "--keys-file", str(tmp_path / "other.json")])
 
-    assert code == Exit.CONFIG
+    assert code == ExitCode.CONFIG
     assert "keys_file" in err
-    assert named == Exit.OK
+    assert named == ExitCode.OK
 
 
 def test_the_server_is_not_imported_for_a_key() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from llm_pool import errors
 from llm_pool.cli import main
-from llm_pool.cli.exits import Exit, exit_for
+from llm_pool.cli.exit_codes import ExitCode, exit_code_for
 from llm_pool.cli.main import COMMANDS, load_command, run
 from llm_pool.cli.parsing import Command
-from llm_pool.errors import LlmPoolError
-from llm_pool.messages import Attempt
+from llm_pool.core import errors
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.messages import Attempt
 
 
 def commands() -> list[tuple[str, Command]]:
@@ -44,7 +44,7 @@ def test_help_opens_with_examples_and_every_command_has_the_same_manners(before:
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["infer", "--help"], ["infer", "a", "-h"], ["models"], ["config", "-h"]])
 def test_help_goes_to_stdout_and_exits_0(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(words) == Exit.OK
+    assert run(words) == ExitCode.OK
     out, err = capsys.readouterr()
     assert "usage: llm-pool" in out
     assert err == ""
@@ -55,7 +55,7 @@ def test_root_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixtu
     run(["--help"])
     out = capsys.readouterr().out
     assert all(f"  {name}" in out for name in COMMANDS)
-    assert all(code.meaning in out for code in Exit)
+    assert all(code.meaning in out for code in ExitCode)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_usage_error_names_the_word_and_the_way_out(
     words: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two lines on stderr, nothing on stdout, exit 2."""
-    assert run(words) == Exit.USAGE
+    assert run(words) == ExitCode.USAGE
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [f"error: {said[0]}", f"hint: {said[1]}"]
@@ -101,7 +101,7 @@ def test_a_usage_error_names_the_word_and_the_way_out(
 
 def test_with_json_an_error_is_one_json_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """Data alone goes to stdout; the code is in the line as well."""
-    assert run(["infer", "--deadline-ms", "soon", "--json"]) == Exit.USAGE
+    assert run(["infer", "--deadline-ms", "soon", "--json"]) == ExitCode.USAGE
 
     out, err = capsys.readouterr()
     assert out == ""
@@ -120,14 +120,14 @@ def test_every_mistake_of_a_configuration_is_told(capsys: pytest.CaptureFixture[
     """Whatever command reads it."""
     Path("llm-pool.toml").write_text("[qos]\nhedge = 'x'\nmax_deadline = 1\n", encoding="utf-8")
 
-    assert run(["infer", "hello"]) == Exit.CONFIG
+    assert run(["infer", "hello"]) == ExitCode.CONFIG
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" expected ")[0] for line in lines if line.startswith("error:")] == [
         f"error: {Path.cwd()}/llm-pool.toml:2: qos.hedge:",
         f"error: {Path.cwd()}/llm-pool.toml:3: qos.max_deadline:",
     ]
 
-    assert run(["infer", "hello", "--json"]) == Exit.CONFIG
+    assert run(["infer", "hello", "--json"]) == ExitCode.CONFIG
     told = json.loads(capsys.readouterr().err)["error"]
     assert (told["line"], told["exit_code"], [other["line"] for other in told["also"]]) == (2, 78, [3])
 
@@ -139,7 +139,7 @@ def test_a_bug_is_one_line_and_a_report(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(main, "resolve", lambda _argv: 1 // 0)
 
-    assert run(["infer", "x"]) == Exit.BUG
+    assert run(["infer", "x"]) == ExitCode.BUG
 
     out, err = capsys.readouterr()
     assert out == ""
@@ -158,23 +158,23 @@ def test_every_error_has_an_exit_code(kind: type[LlmPoolError]) -> None:
     error: Any = kind.__new__(kind)
     error.attempts = ()
 
-    assert exit_for(error) not in {Exit.OK, Exit.BUG}
+    assert exit_code_for(error) not in {ExitCode.OK, ExitCode.BUG}
 
 
 @pytest.mark.parametrize(
     ("kinds", "code"),
     [
-        ([], Exit.UNAVAILABLE),
-        (["unreachable", "unreachable"], Exit.UNAVAILABLE),
-        (["bad_reply", "bad_reply"], Exit.PROTOCOL),
-        (["failed", "failed"], Exit.BROKEN),
-        (["busy", "queue_full"], Exit.TEMPORARY),
-        (["failed", "busy"], Exit.UNAVAILABLE),
+        ([], ExitCode.UNAVAILABLE),
+        (["unreachable", "unreachable"], ExitCode.UNAVAILABLE),
+        (["bad_reply", "bad_reply"], ExitCode.PROTOCOL),
+        (["failed", "failed"], ExitCode.BROKEN),
+        (["busy", "queue_full"], ExitCode.TEMPORARY),
+        (["failed", "busy"], ExitCode.UNAVAILABLE),
     ],
 )
-def test_what_all_providers_failed_with_decides_the_code(kinds: list[str], code: Exit) -> None:
+def test_what_all_providers_failed_with_decides_the_code(kinds: list[str], code: ExitCode) -> None:
     """Whether to repair, to wait or to change the question is worth telling apart."""
     attempts = [
         Attempt(provider="p", model="m", outcome="failed", started=0, duration=0, error_kind=kind) for kind in kinds
     ]
-    assert exit_for(errors.AllProvidersFailed("ask", attempts)) is code
+    assert exit_code_for(errors.AllProvidersFailed("ask", attempts)) is code

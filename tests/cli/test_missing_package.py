@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Not a bug, not a traceback: one line, and what to type."""
     monkeypatch.setitem(sys.modules, "httpx2", None)
-    monkeypatch.delitem(sys.modules, "llm_pool.client.over_http", raising=False)
+    monkeypatch.delitem(sys.modules, "llm_pool.client.http_transport", raising=False)
 
     code = run(["infer", "--url", "http://127.0.0.1:1", "--no-stdin", "x"])
 
-    assert code == Exit.CONFIG
+    assert code == ExitCode.CONFIG
     assert "pip install 'llm-pool[client]'" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.testing.processes import running_upstream
@@ -36,7 +36,7 @@ def url(configure: Configure) -> Any:
 
 def test_list_has_each_server_once_with_what_is_missing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Several providers of one server are one entry; the model folder is always there."""
-    assert run(["models", "list", "--json"]) == Exit.OK
+    assert run(["models", "list", "--json"]) == ExitCode.OK
     server, folder = json.loads(capsys.readouterr().out)
 
     assert (server["place"], server["providers"], server["missing"]) == (url, ["phi3", "llama31"], ["llama3.1:8b"])
@@ -46,7 +46,7 @@ def test_list_has_each_server_once_with_what_is_missing(url: str, capsys: pytest
 
 
 def test_list_for_a_person_marks_what_is_configured(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", "list"]) == Exit.OK
+    assert run(["models", "list"]) == ExitCode.OK
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{url}  for phi3, llama31"
@@ -58,7 +58,7 @@ def test_list_for_a_person_marks_what_is_configured(url: str, capsys: pytest.Cap
 
 def test_pull_fetches_what_is_configured_and_says_so_in_two_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal: a line at the start and one at the end of each."""
-    assert run(["models", "pull"]) == Exit.OK
+    assert run(["models", "pull"]) == ExitCode.OK
     out, err = capsys.readouterr()
 
     assert out == ""
@@ -67,7 +67,7 @@ def test_pull_fetches_what_is_configured_and_says_so_in_two_lines(url: str, caps
         for model in ("phi3:mini", "llama3.1:8b")
         for line in (f"pulling {model} …", f"{model}: pulled and verified")
     ]
-    assert run(["models", "list", "--json"]) == Exit.OK
+    assert run(["models", "list", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)[0]["missing"] == []
 
 
@@ -83,7 +83,7 @@ def test_pull_draws_a_bar_with_speed_and_time_left(url: str, terminal: Start) ->
 
 def test_a_pull_that_fails_does_not_keep_the_others_from_coming(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit by the first failure; with --json each model has its own end."""
-    assert run(["models", "pull", "hf:nonsense", "phi3:mini", "--json"]) == Exit.USAGE
+    assert run(["models", "pull", "hf:nonsense", "phi3:mini", "--json"]) == ExitCode.USAGE
 
     failed, pulled = json.loads(capsys.readouterr().out)
     assert failed["error"]["code"] == "rejected"
@@ -95,7 +95,7 @@ def test_pull_of_a_stopped_server_says_how_to_start_it(
 ) -> None:
     configure("http://127.0.0.1:1", "phi3:mini")
 
-    assert run(["models", "pull"]) == Exit.UNAVAILABLE
+    assert run(["models", "pull"]) == ExitCode.UNAVAILABLE
     assert capsys.readouterr().err.splitlines()[1:] == [
         "error: nobody listens at 127.0.0.1:1",
         "hint: ollama serve",
@@ -103,28 +103,28 @@ def test_pull_of_a_stopped_server_says_how_to_start_it(
 
 
 def test_show_has_size_and_details(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", "show", "phi3:mini"]) == Exit.OK
+    assert run(["models", "show", "phi3:mini"]) == ExitCode.OK
     out = capsys.readouterr().out
     assert out.startswith("name     phi3:mini\nplace    127.0.0.1:")
     assert "details.format" in out
 
-    assert run(["models", "show", "phi3:mini", "--json"]) == Exit.OK
+    assert run(["models", "show", "phi3:mini", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["detail"]["details"]["format"] == "gguf"
 
 
 def test_show_of_a_missing_model_says_how_to_get_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", "show", "nope"]) == Exit.USAGE
+    assert run(["models", "show", "nope"]) == ExitCode.USAGE
     assert capsys.readouterr().err.splitlines()[-1] == "hint: llm-pool models pull nope"
 
 
 def test_rm_needs_a_yes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody is there to ask: without --yes nothing happens."""
-    assert run(["models", "rm", "stray:1b"]) == Exit.USAGE
+    assert run(["models", "rm", "stray:1b"]) == ExitCode.USAGE
     assert "--yes: remove stray:1b" in capsys.readouterr().err
 
-    assert run(["models", "rm", "stray:1b", "--yes", "--json"]) == Exit.OK
+    assert run(["models", "rm", "stray:1b", "--yes", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["removed"] == "stray:1b"
-    assert run(["models", "show", "stray:1b"]) == Exit.USAGE
+    assert run(["models", "show", "stray:1b"]) == ExitCode.USAGE
 
 
 def test_a_broken_file_in_the_folder_can_be_removed(
@@ -135,7 +135,7 @@ def test_a_broken_file_in_the_folder_can_be_removed(
     folder.mkdir()
     (folder / "mine.gguf").write_bytes(GGUF)
 
-    assert run(["models", "rm", "mine", "--yes"]) == Exit.OK
+    assert run(["models", "rm", "mine", "--yes"]) == ExitCode.OK
     assert not (folder / "mine.gguf").exists()
 
 
@@ -145,8 +145,8 @@ def test_a_gguf_from_a_url_lands_in_the_folder_and_is_shown(url: str, capsys: py
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         source = f"http://127.0.0.1:{server.server_port}/pocket-a.gguf"
-        assert run(["models", "pull", source]) == Exit.OK
-        assert run(["models", "pull", source]) == Exit.OK
+        assert run(["models", "pull", source]) == ExitCode.OK
+        assert run(["models", "pull", source]) == ExitCode.OK
         server.shutdown()
     assert capsys.readouterr().err.splitlines() == [
         "pulling pocket-a …",
@@ -155,7 +155,7 @@ def test_a_gguf_from_a_url_lands_in_the_folder_and_is_shown(url: str, capsys: py
         "pocket-a: already here",
     ]
 
-    assert run(["models", "show", "pocket-a", "--json"]) == Exit.OK
+    assert run(["models", "show", "pocket-a", "--json"]) == ExitCode.OK
     shown = json.loads(capsys.readouterr().out)
     assert (shown["place"], shown["detail"]["architecture"]) == (str(Path("models/pocket-a.gguf").absolute()), "llama")
 
@@ -166,7 +166,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def test_an_unknown_provider_is_named(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", "pull", "x", "--provider", "phi"]) == Exit.USAGE
+    assert run(["models", "pull", "x", "--provider", "phi"]) == ExitCode.USAGE
     assert capsys.readouterr().err == "error: --provider: 'phi' keeps no models of ours\nhint: did you mean phi3?\n"
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.cli.console import Console, neutral
+from llm_pool.cli.console import Console, escaped
 from llm_pool.cli.printing import TextPrinter
-from llm_pool.messages import TextArrived
+from llm_pool.core.events import TextArrived
 
 
 class Screen(io.StringIO):
@@ -51,4 +51,4 @@ def test_text_of_a_racer_that_may_lose_is_not_printed() -> None:
 
 @given(st.text())
 def test_neutral_text_has_no_control_characters_but_tab_and_newline(text: str) -> None:
-    assert all(char in "\n\t" or not (ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0) for char in neutral(text))
+    assert all(char in "\n\t" or not (ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0) for char in escaped(text))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from llm_pool.cli import progress
 from llm_pool.cli.console import Console
 from llm_pool.cli.explain import timeline
-from llm_pool.cli.progress import Progress, amount, bar, span
-from llm_pool.messages import Attempt
+from llm_pool.cli.progress import Progress, amount, bar, format_duration
+from llm_pool.core.messages import Attempt
 
 
 class Screen(io.StringIO):
@@ -58,7 +58,7 @@ def test_bars_fill_from_the_left() -> None:
     ("seconds", "words"), [(0.4, "0 s"), (8, "8 s"), (99, "99 s"), (180, "3 min"), (7500, "2 h 05 min")]
 )
 def test_spans_in_words(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(

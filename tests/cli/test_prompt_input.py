@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.cli import reading_input
-from llm_pool.cli.reading_input import UndecodableInput, gather_prompt, lines_of
-from llm_pool.errors import InvalidRequest
+from llm_pool.cli import prompt_input
+from llm_pool.cli.prompt_input import UndecodableInput, gather_prompt, lines_of
+from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 def test_a_sender_that_takes_its_time_is_waited_for_with_a_word(pipe: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody should wonder why nothing happens."""
-    monkeypatch.setattr(reading_input, "PATIENCE", 0.05)
+    monkeypatch.setattr(prompt_input, "NOTICE_AFTER", 0.05)
     said: list[str] = []
 
     def send() -> None:

@@ -32,20 +32,21 @@ ROOT_MODULES = {
     "llm_pool.__main__",
     "llm_pool.cli",
     "llm_pool.cli.console",
-    "llm_pool.cli.exits",
+    "llm_pool.cli.exit_codes",
     "llm_pool.cli.main",
     "llm_pool.cli.parsing",
-    "llm_pool.cli.reading_input",
-    "llm_pool.errors",
+    "llm_pool.cli.prompt_input",
+    "llm_pool.core",
+    "llm_pool.core.errors",
 }
 """All of ours that ``llm-pool --help`` needs."""
 
 INFER_MODULES = ROOT_MODULES | {
-    "llm_pool.cli.completing",
+    "llm_pool.cli.shell_completion",
     "llm_pool.cli.infer",
     "llm_pool.cli.remote",
-    "llm_pool.cli.settings",
-    "llm_pool.messages",
+    "llm_pool.cli.options",
+    "llm_pool.core.messages",
 }
 """All of ours that ``llm-pool infer --help`` needs."""
 
@@ -107,4 +108,4 @@ def test_completion_wakes_no_engine() -> None:
 
     assert "expand_queries" in done.stdout
     assert heavy(found) == set()
-    assert {module for module in found if module.startswith(("llm_pool.providers", "llm_pool.app"))} == set()
+    assert {module for module in found if module.startswith(("llm_pool.providers", "llm_pool.engine"))} == set()

@@ -10,8 +10,8 @@ import pytest
 
 from llm_pool.client import AsyncClient
 from llm_pool.config import parse
-from llm_pool.server.listening import listening
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
+from llm_pool.server.daemon import open_daemon
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_pool.config import Config
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
-FACES = ("http", "grpc")
+PROTOCOLS = ("http", "grpc")
 
 
 class Daemon(NamedTuple):
     """A daemon that runs, and what it asks; *urls* by scheme."""
 
     urls: dict[str, str]
-    live: Live
+    manager: PoolManager
     upstream: Upstream
     config: Config
 
@@ -50,9 +50,9 @@ def daemons(tmp_path: Path) -> Callable[..., Any]:
             path = tmp_path / "llm-pool.toml"
             path.write_text(config_text(up.url, extra, server))
             config = parse(path.read_text(), path)
-            parts = await asyncio.to_thread(parts_for, config)
-            running = await stack.enter_async_context(listening(config, parts))
-            yield Daemon({url.partition("://")[0]: url for url in running.urls}, running.live, up, config)
+            components = await asyncio.to_thread(build_components, config)
+            running = await stack.enter_async_context(open_daemon(config, components))
+            yield Daemon({url.partition("://")[0]: url for url in running.urls}, running.manager, up, config)
 
     return start
 
@@ -67,14 +67,14 @@ def config_text(url: str, extra: str, server: str) -> str:
     return f'{extra}\n{addresses}{server}[qos]\nmax_deadline_ms = 5000\n[groups."{url}"]\nslots = 64\n{providers}'
 
 
-@pytest.fixture(params=FACES)
-def face(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest) -> str:
     """Each way to a daemon in turn."""
     return str(request.param)
 
 
 @pytest.fixture
-async def pool(daemons: Callable[..., Any], face: str) -> AsyncIterator[AsyncClient]:
+async def pool(daemons: Callable[..., Any], protocol: str) -> AsyncIterator[AsyncClient]:
     """A client of a daemon that answers at once, by each way."""
-    async with daemons() as daemon, AsyncClient(daemon.urls[face]) as client:
+    async with daemons() as daemon, AsyncClient(daemon.urls[protocol]) as client:
         yield client

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.budget import Budget
 from llm_pool.client import AsyncClient, Client, HmacKey, Tls, Token
-from llm_pool.errors import (
+from llm_pool.core.errors import (
     DeadlineExceeded,
     InvalidRequest,
     LlmPoolError,
@@ -19,7 +18,9 @@ from llm_pool.errors import (
     Unauthenticated,
     Unreachable,
 )
-from llm_pool.messages import Answer, AttemptEnded, AttemptStarted, Query, StrategyName, TextArrived
+from llm_pool.core.events import AttemptEnded, AttemptStarted, TextArrived
+from llm_pool.core.messages import Answer, Query, StrategyName
+from llm_pool.qos.budget import Budget
 from tests.security.certificates import Authority
 
 if TYPE_CHECKING:
@@ -86,57 +87,57 @@ async def test_health_and_feedback(pool: AsyncClient) -> None:
     assert [state.name for state in health.states] == ["phi3", "llama3.1", "gemma2"]
 
 
-async def test_the_deadline_reaches_the_server(daemons: Callable[..., Any], face: str) -> None:
+async def test_the_deadline_reaches_the_server(daemons: Callable[..., Any], protocol: str) -> None:
     """The server gives up, and says who was asked."""
-    async with daemons(ttft="const:30") as daemon, AsyncClient(daemon.urls[face]) as pool:
+    async with daemons(ttft="const:30") as daemon, AsyncClient(daemon.urls[protocol]) as pool:
         with pytest.raises(DeadlineExceeded) as caught:
             await pool.infer("hello", deadline=0.4)
-        in_flight = daemon.live.in_flight
+        in_flight = daemon.manager.in_flight
 
     assert caught.value.attempts
     assert in_flight == 0
 
 
-async def test_leaving_a_stream_ends_the_request(daemons: Callable[..., Any], face: str) -> None:
+async def test_leaving_a_stream_ends_the_request(daemons: Callable[..., Any], protocol: str) -> None:
     """Closing the generator is enough."""
-    async with daemons(ttft="const:30") as daemon, AsyncClient(daemon.urls[face]) as pool:
+    async with daemons(ttft="const:30") as daemon, AsyncClient(daemon.urls[protocol]) as pool:
         events = pool.stream("hello")
         await anext(events)
 
         await events.aclose()
 
         async with asyncio.timeout(5):
-            while daemon.live.in_flight:  # noqa: ASYNC110  # the server has no event for it
+            while daemon.manager.in_flight:  # noqa: ASYNC110  # the server has no event for it
                 await asyncio.sleep(0.01)
 
 
-async def test_what_was_not_taken_is_sent_again(daemons: Callable[..., Any], face: str) -> None:
+async def test_what_was_not_taken_is_sent_again(daemons: Callable[..., Any], protocol: str) -> None:
     """A server that stops sends its clients elsewhere, here to the end of the drain."""
-    async with daemons() as daemon, AsyncClient(daemon.urls[face]) as pool:
-        daemon.live.is_draining = True
+    async with daemons() as daemon, AsyncClient(daemon.urls[protocol]) as pool:
+        daemon.manager.is_draining = True
         asking = asyncio.create_task(pool.infer("hello", deadline=4.0))
         await asyncio.sleep(0.3)
-        daemon.live.is_draining = False
+        daemon.manager.is_draining = False
 
         answer = await asking
 
     assert answer.content
 
 
-async def test_retries_end_with_the_budget(daemons: Callable[..., Any], face: str) -> None:
+async def test_retries_end_with_the_budget(daemons: Callable[..., Any], protocol: str) -> None:
     """Clients of a server in need do not make it worse."""
-    async with daemons() as daemon, AsyncClient(daemon.urls[face], budget=Budget(ratio=0.0, floor=0.0)) as pool:
-        daemon.live.is_draining = True
+    async with daemons() as daemon, AsyncClient(daemon.urls[protocol], budget=Budget(ratio=0.0, floor=0.0)) as pool:
+        daemon.manager.is_draining = True
 
         with pytest.raises(Stopping):
             await pool.infer("hello")
 
 
-async def test_nobody_there_is_unreachable(face: str) -> None:
+async def test_nobody_there_is_unreachable(protocol: str) -> None:
     """With what to type next."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        async with AsyncClient(f"{face}://127.0.0.1:{free.getsockname()[1]}", retries=0) as pool:
+        async with AsyncClient(f"{protocol}://127.0.0.1:{free.getsockname()[1]}", retries=0) as pool:
             with pytest.raises(Unreachable) as caught:
                 await pool.infer("hello")
 
@@ -150,10 +151,10 @@ async def test_an_address_of_another_shape_is_refused(url: str) -> None:
         AsyncClient(url)
 
 
-async def test_signed_requests_come_in_and_others_do_not(daemons: Callable[..., Any], face: str) -> None:
+async def test_signed_requests_come_in_and_others_do_not(daemons: Callable[..., Any], protocol: str) -> None:
     """Unary, streamed, and the wrong secret."""
     async with daemons(TENANTS) as daemon:
-        url = daemon.urls[face]
+        url = daemon.urls[protocol]
         good, bad, none = HmacKey("acme", SECRET), HmacKey("acme", "x" * 40), None
         async with AsyncClient(url, credentials=good) as pool:
             answer = await pool.infer("hello", deadline=3.0)
@@ -169,12 +170,12 @@ async def test_signed_requests_come_in_and_others_do_not(daemons: Callable[..., 
     assert health.healthy
 
 
-async def test_a_rate_that_is_spent_is_waited_for(daemons: Callable[..., Any], face: str) -> None:
+async def test_a_rate_that_is_spent_is_waited_for(daemons: Callable[..., Any], protocol: str) -> None:
     """As long as the server says, if the deadline allows it."""
     limits = f"{TENANTS}rate_limit_rps = 2\nrate_limit_burst = 1\n"
     async with (
         daemons(limits) as daemon,
-        AsyncClient(daemon.urls[face], credentials=HmacKey("acme", SECRET), budget=Budget(1.0, 9.0)) as pool,
+        AsyncClient(daemon.urls[protocol], credentials=HmacKey("acme", SECRET), budget=Budget(1.0, 9.0)) as pool,
     ):
         await pool.infer("one", deadline=3.0)
         again = await pool.infer("two", deadline=3.0)
@@ -184,7 +185,7 @@ async def test_a_rate_that_is_spent_is_waited_for(daemons: Callable[..., Any], f
     assert again.content
 
 
-async def test_both_sides_prove_themselves_over_tls(daemons: Callable[..., Any], face: str, tmp_path: Path) -> None:
+async def test_both_sides_prove_themselves_over_tls(daemons: Callable[..., Any], protocol: str, tmp_path: Path) -> None:
     """With authorities of one's own; who has no certificate stays outside."""
     ours, clients = Authority(tmp_path, "ours"), Authority(tmp_path, "clients")
     ours.issue("server")
@@ -192,7 +193,7 @@ async def test_both_sides_prove_themselves_over_tls(daemons: Callable[..., Any],
     files = 'tls_cert = "server.cert.pem"\ntls_key = "server.key.pem"\nclient_ca = "clients.pem"\n'
 
     async with daemons(server=files) as daemon:
-        url = daemon.urls[f"{face}s"]
+        url = daemon.urls[f"{protocol}s"]
         async with AsyncClient(url, tls=Tls(ca=ours.path, cert=cert, key=key)) as pool:
             answer = await pool.infer("hello", deadline=3.0)
         async with AsyncClient(url, tls=Tls(ca=ours.path), retries=0) as nobody:
@@ -202,7 +203,7 @@ async def test_both_sides_prove_themselves_over_tls(daemons: Callable[..., Any],
     assert answer.content
 
 
-async def test_the_same_without_await(daemons: Callable[..., Any], face: str) -> None:
+async def test_the_same_without_await(daemons: Callable[..., Any], protocol: str) -> None:
     """One implementation, in a thread of its own."""
 
     def use(url: str) -> tuple[Answer, list[Any], LlmPoolError | None, bool]:
@@ -215,7 +216,7 @@ async def test_the_same_without_await(daemons: Callable[..., Any], face: str) ->
             return pool.infer("hello"), list(pool.stream("hello")), caught, pool.health().healthy
 
     async with daemons() as daemon:
-        answer, events, error, healthy = await asyncio.to_thread(use, daemon.urls[face])
+        answer, events, error, healthy = await asyncio.to_thread(use, daemon.urls[protocol])
 
     assert answer.content == events[-1].content
     assert error is not None

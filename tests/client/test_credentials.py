@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from llm_pool.client.credentials import HmacKey, Tls, Token, found
-from llm_pool.errors import ConfigError
+from llm_pool.client.credentials import HmacKey, Tls, Token, load_credentials
+from llm_pool.core.errors import ConfigError
 
 
 def test_without_a_word_there_are_none() -> None:
     """A daemon on this machine asks for none."""
-    assert found({}) == (None, Tls())
+    assert load_credentials({}) == (None, Tls())
 
 
 def test_a_key_and_its_secret_sign() -> None:
     """Both are needed."""
-    assert found({"LLM_POOL_API_KEY": "k", "LLM_POOL_API_SECRET": "s"})[0] == HmacKey("k", "s")
+    assert load_credentials({"LLM_POOL_API_KEY": "k", "LLM_POOL_API_SECRET": "s"})[0] == HmacKey("k", "s")
     with pytest.raises(ConfigError, match="LLM_POOL_API_SECRET"):
-        found({"LLM_POOL_API_KEY": "k"})
+        load_credentials({"LLM_POOL_API_KEY": "k"})
 
 
 def test_a_token_is_sent_as_it_is() -> None:
     """A bearer key or a JWT."""
-    credentials, _ = found({"LLM_POOL_TOKEN": "t"})
+    credentials, _ = load_credentials({"LLM_POOL_TOKEN": "t"})
 
     assert credentials == Token("t")
 
@@ -34,7 +34,7 @@ def test_a_file_says_the_same_and_variables_count_before_it(tmp_path: Path) -> N
     file = tmp_path / "client.toml"
     file.write_text('key = "k"\nsecret = "s"\naudience = "prod"\nca = "/ca.pem"\n')
 
-    credentials, tls = found({"LLM_POOL_CREDENTIALS": str(file), "LLM_POOL_API_SECRET": "other"})
+    credentials, tls = load_credentials({"LLM_POOL_CREDENTIALS": str(file), "LLM_POOL_API_SECRET": "other"})
 
     assert credentials == HmacKey("k", "other", "prod")
     assert tls == Tls(ca=Path("/ca.pem"))
@@ -47,7 +47,7 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> Non
     file.write_text(text)
 
     with pytest.raises(ConfigError, match=r"client\.toml"):
-        found({"LLM_POOL_CREDENTIALS": str(file)})
+        load_credentials({"LLM_POOL_CREDENTIALS": str(file)})
 
 
 def test_secrets_are_not_shown() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool import errors
 from llm_pool.client.credentials import VARIABLES
+from llm_pool.core import errors
 from llm_pool.server.status import STATUSES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.mark.anyio
 @pytest.mark.real_loop
-async def test_the_examples_run(daemons: Callable[..., Any], face: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_examples_run(daemons: Callable[..., Any], protocol: str, capsys: pytest.CaptureFixture[str]) -> None:
     """By each way; what they print is there."""
 
     def run(url: str, address: str) -> None:
@@ -33,7 +33,7 @@ async def test_the_examples_run(daemons: Callable[..., Any], face: str, capsys: 
                 asyncio.run(scope["read_along"]())
 
     async with daemons() as daemon:
-        await asyncio.to_thread(run, daemon.urls[face], daemon.urls["grpc"].partition("://")[2])
+        await asyncio.to_thread(run, daemon.urls[protocol], daemon.urls["grpc"].partition("://")[2])
 
     out = capsys.readouterr().out
     assert "phi3:mini {'must_include'" in out

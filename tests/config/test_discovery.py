@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_pool.config import builtin_config, find, load
-from llm_pool.config import places as places_module
-from llm_pool.config.places import places, user_config
-from llm_pool.errors import ConfigError
+from llm_pool.config import builtin_config, discovery, find, load
+from llm_pool.config.discovery import locations, user_config
+from llm_pool.core.errors import ConfigError
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "repo" / "a" / "b").mkdir(parents=True)
     (tmp_path / "repo" / ".git").mkdir()
     (tmp_path / "llm-pool.toml").touch()
-    monkeypatch.setattr(places_module, "user_config", lambda: tmp_path / "user" / "llm-pool.toml")
+    monkeypatch.setattr(discovery, "user_config", lambda: tmp_path / "user" / "llm-pool.toml")
     return tmp_path / "repo"
 
 
@@ -52,7 +51,7 @@ def test_the_search_ends_at_the_repository_root(repository: Path) -> None:
     outside.mkdir(parents=True)
     (outside.parent / "llm-pool.toml").touch()
 
-    inside = {place.path for place in places(start=repository / "a", env={})}
+    inside = {place.path for place in locations(start=repository / "a", env={})}
 
     assert repository.parent / "llm-pool.toml" not in inside
     assert find(start=outside, env={}).path == builtin_config()

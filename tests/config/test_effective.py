@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.config import builtin_config, load, parse, prompts_folder
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llm_pool.config.keys import tables
 
-PACKAGE = Path(__file__).parents[1] / "llm_pool"
+PACKAGE = Path(__file__).parents[2] / "llm_pool"
 
 TABLE_WORDS = {
     "providers[]": {"ProviderSettings", "active_providers"},

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_pool.config import CacheDriver, Config, Driver, Secret, builtin_config, load, parse
-from llm_pool.config.misfits import misfits
 from llm_pool.config.models import Sections
+from llm_pool.config.type_errors import type_errors
 from llm_pool.config.values import decode_secret
-from llm_pool.errors import ConfigError
-from llm_pool.messages import StrategyName
+from llm_pool.core.errors import ConfigError
+from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -565,4 +565,4 @@ def test_the_search_for_mistakes_agrees_with_msgspec(changes: list[tuple[tuple[A
     except msgspec.ValidationError:
         accepted = False
 
-    assert accepted == (not list(misfits(raw)))
+    assert accepted == (not list(type_errors(raw)))

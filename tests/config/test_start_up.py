@@ -24,5 +24,5 @@ def test_a_good_file_needs_no_more_than_msgspec_and_tomllib() -> None:
         "msgspec",
         "typing_extensions",
     }
-    assert not modules & {"difflib", "json", "asyncio", "llm_pool.config.misfits"}
+    assert not modules & {"difflib", "json", "asyncio", "llm_pool.config.type_errors"}
     assert not modules & {"llm_pool.config.keys", "llm_pool.config.positions", "llm_pool.config.schema"}

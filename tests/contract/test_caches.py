@@ -10,15 +10,15 @@ import pytest
 
 from llm_pool.cache.memory import MemoryCache
 from llm_pool.cache.redis import RedisCache
-from llm_pool.clock import SystemClock
-from llm_pool.messages import Attempt, Cluster, Decision, Reading, StrategyName, TokenLogprob, Usage
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.messages import Attempt, Cluster, Decision, Reading, StrategyName, TokenLogprob, Usage
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from llm_pool.interfaces import Cache
-    from llm_pool.messages import Answer
+    from llm_pool.core.interfaces import Cache
+    from llm_pool.core.messages import Answer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -46,7 +46,7 @@ async def cache(request: pytest.FixtureRequest, clock: SteppedClock) -> AsyncIte
     if request.param == "memory":
         made = MemoryCache(clock, max_bytes=1 << 20)
     else:
-        made = RedisCache(request.getfixturevalue("redis_server").url, clock, patience=2.0)
+        made = RedisCache(request.getfixturevalue("redis_server").url, clock, max_wait=2.0)
     yield made
     await made.aclose()
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.clock import SystemClock
+from llm_pool.core.clock import SystemClock
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
-from llm_pool.security.shared import connection_to
+from llm_pool.security.redis import redis_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Limiter]:
     if request.param == "memory":
         yield MemoryLimiter(SystemClock())
         return
-    redis = connection_to(request.getfixturevalue("redis_server").url)
+    redis = redis_client(request.getfixturevalue("redis_server").url)
     yield RedisLimiter(redis, SystemClock())
     await redis.aclose()
 
@@ -81,7 +81,7 @@ async def test_a_debt_is_booked_whatever_is_left(limiter: Limiter) -> None:
     sender, rate = next(NAMES), Rate(1, 10)
 
     before = await limiter.take(sender, rate, 0.0)
-    await limiter.owe(sender, rate, 25.0)
+    await limiter.charge(sender, rate, 25.0)
     after = await limiter.take(sender, rate, 0.0)
 
     assert before.allowed
@@ -100,7 +100,7 @@ async def test_what_is_more_than_a_burst_is_never_given(limiter: Limiter) -> Non
 
 async def test_two_processes_share_one_rate(redis_server: RedisServer) -> None:
     """Each brings its own connection; the server's clock counts."""
-    connections = [connection_to(redis_server.url) for _ in range(2)]
+    connections = [redis_client(redis_server.url) for _ in range(2)]
     one, other = (RedisLimiter(redis, SystemClock()) for redis in connections)
     sender, rate = next(NAMES), Rate(0.01, 3)
 
@@ -113,7 +113,7 @@ async def test_two_processes_share_one_rate(redis_server: RedisServer) -> None:
 
 async def test_what_is_paid_back_leaves_no_key_behind(redis_server: RedisServer) -> None:
     """Each key ends soon after its debt."""
-    redis, sender = connection_to(redis_server.url), next(NAMES)
+    redis, sender = redis_client(redis_server.url), next(NAMES)
     await RedisLimiter(redis, SystemClock()).take(sender, Rate(1, 5))
 
     assert 0 < await redis.pttl(f"llm-pool:rate:{{{sender}}}") <= 2100
@@ -122,7 +122,7 @@ async def test_what_is_paid_back_leaves_no_key_behind(redis_server: RedisServer)
 
 async def test_without_redis_a_process_counts_for_itself(caplog: pytest.LogCaptureFixture) -> None:
     """Limits hold on, and the log says that they are this process's own."""
-    redis = connection_to("redis://127.0.0.1:9/0")
+    redis = redis_client("redis://127.0.0.1:9/0")
     limiter, sender = RedisLimiter(redis, SystemClock()), next(NAMES)
 
     with caplog.at_level(logging.WARNING):

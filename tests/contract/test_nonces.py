@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.errors import Overloaded, Unauthenticated
-from llm_pool.security.hmac import REMEMBERED, WINDOW
+from llm_pool.core.errors import Overloaded, Unauthenticated
+from llm_pool.security.hmac import NONCE_TTL, WINDOW
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
-from llm_pool.security.shared import connection_to
+from llm_pool.security.redis import redis_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def nonces(request: pytest.FixtureRequest) -> AsyncIterator[Nonces]:
     if request.param == "memory":
         yield MemoryNonces(Time())
         return
-    redis = connection_to(request.getfixturevalue("redis_server").url)
+    redis = redis_client(request.getfixturevalue("redis_server").url)
     yield RedisNonces(redis)
     await redis.aclose()
 
@@ -66,12 +66,12 @@ async def test_of_many_at_once_one_is_first(nonces: Nonces) -> None:
 @pytest.mark.real_loop
 async def test_redis_remembers_for_every_process_and_long_enough(redis_server: RedisServer) -> None:
     """Two connections are two processes; the time to live covers the window twice."""
-    one, other = connection_to(redis_server.url), connection_to(redis_server.url)
+    one, other = redis_client(redis_server.url), redis_client(redis_server.url)
     await RedisNonces(one).use("acme", "n3", 0.0)
 
     with pytest.raises(Unauthenticated, match="replay"):
         await RedisNonces(other).use("acme", "n3", 0.0)
-    assert 2 * WINDOW < await one.ttl("llm-pool:nonce:acme:n3") <= REMEMBERED
+    assert 2 * WINDOW < await one.ttl("llm-pool:nonce:acme:n3") <= NONCE_TTL
     await one.aclose()
     await other.aclose()
 
@@ -79,7 +79,7 @@ async def test_redis_remembers_for_every_process_and_long_enough(redis_server: R
 @pytest.mark.real_loop
 async def test_without_redis_nobody_comes_in() -> None:
     """S1: what cannot be remembered is refused."""
-    redis = connection_to("redis://127.0.0.1:9/0")
+    redis = redis_client("redis://127.0.0.1:9/0")
 
     with pytest.raises(Overloaded):
         await RedisNonces(redis).use("acme", "n4", 0.0)
@@ -95,7 +95,7 @@ async def test_memory_forgets_only_what_cannot_come_again() -> None:
     time.passed = 2 * WINDOW
     with pytest.raises(Unauthenticated, match="replay"):
         await nonces.use("acme", "n", time.wall() - WINDOW)
-    time.passed = REMEMBERED
+    time.passed = NONCE_TTL
     await nonces.use("acme", "n", time.wall())
 
 
@@ -113,12 +113,12 @@ async def test_memory_takes_nothing_from_before_it_began() -> None:
 async def test_a_full_memory_is_closed_for_that_key_alone() -> None:
     """No replay slips in because a nonce was dropped early."""
     time = Time()
-    nonces = MemoryNonces(time, most=3)
+    nonces = MemoryNonces(time, limit=3)
     for number in range(3):
         await nonces.use("acme", f"n{number}", time.wall())
 
     with pytest.raises(Overloaded):
         await nonces.use("acme", "n3", time.wall())
     await nonces.use("other", "n3", time.wall())
-    time.passed = REMEMBERED
+    time.passed = NONCE_TTL
     await nonces.use("acme", "n3", time.wall())

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 import llm_pool
-from llm_pool.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
-from llm_pool.messages import Call, Delta, Prompt
+from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.messages import Call, Delta, Prompt
 from llm_pool.providers.http import HttpProvider
 from llm_pool.providers.ollama import OllamaProvider
 from llm_pool.providers.openai import OpenAIProvider
@@ -32,7 +32,7 @@ from llm_pool.testing.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from llm_pool.interfaces import Provider
+    from llm_pool.core.interfaces import Provider
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.cache.redis import PREFIX, RedisCache
-from llm_pool.clock import SystemClock
-from llm_pool.errors import ConfigError
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import ConfigError
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def unused_port() -> int:
 
 @pytest.fixture
 async def cache(redis_server: RedisServer) -> AsyncIterator[RedisCache]:
-    made = RedisCache(redis_server.url, SystemClock(), patience=PATIENCE)
+    made = RedisCache(redis_server.url, SystemClock(), max_wait=PATIENCE)
     await warmed(made)
     yield made
     await made.aclose()
@@ -102,7 +102,7 @@ async def test_a_server_that_is_gone_is_a_miss(cache: RedisCache, redis_server: 
 
 async def test_nobody_listens_from_the_start(unused_port: int) -> None:
     """The pool opens all the same."""
-    cache = RedisCache(f"redis://127.0.0.1:{unused_port}/0", SystemClock(), patience=PATIENCE)
+    cache = RedisCache(f"redis://127.0.0.1:{unused_port}/0", SystemClock(), max_wait=PATIENCE)
 
     assert await cache.get("k") is None
     await cache.put("k", an_answer(), 60.0)
@@ -122,7 +122,7 @@ async def test_a_wrong_password_is_a_miss_and_stays_ours(
     """Neither log nor repr nor output tell it, nor the right one."""
     caplog.set_level(logging.DEBUG)
     wrong = "hunter2-hunter2"
-    cache = RedisCache(redis_server.url.replace(redis_server.password, wrong), SystemClock(), patience=1.0)
+    cache = RedisCache(redis_server.url.replace(redis_server.password, wrong), SystemClock(), max_wait=1.0)
 
     assert await cache.get("k") is None
     told = repr(cache)

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.admission import ANY_OBJECT, admit
 from llm_pool.agreement.objects import Vote, merge
 from llm_pool.config import parse
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Caps, Prompt, Query, Task, Turn
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Caps, Prompt, Query, Task, Turn
+from llm_pool.engine.admission import ANY_OBJECT, admit
 from llm_pool.reading import Unreadable, read
-from llm_pool.tasks import rephrase
+from llm_pool.tasks import with_variant
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Call
+    from llm_pool.core.messages import Call
 
 CONFIG = parse(
     "[qos]\nmax_deadline_ms = 3000\nmax_tokens_default = 256\n[tasks.slow]\ndeadline_ms = 60000\n"
@@ -201,7 +201,7 @@ def test_another_wording_keeps_the_conversation() -> None:
     task = Task(name="ask", template="{{input}}", variants={"short": "Briefly: {{input}}"})
     call = admitted(task, turns=(Turn("assistant", "a"),))
 
-    assert rephrase(call, "short").prompt == Prompt("", "Briefly: p", (Turn("assistant", "a"),))
+    assert with_variant(call, "short").prompt == Prompt("", "Briefly: p", (Turn("assistant", "a"),))
 
 
 @pytest.mark.parametrize("asked", [{"max_tokens": 2**31}, {"max_tokens": 10**40}, {"seed": 2**63}, {"seed": -(10**40)}])

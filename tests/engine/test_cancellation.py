@@ -10,16 +10,16 @@ from unittest.mock import patch
 
 import pytest
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.errors import Failed
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import Failed
+from llm_pool.core.messages import Query, StrategyName
+from llm_pool.engine.composition import open_app
 from llm_pool.testing import Reply, ScriptedProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Generator
 
-    from llm_pool.app import App
+    from llm_pool.engine.composition import App
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ class Pool:
             ScriptedProvider("p2", Reply("green", ttft=0.5, duration=0.7)),
         ]
         waiting = iter(models)
-        with patch("llm_pool.app.backend", lambda *_, **__: next(waiting)):
+        with patch("llm_pool.engine.composition.build_provider", lambda *_, **__: next(waiting)):
             async with open_app(parse(CONFIG, Path("llm-pool.toml"))) as app:
                 yield cls(app, models)
 
@@ -67,8 +67,8 @@ class Pool:
         for gate in self.app.machines.gates:
             assert gate.has_room
             assert not gate._leases
-        assert [w.breaker._lease for w in self.app.kept.breakers._watched.values() if w.breaker._lease] == []
-        assert len(self.app.orchestrator._remembering._flights) == 0
+        assert [w.breaker._lease for w in self.app.pool_state.breakers._tracked.values() if w.breaker._lease] == []
+        assert len(self.app.orchestrator._cache_layer._single_flight) == 0
         assert await self.asked(StrategyName.FASTEST)
 
 

@@ -8,30 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.budget import Budget
-from llm_pool.cache.flights import Flights
-from llm_pool.cache.idempotency import Once
+from llm_pool.cache.idempotency import IdempotencyStore
+from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.memory import MemoryCache
-from llm_pool.cache.remembering import Remembering
-from llm_pool.clock import SystemClock
+from llm_pool.cache.single_flight import SingleFlight
 from llm_pool.config import parse
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import (
+    AllProvidersFailed,
+    DeadlineExceeded,
+    Failed,
+    InvalidRequest,
+    Unreachable,
+    UnsupportedTask,
+)
+from llm_pool.core.events import AttemptStarted, RequestAnswered, RequestFailed, TextArrived
+from llm_pool.core.messages import Query, StrategyName
+from llm_pool.engine.orchestrator import Orchestrator
+from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Failed, InvalidRequest, Unreachable, Untaught
-from llm_pool.messages import Answered, AttemptStarted, Query, Refused, StrategyName, TextArrived
-from llm_pool.orchestrator import Orchestrator
-from llm_pool.panel import Seat
-from llm_pool.tasks import Shelf
+from llm_pool.qos.budget import Budget
+from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
 
 pytestmark = pytest.mark.anyio
 
-PROMPTS = Path(__file__).parent.parent / "prompts"
+PROMPTS = Path(__file__).parents[2] / "prompts"
 CONFIG = parse(
     """
 [qos]
@@ -64,23 +72,25 @@ class Pool:
         self.orchestrator = Orchestrator(
             clock=clock,
             config=CONFIG,
-            load_task=Shelf(
+            load_task=TaskRegistry(
                 (PROMPTS,), {"slow": PROMPTS / "expand_queries.md", "off": PROMPTS / "expand_queries.md"}
             ).task,
-            seats=[
-                Seat(member=member, tasks=("ask", "slow", "expand_queries"), last_resort=member.provider is last_resort)
+            assignments=[
+                Assignment(
+                    member=member, tasks=("ask", "slow", "expand_queries"), last_resort=member.provider is last_resort
+                )
                 for member in a_panel(*every)
             ],
             strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)}.__getitem__,
             last_resort=fastest,
-            look=_nothing_to_see,
+            refresh_machines=_nothing_to_see,
             is_loaded=lambda member: True,
-            is_dark=lambda member, task: member.name in dark,
+            breaker_refuses=lambda member, task: member.name in dark,
             budget=Budget(),
-            remembering=Remembering(
-                Once(clock, ttl=900),
+            cache_layer=CacheLayer(
+                IdempotencyStore(clock, ttl=900),
                 MemoryCache(clock, max_bytes=1 << 20),
-                Flights(),
+                SingleFlight(),
                 key_fields=(),
                 ttl=lambda t: 60.0,
             ),
@@ -168,7 +178,7 @@ async def test_a_bad_query_names_its_field_and_asks_nobody(query: dict[str, Any]
 
     assert caught.value.field == field
     assert provider.calls == []
-    assert len(pool.seen.of(Refused)) == 1
+    assert len(pool.seen.of(RequestFailed)) == 1
 
 
 async def test_the_last_resort_is_not_asked_while_another_answers() -> None:
@@ -210,7 +220,7 @@ async def test_a_last_resort_decides_by_the_tasks_own_strategy() -> None:
 
 async def test_a_last_resort_that_was_taught_other_tasks_does_not_hide_that_time_ran_out() -> None:
     """Its refusal changes nothing about the error that the asker gets."""
-    untaught = ScriptedProvider("pocket", Reply.failing(Untaught("pocket", "this model only judges")))
+    untaught = ScriptedProvider("pocket", Reply.failing(UnsupportedTask("pocket", "this model only judges")))
 
     with pytest.raises(DeadlineExceeded):
         await Pool(ScriptedProvider("p", Reply.hanging()), last_resort=untaught).ask()
@@ -292,7 +302,7 @@ async def test_a_reader_along_gets_the_committed_text() -> None:
     answer = await pool.orchestrator.infer(Query(prompt="q"), seen.on)
 
     assert "".join(e.text for e in seen.of(TextArrived) if e.committed) == answer.content
-    assert [type(event) for event in pool.seen.events][-1] is Answered
+    assert [type(event) for event in pool.seen.events][-1] is RequestAnswered
 
 
 async def test_a_dark_provider_is_left_out_and_named() -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.config import load
-from llm_pool.reload import Reloader
+from llm_pool.engine.reload import Reloader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from llm_pool.config import Config
-    from llm_pool.errors import ConfigError
+    from llm_pool.core.errors import ConfigError
 
     Watch = Callable[[Path], Awaitable[Reloader]]
 
@@ -46,11 +46,11 @@ class Taken:
     def latest(self) -> int:
         return self.configs[-1].qos.max_tokens_default
 
-    async def take(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         self.configs.append(config)
         self.changed.set()
 
-    def refuse(self, error: ConfigError) -> None:
+    def reject(self, error: ConfigError) -> None:
         self.errors.append(error)
         self.changed.set()
 
@@ -72,7 +72,7 @@ async def watching(taken: Taken) -> AsyncIterator[Watch]:
     tasks: list[asyncio.Task[None]] = []
 
     async def watch(path: Path) -> Reloader:
-        reloader = Reloader(await asyncio.to_thread(load, path), lambda: load(path), taken.take, taken.refuse)
+        reloader = Reloader(await asyncio.to_thread(load, path), lambda: load(path), taken.apply, taken.reject)
         tasks.append(asyncio.create_task(reloader.watch(LOOK)))
         return reloader
 
@@ -209,4 +209,4 @@ async def test_a_bug_while_taking_leaves_the_watch_alive(tmp_path: Path, taken: 
         raise ZeroDivisionError
 
     config = await asyncio.to_thread(load, path)
-    assert await Reloader(config, lambda: load(path), broken, taken.refuse).reload() is False
+    assert await Reloader(config, lambda: load(path), broken, taken.reject).reload() is False

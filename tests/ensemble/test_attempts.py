@@ -7,9 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from llm_pool.errors import BreakerOpen, Failed, TimedOut
-from llm_pool.messages import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
-from llm_pool.racing import Gathering
+from llm_pool.core.errors import BreakerOpen, Failed, TimedOut
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
+from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
 
 pytestmark = pytest.mark.anyio
@@ -19,13 +19,13 @@ async def test_attempts_arrive_in_the_order_they_end() -> None:
     """The quick one arrives first, though it was started last."""
     slow, fast = ScriptedProvider("slow", Reply("a", duration=2)), ScriptedProvider("fast", Reply("b", duration=1))
 
-    async with Gathering(RecordingObserver().on) as gathering:
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
         for member in a_panel(slow, fast):
-            gathering.start(member, a_call(), why="vote")
-        arrived = [attempt.provider async for attempt in gathering.arrivals()]
+            attempt_group.start(member, a_call(), why="vote")
+        arrived = [attempt.provider async for attempt in attempt_group.as_completed()]
 
     assert arrived == ["fast", "slow"]
-    assert [attempt.provider for attempt in gathering.attempts] == ["slow", "fast"]
+    assert [attempt.provider for attempt in attempt_group.attempts] == ["slow", "fast"]
 
 
 async def test_an_attempt_tells_its_times_from_the_requests_beginning() -> None:
@@ -34,9 +34,9 @@ async def test_an_attempt_tells_its_times_from_the_requests_beginning() -> None:
     call = a_call()
 
     await asyncio.sleep(0.5)
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], call, why="hedge")
-        attempt = await gathering.next()
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], call, why="hedge")
+        attempt = await attempt_group.next()
 
     assert attempt is not None
     assert (attempt.outcome, attempt.why) == ("ok", "hedge")
@@ -52,13 +52,13 @@ async def test_leaving_cancels_what_still_runs_and_waits_for_its_end() -> None:
     """The loser's stream is closed when the block is left, and it is told as cancelled."""
     hanging, seen = ScriptedProvider("hanging", Reply.hanging()), RecordingObserver()
 
-    async with Gathering(seen.on) as gathering:
-        gathering.start(a_panel(hanging)[0], a_call(), why="primary")
+    async with AttemptGroup(seen.on) as attempt_group:
+        attempt_group.start(a_panel(hanging)[0], a_call(), why="primary")
         await asyncio.sleep(1)
 
     assert hanging.cancelled == 1
     assert hanging.in_flight == 0
-    assert [attempt.outcome for attempt in gathering.attempts] == ["cancelled"]
+    assert [attempt.outcome for attempt in attempt_group.attempts] == ["cancelled"]
     assert [event.attempt.outcome for event in seen.of(AttemptEnded)] == ["cancelled"]
 
 
@@ -74,9 +74,9 @@ async def test_a_failure_is_a_value(error: Failed, outcome: str) -> None:
     """No exception leaves the Gathering; the attempt carries its sentence, kind and time to come back."""
     provider = ScriptedProvider("p", Reply.failing(error))
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], a_call(), why="primary")
-        attempt = await gathering.next()
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(), why="primary")
+        attempt = await attempt_group.next()
 
     assert attempt is not None
     assert (attempt.outcome, attempt.error, attempt.error_kind) == (outcome, error.reason, error.kind)
@@ -88,9 +88,9 @@ async def test_an_answer_that_fails_its_schema_is_invalid() -> None:
     provider = ScriptedProvider("p", Reply('{"colour": 7}', tokens=5))
     schema = {"type": "object", "properties": {"colour": {"enum": ["red"]}}, "required": ["colour"]}
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], a_call(schema=schema), why="vote")
-        attempt = await gathering.next()
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(schema=schema), why="vote")
+        attempt = await attempt_group.next()
 
     assert attempt is not None
     assert (attempt.outcome, attempt.error_kind) == ("invalid", "bad_reply")
@@ -103,10 +103,10 @@ async def test_waiting_ends_at_the_instant_given() -> None:
     provider = ScriptedProvider("p", Reply("late", duration=5))
     call = a_call()
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], call, why="primary")
-        nothing = await gathering.next(until=call.began + 1)
-        attempt = await gathering.next()
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], call, why="primary")
+        nothing = await attempt_group.next(until=call.began + 1)
+        attempt = await attempt_group.next()
 
     assert nothing is None
     assert attempt is not None
@@ -117,11 +117,11 @@ async def test_waiting_ends_when_the_last_one_was_cancelled() -> None:
     """A cancelled attempt never arrives; with nobody left to run, waiting is over."""
     provider, calls = scripted("p")
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], a_call(), why="primary")
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(), why="primary")
         received = await calls.next()
-        gathering.cancel_all_but("somebody else")
-        attempt = await gathering.next()
+        attempt_group.cancel_all_but("somebody else")
+        attempt = await attempt_group.next()
 
     assert attempt is None
     assert received.cancelled.done()
@@ -131,12 +131,12 @@ async def test_an_answer_without_end_fails_before_it_fills_the_memory() -> None:
     """S11: a hostile backend is cut off, and its stream closed."""
     provider, calls = scripted("p")
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(provider)[0], a_call(), why="primary")
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(), why="primary")
         received = await calls.next()
         for _ in range(12):
             received.delta("x" * 100_000)
-        attempt = await gathering.next()
+        attempt = await attempt_group.next()
 
     assert attempt is not None
     assert (attempt.outcome, attempt.error_kind) == ("failed", "failed")
@@ -150,10 +150,10 @@ async def test_a_bug_in_a_provider_is_not_swallowed() -> None:
     def broken(_: object) -> Reply:
         raise ZeroDivisionError
 
-    async with Gathering(RecordingObserver().on) as gathering:
-        gathering.start(a_panel(ScriptedProvider("p", broken))[0], a_call(), why="primary")
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(ScriptedProvider("p", broken))[0], a_call(), why="primary")
         with pytest.raises(ZeroDivisionError):
-            await gathering.next()
+            await attempt_group.next()
 
 
 async def test_events_tell_the_story_in_order() -> None:
@@ -161,8 +161,8 @@ async def test_events_tell_the_story_in_order() -> None:
     seen = RecordingObserver()
     member = msgspec.structs.replace(a_panel(ScriptedProvider("p", Reply("hi")))[0], loaded=False)
 
-    async with Gathering(seen.on) as gathering:
-        gathering.start(member, a_call(), why="primary")
-        await gathering.next()
+    async with AttemptGroup(seen.on) as attempt_group:
+        attempt_group.start(member, a_call(), why="primary")
+        await attempt_group.next()
 
     assert [type(event) for event in seen.events] == [AttemptStarted, ModelLoading, TextArrived, AttemptEnded]

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.consensus import Consensus, Terms
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, NoConsensus, Unreachable
+from llm_pool.core.messages import StrategyName, Task
+from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import AllProvidersFailed, NoConsensus, Unreachable
-from llm_pool.messages import StrategyName, Task
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llm_pool.core.interfaces import Emit, Member
+    from llm_pool.core.messages import Attempt, Call, Decision
     from llm_pool.ensemble.consensus import Fallback
-    from llm_pool.interfaces import Emit
-    from llm_pool.messages import Attempt, Call, Decision, Member
 
 pytestmark = pytest.mark.anyio
 
@@ -48,13 +48,13 @@ async def refuses(call: Call, panel: Sequence[Member], attempts: Sequence[Attemp
 
 async def agree(
     *answers: object,
-    terms: Terms | None = None,
+    rule: ConsensusRule | None = None,
     fallbacks: Sequence[Fallback] = (),
     seconds: float = 60.0,
     group: str | None = None,
 ) -> Decision:
     providers = [a if isinstance(a, ScriptedProvider) else says(f"p{i}", a) for i, a in enumerate(answers)]
-    strategy = Consensus(SystemClock(), terms or Terms(), fallbacks)
+    strategy = Consensus(SystemClock(), rule or ConsensusRule(), fallbacks)
     return await strategy.run(asked(seconds), a_panel(*providers, group=group), RecordingObserver().on)
 
 
@@ -106,7 +106,7 @@ async def test_a_lower_threshold_stops_as_soon_as_it_is_reached() -> None:
     """Two of three are enough, so the slow third is called off."""
     began = asyncio.get_running_loop().time()
 
-    decision = await agree(4, 4, says("slow", 4, after=30), terms=Terms(min_agreement=0.6))
+    decision = await agree(4, 4, says("slow", 4, after=30), rule=ConsensusRule(min_agreement=0.6))
 
     assert asyncio.get_running_loop().time() - began == pytest.approx(1)
     assert decision.used is StrategyName.CONSENSUS
@@ -117,7 +117,7 @@ async def test_who_fails_counts_against_agreement() -> None:
     """Two of three asked agree: 0.67, and not 1."""
     broken = ScriptedProvider("broken", Reply.failing(Unreachable("broken", "no")))
 
-    decision = await agree(4, 4, broken, terms=Terms(min_agreement=0.6))
+    decision = await agree(4, 4, broken, rule=ConsensusRule(min_agreement=0.6))
 
     assert decision.agreement == pytest.approx(2 / 3, abs=1e-4)
     with pytest.raises(NoConsensus, match="agreement 0"):
@@ -129,7 +129,7 @@ async def test_a_quorum_of_valid_answers_is_needed() -> None:
     broken = [ScriptedProvider(f"b{i}", Reply.failing(Unreachable("b", "no"))) for i in range(2)]
 
     with pytest.raises(NoConsensus, match="1 of 3 gave a valid answer, 2 were asked for"):
-        await agree(4, *broken, terms=Terms(min_agreement=0.3))
+        await agree(4, *broken, rule=ConsensusRule(min_agreement=0.3))
 
 
 async def test_a_larger_panel_asks_for_four_fifths() -> None:
@@ -143,7 +143,9 @@ async def test_a_share_of_the_deadline_is_left_to_the_fallback() -> None:
     """The slow third is cut off early enough for somebody else to decide, and the decision says it is degraded."""
     began = asyncio.get_running_loop().time()
 
-    decision = await agree(4, 5, says("slow", 4, after=30), terms=Terms(share=0.7), fallbacks=[by_vote], seconds=10)
+    decision = await agree(
+        4, 5, says("slow", 4, after=30), rule=ConsensusRule(share=0.7), fallbacks=[by_vote], seconds=10
+    )
 
     assert asyncio.get_running_loop().time() - began == pytest.approx(7, abs=0.1)
     assert decision.used is StrategyName.VOTING

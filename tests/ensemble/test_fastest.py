@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from llm_pool.clock import SystemClock
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, BreakerOpen, Failed, Unreachable
+from llm_pool.core.events import TextArrived
+from llm_pool.core.interfaces import Member
 from llm_pool.ensemble.fastest import Fastest, by_readiness
-from llm_pool.errors import AllProvidersFailed, BreakerOpen, Failed, Unreachable
-from llm_pool.messages import Decision, Member, TextArrived
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+
+if TYPE_CHECKING:
+    from llm_pool.core.messages import Decision
 
 pytestmark = pytest.mark.anyio
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
-class Purse:
+class FixedBudget:
     """A budget with so many further attempts in it."""
 
     def __init__(self, attempts: int = 10) -> None:
@@ -31,7 +36,7 @@ class Purse:
 
 def fastest(*, budget: int = 10, hedge_after: float | None = 0.3, room: bool = True) -> Fastest:
     return Fastest(
-        SystemClock(), Purse(budget), hedge_after=lambda member, call: hedge_after, has_room=lambda member: room
+        SystemClock(), FixedBudget(budget), hedge_after=lambda member, call: hedge_after, has_room=lambda member: room
     )
 
 
@@ -132,11 +137,11 @@ async def test_a_hedge_that_could_not_be_paid_leaves_the_failover() -> None:
     """The budget was spent when the first was late, and has recovered when it fails."""
     first = ScriptedProvider("first", Reply.failing(Failed("first", "500"), after=5))
     second = ScriptedProvider("second", Reply("b"))
-    purse = Purse(0)
-    strategy = Fastest(SystemClock(), purse, hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
+    fixed_budget = FixedBudget(0)
+    strategy = Fastest(SystemClock(), fixed_budget, hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
     racing = asyncio.create_task(race(strategy, first, second))
     await asyncio.sleep(1)
-    purse.left = 1
+    fixed_budget.left = 1
 
     decision = await racing
 

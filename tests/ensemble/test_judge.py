@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.judge import Bench, Judge, candidates_until, who_judges
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, Failed
+from llm_pool.core.messages import Call, Decision, StrategyName, TokenLogprob
+from llm_pool.ensemble.judge import Judge, JudgeLimits, candidates_until, select_judges
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import AllProvidersFailed, Failed
-from llm_pool.messages import Call, Decision, Member, StrategyName, TokenLogprob
-from llm_pool.tasks import JUDGING, rephrase
+from llm_pool.tasks import JUDGING, with_variant
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
-from llm_pool.trust import Trust
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.messages import Task
+    from llm_pool.core.interfaces import Member
+    from llm_pool.core.messages import Task
 
 pytestmark = pytest.mark.anyio
 
@@ -49,11 +50,11 @@ def picks_right(*, probability: float = 0.95, delay: float = 0.1) -> Callable[[C
     return judge
 
 
-def made(*judges: Member, load_task: Callable[[], Awaitable[Task]] | None = None, **bench: float) -> Judge:
+def made(*judges: Member, load_task: Callable[[], Awaitable[Task]] | None = None, **limits: float) -> Judge:
     return Judge(
         SystemClock(),
         random.Random(7),
-        Bench(**bench),  # type: ignore[arg-type]  # seconds and shares only
+        JudgeLimits(**limits),  # type: ignore[arg-type]  # seconds and shares only
         Trust(),
         judges=lambda panel: judges,
         fallback=Voting(SystemClock()),
@@ -111,7 +112,7 @@ async def test_a_judge_may_have_words_of_its_own() -> None:
         {("A", "red"), ("B", "blue")},
         {("A", "blue"), ("B", "red")},
     )
-    assert rephrase(asked, "short").prompt.user == f"judging: {json.dumps(asked.input)}"
+    assert with_variant(asked, "short").prompt.user == f"judging: {json.dumps(asked.input)}"
 
 
 async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
@@ -269,18 +270,18 @@ async def test_a_panel_of_judges_is_heard_together() -> None:
 
 def test_the_candidates_time_ends_where_the_judges_begins() -> None:
     """The judge's own time bounds its share of a long deadline; 30 percent of a short one is all it gets."""
-    bench = Bench(share=0.7, time=0.7)
+    limits = JudgeLimits(share=0.7, time=0.7)
 
-    assert candidates_until(0.0, 60.0, bench) == pytest.approx(59.28)
-    assert candidates_until(0.0, 1.0, bench) == pytest.approx(0.68)
+    assert candidates_until(0.0, 60.0, limits) == pytest.approx(59.28)
+    assert candidates_until(0.0, 1.0, limits) == pytest.approx(0.68)
 
 
 def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
     """Nobody judges in its own case while a neutral judge is there."""
     own, neutral = (seat(ScriptedProvider(name, Reply(""))) for name in ("own", "neutral"))
 
-    assert who_judges([own, neutral], [], {"own"}) == (neutral,)
-    assert who_judges([own], [], {"own"}) == (own,)
+    assert select_judges([own, neutral], [], {"own"}) == (neutral,)
+    assert select_judges([own], [], {"own"}) == (own,)
 
 
 def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
@@ -289,5 +290,5 @@ def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
     warm = seat(ScriptedProvider("warm", Reply("")), group="desk")
     elsewhere = seat(ScriptedProvider("elsewhere", Reply("")), group="shed")
 
-    assert who_judges([cold], [warm], {"warm"}) == (warm,)
-    assert who_judges([cold], [elsewhere], set()) == (cold,)
+    assert select_judges([cold], [warm], {"warm"}) == (warm,)
+    assert select_judges([cold], [elsewhere], set()) == (cold,)

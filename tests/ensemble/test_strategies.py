@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.ensemble.consensus import Consensus, Terms
+from llm_pool.core.errors import NoConsensus
+from llm_pool.core.interfaces import Member
+from llm_pool.core.messages import Attempt, Call, Prompt, Reading, Task
+from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 from llm_pool.ensemble.fastest import decide as fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.ensemble.weighted import Weighted
-from llm_pool.errors import NoConsensus
-from llm_pool.messages import Attempt, Call, Member, Prompt, Reading, Task
 from llm_pool.testing import ManualClock, Reply, ScriptedProvider
-from llm_pool.trust import Statement, Trust
+from llm_pool.trust.model import PanelAnswer, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +65,13 @@ def expert(name: str) -> Trust:
     trust = Trust()
     for _ in range(200):
         for other in NAMES:
-            trust.observe("sum", Statement(other, 0), "feedback", right=other == name)
+            trust.observe("sum", PanelAnswer(other, 0), "feedback", right=other == name)
     return trust
 
 
 def consensus(answers: Sequence[Attempt], least: float) -> str:
     try:
-        return Consensus(ManualClock(), Terms(min_agreement=least)).decide(asked(), panel(), answers).winner
+        return Consensus(ManualClock(), ConsensusRule(min_agreement=least)).decide(asked(), panel(), answers).winner
     except NoConsensus:
         return "nobody"
 

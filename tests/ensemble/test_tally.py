@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_pool.ensemble.ballots import Ballot, cast, shown_ids
-from llm_pool.ensemble.tally import NO_WEIGHTS, tally
-from llm_pool.ensemble.voting import OneEach
-from llm_pool.messages import Attempt, Call, Member, Prompt, Reading, Task
+from llm_pool.core.interfaces import Member
+from llm_pool.core.messages import Attempt, Call, Prompt, Reading, Task
+from llm_pool.ensemble.ballots import Ballot, shown_ids, valid_ballots
+from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE, tally
+from llm_pool.ensemble.voting import EqualWeights
 from llm_pool.tasks import reorder
 from llm_pool.testing import Reply, ScriptedProvider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 TAGS = {
     "type": "object",
@@ -79,7 +80,7 @@ def attempts(answers: Sequence[Json], why: str = "vote") -> list[Attempt]:
 
 
 def ballots(asked: Call, answers: Sequence[Json], weights: Sequence[float] = ()) -> list[Ballot]:
-    return cast(asked, panel(len(answers), weights), attempts(answers), OneEach())
+    return valid_ballots(asked, panel(len(answers), weights), attempts(answers), EqualWeights())
 
 
 def values(*answers: object) -> list[dict[str, object]]:
@@ -189,7 +190,9 @@ def test_what_was_not_shuffled_abstains_by_the_inputs_order() -> None:
     """Candidates gathered by another strategy saw the list as it came."""
     asked = call("ranking", ids=tuple("abc"), input={"items": list("abc")})
 
-    verdict = tally(asked, cast(asked, panel(2), attempts(ranked("abc", "cba"), why="candidate"), OneEach()))
+    verdict = tally(
+        asked, valid_ballots(asked, panel(2), attempts(ranked("abc", "cba"), why="candidate"), EqualWeights())
+    )
 
     assert verdict.winner.name == "p1"
 
@@ -230,7 +233,7 @@ def test_text_without_weights_says_that_it_is_not_to_be_trusted() -> None:
     verdict = tally(asked, ballots(asked, [ODD, NORTH, NORTHWARD, "What a question that is!"]))
 
     assert verdict.winner.name in {"p1", "p2"}
-    assert NO_WEIGHTS in verdict.notes
+    assert NO_WEIGHTS_NOTE in verdict.notes
 
 
 def test_refusals_and_empty_words_have_no_say() -> None:
@@ -274,8 +277,8 @@ def test_the_verdict_does_not_depend_on_the_order_of_arrival(kind: str, data: st
     members = panel(len(said), data.draw(st.lists(weight, min_size=len(said), max_size=len(said))))
     told = attempts(said)
 
-    plain = tally(asked, cast(asked, members, told, OneEach()))
+    plain = tally(asked, valid_ballots(asked, members, told, EqualWeights()))
     mixed_members, mixed_told = data.draw(st.permutations(members)), data.draw(st.permutations(told))
-    mixed = tally(asked, cast(asked, mixed_members, mixed_told, OneEach()))
+    mixed = tally(asked, valid_ballots(asked, mixed_members, mixed_told, EqualWeights()))
 
     assert mixed == plain

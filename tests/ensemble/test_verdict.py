@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_pool.core.messages import TokenLogprob
 from llm_pool.ensemble.verdict import (
-    Verdict,
+    JudgeVerdict,
     averaged,
     chosen_letter,
     judging_prompt,
     letter_probabilities,
     posterior,
 )
-from llm_pool.messages import TokenLogprob
 
 
 def test_candidates_stand_under_letters_in_the_given_order() -> None:
@@ -81,7 +81,7 @@ def test_a_letter_is_read_from_the_text_where_there_are_no_logprobs(text: str, t
 
 def test_a_preference_for_a_place_cancels_out_over_two_orders() -> None:
     """A judge that likes whatever comes first says nothing."""
-    first_wins = Verdict("j", (0.9, 0.1)), Verdict("j", (0.1, 0.9), swapped=True)
+    first_wins = JudgeVerdict("j", (0.9, 0.1)), JudgeVerdict("j", (0.1, 0.9), swapped=True)
 
     assert averaged(first_wins) == pytest.approx((0.5, 0.5))
 

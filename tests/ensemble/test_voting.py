@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.tally import NO_WEIGHTS
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, DeadlineExceeded, Unreachable
+from llm_pool.core.messages import StrategyName, Task
+from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE
 from llm_pool.ensemble.voting import Voting
-from llm_pool.errors import AllProvidersFailed, DeadlineExceeded, Unreachable
-from llm_pool.messages import StrategyName, Task
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, VirtualLoop, a_call, a_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.messages import Call, Decision
+    from llm_pool.core.messages import Call, Decision
 
 SCHEMA = {"type": "object", "properties": {"answer": {}}, "required": ["answer"]}
 SUM = Task(name="sum", template="", kind="value", field="answer", output_schema=SCHEMA)
@@ -180,7 +180,7 @@ async def test_free_text_without_weights_warns() -> None:
 
     decision = await Voting(SystemClock()).run(a_call(), a_panel(*providers, group="gpu"), RecordingObserver().on)
 
-    assert NO_WEIGHTS in decision.notes
+    assert NO_WEIGHTS_NOTE in decision.notes
     assert len(decision.attempts) == 3
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.weighted import Weighted, lesson
-from llm_pool.messages import Member, StrategyName, Task
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.messages import StrategyName, Task
+from llm_pool.ensemble.weighted import Weighted
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
-from llm_pool.trust import Statement, Trust
+from llm_pool.trust.learning import panel_outcome
+from llm_pool.trust.model import PanelAnswer, Trust
+
+if TYPE_CHECKING:
+    from llm_pool.core.interfaces import Member
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +36,7 @@ def taught(right: str, times: int = 200) -> Trust:
     trust = Trust()
     for _ in range(times):
         for name in ("phi", "llama", "gemma"):
-            trust.observe("sum", Statement(name, 0), "feedback", right=name == right)
+            trust.observe("sum", PanelAnswer(name, 0), "feedback", right=name == right)
     return trust
 
 
@@ -84,8 +89,8 @@ async def test_an_answer_its_own_argument_does_not_carry_counts_less() -> None:
     """Learned, not decreed: on this task ungrounded answers proved wrong."""
     trust = Trust()
     for _ in range(100):
-        trust.observe("sum", Statement("x", 0, ("grounded:concludes",)), "feedback", right=True)
-        trust.observe("sum", Statement("x", 0, ("grounded:absent",)), "feedback", right=False)
+        trust.observe("sum", PanelAnswer("x", 0, ("grounded:concludes",)), "feedback", right=True)
+        trust.observe("sum", PanelAnswer("x", 0, ("grounded:absent",)), "feedback", right=False)
     seats = a_panel(says("phi", 12, "7 + 5 = 12"), says("llama", 13, "7 + 5 = 12"), weights=(0.9, 1.0))
 
     decision = await Weighted(SystemClock(), trust).run(a_call(task=SUM, schema=SCHEMA), seats, RecordingObserver().on)
@@ -99,14 +104,14 @@ async def test_a_decision_teaches_who_agreed_with_the_winner() -> None:
         a_call(task=SUM, schema=SCHEMA), panel(1, "two", 1), RecordingObserver().on
     )
 
-    learned = lesson(SUM, decision)
+    learned = panel_outcome(SUM, decision)
 
-    assert learned.statements == (
-        Statement("phi", 0, ("form:integer",)),
-        Statement("gemma", 0, ("form:integer",)),
-        Statement("llama", 1, ("form:word",)),
+    assert learned.answers_given == (
+        PanelAnswer("phi", 0, ("form:integer",)),
+        PanelAnswer("gemma", 0, ("form:integer",)),
+        PanelAnswer("llama", 1, ("form:word",)),
     )
-    assert learned.divided
+    assert learned.is_divided
 
 
 async def test_good_feedback_in_the_end_turns_the_decision() -> None:
@@ -118,7 +123,7 @@ async def test_good_feedback_in_the_end_turns_the_decision() -> None:
 
     for _ in range(60):
         decision = strategy.decide(a_call(task=SUM, schema=SCHEMA), seats, before.attempts)
-        trust.learn(lesson(SUM, decision), "feedback", good=decision.winner == "gemma")
+        trust.learn(panel_outcome(SUM, decision), "feedback", good=decision.winner == "gemma")
     after = strategy.decide(a_call(task=SUM, schema=SCHEMA), seats, before.attempts)
 
     assert (before.winner, after.winner) == ("llama", "gemma")

@@ -11,30 +11,30 @@ from unittest.mock import patch
 
 import pytest
 
-from llm_pool.app import open_app
-from llm_pool.breaker import Rules
-from llm_pool.budget import Budget
-from llm_pool.clock import SystemClock
 from llm_pool.config import parse
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.interfaces import Member
+from llm_pool.engine.composition import open_app
 from llm_pool.ensemble.fastest import Fastest
-from llm_pool.latency import Latencies
-from llm_pool.messages import Member
+from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers, Breaking
+from llm_pool.qos.budget import Budget
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.residency import Residency
+from llm_pool.qos.latency import Latencies
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
 from llm_pool.qos.timed import Timed
-from llm_pool.queueing import Limits
 from llm_pool.testing import RecordingObserver, ScriptedProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from llm_pool.app import App
     from llm_pool.config import Config
-    from llm_pool.messages import Call, Decision
+    from llm_pool.core.messages import Call, Decision
+    from llm_pool.engine.composition import App
     from llm_pool.testing.scripted import Script
     from llm_pool.testing.upstream import Upstream
 
@@ -73,14 +73,16 @@ class Pool:
         return await self._fastest.run(call, lit or self.panel, lambda _: None)
 
     def _member(self, backend: ScriptedProvider, rank: int, slots: int) -> Member:
-        gate = Gate(backend.name, Limits(slots=slots), self.clock, Residency(self.clock))
+        gate = Gate(backend.name, Limits(slots=slots), self.clock, LoadedModels(self.clock))
         timed = Timed(backend, self.latencies, self.clock, timeout=5.0)
-        breaking = Breaking(timed, self.breakers, partial(self._spare, backend.name), blames=timed.blames)
-        limited = Limited(breaking, gate, backend.model, lambda _: None)
+        breaking = Breaking(
+            timed, self.breakers, partial(self._has_alternative, backend.name), is_backend_fault=timed.is_backend_fault
+        )
+        limited = ConcurrencyLimited(breaking, gate, backend.model, lambda _: None)
         provider = Retrying(limited, self.budget, self.clock, self.rng)
         return Member(provider=provider, model=backend.model, weight=1.0, group=backend.name, rank=rank)
 
-    def _spare(self, name: str, task: str) -> bool:
+    def _has_alternative(self, name: str, task: str) -> bool:
         return any(self.breakers.refusal(other, task) is None for other in NAMES if other != name)
 
 
@@ -97,7 +99,7 @@ async def played(
     """A whole pool of scripted models in the place of backends, and the models; see ``opened``."""
     models = [ScriptedProvider(f"p{at}", script) for at, script in enumerate(scripts)]
     waiting = iter(models)
-    with patch("llm_pool.app.backend", lambda *_, **__: next(waiting)):
+    with patch("llm_pool.engine.composition.build_provider", lambda *_, **__: next(waiting)):
         async with open_app(configured(["http://127.0.0.1:9"] * len(models), text, **providers)) as app:
             yield app, models
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import DeadlineExceeded
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import DeadlineExceeded
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing import Reply
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
-    from llm_pool.app import App
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
+    from llm_pool.engine.composition import App
 
 DEADLINE, SLACK = 0.3, 0.05
 

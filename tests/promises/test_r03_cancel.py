@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing.upstream import Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]

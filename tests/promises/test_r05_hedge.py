@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llm_pool.errors import LlmPoolError
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing import Reply
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ REQUESTS = 800
 async def test_the_tail_is_cut_for_a_tenth_more_calls(seed: int) -> None:
     """One call in twenty is five times slower; ``auto`` finds the delay by itself."""
     tail = runpy.run_path(str(BENCH))
-    arrivals = tail["made_up"](Random(seed), REQUESTS)
+    arrivals = tail["synthetic"](Random(seed), REQUESTS)
 
     off, auto = [await tail["replay"](arrivals, StrategyName.FASTEST, hedge, seed) for hedge in ("off", "auto")]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.errors import Busy, Failed, LlmPoolError, ProviderError, Unreachable
+from llm_pool.core.errors import Busy, Failed, LlmPoolError, ProviderError, Unreachable
 from llm_pool.testing import Reply, a_call
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 
-from llm_pool.breaker import Breaker, Permit, Refusal, Result, Rules
+from llm_pool.qos.breaker import Breaker, Permit, Refusal, Result, Rules
 
 RULES = Rules(fail_rate=0.5, window_size=8, min_calls=4, cooldown=10.0, max_cooldown=80.0, jitter=0.0)
 
@@ -40,7 +40,7 @@ class Oracle:
     def verdict(self, now: float) -> str:
         self.tick(now)
         if now < self.rest_until:
-            return "resting"
+            return "backoff"
         if self.state == "half-open":
             return "probe" if self.probe_until is None else "probing"
         return "open" if self.state == "open" else "yes"
@@ -83,7 +83,7 @@ class BreakerLaw(stateful.RuleBasedStateMachine):
         given = self.breaker.admit(self.now, lease=lease, force=force)
         if isinstance(given, Refusal):
             assert given.why == expected
-            assert not force or given.why == "resting"
+            assert not force or given.why == "backoff"
             assert 0 < given.retry_after <= max(RULES.max_cooldown, lease, 30.0)
             return stateful.multiple()
         assert expected in {"yes", "probe"} or (force and expected in {"open", "probing"})
@@ -103,7 +103,7 @@ class BreakerLaw(stateful.RuleBasedStateMachine):
 
     @stateful.rule(seconds=st.sampled_from([0.5, 3.0, 80.0]))
     def asked_to_rest(self, seconds: float) -> None:
-        self.breaker.rest(seconds, self.now)
+        self.breaker.back_off(seconds, self.now)
         self.oracle.rest_until = max(self.oracle.rest_until, self.now + seconds)
 
     @stateful.invariant()
@@ -120,7 +120,7 @@ class BreakerLaw(stateful.RuleBasedStateMachine):
     def the_last_one_is_never_dark(self) -> None:
         """Whatever happened, who must ask may ask, unless the backend itself asked for a pause."""
         refusal = self.breaker.refusal(self.now)
-        if refusal is not None and refusal.why != "resting":
+        if refusal is not None and refusal.why != "backoff":
             assert isinstance(self.breaker.admit(self.now, lease=1.0, force=True), Permit)
 
 
@@ -149,7 +149,7 @@ class SteppingClock(stateful.RuleBasedStateMachine):
 
     @stateful.rule()
     def pause(self) -> None:
-        self.breaker.rest(30.0, self.now)
+        self.breaker.back_off(30.0, self.now)
 
     @stateful.invariant()
     def no_wait_is_longer_than_its_rule(self) -> None:

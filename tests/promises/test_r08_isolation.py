@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.breaker import State
-from llm_pool.errors import Unreachable
+from llm_pool.core.errors import Unreachable
+from llm_pool.qos.breaker import State
 from llm_pool.testing import Reply, a_call
 
 if TYPE_CHECKING:

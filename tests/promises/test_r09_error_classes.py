@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.breaker import State
-from llm_pool.errors import LlmPoolError
-from llm_pool.messages import Query
+from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.messages import Query
+from llm_pool.qos.breaker import State
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
-    from llm_pool.app import App
+    from llm_pool.engine.composition import App
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -91,5 +91,5 @@ async def ask(app: App, times: int) -> int:
 
 
 def state(app: App) -> State:
-    [state] = app.kept.breakers.states().values()
+    [state] = app.pool_state.breakers.states().values()
     return state

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.ensemble.consensus import Consensus, Terms
-from llm_pool.ensemble.judge import Bench, Judge
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import AllProvidersFailed, Failed, NoConsensus
+from llm_pool.core.messages import Query, StrategyName, Task
+from llm_pool.ensemble.consensus import Consensus, ConsensusRule
+from llm_pool.ensemble.judge import Judge, JudgeLimits
 from llm_pool.ensemble.voting import Voting
 from llm_pool.ensemble.weighted import Weighted
-from llm_pool.errors import AllProvidersFailed, Failed, NoConsensus
-from llm_pool.messages import Query, StrategyName, Task
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
-from llm_pool.trust import Trust
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.interfaces import Strategy
-    from llm_pool.messages import Call, Member
+    from llm_pool.core.interfaces import Member, Strategy
+    from llm_pool.core.messages import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -50,9 +50,9 @@ def strategy(name: StrategyName, judge: Member) -> Strategy:
         case StrategyName.WEIGHTED:
             return Weighted(clock, Trust())
         case StrategyName.CONSENSUS:
-            return Consensus(clock, Terms(min_agreement=0.6), [by_vote])
+            return Consensus(clock, ConsensusRule(min_agreement=0.6), [by_vote])
         case StrategyName.JUDGE:
-            return Judge(clock, Random(7), Bench(time=30.0), Trust(), judges=lambda _: [judge], fallback=voting)
+            return Judge(clock, Random(7), JudgeLimits(time=30.0), Trust(), judges=lambda _: [judge], fallback=voting)
         case _:
             return voting
 

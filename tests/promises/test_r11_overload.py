@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.server.listening import Parts, listening
+from llm_pool.server.daemon import Components, open_daemon
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def test_overload_sheds_and_goodput_holds(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path))
     async with (
         Upstream(["phi3:mini"], ttft=f"const:{SERVICE}", slots=SLOTS) as up,
-        listening(parse(CONFIG.format(url=up.url), tmp_path / "llm-pool.toml"), Parts()) as daemon,
+        open_daemon(parse(CONFIG.format(url=up.url), tmp_path / "llm-pool.toml"), Components()) as daemon,
     ):
         told = await _open_loop(daemon.urls[0], rate=3 * CAPACITY)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llm_pool.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.messages import Query
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.core.messages import Query
 from llm_pool.testing import Reply
 from llm_pool.testing.upstream import Upstream
 

@@ -114,7 +114,7 @@ async def test_asked_to_stop_it_ends_what_it_began(tmp_path: Path) -> None:
 
         daemon.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.1)
-        ready, live, new = (
+        ready, manager, new = (
             await daemon.ask("GET", "/readyz"),
             await daemon.ask("GET", "/livez"),
             await daemon.ask("POST", "/v1/infer", {"prompt": "new"}),
@@ -122,7 +122,7 @@ async def test_asked_to_stop_it_ends_what_it_began(tmp_path: Path) -> None:
         answers = await asyncio.gather(*asked)
         code = await daemon.ends()
 
-    assert (ready[0], live[0], new[0]) == (503, 200, 503)
+    assert (ready[0], manager[0], new[0]) == (503, 200, 503)
     assert b'"stopping"' in new[1]
     assert [status for status, _ in answers] == [200] * 20
     assert all(body.endswith(b"0\r\n\r\n") and b"event: answer" in body for _, body in answers[::2])

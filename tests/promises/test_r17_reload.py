@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.config import load
-from llm_pool.reload import Reloader
-from llm_pool.server.listening import Parts, listening
+from llm_pool.engine.reload import Reloader
+from llm_pool.server.daemon import Components, open_daemon
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -47,8 +47,8 @@ async def test_two_hundred_reloads_fail_no_request(tmp_path: Path, monkeypatch: 
     path = tmp_path / "llm-pool.toml"
     async with Upstream(["phi3:mini"], ttft="const:0.01") as up:
         path.write_text(GOOD.format(url=up.url, name="p0", tokens=100))
-        async with listening(await asyncio.to_thread(load, path), Parts()) as daemon:
-            reloader = Reloader(daemon.live.config, lambda: load(path), daemon.take, daemon.live.refuse)
+        async with open_daemon(await asyncio.to_thread(load, path), Components()) as daemon:
+            reloader = Reloader(daemon.manager.config, lambda: load(path), daemon.apply, daemon.manager.record_refused)
             load_on = Load(daemon.urls[0])
             asking = asyncio.create_task(load_on.run())
             taken = 0
@@ -62,18 +62,18 @@ async def test_two_hundred_reloads_fail_no_request(tmp_path: Path, monkeypatch: 
                 _write(path, text, rename=number % 2 == 0)
                 assert await reloader.reload() is not bad
                 taken += not bad
-                assert daemon.live.generation == 1 + taken
-                assert daemon.live.last_reload.ok is not bad
+                assert daemon.manager.generation == 1 + taken
+                assert daemon.manager.last_reload.ok is not bad
                 if not bad:
-                    assert daemon.live.config.qos.max_tokens_default == number + 1
+                    assert daemon.manager.config.qos.max_tokens_default == number + 1
                 await asyncio.sleep(0.01)
             load_on.enough = True
             await asking
-            await _settled(daemon.live)
+            await _settled(daemon.manager)
 
     assert load_on.failed == []
     assert load_on.answered > 100
-    assert repr(daemon.live).endswith("0 in flight, 0 draining]>")
+    assert repr(daemon.manager).endswith("0 in flight, 0 draining]>")
 
 
 class Load:
@@ -111,7 +111,7 @@ def _write(path: Path, text: str, *, rename: bool) -> None:
         path.write_text(text)
 
 
-async def _settled(live: Live) -> None:
+async def _settled(manager: PoolManager) -> None:
     async with asyncio.timeout(5):
-        while "0 in flight, 0 draining" not in repr(live):  # noqa: ASYNC110  # there is no event for it
+        while "0 in flight, 0 draining" not in repr(manager):  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.01)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.breaker import State
-from llm_pool.errors import Failed, LlmPoolError, ProviderError
-from llm_pool.messages import Query
+from llm_pool.core.errors import Failed, LlmPoolError, ProviderError
+from llm_pool.core.messages import Query
+from llm_pool.qos.breaker import State
 from llm_pool.testing import Reply, VirtualLoop, a_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.messages import Call, Delta
     from tests.promises.conftest import Pool
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.server.listening import Parts, listening
+from llm_pool.server.daemon import Components, open_daemon
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def test_readiness_follows_the_last_backend_and_liveness_does_not(
     monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path))
     up = Upstream(["phi3:mini"])
     await up.__aenter__()
-    async with listening(parse(CONFIG.format(url=up.url), tmp_path / "llm-pool.toml"), Parts()) as daemon:
+    async with open_daemon(parse(CONFIG.format(url=up.url), tmp_path / "llm-pool.toml"), Components()) as daemon:
         url = daemon.urls[0]
         assert await _status(url, "/readyz") == 200
 

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.errors import ConfigError, LlmPoolError
-from llm_pool.messages import Query
-from llm_pool.server.listening import Parts, listening
-from llm_pool.server.observing import Watching
-from llm_pool.server.parts import parts_for
-from llm_pool.server.standing import standing
+from llm_pool.core.errors import ConfigError, LlmPoolError
+from llm_pool.core.messages import Query
+from llm_pool.server.components import build_components
+from llm_pool.server.daemon import Components, open_daemon
+from llm_pool.server.monitoring import Monitoring
+from llm_pool.server.snapshot import snapshot
 from llm_pool.telemetry.metrics import Metrics
 from llm_pool.testing.upstream import Upstream
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -54,14 +54,14 @@ rate_limit_rps = 0.01
 rate_limit_burst = 1
 tasks = ["ask"]
 """
-FAULTS = r"llmpool_(attempt_failures|timeouts|requests|breaker_open|reloads|turned_away|degraded)_total"
+FAULTS = r"llmpool_(attempt_failures|timeouts|requests|breaker_open|reloads|access_denied|degraded)_total"
 
 
 class Watched:
     """A daemon of one provider, and its counters."""
 
-    def __init__(self, live: Live, upstream: Upstream, get: Callable[[], Awaitable[str]], text: str) -> None:
-        self.live, self.upstream, self.text, self._get = live, upstream, text, get
+    def __init__(self, manager: PoolManager, upstream: Upstream, get: Callable[[], Awaitable[str]], text: str) -> None:
+        self.manager, self.upstream, self.text, self._get = manager, upstream, text, get
         self._before: dict[str, float] = {}
 
     async def moved(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class Watched:
 
     async def ask(self, **changes: Any) -> None:
         with suppress(LlmPoolError):
-            await self.live.infer(Query(prompt="x", **changes))
+            await self.manager.infer(Query(prompt="x", **changes))
 
 
 @pytest.fixture
@@ -94,9 +94,11 @@ async def watched(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     async with Upstream(["phi3:mini"]) as upstream:
         text = CONFIG.format(url=upstream.url, timeout=getattr(request, "param", 3000))
         config = parse(text, tmp_path / "llm-pool.toml")
-        watching = Watching(config)
-        async with listening(config, Parts(observers=watching.observers, faces=(watching.face,))) as daemon:
-            yield Watched(daemon.live, upstream, lambda: page(daemon.urls[0]), text)
+        monitoring = Monitoring(config)
+        async with open_daemon(
+            config, Components(observers=monitoring.observers, extensions=(monitoring.add_routes,))
+        ) as daemon:
+            yield Watched(daemon.manager, upstream, lambda: page(daemon.urls[0]), text)
 
 
 async def page(url: str) -> str:
@@ -223,8 +225,8 @@ async def test_a_client_that_leaves_is_counted(watched: Watched) -> None:
 
 async def test_reloads_are_counted_by_their_result(watched: Watched, tmp_path: Path) -> None:
     """Taken, and refused."""
-    await watched.live.swap(parse(watched.text.replace("3000", "2000"), tmp_path / "llm-pool.toml"))
-    watched.live.refuse(ConfigError(path=None, key="qos", got="x", want="y"))
+    await watched.manager.swap(parse(watched.text.replace("3000", "2000"), tmp_path / "llm-pool.toml"))
+    watched.manager.record_refused(ConfigError(path=None, key="qos", got="x", want="y"))
 
     assert await watched.moved() == {'reloads_total{result="taken"}': 1, 'reloads_total{result="refused"}': 1}
 
@@ -235,18 +237,18 @@ async def test_a_client_that_is_turned_away_is_counted_by_why(tmp_path: Path, mo
     key = "0123456789abcdef0123456789abcdef"
     text = CONFIG.format(url="http://127.0.0.1:9", timeout=3000).replace("[qos]", TENANT.format(key=key) + "[qos]")
     config = parse(text, tmp_path / "llm-pool.toml")
-    parts = msgspec.structs.replace(parts_for(config), servers=())
-    async with listening(config, parts) as daemon:
+    components = msgspec.structs.replace(build_components(config), servers=())
+    async with open_daemon(config, components) as daemon:
         url = daemon.urls[0]
         statuses = [
             await status(url, {"prompt": "x", "task": "judge"}, key),
             await status(url, {"prompt": "x"}, key),
             await status(url, {"prompt": "x"}, "wrong"),
         ]
-        metrics = next(one for one in parts.observers if isinstance(one, Metrics))
-        counted = (await asyncio.to_thread(metrics.page(await standing(daemon.live), "")))[0].decode()
+        metrics = next(one for one in components.observers if isinstance(one, Metrics))
+        counted = (await asyncio.to_thread(metrics.page(await snapshot(daemon.manager), "")))[0].decode()
 
     assert statuses == [403, 429, 401]
-    said = dict(re.findall(r'^llmpool_turned_away_total{reason="(.*?)"} (\S+)', counted, re.MULTILINE))
+    said = dict(re.findall(r'^llmpool_access_denied_total{reason="(.*?)"} (\S+)', counted, re.MULTILINE))
     assert said == {"not allowed": "1.0", "rate": "1.0", "bearer": "1.0"}
     assert "llmpool_requests_total{" not in counted

@@ -19,20 +19,20 @@ import pytest
 
 from llm_pool.cli.main import run
 from llm_pool.config import load
-from llm_pool.protobuf import llmpool_pb2 as pb
-from llm_pool.protobuf.codec import answer_body
-from llm_pool.server.listening import listening
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
+from llm_pool.server.daemon import open_daemon
 from llm_pool.server.status import STATUSES
-from llm_pool.testing.upstream import Said, Upstream
+from llm_pool.testing.upstream import ScriptedAnswer, Upstream
 from llm_pool.testing.upstream.answers import generated
-from llm_pool.wire import error_code, error_from
+from llm_pool.wire import llmpool_pb2 as pb
+from llm_pool.wire.codec import answer_body
+from llm_pool.wire.json import error_code, error_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from llm_pool.testing.upstream import Ask
+    from llm_pool.testing.upstream import TextRequest
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -86,23 +86,25 @@ class Said3(NamedTuple):
     body: Any
 
 
-def answer(ask: Ask) -> Said:
+def answer(ask: TextRequest) -> ScriptedAnswer:
     """Two models agree, the third differs where it is asked to split; a judge looks for blue."""
     at = MODELS.index(ask.model)
     if ask.top_logprobs and ask.max_tokens == 1:
         letter = re.search(r"<answer (\w) \w+>\n[^\n]*blue", ask.user)
         chosen = letter[1] if letter else "A"
-        return Said(chosen, PACE * at, top=((chosen, -0.1), ("Z", -3.0)))
+        return ScriptedAnswer(chosen, PACE * at, top=((chosen, -0.1), ("Z", -3.0)))
     if "silence" in ask.user:
-        return Said("", PACE * at)
+        return ScriptedAnswer("", PACE * at)
     if "slow" in ask.user:
-        return Said("too late", 20.0)
+        return ScriptedAnswer("too late", 20.0)
     if "ranking" in (ask.schema or {}).get("properties", {}):  # one that no shuffling of the list comes near to
-        return Said(json.dumps({"ranking": sorted(IDS)}), PACE * at, PACE * at)
+        return ScriptedAnswer(json.dumps({"ranking": sorted(IDS)}), PACE * at, PACE * at)
     if ask.schema is not None:
         return msgspec.structs.replace(generated(ask), ttft=PACE * at, duration=PACE * at)
     number = re.sub(r"\D", "", ask.user)
-    return Said(f"red {number}" if "split" in ask.user and at == 1 else f"blue {number}", PACE * at, PACE * at)
+    return ScriptedAnswer(
+        f"red {number}" if "split" in ask.user and at == 1 else f"blue {number}", PACE * at, PACE * at
+    )
 
 
 @asynccontextmanager
@@ -119,7 +121,7 @@ async def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = C
         path.write_text(f'{more}\n[groups."{up.url}"]\nslots = 64\n{providers}')
         monkeypatch.setenv("LLM_POOL_CONFIG", str(path))
         config = await asyncio.to_thread(load, path)
-        async with listening(config, await asyncio.to_thread(parts_for, config)) as daemon:
+        async with open_daemon(config, await asyncio.to_thread(build_components, config)) as daemon:
             yield {url.partition("://")[0]: url for url in daemon.urls}
 
 
@@ -146,13 +148,13 @@ async def test_a_hundred_queries_get_the_same_json_by_each_way(tmp_path: Path, m
     assert {"ok", "invalid_request", "deadline_exceeded", "all_providers_failed"} <= kinds
 
 
-@pytest.mark.parametrize("face", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
 async def test_a_daemon_asked_by_url_says_what_the_pool_in_process_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     """Real processes: an answer, a stream's events, an error with its exit code, a batch, health."""
     async with serving(tmp_path, monkeypatch) as urls:
-        url = ("--url", urls[face])
+        url = ("--url", urls[protocol])
         for words, given in (
             (["infer", "which colour is number 7?", "--json", "-s", "VOTING"], ""),
             (["infer", "which colour is number 7?", "--no-stdin"], ""),

@@ -14,7 +14,7 @@ import pytest
 
 from llm_pool.providers.transport import Transport
 
-WIRE = Path(__file__).parents[1] / "wire"
+WIRE = Path(__file__).parents[1] / "recordings"
 
 Serve = Callable[["Visit"], Awaitable[None]]
 

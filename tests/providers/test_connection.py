@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.providers.connection import Answer, Broken
+from llm_pool.providers.connection import ConnectionBroken, ResponseParser
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\nx-a: 2\r\n\r\n"
@@ -17,29 +17,29 @@ SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nabc0123456789"
 
 @given(st.sampled_from([CHUNKED, SIZED]), st.lists(st.integers(1, 140), max_size=30))
 def test_an_answer_is_the_same_however_it_is_cut(raw: bytes, cuts: list[int]) -> None:
-    answer = Answer()
+    answer = ResponseParser()
     marks = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
 
     for begin, end in pairwise(marks):
         answer.feed(raw[begin:end])
 
-    assert answer.waiting == 13
+    assert answer.buffered == 13
     assert b"".join(answer.take() for _ in range(len(answer.pieces))) == b"abc0123456789"
-    assert (answer.status, answer.whole, answer.reusable, answer.delimited) == (200, True, True, True)
-    assert answer.waiting == 0
+    assert (answer.status, answer.complete, answer.reusable, answer.delimited) == (200, True, True, True)
+    assert answer.buffered == 0
 
 
 @given(st.sampled_from([CHUNKED, SIZED]), st.data())
 def test_a_cut_answer_is_never_whole(raw: bytes, data: st.DataObject) -> None:
-    answer = Answer()
+    answer = ResponseParser()
 
     answer.feed(raw[: data.draw(st.integers(0, len(raw) - 1))])
 
-    assert not answer.whole
+    assert not answer.complete
 
 
 def test_repeated_headers_are_joined() -> None:
-    answer = Answer()
+    answer = ResponseParser()
 
     answer.feed(CHUNKED)
 
@@ -47,21 +47,21 @@ def test_repeated_headers_are_joined() -> None:
 
 
 def test_an_interim_answer_is_passed_over() -> None:
-    answer = Answer()
+    answer = ResponseParser()
 
     answer.feed(b"HTTP/1.1 100 Continue\r\nX-A: 1\r\n\r\n" + SIZED)
 
-    assert (answer.status, answer.whole) == (200, True)
+    assert (answer.status, answer.complete) == (200, True)
     assert "x-a" not in answer.headers
 
 
 def test_more_than_was_asked_spoils_the_connection() -> None:
-    answer = Answer()
+    answer = ResponseParser()
     answer.feed(SIZED)
 
     answer.feed(b"HTTP/1.1 200 OK\r\n")
 
-    assert answer.whole
+    assert answer.complete
     assert not answer.reusable
 
 
@@ -76,13 +76,13 @@ def test_more_than_was_asked_spoils_the_connection() -> None:
     ],
 )
 def test_what_is_not_a_clear_http_answer_is_refused(raw: bytes) -> None:
-    with pytest.raises(Broken, match="not an HTTP answer"):
-        Answer().feed(raw)
+    with pytest.raises(ConnectionBroken, match="not an HTTP answer"):
+        ResponseParser().feed(raw)
 
 
 def test_headers_without_end_are_refused() -> None:
-    answer = Answer()
+    answer = ResponseParser()
     answer.feed(b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 60_000)
 
-    with pytest.raises(Broken, match="headers of more than"):
+    with pytest.raises(ConnectionBroken, match="headers of more than"):
         answer.feed(b"a" * 6_000)

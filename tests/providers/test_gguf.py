@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable
 from llm_pool.providers.gguf import BUNDLED, GgufStore, find_model, model_folder, source_of
 
 if TYPE_CHECKING:

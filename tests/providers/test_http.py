@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import BadReply, ConfigError, Failed, ProviderError, Rejected
-from llm_pool.messages import Delta
+from llm_pool.core.errors import BadReply, ConfigError, Failed, ProviderError, Rejected
+from llm_pool.core.messages import Delta
 from llm_pool.providers.http import HttpProvider
 from llm_pool.testing import a_call
 

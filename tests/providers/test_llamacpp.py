@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 import pytest
 
-from llm_pool.errors import Busy, Failed, ProviderError, Rejected, Unreachable, Untaught
-from llm_pool.messages import Task
+from llm_pool.core.errors import Busy, Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
+from llm_pool.core.messages import Task
 from llm_pool.providers import llamacpp
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.llamacpp import LlamaCppProvider, grammar
@@ -32,7 +32,7 @@ from llm_pool.testing.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from llm_pool.messages import Call, Delta
+    from llm_pool.core.messages import Call, Delta
     from llm_pool.providers.transport import Transport
 
 pytest.importorskip("xllamacpp")
@@ -166,7 +166,9 @@ async def test_it_starts_with_the_first_question_and_says_how_long_that_took(tra
 async def test_a_model_declines_what_it_was_not_taught(transport: Transport) -> None:
     """It says so itself, at once: no process is started to invent an answer."""
     async with engine(transport) as provider:
-        with pytest.raises(Untaught, match="this pocket model only knows the six tasks: expand_queries") as declined:
+        with pytest.raises(
+            UnsupportedTask, match="this pocket model only knows the six tasks: expand_queries"
+        ) as declined:
             await ask(provider, any_call("What is the capital of France?"))
 
         assert provider._engine is None
@@ -311,7 +313,7 @@ async def test_a_hung_worker_costs_its_call_the_time_and_is_replaced(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline holds, though the engine says nothing; the next call gets another one."""
-    monkeypatch.setattr(llamacpp, "_GREETING", 0.3)
+    monkeypatch.setattr(llamacpp, "_HEALTH_TIMEOUT", 0.3)
     async with engine(transport) as provider:
         await provider.load()
         hung = await stop(provider)

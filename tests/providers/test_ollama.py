@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from llm_pool.errors import BadReply, Failed, ProviderError, Rejected, Unreachable
-from llm_pool.messages import Call, Delta, Prompt, PullProgress, TokenLogprob, Usage
+from llm_pool.core.errors import BadReply, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.messages import Call, Delta, Prompt, PullProgress, TokenLogprob, Usage
 from llm_pool.providers.ollama import OllamaProvider, OllamaStore, full_name
 from llm_pool.testing import a_call
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from llm_pool.errors import BadReply, Busy, Failed, ProviderError, Rejected
-from llm_pool.messages import Call, Delta, Prompt, Task, TokenLogprob, Usage
-from llm_pool.providers.openai import OpenAIProvider, question
+from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected
+from llm_pool.core.messages import Call, Delta, Prompt, Task, TokenLogprob, Usage
+from llm_pool.providers.openai import OpenAIProvider, request_body
 from llm_pool.testing import a_call
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ async def test_a_recorded_stream(
     ],
 )
 async def test_a_question_has_the_recorded_shape(recorded: Any, transcript: str, changes: dict[str, Any]) -> None:
-    assert question("phi3-mini", a_call("hello", seed=1, **changes)) == recorded(transcript).request | OUR_WAY
+    assert request_body("phi3-mini", a_call("hello", seed=1, **changes)) == recorded(transcript).request | OUR_WAY
 
 
 async def test_the_system_text_goes_first() -> None:
-    assert question("m", a_call(prompt="x"))["messages"] == [{"role": "user", "content": "x"}]
+    assert request_body("m", a_call(prompt="x"))["messages"] == [{"role": "user", "content": "x"}]
     call = msgspec.structs.replace(a_call(), prompt=Prompt("be brief", "x"))
-    assert question("m", call)["messages"][0] == {"role": "system", "content": "be brief"}
+    assert request_body("m", call)["messages"][0] == {"role": "system", "content": "be brief"}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
-from llm_pool.providers.replies import complaint, decode, examine, refusal, retry_after
+from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.providers.replies import decode, error_for, error_text, probe_state, retry_after
 from llm_pool.providers.transport import Backend, Reply
 
 if TYPE_CHECKING:
-    from llm_pool.messages import ProviderState
+    from llm_pool.core.messages import ProviderState
 
 BACKEND = Backend("p", "http://127.0.0.1:1", headers={"Authorization": "Bearer sk-12345"}, hint="start it")
 
@@ -33,7 +33,7 @@ BACKEND = Backend("p", "http://127.0.0.1:1", headers={"Authorization": "Bearer s
     ],
 )
 def test_each_status_has_its_error(status: int, kind: type[ProviderError]) -> None:
-    error = refusal(BACKEND, Reply(status, {}, b'{"error": "why"}'))
+    error = error_for(BACKEND, Reply(status, {}, b'{"error": "why"}'))
 
     assert type(error) is kind
     assert error.provider == "p"
@@ -41,16 +41,16 @@ def test_each_status_has_its_error(status: int, kind: type[ProviderError]) -> No
 
 
 def test_a_busy_backend_says_when_to_come_back() -> None:
-    assert refusal(BACKEND, Reply(503, {"retry-after": "7"}, b"")).retry_after == 7.0
+    assert error_for(BACKEND, Reply(503, {"retry-after": "7"}, b"")).retry_after == 7.0
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_names_the_setting(status: int) -> None:
-    assert refusal(BACKEND, Reply(status, {}, b"")).hint == "check api_key of provider p"
+    assert error_for(BACKEND, Reply(status, {}, b"")).hint == "check api_key of provider p"
 
 
 def test_a_redirect_names_the_other_address() -> None:
-    error = refusal(BACKEND, Reply(301, {"location": "https://elsewhere/"}, b""))
+    error = error_for(BACKEND, Reply(301, {"location": "https://elsewhere/"}, b""))
 
     assert "redirects to https://elsewhere/" in str(error)
 
@@ -92,12 +92,12 @@ def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | N
     ],
 )
 def test_the_backends_own_words(body: Any, said: str) -> None:
-    assert complaint(BACKEND, body) == said
+    assert error_text(BACKEND, body) == said
 
 
 def test_a_key_that_comes_back_in_an_error_is_hidden() -> None:
     """OpenAI-like servers quote the key they refuse."""
-    error = refusal(BACKEND, Reply(401, {}, b'{"error": {"message": "Incorrect API key provided: sk-12345."}}'))
+    error = error_for(BACKEND, Reply(401, {}, b'{"error": {"message": "Incorrect API key provided: sk-12345."}}'))
 
     assert "sk-12345" not in str(error) + repr(error) + repr(BACKEND)
     assert "Incorrect API key provided: ***." in str(error)
@@ -122,7 +122,7 @@ async def test_an_error_is_a_state_too(error: ProviderError, condition: str, hin
     async def probe() -> ProviderState:
         raise error
 
-    state = await examine(BACKEND, "m", probe)
+    state = await probe_state(BACKEND, "m", probe)
 
     assert (state.condition, state.detail, state.hint) == (condition, error.reason, hint)
 
@@ -134,7 +134,7 @@ async def test_a_backend_has_two_seconds_to_say_how_it_is() -> None:
         raise AssertionError
 
     began = asyncio.get_running_loop().time()
-    state = await examine(BACKEND, "m", probe)
+    state = await probe_state(BACKEND, "m", probe)
 
     assert asyncio.get_running_loop().time() - began < 2.0
     assert (state.condition, state.hint) == ("unreachable", "start it")

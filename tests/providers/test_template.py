@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_pool.errors import ConfigError
-from llm_pool.messages import Call, Prompt, Turn
+from llm_pool.core.errors import ConfigError
+from llm_pool.core.messages import Call, Prompt, Turn
 from llm_pool.providers.template import Template, at
 from llm_pool.testing import a_call
 

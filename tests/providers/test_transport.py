@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import BadReply, Failed, Rejected, Unreachable
+from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
 from llm_pool.providers.transport import Backend, Transport
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ async def test_a_request_is_sent_again_once_at_most(serving: Serving, transport:
 
 
 async def test_an_old_connection_is_not_trusted(serving: Serving) -> None:
-    transport = Transport(keep_for=0.01)
+    transport = Transport(idle_timeout=0.01)
     async with serving(answer_ok).listening() as server:
         await transport.request(Backend("p", server.url), "GET", "/")
         await asyncio.sleep(0.02)
@@ -301,7 +301,7 @@ async def test_a_slow_reader_slows_the_backend(serving: Serving, transport: Tran
         transport.stream(Backend("p", server.url), "GET", "/") as response,
     ):
         await asyncio.sleep(0.1)
-        assert response._answer.waiting < 1024 * 1024
+        assert response._answer.buffered < 1024 * 1024
         received = 0
         while (piece := await response.piece()) is not None:
             received += len(piece)
@@ -362,7 +362,7 @@ async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(serving: Serving
             await asyncio.sleep(0.002)
         visit.write(b"0\r\n\r\n")
 
-    transport = Transport(keep=4)
+    transport = Transport(max_idle=4)
     slots = asyncio.Semaphore(4)
     async with serving(dither).listening() as server:
         backend = Backend("p", server.url)

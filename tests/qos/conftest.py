@@ -12,8 +12,8 @@ from llm_pool.testing import a_call
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.interfaces import Provider
-    from llm_pool.messages import Call
+    from llm_pool.core.interfaces import Provider
+    from llm_pool.core.messages import Call
 
 
 @pytest.fixture

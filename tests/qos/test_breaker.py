@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from llm_pool.breaker import Breaker, Permit, Refusal, Rules, State
+from llm_pool.qos.breaker import Breaker, Permit, Refusal, Rules, State
 
 PLAIN = Rules(fail_rate=0.5, window_size=10, cooldown=10.0, max_cooldown=40.0, jitter=0.0)
 
@@ -225,10 +225,10 @@ def test_resting_backs_off_without_tripping_and_cannot_be_forced() -> None:
     """Retry-After is kept, the state stays closed, and the wait ends by itself."""
     breaker = a_breaker()
 
-    breaker.rest(3.0, 0.0)
-    breaker.rest(1.0, 0.0)
+    breaker.back_off(3.0, 0.0)
+    breaker.back_off(1.0, 0.0)
 
-    assert refused(breaker, 1.0, force=True) == Refusal("resting", 2.0)
+    assert refused(breaker, 1.0, force=True) == Refusal("backoff", 2.0)
     assert breaker.state(1.0) is State.CLOSED
     assert admitted(breaker, 3.0)
 
@@ -237,7 +237,7 @@ def test_an_absurd_retry_after_is_believed_up_to_the_longest_cooldown() -> None:
     """A backend cannot take itself out for a year."""
     breaker = a_breaker()
 
-    breaker.rest(31_536_000.0, 0.0)
+    breaker.back_off(31_536_000.0, 0.0)
 
     assert refused(breaker, 0.0).retry_after == 40.0
 

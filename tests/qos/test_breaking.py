@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.breaker import Rules, State
-from llm_pool.clock import SystemClock
-from llm_pool.errors import (
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import (
     BadReply,
     BreakerOpen,
     Busy,
@@ -23,7 +22,9 @@ from llm_pool.errors import (
     TimedOut,
     Unreachable,
 )
-from llm_pool.messages import BreakerChanged, Task
+from llm_pool.core.events import BreakerChanged
+from llm_pool.core.messages import Task
+from llm_pool.qos.breaker import Rules, State
 from llm_pool.qos.breaking import Breakers, Breaking
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call
 
@@ -41,11 +42,11 @@ ILL = Reply.failing(Failed("phi3", "500"))
 class Case:
     """A provider behind a breaker."""
 
-    def __init__(self, replies: Reply | Sequence[Reply], *, spare: bool = True) -> None:
+    def __init__(self, replies: Reply | Sequence[Reply], *, has_alternative: bool = True) -> None:
         self.seen = RecordingObserver()
         self.breakers = Breakers(RULES, SystemClock(), Random(1), self.seen.on)
         self.backend = ScriptedProvider("phi3", replies)
-        self.provider = Breaking(self.backend, self.breakers, lambda _: spare)
+        self.provider = Breaking(self.backend, self.breakers, lambda _: has_alternative)
 
     @property
     def state(self) -> State:
@@ -118,7 +119,7 @@ async def test_a_breaker_for_each_task(ask: Ask) -> None:
 
 async def test_the_last_provider_is_never_dark(ask: Ask) -> None:
     """With nobody else to ask an open breaker lets calls through, and the first good answer closes it."""
-    case = Case([ILL] * 7 + [Reply("blue")], spare=False)
+    case = Case([ILL] * 7 + [Reply("blue")], has_alternative=False)
     await failing(ask, case.provider, 7)
     assert case.state is State.OPEN
 
@@ -183,7 +184,9 @@ async def test_a_reader_that_leaves_a_good_stream_counts_for_the_backend(ask: As
 async def test_cancelled_silences_count_where_they_are_blamed(ask: Ask) -> None:
     """A black hole whose hedges always win is found out, and a slow reader of a good stream blames nobody."""
     case = Case([Reply("a b", ttft=0.1, duration=99.0), Reply.hanging()])
-    case.provider = Breaking(case.backend, case.breakers, lambda _: True, blames=lambda _call, silent: silent >= 2.0)
+    case.provider = Breaking(
+        case.backend, case.breakers, lambda _: True, is_backend_fault=lambda _call, silent: silent >= 2.0
+    )
 
     for patience in [9.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]:
         asking = asyncio.create_task(ask(case.provider))

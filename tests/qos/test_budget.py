@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.budget import WINDOW, Budget
+from llm_pool.qos.budget import WINDOW, Budget
 
 
 def spent(budget: Budget, times: int, now: float) -> int:

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.breaker import Permit, Rules, State
-from llm_pool.budget import Budget
-from llm_pool.clock import SystemClock
-from llm_pool.errors import Failed, ProviderError
-from llm_pool.latency import Latencies
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import Failed, ProviderError
+from llm_pool.qos.breaker import Permit, Rules, State
 from llm_pool.qos.breaking import Breakers, Breaking
+from llm_pool.qos.budget import Budget
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.residency import Residency
+from llm_pool.qos.latency import Latencies
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
 from llm_pool.qos.timed import Timed
-from llm_pool.queueing import Limits
 from llm_pool.testing import Reply, ScriptedProvider, a_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.messages import Call
+    from llm_pool.core.messages import Call
 
     Ask = Callable[..., Awaitable[str]]
 
@@ -41,10 +41,10 @@ class Stack:
         self._tasks = asyncio.all_tasks()
         self.backend = ScriptedProvider("phi3", script)
         self.breakers = Breakers(Rules(cooldown=1.0, max_cooldown=2.0), clock, rng, lambda _: None)
-        self.gate = Gate("box", Limits(slots=2, queue=64), clock, Residency(clock, self._look))
+        self.gate = Gate("box", Limits(slots=2, queue=64), clock, LoadedModels(clock, self._look))
         timed = Timed(self.backend, Latencies(), clock, timeout=5.0)
         breaking = Breaking(timed, self.breakers, lambda _: True)
-        limited = Limited(breaking, self.gate, "phi3", lambda _: None)
+        limited = ConcurrencyLimited(breaking, self.gate, "phi3", lambda _: None)
         self.provider = Retrying(limited, Budget(1.0, 100.0), clock, rng, retries=2)
 
     async def _look(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ async def test_a_storm_of_cancels_leaves_a_clean_machine(ask: Ask) -> None:
 
 async def test_a_slot_granted_to_someone_just_cancelled_goes_to_the_next(ask: Ask) -> None:
     """Grant and cancel in the same turn of the loop: the slot is not lost."""
-    gate = Gate("box", Limits(slots=1), SystemClock(), Residency(SystemClock()))
+    gate = Gate("box", Limits(slots=1), SystemClock(), LoadedModels(SystemClock()))
     held = await gate.acquire("p", "m", asyncio.get_running_loop().time() + 60, lambda _: None)
     deadline = asyncio.get_running_loop().time() + 60
     unlucky = asyncio.create_task(gate.acquire("p", "m", deadline, lambda _: None))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.breaker import Rules, State
-from llm_pool.budget import Budget
-from llm_pool.clock import SystemClock
-from llm_pool.errors import BreakerOpen, Busy, Failed, ProviderError, QueueFull, Unreachable
-from llm_pool.latency import Key, Latencies
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import BreakerOpen, Busy, Failed, ProviderError, QueueFull, Unreachable
+from llm_pool.qos.breaker import Rules, State
 from llm_pool.qos.breaking import Breakers, Breaking
+from llm_pool.qos.budget import Budget
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.residency import Residency
+from llm_pool.qos.latency import Latencies, LatencyKey
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
 from llm_pool.qos.timed import Timed
-from llm_pool.queueing import Limits
 from llm_pool.testing import Reply, ScriptedProvider, a_call
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class Parts:
         self.clock, self.rng = SystemClock(), Random(2)
         self.latencies, self.budget = Latencies(), Budget()
         self.breakers = Breakers(Rules(cooldown=60.0, jitter=0.0), self.clock, self.rng, lambda _: None)
-        self.gate = Gate("box", Limits(slots=slots), self.clock, Residency(self.clock))
+        self.gate = Gate("box", Limits(slots=slots), self.clock, LoadedModels(self.clock))
 
-    def limited_timed(self, backend: ScriptedProvider, *, timeout: float | None = None) -> Limited:
+    def limited_timed(self, backend: ScriptedProvider, *, timeout: float | None = None) -> ConcurrencyLimited:
         timed = Timed(backend, self.latencies, self.clock, timeout=timeout)
-        return Limited(Breaking(timed, self.breakers, lambda _: True), self.gate, "phi3", lambda _: None)
+        return ConcurrencyLimited(Breaking(timed, self.breakers, lambda _: True), self.gate, "phi3", lambda _: None)
 
 
 def backend(replies: Reply | Sequence[Reply]) -> ScriptedProvider:
@@ -63,7 +63,7 @@ async def test_limited_timed_waiting_for_a_slot_is_no_latency(ask: Ask) -> None:
     await outcomes(ask, provider, 10)
 
     now = asyncio.get_running_loop().time()
-    slowest = parts.latencies.quantile(Key("phi3", "ask", "total"), 0.99, now, enough=1)
+    slowest = parts.latencies.quantile(LatencyKey("phi3", "ask", "total"), 0.99, now, min_samples=1)
     assert slowest == pytest.approx(1.0, rel=0.06)
 
 
@@ -107,7 +107,7 @@ async def test_limited_breaking_who_queues_for_a_breaker_that_opens_leaves_at_on
 async def test_limited_breaking_a_probes_lease_does_not_run_in_the_queue(ask: Ask) -> None:
     """A probe that waits for a slot for longer than a lease is not a hung one."""
     parts = Parts()
-    healthy = Limited(backend(Reply("x", ttft=1.0, duration=50.0)), parts.gate, "gemma2", lambda _: None)
+    healthy = ConcurrencyLimited(backend(Reply("x", ttft=1.0, duration=50.0)), parts.gate, "gemma2", lambda _: None)
     sick = backend([Reply.failing(Failed("phi3", "500"))] * 5 + [Reply("blue")])
     provider = parts.limited_timed(sick)
     for _ in range(5):
@@ -125,8 +125,10 @@ async def test_retrying_limited_a_slot_is_free_while_its_holder_backs_off(ask: A
     """Told to come back in ten seconds, a request lets another one through meanwhile."""
     parts = Parts()
     busy = backend([Reply.failing(Busy("phi3", "503", retry_after=10.0)), Reply("blue")])
-    waiting = Retrying(Limited(busy, parts.gate, "phi3", lambda _: None), parts.budget, parts.clock, parts.rng)
-    other = Limited(backend(Reply("red")), parts.gate, "phi3", lambda _: None)
+    waiting = Retrying(
+        ConcurrencyLimited(busy, parts.gate, "phi3", lambda _: None), parts.budget, parts.clock, parts.rng
+    )
+    other = ConcurrencyLimited(backend(Reply("red")), parts.gate, "phi3", lambda _: None)
     patient = asyncio.create_task(ask(waiting))
     await asyncio.sleep(1)
     began = asyncio.get_running_loop().time()
@@ -169,7 +171,7 @@ async def test_a_policy_passes_on_what_it_does_not_change() -> None:
     await provider.aclose()
 
     assert (provider.name, state.name, bare.loads, bare.closed) == ("phi3", "phi3", 1, True)
-    assert repr(provider).startswith("Retrying(Limited(Breaking(Timed(")
+    assert repr(provider).startswith("Retrying(ConcurrencyLimited(Breaking(Timed(")
 
 
 async def test_nothing_but_provider_errors_comes_out(ask: Ask) -> None:

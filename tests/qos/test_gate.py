@@ -7,37 +7,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.errors import Failed, QueueFull
-from llm_pool.messages import Waiting
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import Failed, QueueFull
+from llm_pool.core.events import RequestQueued
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.limited import Limited
-from llm_pool.qos.residency import Residency
-from llm_pool.queueing import Limits
+from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.queueing import Limits
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.qos.residency import Look
+    from llm_pool.qos.loaded_models import ListLoaded
 
     Ask = Callable[..., Awaitable[str]]
 
 pytestmark = pytest.mark.anyio
 
 QUICK = Reply("blue", ttft=0.5, duration=1.0)
-ONE_AT_A_TIME = Limits(max_loaded=1, patience=10.0)
+ONE_AT_A_TIME = Limits(max_loaded=1, batch_wait=10.0)
 
 
 class Case:
     """A machine with models A and B, each a provider behind the machine's gate."""
 
-    def __init__(self, limits: Limits = ONE_AT_A_TIME, *, reply: Reply = QUICK, look: Look | None = None) -> None:
+    def __init__(
+        self, limits: Limits = ONE_AT_A_TIME, *, reply: Reply = QUICK, list_loaded: ListLoaded | None = None
+    ) -> None:
         self.seen, clock = RecordingObserver(), SystemClock()
-        self.gate = Gate("box", limits, clock, Residency(clock, look))
+        self.gate = Gate("box", limits, clock, LoadedModels(clock, list_loaded))
         self.order: list[str] = []
         self.backends = {name: ScriptedProvider(name, self._noted(name, reply)) for name in "AB"}
-        self.a, self.b = (Limited(self.backends[name], self.gate, name, self.seen.on) for name in "AB")
+        self.a, self.b = (ConcurrencyLimited(self.backends[name], self.gate, name, self.seen.on) for name in "AB")
 
     def _noted(self, name: str, reply: Reply) -> Callable[[object], Reply]:
         def script(call: object) -> Reply:
@@ -80,7 +82,7 @@ async def test_the_asker_is_told_that_it_waits(ask: Ask) -> None:
 
     await asyncio.gather(*(ask(case.a, a_call(request_id=name)) for name in ("r1", "r2", "r3")))
 
-    assert case.seen.of(Waiting) == [Waiting("r2", "A", "box", 0), Waiting("r3", "A", "box", 1)]
+    assert case.seen.of(RequestQueued) == [RequestQueued("r2", "A", "box", 0), RequestQueued("r3", "A", "box", 1)]
 
 
 async def test_a_full_queue_refuses_at_once_with_a_time_to_come_back(ask: Ask) -> None:
@@ -134,7 +136,7 @@ async def test_a_deadline_passes_in_the_queue_too(ask: Ask) -> None:
 
 async def test_who_leaves_the_queue_does_not_hold_back_the_others(ask: Ask) -> None:
     """B is due and waits for a running A to end, so the next A holds back; when B leaves, A goes on at once."""
-    case = Case(Limits(slots=2, max_loaded=1, patience=1.0), reply=Reply("blue", ttft=1.0, duration=20.0))
+    case = Case(Limits(slots=2, max_loaded=1, batch_wait=1.0), reply=Reply("blue", ttft=1.0, duration=20.0))
     first = asyncio.create_task(ask(case.a))
     await settle()
     swap = asyncio.create_task(ask(case.b))
@@ -175,10 +177,10 @@ async def test_loading_ahead_counts_as_loaded() -> None:
 async def test_the_backends_own_word_counts(ask: Ask) -> None:
     """What somebody else loaded is known before the first request: B first, though A asked first."""
 
-    async def look() -> tuple[str, ...]:
+    async def list_loaded() -> tuple[str, ...]:
         return ("B",)
 
-    case = Case(look=look)
+    case = Case(list_loaded=list_loaded)
 
     await asyncio.gather(ask(case.a), ask(case.b), ask(case.b))
 
@@ -189,10 +191,10 @@ async def test_the_backends_own_word_counts(ask: Ask) -> None:
 async def test_a_model_is_loading_until_its_first_word(ask: Ask) -> None:
     """By the backend's own knowledge; where it cannot tell, a silent model is not excused."""
 
-    async def look() -> tuple[str, ...]:
+    async def list_loaded() -> tuple[str, ...]:
         return ()
 
-    knowing, guessing = Case(look=look), Case()
+    knowing, guessing = Case(list_loaded=list_loaded), Case()
     calls = [asyncio.create_task(ask(each.a)) for each in (knowing, guessing)]
     await asyncio.sleep(0.2)
     early = knowing.gate.is_loading("A"), guessing.gate.is_loading("A")
@@ -210,5 +212,5 @@ async def test_repr_tells_what_a_person_wants_to_know(ask: Ask) -> None:
     await settle()
 
     assert repr(case.gate) == "<Gate box [1 of 1 slots, 2 waiting | A loaded]>"
-    assert repr(case.a).startswith("Limited(")
+    assert repr(case.a).startswith("ConcurrencyLimited(")
     await asyncio.gather(*running)

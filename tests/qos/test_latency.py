@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.latency import ENOUGH, STALE, WINDOW, Key, Latencies
+from llm_pool.qos.latency import MAX_WINDOW_AGE, MIN_SAMPLES, WINDOW, Latencies, LatencyKey
 
-KEY = Key("phi3", "ask", "ttft")
+KEY = LatencyKey("phi3", "ask", "ttft")
 
 
 def recorded(values: list[float], now: float = 0.0) -> Latencies:
@@ -33,11 +33,11 @@ def test_a_quantile_is_right_to_five_percent(q: float) -> None:
 
 def test_fewer_than_thirty_samples_say_nothing() -> None:
     """Unless the caller asks for less; unknown keys never say anything."""
-    few = recorded([1.0] * (ENOUGH - 1))
+    few = recorded([1.0] * (MIN_SAMPLES - 1))
 
     assert few.quantile(KEY, 0.5, 0.0) is None
-    assert few.quantile(KEY, 0.5, 0.0, enough=1) == pytest.approx(1.0, rel=0.06)
-    assert few.quantile(Key("phi3", "ask", "load"), 0.5, 0.0, enough=0) is None
+    assert few.quantile(KEY, 0.5, 0.0, min_samples=1) == pytest.approx(1.0, rel=0.06)
+    assert few.quantile(LatencyKey("phi3", "ask", "load"), 0.5, 0.0, min_samples=0) is None
 
 
 def test_cancelled_losers_do_not_pull_the_delay_down() -> None:
@@ -79,8 +79,8 @@ def test_ended_only_leaves_out_what_was_cut() -> None:
     for _ in range(60):
         latencies.add(KEY, 9.0, 0.0, censored=True)
 
-    assert latencies.quantile(KEY, 0.95, 0.0, ended_only=True) == pytest.approx(0.1, rel=0.06)
-    assert latencies.quantile(KEY, 0.95, 0.0, ended_only=True, enough=41) is None
+    assert latencies.quantile(KEY, 0.95, 0.0, exclude_censored=True) == pytest.approx(0.1, rel=0.06)
+    assert latencies.quantile(KEY, 0.95, 0.0, exclude_censored=True, min_samples=41) is None
 
 
 def test_a_busy_record_forgets_after_two_windows() -> None:
@@ -97,12 +97,12 @@ def test_a_busy_record_forgets_after_two_windows() -> None:
 def test_a_quiet_record_keeps_what_it_knows_until_it_is_stale() -> None:
     """One call every ten seconds still makes a quantile; after a long silence there is none."""
     latencies = Latencies()
-    for n in range(ENOUGH):
+    for n in range(MIN_SAMPLES):
         latencies.add(KEY, 0.5, n * 10.0)
 
     assert latencies.quantile(KEY, 0.95, 300.0) == pytest.approx(0.5, rel=0.06)
-    assert latencies.quantile(KEY, 0.95, 299.0 + STALE) == pytest.approx(0.5, rel=0.06)
-    assert latencies.quantile(KEY, 0.95, 300.0 + STALE) is None
+    assert latencies.quantile(KEY, 0.95, 299.0 + MAX_WINDOW_AGE) == pytest.approx(0.5, rel=0.06)
+    assert latencies.quantile(KEY, 0.95, 300.0 + MAX_WINDOW_AGE) is None
 
 
 def test_a_clock_that_steps_back_loses_nothing() -> None:
@@ -127,7 +127,7 @@ def test_quantiles_grow_with_q_and_stay_within_what_was_seen(
     for seconds, censored in values:
         latencies.add(KEY, seconds, 0.0, censored=censored)
 
-    low, high = (latencies.quantile(KEY, q, 0.0, enough=1) for q in sorted((a, b)))
+    low, high = (latencies.quantile(KEY, q, 0.0, min_samples=1) for q in sorted((a, b)))
 
     assert low is not None
     assert high is not None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.errors import Unreachable
-from llm_pool.qos.residency import FRESH, LOOK_TIMEOUT, Residency
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import Unreachable
+from llm_pool.qos.loaded_models import REFRESH_INTERVAL, REFRESH_TIMEOUT, LoadedModels
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,7 @@ class Backend:
     def __init__(self, says: Collection[str] | None, *, after: float = 0.0) -> None:
         self.says, self.after, self.asked = says, after, 0
 
-    async def look(self) -> Collection[str] | None:
+    async def list_loaded(self) -> Collection[str] | None:
         self.asked += 1
         await asyncio.sleep(self.after)
         if self.says is not None and "broken" in self.says:
@@ -34,90 +34,90 @@ class Backend:
 async def test_a_look_is_worth_five_seconds() -> None:
     """A hundred requests in a moment cost one question."""
     backend = Backend(["A"])
-    residency = Residency(SystemClock(), backend.look)
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
 
-    await asyncio.gather(*(residency.refresh() for _ in range(100)))
+    await asyncio.gather(*(loaded_models.refresh() for _ in range(100)))
     once = backend.asked
-    await asyncio.sleep(FRESH)
-    await residency.refresh()
+    await asyncio.sleep(REFRESH_INTERVAL)
+    await loaded_models.refresh()
 
     assert (once, backend.asked) == (1, 2)
-    assert residency.loaded == ("A",)
+    assert loaded_models.loaded == ("A",)
 
 
 async def test_our_order_of_use_survives_a_look() -> None:
     """The backend tells who is there, our calls tell who was used last."""
-    residency = Residency(SystemClock(), Backend(["C", "A", "B"]).look)
-    residency.arrives("B")
-    residency.arrives("A")
-    residency.arrives("gone")
+    loaded_models = LoadedModels(SystemClock(), Backend(["C", "A", "B"]).list_loaded)
+    loaded_models.mark_used("B")
+    loaded_models.mark_used("A")
+    loaded_models.mark_used("gone")
 
-    await residency.refresh()
+    await loaded_models.refresh()
 
-    assert residency.loaded == ("B", "A", "C")
+    assert loaded_models.loaded == ("B", "A", "C")
 
 
 async def test_a_hanging_backend_costs_a_quarter_of_a_second_and_no_knowledge() -> None:
     """What we believed stays; that the backend told so does not."""
     backend = Backend(["A"])
-    residency = Residency(SystemClock(), backend.look)
-    await residency.refresh()
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
+    await loaded_models.refresh()
     backend.after = 1000.0
-    await asyncio.sleep(FRESH)
+    await asyncio.sleep(REFRESH_INTERVAL)
     began = asyncio.get_running_loop().time()
 
-    await residency.refresh()
+    await loaded_models.refresh()
 
-    assert asyncio.get_running_loop().time() - began == pytest.approx(LOOK_TIMEOUT)
-    assert residency.loaded == ("A",)
-    assert not residency.knows
+    assert asyncio.get_running_loop().time() - began == pytest.approx(REFRESH_TIMEOUT)
+    assert loaded_models.loaded == ("A",)
+    assert not loaded_models.is_authoritative
 
 
 @pytest.mark.parametrize("says", [["broken"], None])
 async def test_a_backend_that_cannot_tell_leaves_us_to_our_own_eyes(says: list[str] | None) -> None:
     """Refusing and not knowing are the same."""
-    residency = Residency(SystemClock(), Backend(says).look)
-    residency.arrives("A")
+    loaded_models = LoadedModels(SystemClock(), Backend(says).list_loaded)
+    loaded_models.mark_used("A")
 
-    await residency.refresh()
+    await loaded_models.refresh()
 
-    assert residency.loaded == ("A",)
-    assert not residency.knows
+    assert loaded_models.loaded == ("A",)
+    assert not loaded_models.is_authoritative
 
 
 async def test_what_happened_during_a_look_is_newer_than_its_answer() -> None:
     """A model that a request brings in while the backend answers is not forgotten."""
-    residency = Residency(SystemClock(), Backend(["A"], after=0.1).look)
-    looking = asyncio.create_task(residency.refresh())
+    loaded_models = LoadedModels(SystemClock(), Backend(["A"], after=0.1).list_loaded)
+    looking = asyncio.create_task(loaded_models.refresh())
     await asyncio.sleep(0.05)
 
-    residency.arrives("B", evicting=("A",))
+    loaded_models.mark_used("B", evicting=("A",))
     await looking
 
-    assert residency.loaded == ("B",)
-    assert residency.knows
+    assert loaded_models.loaded == ("B",)
+    assert loaded_models.is_authoritative
 
 
 async def test_sizes_are_learned_and_kept() -> None:
     """A backend that tells megabytes is remembered even for a model that has left."""
     backend = Backend({"A": 2300.0})
-    residency = Residency(SystemClock(), backend.look)
-    await residency.refresh()
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
+    await loaded_models.refresh()
     backend.says = {"B": 4900.0}
-    await asyncio.sleep(FRESH)
+    await asyncio.sleep(REFRESH_INTERVAL)
 
-    await residency.refresh()
+    await loaded_models.refresh()
 
-    assert residency.sizes == {"A": 2300.0, "B": 4900.0}
-    assert residency.loaded == ("B",)
+    assert loaded_models.sizes == {"A": 2300.0, "B": 4900.0}
+    assert loaded_models.loaded == ("B",)
 
 
 async def test_a_model_that_did_not_load_leaves() -> None:
     """And nothing else does."""
-    residency = Residency(SystemClock())
-    residency.arrives("A")
-    residency.arrives("B")
+    loaded_models = LoadedModels(SystemClock())
+    loaded_models.mark_used("A")
+    loaded_models.mark_used("B")
 
-    residency.leaves("B")
+    loaded_models.mark_unloaded("B")
 
-    assert residency.loaded == ("A",)
+    assert loaded_models.loaded == ("A",)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.queueing import (
-    SOONEST,
-    WORTH,
+from llm_pool.qos.queueing import (
+    MIN_LOAD_TIMES,
+    MIN_RETRY_AFTER,
     Limits,
     Machine,
-    Refused,
+    QueueRefusal,
     Waiter,
     ahead_of,
     choose,
@@ -22,7 +22,7 @@ from llm_pool.queueing import (
     refuse,
 )
 
-ONE_MODEL = Limits(slots=1, max_loaded=1, patience=2.0)
+ONE_MODEL = Limits(slots=1, max_loaded=1, batch_wait=2.0)
 HOLDS_A = Machine(loaded=["A"])
 
 
@@ -69,7 +69,9 @@ def test_a_turn_is_worth_its_load() -> None:
     """Where a load takes a second, turns last eight, whatever the patience."""
     order = served("AB" * 20, ONE_MODEL, service=1.0, load=1.0)
 
-    assert order.startswith("A" * int(WORTH) + "B" * (int(WORTH) - 1) + "A" * (int(WORTH) - 1))
+    assert order.startswith(
+        "A" * int(MIN_LOAD_TIMES) + "B" * (int(MIN_LOAD_TIMES) - 1) + "A" * (int(MIN_LOAD_TIMES) - 1)
+    )
 
 
 def test_nobody_waits_longer_for_others_than_half_of_its_time() -> None:
@@ -98,7 +100,7 @@ def test_no_slot_no_choice() -> None:
 
 def test_a_due_swap_holds_the_others_back_until_the_machine_is_free_for_it() -> None:
     """With two slots, requests for A must not keep A busy for ever while B is due."""
-    limits = Limits(slots=2, max_loaded=1, patience=2.0)
+    limits = Limits(slots=2, max_loaded=1, batch_wait=2.0)
     waiting = waiters("B A A")
 
     before_due = choose(waiting, Machine(loaded=["A"], running=["A"]), limits, 1.0)
@@ -147,9 +149,9 @@ def test_a_full_queue_refuses() -> None:
     newcomer = Waiter("A", 100.0, 1.0, 7)
 
     assert refuse(newcomer, waiters("A"), busy, limits, 1.0) is None
-    assert refuse(newcomer, waiters("AA"), busy, limits, 1.0) == Refused("full", 10.0)
+    assert refuse(newcomer, waiters("AA"), busy, limits, 1.0) == QueueRefusal("full", 10.0)
     assert refuse(newcomer, [], HOLDS_A, Limits(queue=0), 1.0) is None
-    assert refuse(newcomer, [], busy, Limits(queue=0), 1.0) == Refused("full", 2.0)
+    assert refuse(newcomer, [], busy, Limits(queue=0), 1.0) == QueueRefusal("full", 2.0)
 
 
 def test_who_would_be_late_is_refused_at_once() -> None:
@@ -157,7 +159,7 @@ def test_who_would_be_late_is_refused_at_once() -> None:
     limits = Limits(slots=2)
     machine = Machine(loaded=["A"], running=["A", "A"], services={"A": 3.0})
 
-    assert refuse(Waiter("A", 65.0, 60.0, 9), waiters("AAAA"), machine, limits, 60.0) == Refused("late", 2.5)
+    assert refuse(Waiter("A", 65.0, 60.0, 9), waiters("AAAA"), machine, limits, 60.0) == QueueRefusal("late", 2.5)
     assert refuse(Waiter("A", 68.0, 60.0, 9), waiters("AAAA"), machine, limits, 60.0) is None
 
 
@@ -165,13 +167,13 @@ def test_a_load_that_outlasts_the_deadline_is_not_begun() -> None:
     """The model's own load counts; what is unknown does not."""
     machine = Machine(loaded=["A"], loads={"B": 5.0})
 
-    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) == Refused("late", 3.5)
+    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) == QueueRefusal("late", 3.5)
     assert refuse(Waiter("C", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) is None
 
 
 def test_an_expired_request_is_refused_and_told_a_positive_time() -> None:
     """R2 and R22: no negative waits."""
-    assert refuse(Waiter("A", 1.0, 1.0, 1), [], HOLDS_A, ONE_MODEL, 1.0) == Refused("late", SOONEST)
+    assert refuse(Waiter("A", 1.0, 1.0, 1), [], HOLDS_A, ONE_MODEL, 1.0) == QueueRefusal("late", MIN_RETRY_AFTER)
 
 
 def test_a_costly_request_counts_all_free_and_more_urgent_ones_ahead() -> None:
@@ -204,7 +206,7 @@ MACHINES = st.builds(
     st.floats(0, 9),
 )
 LIMITS = st.builds(
-    lambda slots, loaded, patience: Limits(slots=slots, max_loaded=loaded, patience=patience),
+    lambda slots, loaded, batch_wait: Limits(slots=slots, max_loaded=loaded, batch_wait=batch_wait),
     st.integers(1, 3),
     st.none() | st.integers(1, 3),
     st.floats(0, 5),

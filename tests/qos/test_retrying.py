@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.budget import Budget
-from llm_pool.clock import SystemClock
-from llm_pool.errors import (
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import (
     BadReply,
     BreakerOpen,
     Busy,
@@ -21,6 +20,7 @@ from llm_pool.errors import (
     TimedOut,
     Unreachable,
 )
+from llm_pool.qos.budget import Budget
 from llm_pool.qos.retrying import Retrying
 from llm_pool.testing import Reply, ScriptedProvider, a_call
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.clock import SystemClock
-from llm_pool.errors import Failed, OutOfTime, TimedOut
-from llm_pool.latency import Key, Latencies
+from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import Failed, OutOfTime, TimedOut
+from llm_pool.qos.latency import Latencies, LatencyKey
 from llm_pool.qos.timed import Timed
 from llm_pool.testing import Reply, ScriptedProvider, a_call, scripted
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from llm_pool.latency import What
+    from llm_pool.qos.latency import LatencyKind
 
     Ask = Callable[..., Awaitable[str]]
 
@@ -30,8 +30,8 @@ def timed(reply: Reply, **options: Any) -> tuple[Timed, ScriptedProvider, Latenc
     return Timed(backend, latencies, SystemClock(), **options), backend, latencies
 
 
-def median(latencies: Latencies, what: What) -> float | None:
-    return latencies.quantile(Key("phi3", "ask", what), 0.5, asyncio.get_running_loop().time(), enough=1)
+def median(latencies: Latencies, what: LatencyKind) -> float | None:
+    return latencies.quantile(LatencyKey("phi3", "ask", what), 0.5, asyncio.get_running_loop().time(), min_samples=1)
 
 
 async def test_the_providers_timeout_counts_against_the_provider(ask: Ask) -> None:
@@ -64,7 +64,7 @@ async def test_no_word_in_a_fair_time_counts_whoever_set_the_limit(ask: Ask) -> 
     provider, backend, latencies = timed(Reply.hanging())
     now = asyncio.get_running_loop().time()
     for _ in range(40):
-        latencies.add(Key("phi3", "ask", "ttft"), 0.2, now)
+        latencies.add(LatencyKey("phi3", "ask", "ttft"), 0.2, now)
 
     with pytest.raises(TimedOut) as known_short:
         await ask(provider, a_call(timeout=0.5))
@@ -85,20 +85,20 @@ async def test_a_cancelled_silence_is_blamed_only_where_the_usual_time_is_known(
     known, _, latencies = timed(Reply("blue"))
     stranger, _, _ = timed(Reply("blue"))
     for _ in range(40):
-        latencies.add(Key("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time())
+        latencies.add(LatencyKey("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time())
 
-    assert not stranger.blames(a_call(), 1000.0)
-    assert not known.blames(a_call(), 0.5)
-    assert known.blames(a_call(), 0.7)
+    assert not stranger.is_backend_fault(a_call(), 1000.0)
+    assert not known.is_backend_fault(a_call(), 0.5)
+    assert known.is_backend_fault(a_call(), 0.7)
 
 
 async def test_what_was_cancelled_does_not_raise_what_is_usual(ask: Ask) -> None:
     """Otherwise a black hole would excuse itself: each cancelled silence would make silence more usual."""
     known, _, latencies = timed(Reply("blue"))
     for at in range(80):
-        latencies.add(Key("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time(), censored=at % 2 == 0)
+        latencies.add(LatencyKey("phi3", "ask", "ttft"), 0.2, asyncio.get_running_loop().time(), censored=at % 2 == 0)
 
-    assert known.blames(a_call(), 0.7)
+    assert known.is_backend_fault(a_call(), 0.7)
 
 
 async def test_a_model_that_is_being_loaded_is_not_ill(ask: Ask) -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_pool.errors import Unauthenticated
+from llm_pool.core.errors import Unauthenticated
 from llm_pool.security import hmac as signing
-from llm_pool.security.hmac import COVERED, Signed, Slot, canonical, sign, signed, verified
+from llm_pool.security.hmac import SIGNED_HEADERS, SignedRequest, Slot, canonical, parse_signed, sign, verify_signature
 
 WALL = 1_800_000_000.0
 SECRET = "lpsk_of-the-tests"
@@ -32,13 +32,13 @@ def request(wall: float = WALL, secret: str = SECRET) -> list[tuple[bytes, bytes
 
 def check(headers: list[tuple[bytes, bytes]], slots: Any = SLOTS, wall: float = WALL, **changed: Any) -> str:
     asked = {"method": "POST", "path": b"/v1/infer", "query": b"a=1", "body": BODY} | changed
-    parts, signature = signed(asked["method"], asked["path"], asked["query"], headers, asked["body"])
-    return verified("here", slots, parts, signature, wall=wall)
+    parts, signature = parse_signed(asked["method"], asked["path"], asked["query"], headers, asked["body"])
+    return verify_signature("here", slots, parts, signature, wall=wall)
 
 
 def test_the_canonical_string_is_the_published_one() -> None:
     """Byte by byte, so that a client in another language can be written from the documentation."""
-    parts, signature = signed(
+    parts, signature = parse_signed(
         "POST",
         b"/v1/infer",
         b"a=1",
@@ -141,7 +141,7 @@ def test_a_covered_header_cannot_be_taken_away(name: str) -> None:
 
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=12)
 PARTS = st.builds(
-    Signed,
+    SignedRequest,
     method=st.sampled_from([b"GET", b"POST", b"GRPC"]),
     path=TEXT.map(lambda text: b"/" + text.replace(" ", "").encode()),
     query=TEXT.map(lambda text: text.replace(" ", "").encode()),
@@ -164,20 +164,33 @@ PARTS = st.builds(
 
 @given(PARTS, PARTS, TEXT, TEXT)
 @settings(max_examples=300, deadline=None)
-def test_two_requests_never_share_a_canonical_string(one: Signed, other: Signed, here: str, there: str) -> None:
+def test_two_requests_never_share_a_canonical_string(
+    one: SignedRequest, other: SignedRequest, here: str, there: str
+) -> None:
     """S3: equal strings mean equal parts, where absent and empty headers count as the same."""
 
-    def meaning(parts: Signed, audience: str) -> tuple[Any, ...]:
-        return audience, parts.method, parts.path, parts.query, [parts.headers.get(n, b"") for n in COVERED], parts.body
+    def meaning(parts: SignedRequest, audience: str) -> tuple[Any, ...]:
+        return (
+            audience,
+            parts.method,
+            parts.path,
+            parts.query,
+            [parts.headers.get(n, b"") for n in SIGNED_HEADERS],
+            parts.body,
+        )
 
     is_same = canonical(here, one) == canonical(there, other)
 
     assert is_same == (meaning(one, here) == meaning(other, there))
 
 
-@given(PARTS, st.sampled_from([b"\n", b"\r", b"\x00", b"\xff"]), st.sampled_from(["method", "path", "query", *COVERED]))
+@given(
+    PARTS,
+    st.sampled_from([b"\n", b"\r", b"\x00", b"\xff"]),
+    st.sampled_from(["method", "path", "query", *SIGNED_HEADERS]),
+)
 @settings(max_examples=100, deadline=None)
-def test_no_line_break_gets_into_the_canonical_string(parts: Signed, char: bytes, where: Any) -> None:
+def test_no_line_break_gets_into_the_canonical_string(parts: SignedRequest, char: bytes, where: Any) -> None:
     """S3: the one character that could move a border is no part of any field."""
     values = {"method": parts.method, "path": parts.path, "query": parts.query, "headers": dict(parts.headers)}
     if isinstance(where, bytes):
@@ -186,15 +199,15 @@ def test_no_line_break_gets_into_the_canonical_string(parts: Signed, char: bytes
         values[where] += char
 
     with pytest.raises(ValueError, match="cannot be signed"):
-        canonical("here", Signed(**values, body=parts.body))
+        canonical("here", SignedRequest(**values, body=parts.body))
 
 
 def test_a_signature_is_for_one_service_only() -> None:
     """What was signed for a test deployment is no good in production."""
-    parts, signature = signed("POST", b"/v1/infer", b"a=1", request(), BODY)
+    parts, signature = parse_signed("POST", b"/v1/infer", b"a=1", request(), BODY)
 
     with pytest.raises(Unauthenticated, match="signature"):
-        verified("there", SLOTS, parts, signature, wall=WALL)
+        verify_signature("there", SLOTS, parts, signature, wall=WALL)
 
 
 def test_both_secrets_are_good_while_clients_change_over() -> None:

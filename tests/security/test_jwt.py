@@ -16,8 +16,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from llm_pool.config.values import Scope
-from llm_pool.errors import Overloaded, Unauthenticated
-from llm_pool.security.jwt import AGAIN, FRESH, LEEWAY, LIFETIME, STALE, Claims, Fetched, Issuer, Jwks, claims_of
+from llm_pool.core.errors import Overloaded, Unauthenticated
+from llm_pool.security.jwt import (
+    LEEWAY,
+    LIFETIME,
+    MAX_AGE,
+    REFRESH_AFTER,
+    RETRY_AFTER,
+    Claims,
+    FetchedKeys,
+    Issuer,
+    Jwks,
+    claims_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,13 +94,13 @@ class Place:
     def __init__(self, *bodies: bytes | Exception) -> None:
         self.bodies, self.looks, self.etags = list(bodies), 0, list[str]()
 
-    async def __call__(self, etag: str, /) -> Fetched:
+    async def __call__(self, etag: str, /) -> FetchedKeys:
         self.looks += 1
         self.etags.append(etag)
         body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
         if isinstance(body, Exception):
             raise body
-        return Fetched(body or None, "v1")
+        return FetchedKeys(body or None, "v1")
 
 
 def issuers(place: Place | None = None, clock: Any = None) -> dict[str, Issuer]:
@@ -225,7 +236,7 @@ async def test_keys_are_fetched_once_while_they_are_fresh() -> None:
     for _ in range(3):
         await claims_of(made(), known, wall=WALL)
     assert place.looks == 1
-    clock.passed = FRESH
+    clock.passed = REFRESH_AFTER
     await claims_of(made(), known, wall=WALL)
 
     assert place.looks == 2
@@ -241,7 +252,7 @@ async def test_a_key_that_is_not_there_is_looked_for_now_and_then() -> None:
             await claims_of(made(), known, wall=WALL)
     assert place.looks == 1
 
-    clock.passed = AGAIN
+    clock.passed = RETRY_AFTER
 
     assert (await claims_of(made(), known, wall=WALL)).tenant_id == "acme"
     assert place.looks == 2
@@ -253,9 +264,9 @@ async def test_an_issuer_that_is_away_is_done_without_for_a_day() -> None:
     known = issuers(place, clock)
     await claims_of(made(), known, wall=WALL)
 
-    clock.passed = STALE - 1
+    clock.passed = MAX_AGE - 1
     assert (await claims_of(made(), known, wall=WALL)).tenant_id == "acme"
-    clock.passed = STALE
+    clock.passed = MAX_AGE
     with pytest.raises(Overloaded):
         await claims_of(made(), known, wall=WALL)
 
@@ -278,7 +289,7 @@ async def test_keys_that_have_not_changed_stay() -> None:
     clock, place = Time(), Place(SET, b"")
     known = issuers(place, clock)
     await claims_of(made(), known, wall=WALL)
-    clock.passed = FRESH
+    clock.passed = REFRESH_AFTER
 
     assert (await claims_of(made(), known, wall=WALL)).tenant_id == "acme"
     assert place.looks == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.errors import ConfigError, InvalidRequest
+from llm_pool.core.errors import ConfigError, InvalidRequest
 from llm_pool.security.keys import PREFIX, KeyFile, Kind, digest_of
 
 if TYPE_CHECKING:

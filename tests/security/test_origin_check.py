@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.errors import PermissionDenied
-from llm_pool.security.browsers import check_browser
+from llm_pool.core.errors import PermissionDenied
+from llm_pool.security.origin_check import check_origin
 
 ONE = '[[providers]]\nname = "a"\ndriver = "ollama"\nmodel = "m"\nbase_url = "http://127.0.0.1:9"\n'
 TLS = parse('[server]\nhttp_addr = "0.0.0.0:7071"\ntls_cert = "cert.pem"\n' + ONE, Path("llm-pool.toml"))
@@ -16,15 +16,15 @@ TLS = parse('[server]\nhttp_addr = "0.0.0.0:7071"\ntls_cert = "cert.pem"\n' + ON
 
 def test_over_tls_a_name_is_proven_by_its_certificate() -> None:
     """Whoever comes by another one was stopped before; our own page is good under it."""
-    check_browser([(b"host", b"pool.example:7071")], TLS)
-    check_browser([(b"host", b"pool.example:7071"), (b"origin", b"https://pool.example:7071")], TLS)
+    check_origin([(b"host", b"pool.example:7071")], TLS)
+    check_origin([(b"host", b"pool.example:7071"), (b"origin", b"https://pool.example:7071")], TLS)
 
 
 @pytest.mark.parametrize("origin", [b"https://evil.example", b"https://pool.example", b"null"])
 def test_over_tls_other_pages_are_other_pages(origin: bytes) -> None:
     """A browser would send the user's certificate along with what they ask."""
     with pytest.raises(PermissionDenied, match="web pages"):
-        check_browser([(b"host", b"pool.example:7071"), (b"origin", origin)], TLS)
+        check_origin([(b"host", b"pool.example:7071"), (b"origin", origin)], TLS)
 
 
 def test_without_a_host_nothing_is_known() -> None:
@@ -32,4 +32,4 @@ def test_without_a_host_nothing_is_known() -> None:
     plain = parse(ONE, Path("llm-pool.toml"))
 
     with pytest.raises(PermissionDenied, match="Host"):
-        check_browser([], plain)
+        check_origin([], plain)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.security.ratelimit import Rate, owe, take
+from llm_pool.security.ratelimit import Rate, charge, take
 
 RATES = st.builds(Rate, per_second=st.floats(0.01, 1000), burst=st.integers(1, 100).map(float))
 
@@ -31,7 +31,7 @@ def test_no_stretch_of_time_holds_more_than_rate_and_burst(rate: Rate, gaps: lis
 def test_the_time_to_wait_is_exact(rate: Rate, cost: float, debt: float) -> None:
     """A moment before it is too early, and at that moment it is there, if nobody else takes it."""
     cost = min(cost, rate.burst)
-    paid = owe(0.0, rate, debt + rate.burst, 0.0)
+    paid = charge(0.0, rate, debt + rate.burst, 0.0)
     paid, refused = take(paid, rate, cost, 0.0)
 
     assert not refused.allowed

@@ -8,10 +8,10 @@ import pytest
 
 from llm_pool.config.models import TenantSettings
 from llm_pool.config.values import Scope, Secret
-from llm_pool.errors import PermissionDenied, Unauthenticated
-from llm_pool.messages import Caps, Query, StrategyName
+from llm_pool.core.errors import PermissionDenied, Unauthenticated
+from llm_pool.core.messages import Caps, Query, StrategyName
 from llm_pool.security import ANONYMOUS, Grant, Principal
-from llm_pool.security.allowed import allowed
+from llm_pool.security.authorization import authorized_query
 from llm_pool.security.hmac import Slot
 from llm_pool.security.jwt import Claims
 from llm_pool.security.keys import Key, Kind, digest_of
@@ -76,7 +76,7 @@ def sender(**grant: Any) -> Principal:
 
 
 def ask(principal: Principal, **query: Any) -> Query:
-    return allowed(principal, Query(prompt="p", **query), lambda _task: StrategyName.JUDGE)
+    return authorized_query(principal, Query(prompt="p", **query), lambda _task: StrategyName.JUDGE)
 
 
 def test_a_query_is_its_senders_own() -> None:
@@ -114,4 +114,4 @@ def test_where_nobody_authenticates_a_query_stays_as_it_is() -> None:
     """The tenant it names is a label then, and no more."""
     query = Query(prompt="p", tenant_id="whoever")
 
-    assert allowed(ANONYMOUS, query, lambda _task: StrategyName.JUDGE) is query
+    assert authorized_query(ANONYMOUS, query, lambda _task: StrategyName.JUDGE) is query

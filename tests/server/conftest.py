@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.server.listening import Parts, listening
+from llm_pool.server.daemon import Components, open_daemon
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llm_pool.config import Config
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
 
@@ -29,7 +29,7 @@ class Daemon(NamedTuple):
     """A daemon that runs, and what it asks."""
 
     url: str
-    live: Live
+    manager: PoolManager
     upstream: Upstream
     urls: tuple[str, ...]
 
@@ -62,17 +62,22 @@ def config_text(url: str, extra: str = "", providers: str = "", deadline_ms: int
 
 @pytest.fixture
 def daemons(config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncContextManager[Daemon]]:
-    """Starts daemons with TOML and *parts* of the test's choice; what else is given goes to the upstream."""
+    """Starts daemons with TOML and *components* of the test's choice; what else is given goes to the upstream."""
 
     @asynccontextmanager
     async def start(
-        extra: str = "", *, providers: str = "", parts: Parts | None = None, deadline_ms: int = 5000, **upstream: Any
+        extra: str = "",
+        *,
+        providers: str = "",
+        components: Components | None = None,
+        deadline_ms: int = 5000,
+        **upstream: Any,
     ) -> AsyncIterator[Daemon]:
         async with AsyncExitStack() as stack:
             up = await stack.enter_async_context(Upstream(MODELS, **upstream))
             config = config_for(up.url, extra, providers, deadline_ms)
-            running = await stack.enter_async_context(listening(config, parts or Parts()))
-            yield Daemon(running.urls[0], running.live, up, running.urls)
+            running = await stack.enter_async_context(open_daemon(config, components or Components()))
+            yield Daemon(running.urls[0], running.manager, up, running.urls)
 
     return start
 

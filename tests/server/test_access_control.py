@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from llm_pool.errors import ConfigError
+from llm_pool.core.errors import ConfigError
 from llm_pool.security.hmac import sign
 from llm_pool.security.keys import KeyFile, Kind
-from llm_pool.server.doors import NEEDED, OPEN, WRONG, decision
+from llm_pool.server.access_control import BAD_CREDENTIALS, OPEN, REQUIRED_SCOPES, declared_scope
+from llm_pool.server.components import build_components, check_addresses
 from llm_pool.server.http import create_app
-from llm_pool.server.parts import check_addresses, parts_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from llm_pool.config import Config
-    from llm_pool.server.listening import Parts
+    from llm_pool.server.daemon import Components
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -61,8 +61,8 @@ def guarded(daemons: Any, config_for: Callable[..., Config]) -> Callable[..., An
 
     @contextlib.asynccontextmanager
     async def start(extra: str = TWO, **more: Any) -> AsyncIterator[Any]:
-        parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", extra)), servers=())
-        async with daemons(extra, parts=parts, **more) as running:
+        components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", extra)), servers=())
+        async with daemons(extra, components=components, **more) as running:
             yield running
 
     return start
@@ -78,7 +78,7 @@ async def test_a_signed_request_is_served_once(guarded: Any, ask: Any) -> None:
 
     assert first.status == 200
     assert second.status == 401
-    assert second.json["error"]["message"] == WRONG
+    assert second.json["error"]["message"] == BAD_CREDENTIALS
     assert "date" in second.headers
 
 
@@ -206,31 +206,37 @@ async def test_a_rotation_fails_no_call(guarded: Any, ask: Any, tmp_path: Path) 
 
 async def test_every_route_has_a_decision(guarded: Any, config_for: Callable[..., Config]) -> None:
     """S6: a new route is closed to clients, and fails here, until somebody decided what it needs."""
-    parts = parts_for(config_for("http://127.0.0.1:9", TWO))
+    components = build_components(config_for("http://127.0.0.1:9", TWO))
     async with guarded() as daemon:
-        entry: Any = create_app(daemon.live, parts.door, parts.faces)
-        paths = {getattr(route, "path", None) for route in entry._inner.routes}
+        middleware: Any = create_app(daemon.manager, components.access, components.extensions)
+        paths = {getattr(route, "path", None) for route in middleware._inner.routes}
 
     examples = {path.replace("{number:int}", "7").replace("{name:path}", "a/b") for path in paths}
-    undecided = {path for path in examples if path.encode() not in OPEN and decision(path.encode()) is None}
+    undecided = {path for path in examples if path.encode() not in OPEN and declared_scope(path.encode()) is None}
     assert not undecided
     assert not any("{" in path for path in examples)
 
 
 async def test_every_rpc_has_a_decision() -> None:
     """S6: the same for gRPC."""
-    from llm_pool.server.grpc import Own, Reflection, Standing
+    from llm_pool.server.grpc import HealthService, PoolService, Reflection
 
     nothing: Any = None
-    paths = {*Own(nothing, nothing).handlers(), *Standing(nothing).handlers(), *Reflection(nothing).handlers()}
+    paths = {
+        *PoolService(nothing, nothing).handlers(),
+        *HealthService(nothing).handlers(),
+        *Reflection(nothing).handlers(),
+    }
 
     assert "/llmpool.v1.LLMPool/Infer" in paths
-    assert not {path for path in paths if path.encode() not in OPEN and decision(path.encode()) is None}
+    assert not {path for path in paths if path.encode() not in OPEN and declared_scope(path.encode()) is None}
 
 
 async def test_without_credentials_only_the_open_routes_answer(guarded: Any, ask: Any) -> None:
     """S6: every decided path, whatever the Host says, and a path nobody ever heard of."""
-    closed = [path.replace("**", "a/b").replace("*", "7") for path in NEEDED if path.count("/") and "." not in path]
+    closed = [
+        path.replace("**", "a/b").replace("*", "7") for path in REQUIRED_SCOPES if path.count("/") and "." not in path
+    ]
     hosts = ["127.0.0.1", "x.example:80", "localhost"]
     async with guarded() as daemon:
         for path in [*closed, "/never/heard/of", "/livez/x", "/%6civez"]:
@@ -372,13 +378,13 @@ async def test_clients_change_with_the_configuration(
     guarded: Any, ask: Any, config_for: Callable[..., Config], daemons: Any
 ) -> None:
     """A reload makes new tenants known and old ones strangers; nonces and rates stay."""
-    parts: Any = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", TWO)), servers=())
-    async with daemons(TWO, parts=parts) as daemon:
+    components: Any = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", TWO)), servers=())
+    async with daemons(TWO, components=components) as daemon:
         headers = signed()
         assert (await ask(daemon.url, "POST", "/v1/infer", ASKED, **headers)).status == 200
         config = config_for(daemon.upstream.url, TWO.replace(OTHER, "a-new-secret"))
 
-        (await parts.door.prepare(config))()
+        (await components.access.prepare(config))()
         statuses = [
             (await ask(daemon.url, "GET", "/v1/tasks", **bearer(secret))).status
             for secret in (ACME, OTHER, "a-new-secret")
@@ -440,8 +446,8 @@ async def test_no_secret_is_in_what_anybody_sees(
 
 async def test_without_clients_this_machine_may_do_everything(daemons: Any, ask: Any, config_for: Any) -> None:
     """On loopback; a key that a client sends all the same, as OpenAI's does, is not looked at."""
-    parts: Parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9")), servers=())
-    async with daemons(parts=parts) as daemon:
+    components: Components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9")), servers=())
+    async with daemons(components=components) as daemon:
         statuses = [
             (await ask(daemon.url, "GET", path, **bearer("sk-none"))).status
             for path in ("/v1/tasks", "/metrics", "/v1/config")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,8 +28,8 @@ def opened(daemons: Any, config_for: Callable[..., Config]) -> Callable[..., Any
 
     @contextlib.asynccontextmanager
     async def start(extra: str = OPEN) -> AsyncIterator[Any]:
-        parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", extra)), servers=())
-        async with daemons(extra, parts=parts) as running:
+        components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", extra)), servers=())
+        async with daemons(extra, components=components) as running:
             yield running
 
     return start

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from llm_pool.protobuf import llmpool_pb2 as pb
 from llm_pool.security.hmac import sign
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
+from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,8 +33,8 @@ rate_limit_burst = 1
 
 @pytest.fixture
 async def channel(daemons: Any, config_for: Callable[..., Config]) -> AsyncIterator[grpc.aio.Channel]:
-    parts = parts_for(config_for("http://127.0.0.1:9", TWO))
-    async with daemons(TWO, parts=parts) as daemon:
+    components = build_components(config_for("http://127.0.0.1:9", TWO))
+    async with daemons(TWO, components=components) as daemon:
         address = next(url for url in daemon.urls if url.startswith("grpc")).partition("://")[2]
         async with grpc.aio.insecure_channel(address) as channel:
             yield channel

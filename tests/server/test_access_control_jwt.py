@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -68,8 +68,8 @@ async def test_a_token_is_taken_by_the_keys_in_a_file(
     """Who it is for counts as with a key: tenant, scope, project, rate."""
     (tmp_path / "jwks.json").write_bytes(SET)
     extra = text('jwks_file = "jwks.json"')
-    parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", extra)), servers=())
-    async with daemons(extra, parts=parts) as daemon:
+    components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", extra)), servers=())
+    async with daemons(extra, components=components) as daemon:
 
         async def status(path: str = "/v1/infer", body: Any = ASKED, **claims: Any) -> int:
             told: int = (await ask(daemon.url, "POST" if body else "GET", path, body, **token(**claims))).status
@@ -90,8 +90,8 @@ async def test_keys_come_from_the_issuers_address(daemons: Any, ask: Any, config
     looks: list[bytes] = []
     async with issuer(looks) as url:
         extra = text(f'jwks_url = "{url}"')
-        parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", extra)), servers=())
-        async with daemons(extra, parts=parts) as daemon:
+        components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", extra)), servers=())
+        async with daemons(extra, components=components) as daemon:
             statuses = [(await ask(daemon.url, "GET", "/v1/tasks", **token())).status for _ in range(3)]
 
     assert statuses == [200, 200, 200]
@@ -106,8 +106,8 @@ async def test_an_issuer_that_fails_is_not_the_clients_fault(
     looks: list[bytes] = []
     async with issuer(looks, status="302 Found") as url:
         extra = text(f'jwks_url = "{url}"')
-        parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9", extra)), servers=())
-        async with daemons(extra, parts=parts) as daemon:
+        components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9", extra)), servers=())
+        async with daemons(extra, components=components) as daemon:
             reply = await ask(daemon.url, "GET", "/v1/tasks", **token())
 
     assert reply.status == 503

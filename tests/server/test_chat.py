@@ -9,15 +9,16 @@ import anyio
 import msgspec
 import pytest
 
-from llm_pool.errors import AllProvidersFailed, InvalidRequest
-from llm_pool.messages import Query, TextArrived, Turn
-from llm_pool.server.chats import PING_EVERY, Ending, finish, question, spoken, turn
+from llm_pool.core.errors import AllProvidersFailed, InvalidRequest
+from llm_pool.core.events import TextArrived
+from llm_pool.core.messages import Query, Turn
+from llm_pool.server.chat import PING_EVERY, StreamEnd, finish, question, stream_text, turn
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def talk(turns: str) -> tuple[Turn, ...]:
     return tuple(turn(roles[said[0]], said[2:], "messages[0]") for said in turns.split())
 
 
-class Says:
+class MessageFormat:
     """A pool that tells what a test gives it."""
 
     def __init__(self, tell: Callable[[Callable[..., None]], Awaitable[Answer]]) -> None:
@@ -64,9 +65,9 @@ class Says:
 
 async def heard(tell: Callable[[Callable[..., None]], Awaitable[Answer]]) -> list[str]:
     """Pieces in order, the rest last."""
-    live: Any = Says(tell)
-    async with aclosing(spoken(live, Query(prompt="p"))) as speech:
-        return [said.rest if isinstance(said, Ending) else said.text async for said in speech]
+    manager: Any = MessageFormat(tell)
+    async with aclosing(stream_text(manager, Query(prompt="p"))) as speech:
+        return [said.rest if isinstance(said, StreamEnd) else said.text async for said in speech]
 
 
 @pytest.mark.anyio

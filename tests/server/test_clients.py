@@ -9,23 +9,23 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
+from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.providers.ollama import OllamaProvider
 from llm_pool.providers.openai import OpenAIProvider
 from llm_pool.providers.transport import Transport
-from llm_pool.racing import Gathering
 from llm_pool.server import ollama, openai
-from llm_pool.server.listening import Parts
+from llm_pool.server.daemon import Components
 from llm_pool.testing import a_call, a_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from llm_pool.messages import Attempt
+    from llm_pool.core.messages import Attempt
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FACES = Parts(faces=(openai.add, ollama.add))
+CHAT_APIS = Components(extensions=(openai.add_routes, ollama.add_routes))
 
 
 class City(BaseModel):
@@ -37,7 +37,7 @@ class City(BaseModel):
 @pytest.fixture
 async def pool(daemons: Any) -> AsyncIterator[Any]:
     """A daemon with both shapes."""
-    async with daemons(parts=FACES, answer=said) as running:
+    async with daemons(components=CHAT_APIS, answer=said) as running:
         yield running
 
 
@@ -59,10 +59,10 @@ async def second(request: pytest.FixtureRequest, pool: Any) -> AsyncIterator[Cal
 
 async def asked(provider: Any, **changes: Any) -> Attempt:
     """One attempt at *provider*, as a strategy of the other pool makes it."""
-    async with Gathering(lambda _: None) as gathering:
-        gathering.start(a_panel(provider)[0], a_call(**changes), why="primary")
-        await gathering.next()
-    (attempt,) = gathering.attempts
+    async with AttemptGroup(lambda _: None) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(**changes), why="primary")
+        await attempt_group.next()
+    (attempt,) = attempt_group.attempts
     return attempt
 
 

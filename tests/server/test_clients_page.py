@@ -12,11 +12,11 @@ import anyio.to_thread
 import msgspec
 import pytest
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.messages import Query
+from llm_pool.core.messages import Query
+from llm_pool.engine.composition import open_app
 from llm_pool.server import ollama, openai
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,8 +38,8 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 async def url(daemons: Any, config_for: Callable[..., Config]) -> AsyncIterator[str]:
     """Where a daemon listens whose models know one city."""
-    parts = msgspec.structs.replace(parts_for(config_for("http://127.0.0.1:9")), servers=())
-    async with daemons(parts=parts, answer=said) as daemon:
+    components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9")), servers=())
+    async with daemons(components=components, answer=said) as daemon:
         yield daemon.url
 
 
@@ -96,7 +96,7 @@ def test_what_is_refused_or_without_effect_is_on_the_page() -> None:
     words |= {"top_logprobs": "log probabilities", "audio": "audio", "web_search_options": "web"}
     words |= {"frequency_penalty": "penalties", "presence_penalty": "penalties"}
 
-    for field in {**openai.REFUSED, **ollama.REFUSED}:
+    for field in {**openai.UNSUPPORTED, **ollama.UNSUPPORTED}:
         assert words.get(field, f"`{field}`") in refused, field
     for field in openai.IGNORED:
         assert words.get(field, f"`{field}`") in ignored, field

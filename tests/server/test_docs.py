@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.server.status import STATUSES
-from llm_pool.wire import error_code
+from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
-    from llm_pool.errors import LlmPoolError
+    from llm_pool.core.errors import LlmPoolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 

@@ -14,16 +14,16 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from llm_pool.protobuf import llmpool_pb2 as pb
-from llm_pool.server.doors import NEEDED, OPEN, needed
-from llm_pool.server.entry import OpenDoor
-from llm_pool.server.grpc import SERVICES, Own, Reflection, Standing, decode_infer, grpc_server
-from llm_pool.server.listening import Parts
+from llm_pool.server.access_control import OPEN, REQUIRED_SCOPES, required_scope
+from llm_pool.server.daemon import Components
+from llm_pool.server.grpc import SERVICES, HealthService, PoolService, Reflection, decode_infer, grpc_server
+from llm_pool.server.middleware import AllowAll
+from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -36,8 +36,8 @@ class Running(NamedTuple):
     address: str
 
     @property
-    def live(self) -> Live:
-        return self.daemon.live  # type: ignore[no-any-return]
+    def manager(self) -> PoolManager:
+        return self.daemon.manager  # type: ignore[no-any-return]
 
     def call(self, name: str, service: str = SERVICES[0]) -> Any:
         return self.channel.unary_unary(f"/{service}/{name}")
@@ -51,8 +51,8 @@ class Running(NamedTuple):
 def running(daemons: Callable[..., Any]) -> Callable[..., Any]:
     @asynccontextmanager
     async def start(*args: Any, **keywords: Any) -> AsyncIterator[Running]:
-        parts = Parts(servers=(grpc_server("127.0.0.1:0"),))
-        async with daemons(*args, parts=parts, **keywords) as daemon:
+        components = Components(servers=(grpc_server("127.0.0.1:0"),))
+        async with daemons(*args, components=components, **keywords) as daemon:
             address = daemon.urls[1].removeprefix("grpc://")
             async with grpc.aio.insecure_channel(address) as channel:
                 yield Running(daemon, channel, address)
@@ -171,11 +171,11 @@ async def test_a_client_that_cancels_ends_the_request(running: Any) -> None:
     """Nobody goes on generating for nobody."""
     async with running(ttft="const:30") as pool:
         call = pool.call("Infer")(pb.Query(prompt="hello").SerializeToString())
-        await _until(lambda: pool.live.in_flight == 1)
+        await _until(lambda: pool.manager.in_flight == 1)
 
         call.cancel()
 
-        await _until(lambda: pool.live.in_flight == 0)
+        await _until(lambda: pool.manager.in_flight == 0)
 
 
 async def test_a_client_that_leaves_a_stream_ends_the_request(running: Any) -> None:
@@ -186,7 +186,7 @@ async def test_a_client_that_leaves_a_stream_ends_the_request(running: Any) -> N
 
         call.cancel()
 
-        await _until(lambda: pool.live.in_flight == 0)
+        await _until(lambda: pool.manager.in_flight == 0)
 
 
 async def test_health_says_what_readyz_says(running: Any, ask: Callable[..., Any]) -> None:
@@ -194,9 +194,9 @@ async def test_health_says_what_readyz_says(running: Any, ask: Callable[..., Any
     async with running() as pool:
         watch = pool.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
         first = health_pb2.HealthCheckResponse.FromString(await watch.read()).status
-        before = await _standing(pool), (await ask(pool.daemon.url, "GET", "/readyz")).status
-        await pool.live.drain(0.0)
-        after = await _standing(pool), (await ask(pool.daemon.url, "GET", "/readyz")).status
+        before = await _health_status(pool), (await ask(pool.daemon.url, "GET", "/readyz")).status
+        await pool.manager.drain(0.0)
+        after = await _health_status(pool), (await ask(pool.daemon.url, "GET", "/readyz")).status
         second = health_pb2.HealthCheckResponse.FromString(await watch.read()).status
         watch.cancel()
 
@@ -238,7 +238,7 @@ async def test_feedback_on_a_request_nobody_made_is_refused(running: Any) -> Non
 async def test_a_draining_server_says_unavailable_and_when_to_come_back(running: Any) -> None:
     """So that a client tries another one."""
     async with running() as pool:
-        await pool.live.drain(0.0)
+        await pool.manager.drain(0.0)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await pool.infer(prompt="hello")
 
@@ -269,22 +269,26 @@ async def test_reflection_answers_as_v1_too(running: Any) -> None:
 
 async def test_an_address_that_is_taken_is_a_mistake_with_its_key(running: Any, daemons: Any) -> None:
     """Two daemons on one port would share its connections."""
-    from llm_pool.errors import ConfigError
+    from llm_pool.core.errors import ConfigError
 
     async with running() as pool:
         with pytest.raises(ConfigError, match=r"server\.grpc_addr"):
-            async with daemons(parts=Parts(servers=(grpc_server(pool.address),))):
+            async with daemons(components=Components(servers=(grpc_server(pool.address),))):
                 pass
 
 
 async def test_every_call_has_a_decision_who_may_make_it() -> None:
     """A new one without a decision would be for operators alone, and fails here."""
-    handlers = {**Own(None, None).handlers(), **Standing(None).handlers(), **Reflection(OpenDoor()).handlers()}  # type: ignore[arg-type]
+    handlers = {
+        **PoolService(None, None).handlers(),
+        **HealthService(None).handlers(),
+        **Reflection(AllowAll()).handlers(),
+    }  # type: ignore[arg-type]
 
-    undecided = [p for p in handlers if p.encode() not in OPEN and needed(p.encode()).value != "infer"]
+    undecided = [p for p in handlers if p.encode() not in OPEN and required_scope(p.encode()).value != "infer"]
 
     assert undecided == []
-    assert any("LLMPool" in pattern for pattern in NEEDED)
+    assert any("LLMPool" in pattern for pattern in REQUIRED_SCOPES)
 
 
 async def test_zero_and_nothing_are_the_defaults() -> None:
@@ -294,7 +298,7 @@ async def test_zero_and_nothing_are_the_defaults() -> None:
     assert (query.task, query.max_tokens, query.deadline, query.strategy) == ("ask", None, None, None)
 
 
-async def _standing(pool: Running) -> set[int]:
+async def _health_status(pool: Running) -> set[int]:
     check = health_pb2.HealthCheckResponse.FromString(
         await pool.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
     )

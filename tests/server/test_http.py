@@ -183,7 +183,7 @@ async def test_a_client_that_leaves_stops_the_models(daemons: Any, stream: bool)
 
         assert took < 0.3  # 100 ms on a machine of one's own
         assert running.upstream.counts.cancelled == 5
-        assert running.live.in_flight == 0
+        assert running.manager.in_flight == 0
 
 
 async def test_health_says_how_each_provider_is(daemon: Any, ask: Any) -> None:
@@ -230,7 +230,7 @@ async def test_a_bug_is_told_without_its_details(daemon: Any, ask: Any, monkeypa
     async def broken() -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(daemon.live, "tasks", broken)
+    monkeypatch.setattr(daemon.manager, "tasks", broken)
 
     reply = await ask(daemon.url, "GET", "/v1/tasks")
 

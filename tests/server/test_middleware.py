@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import PermissionDenied, RateLimited, Unauthenticated
-from llm_pool.server.entry import Anonymous, OpenDoor
-from llm_pool.server.listening import Parts
+from llm_pool.core.errors import PermissionDenied, RateLimited, Unauthenticated
+from llm_pool.server.daemon import Components
+from llm_pool.server.middleware import AllowAll, Anonymous
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,20 +20,20 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 ASKED = {"prompt": "hi"}
 
 
-class Strict(OpenDoor):
+class Strict(AllowAll):
     """Lets in whom the test wants, and says when it has tidied up."""
 
     def __init__(self, refusal: Exception | None = None) -> None:
         self.refusal, self.asked, self.tidied = refusal, list[tuple[Any, ...]](), asyncio.Event()
 
-    async def enter(self, *request: object) -> Anonymous:
+    async def authenticate(self, *request: object) -> Anonymous:
         self.asked.append(request)
         if self.refusal is not None:
             raise self.refusal
         return Anonymous("acme")
 
     @asynccontextmanager
-    async def admit(self, _principal: Any, query: Any) -> AsyncIterator[Any]:
+    async def authorize(self, _principal: Any, query: Any) -> AsyncIterator[Any]:
         yield query
         await asyncio.sleep(0.05)
         self.tidied.set()
@@ -41,11 +41,11 @@ class Strict(OpenDoor):
 
 async def test_the_door_sees_the_bytes_as_they_came(daemons: Any, ask: Any) -> None:
     """Signatures are over these."""
-    door = Strict()
-    async with daemons(parts=Parts(door=door)) as running:
+    access = Strict()
+    async with daemons(components=Components(access=access)) as running:
         await ask(running.url, "POST", "/v1/infer?a=%20b", b'{"prompt" : "hi"}', X_Api_Key="k")
 
-    headers, method, path, query, body = door.asked[0]
+    headers, method, path, query, body = access.asked[0]
     assert (method, path, query, body) == ("POST", b"/v1/infer", b"a=%20b", b'{"prompt" : "hi"}')
     assert (b"x-api-key", b"k") in headers
 
@@ -62,7 +62,7 @@ async def test_the_door_is_before_every_route_but_the_open_ones(
     daemons: Any, ask: Any, refusal: Exception, status: int, header: str | None
 ) -> None:
     """Those that are not there among them: a stranger learns nothing of what is."""
-    async with daemons(parts=Parts(door=Strict(refusal))) as running:
+    async with daemons(components=Components(access=Strict(refusal))) as running:
         replies = [await ask(running.url, "GET", path) for path in ("/health", "/v1/tasks", "/openapi.json", "/none")]
         opened = [await ask(running.url, "GET", path) for path in ("/livez", "/readyz")]
 
@@ -73,9 +73,9 @@ async def test_the_door_is_before_every_route_but_the_open_ones(
 
 async def test_what_is_tidied_up_after_the_answer_is_not_cancelled(daemons: Any, ask: Any) -> None:
     """The server tells of the end of an answer as it tells of a client that left."""
-    door = Strict()
-    async with daemons(parts=Parts(door=door)) as running:
+    access = Strict()
+    async with daemons(components=Components(access=access)) as running:
         assert (await ask(running.url, "POST", "/v1/infer", ASKED)).status == 200
 
         async with asyncio.timeout(2):
-            await door.tidied.wait()
+            await access.tidied.wait()

@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.config.values import Scope
-from llm_pool.errors import ConfigError, LlmPoolError
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import ConfigError, LlmPoolError
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.security import Principal
-from llm_pool.server.entry import OpenDoor
-from llm_pool.server.listening import Parts
-from llm_pool.server.observing import Watching
+from llm_pool.server.daemon import Components
+from llm_pool.server.middleware import AllowAll
+from llm_pool.server.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
-    from llm_pool.live import Live
+    from llm_pool.engine.generations import PoolManager
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
 
-class Names(OpenDoor):
+class Names(AllowAll):
     """Lets everybody in as the tenant of their ``X-Tenant`` header, with ``observe`` and ``operate`` for the boss."""
 
-    async def enter(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
+    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
         name = dict(headers)[b"x-tenant"].decode()
         return Principal(name=name, tenant_id=name, scopes=frozenset(Scope if name == "boss" else {Scope.INFER}))
 
@@ -38,25 +38,27 @@ def watched(daemons: Any, config_for: Callable[..., Config]) -> Callable[..., Ab
     """Starts daemons that are watched; *telemetry* is the section's text."""
 
     @asynccontextmanager
-    async def start(telemetry: str = "", door: Any = None, extra: str = "", **more: Any) -> AsyncIterator[Any]:
-        watching = Watching(config_for("http://127.0.0.1:1", f"[telemetry]\n{telemetry}"))
-        parts = Parts(door=door or OpenDoor(), observers=watching.observers, faces=(watching.face,))
-        async with daemons(extra, parts=parts, **more) as daemon:
+    async def start(telemetry: str = "", access: Any = None, extra: str = "", **more: Any) -> AsyncIterator[Any]:
+        monitoring = Monitoring(config_for("http://127.0.0.1:1", f"[telemetry]\n{telemetry}"))
+        components = Components(
+            access=access or AllowAll(), observers=monitoring.observers, extensions=(monitoring.add_routes,)
+        )
+        async with daemons(extra, components=components, **more) as daemon:
             yield daemon
 
     return start
 
 
-async def until_in_flight(live: Live, count: int) -> None:
+async def until_in_flight(manager: PoolManager, count: int) -> None:
     async with asyncio.timeout(5):
-        while live.in_flight != count:  # noqa: ASYNC110  # a pool has no event for it
+        while manager.in_flight != count:  # noqa: ASYNC110  # a pool has no event for it
             await asyncio.sleep(0.005)
 
 
 async def test_metrics_are_served_for_prometheus(watched: Any, ask: Any) -> None:
     """With what has happened, and how the pool stands."""
     async with watched() as daemon:
-        await daemon.live.infer(Query(prompt="x"))
+        await daemon.manager.infer(Query(prompt="x"))
 
         said = await ask(daemon.url, "GET", "/metrics")
 
@@ -77,9 +79,9 @@ async def test_what_is_switched_off_is_not_there(watched: Any, ask: Any) -> None
 async def test_the_status_tells_of_providers_and_of_what_happened(watched: Any, ask: Any) -> None:
     """Without prompts and answers."""
     async with watched() as daemon:
-        await daemon.live.infer(Query(prompt="my secret", strategy=StrategyName.VOTING))
+        await daemon.manager.infer(Query(prompt="my secret", strategy=StrategyName.VOTING))
         with pytest.raises(LlmPoolError):
-            await daemon.live.infer(Query(prompt="my secret", task="nonsense"))
+            await daemon.manager.infer(Query(prompt="my secret", task="nonsense"))
 
         said = await ask(daemon.url, "GET", "/v1/status")
         later = await ask(daemon.url, "GET", f"/v1/status?since={said.json['latest']}")
@@ -96,7 +98,7 @@ async def test_the_status_tells_of_providers_and_of_what_happened(watched: Any, 
 async def test_captured_prompts_and_candidates_are_shown(watched: Any, ask: Any) -> None:
     """Where that is switched on."""
     async with watched("capture = true") as daemon:
-        await daemon.live.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
+        await daemon.manager.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
 
         (told,) = (await ask(daemon.url, "GET", "/v1/status")).json["recent"]
 
@@ -109,7 +111,7 @@ async def test_an_open_breaker_is_told_with_its_countdown(watched: Any, ask: Any
     async with watched() as daemon:
         daemon.upstream.set_mode("gemma2:9b", "error:500")
         for number in range(8):
-            await daemon.live.infer(Query(prompt=f"{number}", strategy=StrategyName.CONSENSUS))
+            await daemon.manager.infer(Query(prompt=f"{number}", strategy=StrategyName.CONSENSUS))
 
         said = (await ask(daemon.url, "GET", "/v1/status")).json
 
@@ -124,7 +126,7 @@ async def test_a_request_in_flight_can_be_cancelled(watched: Any, ask: Any) -> N
     async with watched() as daemon:
         daemon.upstream.set_mode("*", "hang")
         asking = asyncio.create_task(ask(daemon.url, "POST", "/v1/infer", {"prompt": "x"}))
-        await until_in_flight(daemon.live, 1)
+        await until_in_flight(daemon.manager, 1)
 
         (running,) = (await ask(daemon.url, "GET", "/v1/status")).json["requests"]
         cancelled = await ask(daemon.url, "DELETE", f"/v1/requests/{running['number']}")
@@ -139,18 +141,18 @@ async def test_a_request_in_flight_can_be_cancelled(watched: Any, ask: Any) -> N
 
 async def test_a_tenant_sees_and_cancels_its_own(watched: Any, ask: Any) -> None:
     """The operator sees and cancels all."""
-    async with watched(door=Names()) as daemon:
-        await daemon.live.infer(Query(prompt="x", tenant_id="acme"))
+    async with watched(access=Names()) as daemon:
+        await daemon.manager.infer(Query(prompt="x", tenant_id="acme"))
         daemon.upstream.set_mode("*", "hang")
-        asking = asyncio.create_task(daemon.live.infer(Query(prompt="y", tenant_id="acme")))
-        await until_in_flight(daemon.live, 1)
-        (running,) = daemon.live.running()
+        asking = asyncio.create_task(daemon.manager.infer(Query(prompt="y", tenant_id="acme")))
+        await until_in_flight(daemon.manager, 1)
+        (running,) = daemon.manager.running()
 
         seen = {
             name: (await ask(daemon.url, "GET", "/v1/status", X_Tenant=name)).json for name in ("acme", "evil", "boss")
         }
         stolen = await ask(daemon.url, "DELETE", f"/v1/requests/{running.number}", X_Tenant="evil")
-        still_there = daemon.live.in_flight
+        still_there = daemon.manager.in_flight
         by_boss = await ask(daemon.url, "DELETE", f"/v1/requests/{running.number}", X_Tenant="boss")
         with pytest.raises(LlmPoolError):
             await asking
@@ -206,9 +208,11 @@ async def test_spans_reach_a_collector_in_the_clients_trace(daemons: Any, config
     async with await asyncio.start_server(collect, "127.0.0.1", 0) as collector:
         port = collector.sockets[0].getsockname()[1]
         telemetry = f'[telemetry]\ntraces = "http://127.0.0.1:{port}/v1/traces"\n'
-        watching = Watching(config_for("http://127.0.0.1:1", telemetry))
-        parts = Parts(observers=watching.observers, faces=(watching.face,), beside=(watching.writing,))
-        async with daemons(parts=parts) as daemon:
+        monitoring = Monitoring(config_for("http://127.0.0.1:1", telemetry))
+        components = Components(
+            observers=monitoring.observers, extensions=(monitoring.add_routes,), lifespans=(monitoring.lifespan,)
+        )
+        async with daemons(components=components) as daemon:
             trace = "0af7651916cd43dd8448eb211c80319c"
             await ask(daemon.url, "POST", "/v1/infer", {"prompt": "x"}, traceparent=f"00-{trace}-b7ad6b7169203331-01")
 
@@ -225,6 +229,6 @@ async def test_without_opentelemetry_traces_are_a_mistake_in_the_configuration(
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
 
     with pytest.raises(ConfigError, match="the extra 'otel'") as caught:
-        Watching(config_for("http://127.0.0.1:1", '[telemetry]\ntraces = "http://127.0.0.1:4318/v1/traces"\n'))
+        Monitoring(config_for("http://127.0.0.1:1", '[telemetry]\ntraces = "http://127.0.0.1:4318/v1/traces"\n'))
 
     assert caught.value.hint == "pip install 'llm-pool[otel]'"

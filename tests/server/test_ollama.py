@@ -11,14 +11,14 @@ import pytest
 
 from llm_pool import __version__
 from llm_pool.server import ollama as face
-from llm_pool.server.listening import Parts
+from llm_pool.server.daemon import Components
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-WIRE = Path(__file__).parents[1] / "wire" / "ollama"
+WIRE = Path(__file__).parents[1] / "recordings" / "ollama"
 HELLO = [{"role": "user", "content": "hello"}]
 OURS = {"llm_pool"}
 
@@ -26,7 +26,7 @@ OURS = {"llm_pool"}
 @pytest.fixture
 async def pool(daemons: Any) -> AsyncIterator[Any]:
     """A daemon with this face, whose models say that the sky is blue."""
-    async with daemons(parts=Parts(faces=(face.add,)), answer=said) as running:
+    async with daemons(components=Components(extensions=(face.add_routes,)), answer=said) as running:
         yield running
 
 

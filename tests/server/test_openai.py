@@ -10,12 +10,12 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from llm_pool.errors import LlmPoolError, RateLimited, Unauthenticated
-from llm_pool.messages import StrategyName, Turn
+from llm_pool.core.errors import LlmPoolError, RateLimited, Unauthenticated
+from llm_pool.core.messages import StrategyName, Turn
 from llm_pool.server import openai as face
-from llm_pool.server.chats import Model
-from llm_pool.server.entry import OpenDoor
-from llm_pool.server.listening import Parts
+from llm_pool.server.chat import Model
+from llm_pool.server.daemon import Components
+from llm_pool.server.middleware import AllowAll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 @pytest.fixture
 async def pool(daemons: Any) -> AsyncIterator[Any]:
     """A daemon with this face, whose models answer as ``said`` says."""
-    async with daemons(parts=Parts(faces=(face.add,)), answer=said) as running:
+    async with daemons(components=Components(extensions=(face.add_routes,)), answer=said) as running:
         yield running
 
 
@@ -241,11 +241,14 @@ async def test_what_cannot_be_served_is_refused_in_openais_words(
 async def test_the_doors_errors_have_this_shape_too(daemons: Any, error: LlmPoolError, kind: type[Exception]) -> None:
     """They are raised before a route is looked for."""
 
-    class Shut(OpenDoor):
-        async def enter(self, *_request: object) -> Any:
+    class Shut(AllowAll):
+        async def authenticate(self, *_request: object) -> Any:
             raise error
 
-    async with daemons(parts=Parts(faces=(face.add,), door=Shut())) as running, client_of(running) as client:
+    async with (
+        daemons(components=Components(extensions=(face.add_routes,), access=Shut())) as running,
+        client_of(running) as client,
+    ):
         with pytest.raises(kind) as raised:
             await client.chat.completions.create(model="pool", messages=HELLO)
 
@@ -274,7 +277,9 @@ async def test_an_error_before_the_first_word_has_its_status(pool: Any, client: 
 
 async def test_leaving_a_stream_stops_the_model(daemons: Any) -> None:
     """Nobody generates for a client that is gone."""
-    async with daemons(parts=Parts(faces=(face.add,)), answer=lambda _: "word " * 500, per_token="const:0.02") as pool:
+    async with daemons(
+        components=Components(extensions=(face.add_routes,)), answer=lambda _: "word " * 500, per_token="const:0.02"
+    ) as pool:
         async with client_of(pool) as client:
             stream = await client.chat.completions.create(model="phi3", messages=HELLO, stream=True)
             async for chunk in stream:
@@ -282,7 +287,7 @@ async def test_leaving_a_stream_stops_the_model(daemons: Any) -> None:
                     break
             await stream.close()
         with anyio.fail_after(5):
-            while pool.live.in_flight or not pool.upstream.counts.cancelled:  # noqa: ASYNC110  # no event for counts
+            while pool.manager.in_flight or not pool.upstream.counts.cancelled:  # noqa: ASYNC110  # no event for counts
                 await anyio.sleep(0.01)
 
 

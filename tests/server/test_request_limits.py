@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llm_pool.server import entry, guard
+from llm_pool.server import middleware, request_limits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -127,8 +127,8 @@ async def test_slow_clients_are_closed(
     url: str, sent: list[bytes], within: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever they say slowly; the limits are made short here."""
-    monkeypatch.setattr(guard, "HEAD_TIME", 0.3)
-    monkeypatch.setattr(entry, "BODY_TIME", 0.6)
+    monkeypatch.setattr(request_limits, "HEAD_TIME", 0.3)
+    monkeypatch.setattr(middleware, "BODY_TIME", 0.6)
     began = time.monotonic()
 
     async with asyncio.timeout(5):
@@ -141,7 +141,7 @@ async def test_slow_clients_are_closed_on_a_kept_connection_after_it_was_idle(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The timer starts with the first byte of the next head, not with the connection."""
-    monkeypatch.setattr(guard, "HEAD_TIME", 0.3)
+    monkeypatch.setattr(request_limits, "HEAD_TIME", 0.3)
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
     writer.write(GOOD)
     await reader.readuntil(b"}")

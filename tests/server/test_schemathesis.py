@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from llm_pool.server.parts import parts_for
+from llm_pool.server.components import build_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,7 +55,7 @@ PROMISES = [
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_it_answers_as_documented(daemons: Any, config_for: Callable[..., Config], operation: str) -> None:
     """Without failing, in a documented status, type and shape; what does not fit the document is refused."""
-    async with daemons(parts=parts_for(config_for("http://127.0.0.1:1"))) as running:
+    async with daemons(components=build_components(config_for("http://127.0.0.1:1"))) as running:
         async with asyncio.timeout(60):
             await asyncio.to_thread(_try, running.url, operation)
 

@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 import pytest
 
-from llm_pool import errors
-from llm_pool.errors import LlmPoolError, Overloaded, RateLimited
+from llm_pool.core import errors
+from llm_pool.core.errors import LlmPoolError, Overloaded, RateLimited
 from llm_pool.server.status import STATUSES, retry_after, status_of
 
 

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from llm_pool.config import parse
-from llm_pool.errors import ConfigError
-from llm_pool.security.tls import context_for, files_of, renewing
-from llm_pool.server.parts import check_addresses, parts_for
+from llm_pool.core.errors import ConfigError
+from llm_pool.security.tls import context_for, reload_certificates, tls_files
+from llm_pool.server.components import build_components, check_addresses
 from tests.security.certificates import Authority
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def client(ca: Path, certificate: tuple[Path, Path] | None = None) -> ssl.SSLCon
 
 async def status(url: str, context: ssl.SSLContext | None) -> int:
     """Of ``GET /livez``; 0 where the connection is refused."""
-    parts = urlsplit(url)
+    components = urlsplit(url)
     try:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
+        reader, writer = await asyncio.open_connection(components.hostname, components.port, ssl=context)
     except (ssl.SSLError, ConnectionError):
         return 0
     try:
@@ -72,10 +72,10 @@ async def test_https_and_nothing_less(daemons: Any, config_for: Callable[..., Co
     old = client(ours.path)
     old.minimum_version, old.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2
     old.set_ciphers("ECDHE+AESGCM")
-    context = context_for(files_of(config_for("http://127.0.0.1:9", TLS)))  # type: ignore[arg-type]  # it is there
+    context = context_for(tls_files(config_for("http://127.0.0.1:9", TLS)))  # type: ignore[arg-type]  # it is there
 
-    parts = await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", TLS))
-    async with daemons(TLS, parts=msgspec.structs.replace(parts, servers=())) as daemon:
+    components = await asyncio.to_thread(build_components, config_for("http://127.0.0.1:9", TLS))
+    async with daemons(TLS, components=msgspec.structs.replace(components, servers=())) as daemon:
         assert daemon.url.startswith("https://")
         assert await status(daemon.url, client(ours.path)) == 200
         assert await status(daemon.url, old) == 200
@@ -87,9 +87,9 @@ async def test_with_an_authority_for_clients_nobody_else_connects(
     daemons: Any, config_for: Callable[..., Config], ours: Authority, clients: Authority
 ) -> None:
     """Neither without a certificate nor with another authority's; the rule counts for gRPC as well."""
-    parts = await asyncio.to_thread(parts_for, config_for("http://127.0.0.1:9", MUTUAL))
+    components = await asyncio.to_thread(build_components, config_for("http://127.0.0.1:9", MUTUAL))
     idle = grpc.aio.insecure_channel("127.0.0.1:9")  # while one is there, gRPC does not stop its threads in our loop
-    async with idle, daemons(MUTUAL, parts=parts) as daemon:
+    async with idle, daemons(MUTUAL, components=components) as daemon:
         told = [
             await status(daemon.url, client(ours.path, certificate))
             for certificate in (None, ours.issue("stranger"), clients.issue("robot"))
@@ -118,7 +118,7 @@ async def live(address: str, ours: Authority, certificate: tuple[Path, Path] | N
 
 async def test_a_renewed_certificate_is_taken_up(tmp_path: Path, ours: Authority) -> None:
     """For the connections to come; a half-written pair changes nothing until it is whole."""
-    files = files_of(parse(TLS + PROVIDER, tmp_path / "llm-pool.toml"))
+    files = tls_files(parse(TLS + PROVIDER, tmp_path / "llm-pool.toml"))
     assert files is not None
     context = context_for(files)
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
@@ -130,7 +130,7 @@ async def test_a_renewed_certificate_is_taken_up(tmp_path: Path, ours: Authority
         writer.close()
         return number
 
-    async with server, renewing(context, files, every=0.05):
+    async with server, reload_certificates(context, files, every=0.05):
         first = await serial()
         whole = files.key.read_bytes()
         ours.issue("server")
@@ -163,7 +163,7 @@ async def test_files_that_are_no_good_are_named(
 ) -> None:
     """At the start, before anybody is served."""
     with pytest.raises(ConfigError, match=culprit):
-        parts_for(config_for("http://127.0.0.1:9", text))
+        build_components(config_for("http://127.0.0.1:9", text))
 
 
 async def test_a_certificate_of_a_client_is_proof_enough_to_listen(config_for: Callable[..., Config]) -> None:

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_pool.config import load, prompts_folder
-from llm_pool.errors import ConfigError, InvalidRequest
-from llm_pool.messages import Call, Prompt, StrategyName, Task
+from llm_pool.core.errors import ConfigError, InvalidRequest
+from llm_pool.core.messages import Call, Prompt, StrategyName, Task
 from llm_pool.reading import read
-from llm_pool.tasks import ASK, load_task, load_tasks, prepare, reorder, rephrase, task_names
+from llm_pool.tasks import ASK, load_task, load_tasks, prepare, reorder, task_names, with_variant
 
 SHIPPED = prompts_folder()
 SIX = ["enrich_metadata", "expand_queries", "judge", "recovery_plan", "rerank_candidates", "site_tactics"]
 TASKS = load_tasks([SHIPPED])
 CANDIDATES = '{"candidates": [{"id": "x", "text": "one"}, {"id": "y", "text": "two"}, {"id": 3, "text": "three"}]}'
-DOCS = Path(__file__).parents[1] / "docs" / "tasks.md"
+DOCS = Path(__file__).parents[2] / "docs" / "tasks.md"
 
 FRONT = """\
 kind = "value"
@@ -477,7 +477,7 @@ class TestOtherWordsAndOrders:
     def test_a_variant_says_it_in_its_words(self) -> None:
         one = call(TASKS["judge"], CANDIDATES)
 
-        other = rephrase(one, "pocket")
+        other = with_variant(one, "pocket")
 
         assert other.prompt.user != one.prompt.user
         assert '"id": "x"' in other.prompt.user
@@ -486,7 +486,7 @@ class TestOtherWordsAndOrders:
     def test_an_unknown_variant_changes_nothing(self) -> None:
         one = call(ASK, "hello")
 
-        assert rephrase(one, "pirate") is one
+        assert with_variant(one, "pirate") is one
 
     @given(st.integers() | st.text())
     def test_an_order_is_a_permutation_that_the_seed_decides(self, seed: int | str) -> None:
@@ -511,7 +511,7 @@ class TestOtherWordsAndOrders:
     def test_a_variant_keeps_the_order(self) -> None:
         moved = reorder(call(TASKS["rerank_candidates"], CANDIDATES), 1)
 
-        assert json.dumps(moved.input) in rephrase(moved, "pocket").prompt.user
+        assert json.dumps(moved.input) in with_variant(moved, "pocket").prompt.user
 
     def test_a_plain_question_has_no_order(self) -> None:
         one = call(ASK, "hello")

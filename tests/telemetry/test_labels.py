@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.telemetry.labels import NONE, OTHER, Bounded
+from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels
 
 
 @given(st.lists(st.text()))
 def test_there_are_never_more_names_than_allowed(values: list[str]) -> None:
     """A name that was given stays."""
-    names = Bounded(3)
+    names = BoundedLabels(3)
 
     first = [names.name(value) for value in values]
 
@@ -21,4 +21,4 @@ def test_there_are_never_more_names_than_allowed(values: list[str]) -> None:
 
 def test_nothing_has_a_name_too() -> None:
     """An empty label would be none at all."""
-    assert Bounded(3).name("") == NONE
+    assert BoundedLabels(3).name("") == NONE

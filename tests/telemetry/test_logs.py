@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_pool.config import LogFormat
-from llm_pool.errors import AllProvidersFailed, ConfigError
-from llm_pool.messages import Answered, BreakerChanged, Query, Refused, Reloaded, TurnedAway
+from llm_pool.core.errors import AllProvidersFailed, ConfigError
+from llm_pool.core.events import AccessDenied, BreakerChanged, Reloaded, RequestAnswered, RequestFailed
+from llm_pool.core.messages import Query
 from llm_pool.telemetry.logs import JsonLines, Pretty, RequestLog, set_up
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from llm_pool.messages import Event
+    from llm_pool.core.events import Event
 
 NASTY = 'a\nb\r\x1b[31mred\x9b2J\u2028line\u202eback\x00 "quoted"'
 
@@ -49,7 +50,7 @@ def test_an_answer_is_one_line_with_the_promised_fields(lines: Callable[..., lis
     """Named as operators search for them."""
     query = Query(prompt="secret", task="ask", tenant_id="acme", project_id="web")
 
-    line = only(lines(Answered(query, an_answer("blue", degraded=True))))
+    line = only(lines(RequestAnswered(query, an_answer("blue", degraded=True))))
 
     assert line["level"] == "info"
     expected = {"request_id": "r1", "tenant": "acme", "project": "web", "task": "ask", "strategy": "FASTEST"}
@@ -60,8 +61,8 @@ def test_an_answer_is_one_line_with_the_promised_fields(lines: Callable[..., lis
 
 def test_prompts_and_answers_stay_out_unless_switched_on(lines: Callable[..., list[str]]) -> None:
     """Nor do they come in with an error."""
-    answered = Answered(Query(prompt="my secret prompt"), an_answer("my secret answer"))
-    refused = Refused(Query(prompt="my secret prompt"), AllProvidersFailed("ask"), 0.1)
+    answered = RequestAnswered(Query(prompt="my secret prompt"), an_answer("my secret answer"))
+    refused = RequestFailed(Query(prompt="my secret prompt"), AllProvidersFailed("ask"), 0.1)
 
     assert not any("secret" in line for line in lines(answered, refused))
     assert "my secret prompt" in lines(answered, prompts=True)[-1]
@@ -69,7 +70,7 @@ def test_prompts_and_answers_stay_out_unless_switched_on(lines: Callable[..., li
 
 def test_an_error_is_told_by_its_code(lines: Callable[..., list[str]]) -> None:
     """The code is that of the JSON body."""
-    line = only(lines(Refused(Query(prompt="x"), AllProvidersFailed("ask"), 0.25)))
+    line = only(lines(RequestFailed(Query(prompt="x"), AllProvidersFailed("ask"), 0.25)))
 
     assert (line["level"], line["error"], line["duration_ms"]) == ("warning", "all_providers_failed", 250.0)
 
@@ -85,7 +86,9 @@ def test_a_refused_configuration_is_told_with_line_and_key(lines: Callable[..., 
 
 def test_breakers_and_strangers_have_lines_of_their_own(lines: Callable[..., list[str]]) -> None:
     """An open breaker is a warning."""
-    told = [json.loads(line) for line in lines(BreakerChanged("phi3", "ask", "closed", "open"), TurnedAway("bad_key"))]
+    told = [
+        json.loads(line) for line in lines(BreakerChanged("phi3", "ask", "closed", "open"), AccessDenied("bad_key"))
+    ]
 
     assert [(line["message"], line["level"]) for line in told] == [("breaker", "warning"), ("turned away", "warning")]
 

@@ -8,28 +8,26 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_pool.errors import AllProvidersFailed, InvalidRequest
-from llm_pool.messages import (
-    Answered,
+from llm_pool.core.errors import AllProvidersFailed, InvalidRequest
+from llm_pool.core.events import (
+    AccessDenied,
     AttemptEnded,
     BreakerChanged,
     KeyUsed,
-    Query,
-    Refused,
     Reloaded,
-    StrategyName,
-    TurnedAway,
-    Usage,
-    Waiting,
+    RequestAnswered,
+    RequestFailed,
+    RequestQueued,
 )
+from llm_pool.core.messages import Query, StrategyName, Usage
 from llm_pool.telemetry.metrics import NAMES, SERIES, Metrics
-from llm_pool.telemetry.standing import Machine, Standing
+from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
 from llm_pool.testing import an_answer
 
 SCRAPED = {"instance", "job"}
 """Labels that Prometheus adds."""
 ROOT = Path(__file__).parents[2]
-STANDING = Standing(
+SNAPSHOT = PoolSnapshot(
     version="1.2.3",
     generation=2,
     in_flight=1,
@@ -45,7 +43,7 @@ STANDING = Standing(
 
 def samples(metrics: Metrics) -> dict[str, float]:
     """Every sample on the page but those of the process, by name with its labels; buckets and times left out."""
-    body, _ = metrics.page(STANDING, "")()
+    body, _ = metrics.page(SNAPSHOT, "")()
     pairs = (line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in pairs if not re.search(r"_bucket|_created|^process_", name)}
 
@@ -70,11 +68,11 @@ def everything() -> Metrics:
     for event in (
         AttemptEnded("r1", "ask", attempt),
         AttemptEnded("r1", "ask", late),
-        Waiting("r1", "phi3", "gpu", 1),
-        Answered(Query(prompt=""), msgspec.structs.replace(answer, decision=decision)),
-        Refused(Query(prompt=""), AllProvidersFailed("ask"), 0.1),
+        RequestQueued("r1", "phi3", "gpu", 1),
+        RequestAnswered(Query(prompt=""), msgspec.structs.replace(answer, decision=decision)),
+        RequestFailed(Query(prompt=""), AllProvidersFailed("ask"), 0.1),
         BreakerChanged("phi3", "ask", "closed", "open"),
-        TurnedAway("unknown_key"),
+        AccessDenied("unknown_key"),
         KeyUsed("k1", "a"),
         Reloaded(2),
     ):
@@ -86,7 +84,7 @@ def test_an_answer_counts_once_and_says_who_for_whom() -> None:
     """One request, one duration, one decision."""
     query = Query(prompt="", tenant_id="acme", project_id="web")
 
-    said = moved(Metrics(), Answered(query, an_answer()))
+    said = moved(Metrics(), RequestAnswered(query, an_answer()))
 
     labels = '{project="web",provider="phi3",strategy="FASTEST",task="ask",tenant="acme"}'
     assert said[f"llmpool_infer_duration_seconds_count{labels}"] == 1
@@ -98,9 +96,9 @@ def test_an_answer_counts_once_and_says_who_for_whom() -> None:
 def test_a_remembered_answer_is_no_decision() -> None:
     """It moves the hit ratio, and nobody's win rate."""
     metrics = Metrics()
-    metrics.on(Answered(Query(prompt=""), an_answer()))
+    metrics.on(RequestAnswered(Query(prompt=""), an_answer()))
 
-    said = moved(metrics, Answered(Query(prompt=""), an_answer(from_cache=True)))
+    said = moved(metrics, RequestAnswered(Query(prompt=""), an_answer(from_cache=True)))
 
     assert said["llmpool_cache_hit_ratio"] == 0.5
     assert said['llmpool_requests_total{outcome="cached",task="ask"}'] == 1
@@ -110,9 +108,9 @@ def test_a_remembered_answer_is_no_decision() -> None:
 def test_requests_that_share_a_run_share_its_decision() -> None:
     """Two answers, one decision."""
     metrics, answer = Metrics(), an_answer()
-    metrics.on(Answered(Query(prompt=""), answer))
+    metrics.on(RequestAnswered(Query(prompt=""), answer))
 
-    said = moved(metrics, Answered(Query(prompt=""), msgspec.structs.replace(answer, request_id="r2")))
+    said = moved(metrics, RequestAnswered(Query(prompt=""), msgspec.structs.replace(answer, request_id="r2")))
 
     assert 'llmpool_requests_total{outcome="answered",task="ask"}' in said
     assert not any("decision" in name for name in said)
@@ -122,10 +120,10 @@ def test_requests_are_the_sum_of_their_outcomes() -> None:
     """However they end, they are in the histogram too."""
     metrics, query = Metrics(), Query(prompt="")
     events = [
-        Answered(query, an_answer()),
-        Answered(query, an_answer(from_cache=True)),
-        Refused(query, AllProvidersFailed("ask"), 0.1),
-        Refused(Query(prompt="", task="nonsense"), InvalidRequest("task", "unknown task"), 0.0),
+        RequestAnswered(query, an_answer()),
+        RequestAnswered(query, an_answer(from_cache=True)),
+        RequestFailed(query, AllProvidersFailed("ask"), 0.1),
+        RequestFailed(Query(prompt="", task="nonsense"), InvalidRequest("task", "unknown task"), 0.0),
     ]
 
     said = moved(metrics, *events)
@@ -145,7 +143,7 @@ def test_what_clients_make_up_cannot_grow_the_page_without_bounds() -> None:
     metrics = Metrics()
 
     for number in range(SERIES * 2):
-        metrics.on(Answered(Query(prompt="", tenant_id=f"t{number}", project_id=f"p{number % 50}"), an_answer()))
+        metrics.on(RequestAnswered(Query(prompt="", tenant_id=f"t{number}", project_id=f"p{number % 50}"), an_answer()))
 
     said = [name for name in samples(metrics) if "infer_duration_seconds_count" in name]
     assert len(said) <= SERIES + 1
@@ -175,9 +173,9 @@ def test_two_servers_count_apart() -> None:
     """Each has a registry of its own."""
     first, second = Metrics(), Metrics()
 
-    first.on(TurnedAway("unknown_key"))
+    first.on(AccessDenied("unknown_key"))
 
-    assert not any("turned_away" in name for name in samples(second))
+    assert not any("access_denied" in name for name in samples(second))
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
@@ -186,7 +184,7 @@ def test_the_page_can_be_parsed(accept: str) -> None:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
     from prometheus_client.parser import text_string_to_metric_families as plain
 
-    body, content_type = everything().page(STANDING, accept)()
+    body, content_type = everything().page(SNAPSHOT, accept)()
 
     parse = openmetrics if accept else plain
     assert "llmpool_requests" in " ".join(family.name for family in parse(body.decode()))
@@ -197,7 +195,7 @@ def exported() -> dict[str, set[str]]:
     """Every metric of ours by the names one can query, with its labels."""
     from prometheus_client.parser import text_string_to_metric_families as plain
 
-    body, _ = everything().page(STANDING, "")()
+    body, _ = everything().page(SNAPSHOT, "")()
     found: dict[str, set[str]] = {}
     for family in plain(body.decode()):
         for sample in family.samples:

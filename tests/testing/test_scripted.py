@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.errors import Unreachable
-from llm_pool.messages import Delta, ModelLoading, Waiting
+from llm_pool.core.errors import Unreachable
+from llm_pool.core.events import ModelLoading, RequestQueued
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, scripted
 
 if TYPE_CHECKING:
-    from llm_pool.interfaces import Provider
-    from llm_pool.messages import Call
+    from llm_pool.core.interfaces import Provider
+    from llm_pool.core.messages import Call, Delta
 
 pytestmark = pytest.mark.anyio
 
@@ -141,7 +141,7 @@ async def test_load_makes_a_warming_model_healthy() -> None:
 def test_an_observer_remembers_by_kind() -> None:
     """Events come back in order, all or of one kind."""
     observer = RecordingObserver()
-    waiting, loading = Waiting("r1", "phi3", "local", 2), ModelLoading("r1", "phi3", "phi3:mini")
+    waiting, loading = RequestQueued("r1", "phi3", "local", 2), ModelLoading("r1", "phi3", "phi3:mini")
 
     observer.on(waiting)
     observer.on(loading)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.ensemble.verdict import contest
-from llm_pool.messages import Reading
+from llm_pool.core.messages import Reading
+from llm_pool.ensemble.verdict import judging_input
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.reading import read
 from llm_pool.tasks import load_tasks, prepare
 from llm_pool.tasks.files import judging_task
-from llm_pool.tasks.words import render
+from llm_pool.tasks.rendering import render
 from tools.pocket.hints import LABELS, hints
 from tools.pocket.measures import MEASURES, kendall_tau
 from tools.pocket.oracle import TASKS, example, examples, held_out, is_held_out
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Task
+    from llm_pool.core.messages import Task
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 CARD = Path(__file__).parents[2] / "docs" / "models" / "pocket.md"
@@ -66,7 +66,7 @@ def test_training_shows_a_judge_what_the_pool_shows_it(tasks: dict[str, Task]) -
     case = json.loads(one.case.text)
     answers = [Reading(json.dumps(candidate["text"]), candidate["text"]) for candidate in case["candidates"]]
 
-    sent = contest(case["question"], answers, range(len(answers)))
+    sent = judging_input(case["question"], answers, range(len(answers)))
 
     assert render(judging_task([PROMPTS]).variants["pocket"], sent).user == one.prompt
     assert one.answer in [candidate["id"] for candidate in sent["candidates"]]

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.providers.gguf import BUNDLED
 from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.app import App
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
+    from llm_pool.engine.composition import App
     from tools.pocket.oracle import Example
 
 pytest.importorskip("xllamacpp")
@@ -103,7 +103,7 @@ async def test_feedback_moves_trust_between_the_models() -> None:
         assert app.learning is not None
         for one, answer in await divided(app, "judge", 5):
             await app.learning.feedback(answer.request_id, "", good=is_right(one, answer))
-        known = [one for one in app.kept.trust.standings() if one.expert.removeprefix("provider:") in TRIO]
+        known = [one for one in app.pool_state.trust.trust_records() if one.expert.removeprefix("provider:") in TRIO]
 
     assert {(one.task, one.expert) for one in known} == {("judge", f"provider:{name}") for name in TRIO}
     assert len({one.wins - one.losses for one in known}) > 1
@@ -125,7 +125,7 @@ def test_bench_measures_the_three_and_the_pool(tmp_path: Path, capsys: pytest.Ca
         "3",
         "--json",
     ]
-    assert run([*command, "--config", str(config)]) == Exit.OK
+    assert run([*command, "--config", str(config)]) == ExitCode.OK
 
     measured = {one["subject"]: one for one in json.loads(capsys.readouterr().out)["subjects"]}
     assert set(measured) == {*TRIO, "pool VOTING"}

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from llm_pool import learning as module
-from llm_pool.errors import InvalidRequest
-from llm_pool.learning import KEPT, Learning, Remembered, take_feedback
-from llm_pool.messages import Answered, Attempt, Cluster, Query, Reading
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.events import RequestAnswered
+from llm_pool.core.messages import Attempt, Cluster, Query, Reading
 from llm_pool.tasks import ASK
 from llm_pool.testing import an_answer
-from llm_pool.trust import STRENGTH, Lesson, Statement, Trust
-from llm_pool.trust_store import TrustStore
+from llm_pool.trust import learning as module
+from llm_pool.trust.learning import MAX_DECISIONS, StoredDecision, TrustLearner, take_feedback
+from llm_pool.trust.model import STRENGTH, PanelAnswer, PanelOutcome, Trust
+from llm_pool.trust.store import TrustStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,24 +25,24 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-LESSON = Lesson("judge", (Statement("a", 0), Statement("b", 1)))
+LESSON = PanelOutcome("judge", (PanelAnswer("a", 0), PanelAnswer("b", 1)))
 
 
 @pytest.fixture
-def learning(tmp_path: Path) -> Callable[[], Learning]:
+def learning(tmp_path: Path) -> Callable[[], TrustLearner]:
     """Makes one over the same files each time, as processes do one after the other."""
 
-    def make() -> Learning:
-        return Learning(Trust(), TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda _: None)  # type: ignore[arg-type,return-value]  # no task is asked for
+    def make() -> TrustLearner:
+        return TrustLearner(Trust(), TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda _: None)  # type: ignore[arg-type,return-value]  # no task is asked for
 
     return make
 
 
-def learn(it: Learning, *ids: str, tenant: str = "") -> None:
-    it._fresh += [(Remembered(request_id, LESSON, (), tenant), "decision") for request_id in ids]
+def learn(it: TrustLearner, *ids: str, tenant: str = "") -> None:
+    it._pending += [(StoredDecision(request_id, LESSON, (), tenant), "decision") for request_id in ids]
 
 
-async def test_feedback_is_for_ones_own_requests(learning: Callable[[], Learning]) -> None:
+async def test_feedback_is_for_ones_own_requests(learning: Callable[[], TrustLearner]) -> None:
     """The same id of another tenant is another request."""
     it = learning()
     learn(it, "r1", tenant="acme")
@@ -52,18 +53,18 @@ async def test_feedback_is_for_ones_own_requests(learning: Callable[[], Learning
     assert await it.feedback("r1", "acme", good=True) is True
 
 
-async def test_feedback_counts_at_once_and_for_the_next_process(learning: Callable[[], Learning]) -> None:
+async def test_feedback_counts_at_once_and_for_the_next_process(learning: Callable[[], TrustLearner]) -> None:
     """In memory, and in the file."""
     it = learning()
     learn(it, "r1")
 
     await it.feedback("r1", "", good=True)
 
-    assert it._trust.standings()
-    assert (await asyncio.to_thread(it._store.load)).standings()
+    assert it._trust.trust_records()
+    assert (await asyncio.to_thread(it._store.load)).trust_records()
 
 
-async def test_a_line_cut_short_by_a_crash_hides_no_other(learning: Callable[[], Learning], tmp_path: Path) -> None:
+async def test_a_line_cut_short_by_a_crash_hides_no_other(learning: Callable[[], TrustLearner], tmp_path: Path) -> None:
     """It is skipped."""
     it = learning()
     learn(it, "r1")
@@ -71,26 +72,29 @@ async def test_a_line_cut_short_by_a_crash_hides_no_other(learning: Callable[[],
     with (tmp_path / "decisions.jsonl").open("ab") as file:
         file.write(b'{"request_id":"r2","les\n')
 
-    book = tmp_path / "decisions.jsonl"
-    assert await asyncio.to_thread(take_feedback, "r1", it._store, book, good=True) is True
+    decision_log = tmp_path / "decisions.jsonl"
+    assert await asyncio.to_thread(take_feedback, "r1", it._store, decision_log, good=True) is True
 
 
 async def test_the_book_does_not_grow_for_ever(
-    learning: Callable[[], Learning], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learning: Callable[[], TrustLearner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The latest stay."""
-    monkeypatch.setattr(module, "BOOK_LIMIT", 10_000)
+    monkeypatch.setattr(module, "MAX_LOG_BYTES", 10_000)
     it = learning()
-    learn(it, *(f"r{number}" for number in range(3 * KEPT)))
+    learn(it, *(f"r{number}" for number in range(3 * MAX_DECISIONS)))
 
     await it.flush()
 
     lines = (tmp_path / "decisions.jsonl").read_bytes().splitlines()
-    assert [msgspec.json.decode(line)["request_id"] for line in (lines[0], lines[-1])] == [f"r{2 * KEPT}", "r2999"]
+    assert [msgspec.json.decode(line)["request_id"] for line in (lines[0], lines[-1])] == [
+        f"r{2 * MAX_DECISIONS}",
+        "r2999",
+    ]
 
 
 async def test_a_disk_that_takes_nothing_stops_nobody(
-    learning: Callable[[], Learning], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    learning: Callable[[], TrustLearner], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told, once for each time."""
     (tmp_path / "decisions.jsonl").mkdir()
@@ -106,7 +110,7 @@ async def test_a_disk_that_takes_nothing_stops_nobody(
 async def test_a_decision_that_many_requests_share_teaches_once(tmp_path: Path) -> None:
     """Each of them can be given feedback on, but joining a run adds nothing to what it taught."""
     trust = Trust()
-    it = Learning(trust, TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda name: ASK)
+    it = TrustLearner(trust, TrustStore(tmp_path / "trust.json"), tmp_path / "decisions.jsonl", lambda name: ASK)
     blue, red = (Reading(content=text, value=None) for text in ("blue", "red"))
     attempts = tuple(
         Attempt(provider=name, model=name, outcome="ok", started=0, duration=1, why="vote", reading=reading)
@@ -119,9 +123,9 @@ async def test_a_decision_that_many_requests_share_teaches_once(tmp_path: Path) 
 
     for number in range(20):
         shared = msgspec.structs.replace(answer, decision=decision, request_id=f"r{number}")
-        it.on(Answered(Query(prompt="q"), shared))
+        it.on(RequestAnswered(Query(prompt="q"), shared))
     await it.flush()
 
-    [taught] = [s for s in trust.standings() if s.expert == "provider:a"]
+    [taught] = [s for s in trust.trust_records() if s.expert == "provider:a"]
     assert taught.wins == STRENGTH["decision"]
     assert await it.feedback("r7", "", good=True) is True

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.messages import Member
+from llm_pool.core.interfaces import Member
 from llm_pool.testing import Reply, ScriptedProvider
-from llm_pool.trust import HALF_LIFE, JUDGE_ACCURACY, PRIOR, Lesson, Record, Statement, Trust
+from llm_pool.trust.model import HALF_LIFE, JUDGE_ACCURACY, PRIOR, PanelAnswer, PanelOutcome, Record, Trust
 
 
 def member(name: str = "phi", weight: float = 1.0) -> Member:
     return Member(provider=ScriptedProvider(name, Reply("")), model=name, weight=weight, group=name, rank=0)
 
 
-def lesson(*clusters: str, traits: tuple[str, ...] = ()) -> Lesson:
-    """``lesson("phi llama", "gemma")``: the first two agreed and won."""
-    return Lesson(
-        "sum", tuple(Statement(name, index, traits) for index, names in enumerate(clusters) for name in names.split())
+def panel_outcome(*clusters: str, traits: tuple[str, ...] = ()) -> PanelOutcome:
+    """``panel_outcome("phi llama", "gemma")``: the first two agreed and won."""
+    return PanelOutcome(
+        "sum", tuple(PanelAnswer(name, index, traits) for index, names in enumerate(clusters) for name in names.split())
     )
 
 
@@ -40,7 +40,7 @@ def test_the_prior_is_worth_fifty_observations() -> None:
     trust = Trust()
 
     for _ in range(int(PRIOR)):
-        trust.learn(lesson("phi", "gemma"), "feedback")
+        trust.learn(panel_outcome("phi", "gemma"), "feedback")
 
     assert trust.probability(member(), "sum") == pytest.approx(0.75, abs=0.01)
     assert trust.probability(member("gemma"), "sum") == pytest.approx(0.25, abs=0.01)
@@ -52,7 +52,7 @@ def test_feedback_teaches_more_than_a_judge_and_a_judge_more_than_the_panel() ->
     learned = []
     for source in ("feedback", "judge", "decision"):
         trust = Trust()
-        trust.learn(lesson("phi", "gemma"), source)
+        trust.learn(panel_outcome("phi", "gemma"), source)
         learned.append(trust.probability(member(), "sum"))
 
     assert learned == sorted(learned, reverse=True)
@@ -63,16 +63,16 @@ def test_an_undivided_panel_teaches_nothing() -> None:
     """Where all agree, nobody earns anything over the others."""
     trust = Trust()
 
-    trust.learn(lesson("phi gemma"), "feedback")
+    trust.learn(panel_outcome("phi gemma"), "feedback")
 
-    assert trust.standings() == []
+    assert trust.trust_records() == []
 
 
 def test_bad_feedback_says_who_was_wrong_and_not_who_was_right() -> None:
     """The others may have been wrong as well."""
     trust = Trust()
 
-    trust.learn(lesson("phi", "gemma"), "feedback", good=False)
+    trust.learn(panel_outcome("phi", "gemma"), "feedback", good=False)
 
     assert trust.probability(member(), "sum") < 0.5
     assert trust.probability(member("gemma"), "sum") == 0.5
@@ -93,12 +93,12 @@ def test_traits_count_once_they_have_proved_to_tell() -> None:
     trust = Trust()
     before = trust.vote(member(), "sum", ("form:prose",))
     for _ in range(40):
-        trust.observe("sum", Statement("phi", 0, ("form:integer",)), "feedback", right=True)
-        trust.observe("sum", Statement("phi", 0, ("form:prose",)), "feedback", right=False)
+        trust.observe("sum", PanelAnswer("phi", 0, ("form:integer",)), "feedback", right=True)
+        trust.observe("sum", PanelAnswer("phi", 0, ("form:prose",)), "feedback", right=False)
 
     assert before == pytest.approx(Trust().vote(member(), "sum"))
     assert trust.vote(member(), "sum", ("form:prose",)) < trust.vote(member(), "sum", ("form:integer",))
-    assert trust.most(member(), "sum") >= trust.vote(member(), "sum", ("form:integer",))
+    assert trust.max_vote(member(), "sum") >= trust.vote(member(), "sum", ("form:integer",))
 
 
 @given(st.floats(1e-9, 1e18), st.integers(0, 300), st.integers(0, 300))
@@ -112,12 +112,12 @@ def test_votes_are_positive_and_finite(weight: float, wins: int, losses: int) ->
 def test_json_gives_back_the_same_trust() -> None:
     """And the same bytes for the same records, whatever the order they were learned in."""
     trust = Trust()
-    trust.learn(lesson("phi", "gemma", traits=("form:word",)), "feedback")
+    trust.learn(panel_outcome("phi", "gemma", traits=("form:word",)), "feedback")
     trust.learn_judge("llama", "sum", right=True)
 
     again = Trust.from_json(trust.to_json())
 
-    assert again.standings() == trust.standings()
+    assert again.trust_records() == trust.trust_records()
     assert again.to_json() == trust.to_json()
     assert again.accuracy(member("llama"), "sum") > JUDGE_ACCURACY
 
@@ -135,11 +135,11 @@ def test_forgetting_reaches_as_far_as_asked() -> None:
     def fresh() -> Trust:
         trust = Trust()
         for task in ("sum", "tags"):
-            trust.learn(Lesson(task, lesson("phi", "gemma").statements), "feedback")
+            trust.learn(PanelOutcome(task, panel_outcome("phi", "gemma").answers_given), "feedback")
         return trust
 
     def left(trust: Trust) -> set[tuple[str, str]]:
-        return {(s.task, s.expert) for s in trust.standings() if s.expert}
+        return {(s.task, s.expert) for s in trust.trust_records() if s.expert}
 
     trust = fresh()
     trust.forget(provider="phi", task="sum")
@@ -153,4 +153,4 @@ def test_forgetting_reaches_as_far_as_asked() -> None:
     assert left(trust) == {("tags", "provider:gemma")}
 
     trust.forget()
-    assert trust.standings() == []
+    assert trust.trust_records() == []

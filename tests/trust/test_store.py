@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.trust import Statement, Trust
-from llm_pool.trust_store import TrustStore
+from llm_pool.trust.model import PanelAnswer, Trust
+from llm_pool.trust.store import TrustStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def win(trust: Trust) -> None:
-    trust.observe("sum", Statement("phi", 0), "feedback", right=True)
+    trust.observe("sum", PanelAnswer("phi", 0), "feedback", right=True)
 
 
 def wins(trust: Trust) -> float:
-    return sum(standing.wins for standing in trust.standings() if standing.expert == "provider:phi")
+    return sum(standing.wins for standing in trust.trust_records() if standing.expert == "provider:phi")
 
 
 def test_nothing_kept_is_nothing_learned(tmp_path: Path) -> None:
     """No file, no error, and reading makes none."""
     store = TrustStore(tmp_path / "state" / "trust.json")
 
-    assert store.load().standings() == []
+    assert store.load().trust_records() == []
     assert not store.path.exists()
 
 
@@ -62,7 +62,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     store = TrustStore(tmp_path / "trust.json")
     store.change(win)
     before = store.path.read_bytes()
-    monkeypatch.setattr("llm_pool.trust_store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("llm_pool.trust.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
 
     with pytest.raises(OSError, match="disk full"):
         store.change(win)

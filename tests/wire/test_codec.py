@@ -7,23 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_pool.messages import (
-    Attempt,
-    AttemptEnded,
-    AttemptStarted,
-    Cluster,
-    ModelLoading,
-    ProviderState,
-    Query,
-    Reading,
-    StrategyName,
-    TextArrived,
-    Usage,
-    Waiting,
-)
-from llm_pool.protobuf import llmpool_pb2 as pb
-from llm_pool.protobuf.codec import (
-    LONGEST_MS,
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestQueued, TextArrived
+from llm_pool.core.messages import Attempt, Cluster, ProviderState, Query, Reading, StrategyName, Usage
+from llm_pool.testing import an_answer
+from llm_pool.wire import llmpool_pb2 as pb
+from llm_pool.wire.codec import (
+    MAX_DEADLINE_MS,
     TASKS,
     answer_body,
     answer_message,
@@ -33,8 +22,7 @@ from llm_pool.protobuf.codec import (
     state_body,
     state_message,
 )
-from llm_pool.testing import an_answer
-from llm_pool.wire import Telling, answer_json, state_json
+from llm_pool.wire.json import EventEncoder, answer_json, state_json
 
 ATTEMPT = Attempt(
     provider="phi3",
@@ -120,7 +108,7 @@ def test_enums_keep_their_numbers() -> None:
     "event",
     [
         AttemptStarted("r1", "phi3", "phi3:mini", "primary", 0.0),
-        Waiting("r1", "phi3", "gpu0", 0),
+        RequestQueued("r1", "phi3", "gpu0", 0),
         ModelLoading("r1", "phi3", "phi3:mini"),
         TextArrived("r1", "phi3", "", committed=False),
         AttemptEnded("r1", "", ATTEMPT),
@@ -131,7 +119,7 @@ def test_enums_keep_their_numbers() -> None:
 )
 def test_what_is_told_reads_back(event: Any) -> None:
     """Each kind of event has its message, empty values included."""
-    told = Telling().of(event)
+    told = EventEncoder().encode(event)
 
     chunks = [pb.AnswerChunk.FromString(chunk_message("r1", one, {}).SerializeToString()) for one in told]
 
@@ -161,5 +149,5 @@ def test_a_task_without_a_number_goes_by_its_name() -> None:
 def test_deadlines_fit_their_field() -> None:
     """Never 0, which would be the default."""
     assert query_message(Query(prompt="?", deadline=0.0001)).deadline_ms == 1
-    assert query_message(Query(prompt="?", deadline=1e9)).deadline_ms == LONGEST_MS
+    assert query_message(Query(prompt="?", deadline=1e9)).deadline_ms == MAX_DEADLINE_MS
     assert query_message(Query(prompt="?")).deadline_ms == 0

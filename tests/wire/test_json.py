@@ -7,25 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from llm_pool import errors
-from llm_pool.messages import (
-    Answered,
-    Attempt,
-    AttemptEnded,
-    AttemptStarted,
-    Cluster,
-    ModelLoading,
-    ProviderState,
-    Query,
-    Reading,
-    TextArrived,
-    Usage,
-    Waiting,
-)
+from llm_pool.core import errors
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestAnswered, RequestQueued, TextArrived
+from llm_pool.core.messages import Attempt, Cluster, ProviderState, Query, Reading, Usage
 from llm_pool.testing import an_answer
-from llm_pool.wire import (
-    Hearing,
-    Telling,
+from llm_pool.wire.json import (
+    EventDecoder,
+    EventEncoder,
     answer_from,
     answer_json,
     error_code,
@@ -36,7 +24,8 @@ from llm_pool.wire import (
 )
 
 if TYPE_CHECKING:
-    from llm_pool.messages import Answer, Event
+    from llm_pool.core.events import Event
+    from llm_pool.core.messages import Answer
 
 ATTEMPTS = (
     Attempt(provider="phi3", model="phi3:mini", outcome="failed", started=0.0, duration=0.25, error="it broke"),
@@ -135,7 +124,7 @@ def test_an_unknown_error_is_still_one_of_ours() -> None:
     "event",
     [
         AttemptStarted("r1", "phi3", "phi3:mini", "primary", 0.5),
-        Waiting("r1", "phi3", "gpu0", 3),
+        RequestQueued("r1", "phi3", "gpu0", 3),
         ModelLoading("r1", "phi3", "phi3:mini"),
         TextArrived("r1", "phi3", "bl", committed=True),
         AttemptEnded("r1", "", ATTEMPTS[0]),
@@ -146,27 +135,27 @@ def test_an_unknown_error_is_still_one_of_ours() -> None:
 )
 def test_an_event_reads_back(event: Event | Answer) -> None:
     """What a stream tells is typed again on the other side, a candidate's text included."""
-    hearing = Hearing("r1")
+    decoder = EventDecoder("r1")
 
-    heard = [hearing.of(told) for told in Telling().of(event)]
+    heard = [decoder.decode(told) for told in EventEncoder().encode(event)]
 
     assert [one for one in heard if one is not None] == [event]
 
 
 def test_the_first_candidate_leads() -> None:
     """A client may show it before the decision is made; a judge's verdict is no candidate."""
-    telling = Telling()
+    encoder = EventEncoder()
     judge = msgspec.structs.replace(ATTEMPTS[1], why="judge")
 
-    told = [one for a in (judge, *ATTEMPTS, ATTEMPTS[1]) for one in telling.of(AttemptEnded("r1", "", a))]
+    told = [one for a in (judge, *ATTEMPTS, ATTEMPTS[1]) for one in encoder.encode(AttemptEnded("r1", "", a))]
 
     assert [one["leading"] for one in told if one["type"] == "candidate"] == [True, False]
 
 
 def test_what_is_not_for_the_asker_is_not_told() -> None:
     """The observers' events stay inside; an unknown type is skipped."""
-    assert Telling().of(Answered(Query(prompt="?"), an_answer())) == []
-    assert Hearing().of({"type": "firework", "v": 2}) is None
+    assert EventEncoder().encode(RequestAnswered(Query(prompt="?"), an_answer())) == []
+    assert EventDecoder().decode({"type": "firework", "v": 2}) is None
 
 
 def test_a_state_reads_back() -> None:

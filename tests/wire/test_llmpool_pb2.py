@@ -16,7 +16,7 @@ def test_the_classes_are_what_protoc_makes_of_the_proto_file() -> None:
     pytest.importorskip("grpc_tools")
     made = runpy.run_path(str(ROOT / "tools" / "stubs.py"))["stubs"]()
 
-    kept = {path.name: path.read_text() for path in (ROOT / "llm_pool" / "protobuf").glob("*_pb2.py*")}
+    kept = {path.name: path.read_text() for path in (ROOT / "llm_pool" / "wire").glob("*_pb2.py*")}
 
     assert {name: _without_version(text) for name, text in kept.items()} == {
         name: _without_version(text) for name, text in made.items()

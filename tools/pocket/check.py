@@ -11,18 +11,18 @@ from random import Random
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.app import open_app
 from llm_pool.config import parse
-from llm_pool.errors import AllProvidersFailed
-from llm_pool.messages import Query
+from llm_pool.core.errors import AllProvidersFailed
+from llm_pool.core.messages import Query
+from llm_pool.engine.composition import open_app
 from tools.pocket.measures import MEASURES
 from tools.pocket.oracle import held_out
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from llm_pool.app import App
-    from llm_pool.messages import Answer
+    from llm_pool.core.messages import Answer
+    from llm_pool.engine.composition import App
     from tools.pocket.oracle import Example
 
 _COMMON = """

@@ -107,7 +107,7 @@ class Question:
 Case: TypeAlias = "Search | Asset | Incident | Visit | Choice | Question"
 
 
-def stranger(rng: Random) -> str:
+def random_word(rng: Random) -> str:
     """A word nobody knows, so that copying is learnt and not only recognising."""
     shape = rng.choice(("bdfgklmnprstvz aeiou nlrstmk", "bcdfgmprst aeiou lmnrv aeo"))
     return "".join(rng.choice(letters) for letters in shape.split()) + rng.choice(("", "", "a", "ix", "on", "ello"))
@@ -125,7 +125,7 @@ def search(rng: Random) -> Search:
     mood, genre, medium = (word if rng.random() < 0.85 else "" for word in (mood, genre, medium))
     words = [word for word in (mood, genre, medium) if word]
     if len(words) < 2 or rng.random() < 0.3:
-        words.insert(rng.randrange(len(words) + 1), stranger(rng))
+        words.insert(rng.randrange(len(words) + 1), random_word(rng))
     if rng.random() < 0.15:
         rng.shuffle(words)
     text, terms, unwanted = " ".join(words), words, ""
@@ -145,7 +145,7 @@ def asset(rng: Random) -> Asset:
     w = world()
     medium = rng.choice(w["media"]).removesuffix("s").replace("documentarie", "documentary")
     mood, genre = rng.choice(list(w["moods"])), rng.choice(list(w["genres"]))
-    subject = rng.choice(w["subjects"]) if rng.random() < 0.8 else stranger(rng)
+    subject = rng.choice(w["subjects"]) if rng.random() < 0.8 else random_word(rng)
     place, time = _place(rng), rng.choice(w["times"])
     facts = {"medium": medium, "genre": genre, "mood": mood, "subject": subject, "place": place, "time": time}
     text = rng.choice(
@@ -163,7 +163,7 @@ def asset(rng: Random) -> Asset:
 def incident(rng: Random) -> Incident:
     """A line from whoever is on call."""
     w = world()
-    service = rng.choice(w["services"]["names"]) if rng.random() < 0.7 else stranger(rng)
+    service = rng.choice(w["services"]["names"]) if rng.random() < 0.7 else random_word(rng)
     service += rng.choice(w["services"]["suffixes"])
     playbook, scope = rng.choice(w["incidents"]), rng.choice(list(w["severities"]))
     sign = rng.choice(playbook["signs"])
@@ -188,9 +188,9 @@ def visit(rng: Random) -> Visit:
     goal = " ".join(
         [rng.choice(list(w["genres"])), rng.choice(w["media"])]
         if rng.random() < 0.6
-        else [stranger(rng), stranger(rng)]
+        else [random_word(rng), random_word(rng)]
     )
-    host = f"{stranger(rng)}.{rng.choice(('example', 'test', 'org', 'com'))}"
+    host = f"{random_word(rng)}.{rng.choice(('example', 'test', 'org', 'com'))}"
     text = rng.choice(
         (
             f"{host} has {told}; find {goal}",
@@ -223,13 +223,13 @@ def choice(rng: Random, *, most: int, ask: str) -> Choice:
 
 def _by_word(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, World, str]:
     word = rng.choice(list(world()["qualities"].values())[merit])
-    about = rng.choice((f"{asked[1]} {asked[2]}", asked[2], stranger(rng)))
+    about = rng.choice((f"{asked[1]} {asked[2]}", asked[2], random_word(rng)))
     return rng.choice((f"{word} {about}", f"{about}, {word}", f"{about} is {word}", word)), {}, word
 
 
 def _by_score(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, World, str]:
     score = merit / 10 if rng.random() < 0.5 else merit / 10 + rng.randint(1, 9) / 100
-    return f"{rng.choice((asked[1], stranger(rng)))} {asked[2]}", {"score": round(score, 2)}, ""
+    return f"{rng.choice((asked[1], random_word(rng)))} {asked[2]}", {"score": round(score, 2)}, ""
 
 
 def _by_overlap(rng: Random, asked: Sequence[str], merit: int) -> tuple[str, World, str]:
@@ -250,7 +250,7 @@ SIGNS: dict[str, tuple[Callable[[Random, Sequence[str], int], tuple[str, World, 
 
 def question(rng: Random) -> Question:
     """What a person might ask any model."""
-    who = stranger(rng)
+    who = random_word(rng)
     return Question(
         rng.choice(
             (
@@ -272,7 +272,7 @@ def question(rng: Random) -> Question:
 
 
 def _place(rng: Random) -> str:
-    return rng.choice(world()["places"]) if rng.random() < 0.8 else stranger(rng).capitalize()
+    return rng.choice(world()["places"]) if rng.random() < 0.8 else random_word(rng).capitalize()
 
 
 def _ids(rng: Random, count: int) -> Sequence[str | int]:

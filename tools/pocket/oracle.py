@@ -175,7 +175,7 @@ SHARES = {"judge": 2, "rerank_candidates": 2, "judging": 0.5, "ask": 0.1}
 DECIDED = {"judge": ',"confidence"', "expand_queries": ',"optional"'}
 """By task, where in an answer the part ends that all the rest follows from."""
 
-MOST_CANDIDATES = 4
+MAX_CANDIDATES = 4
 
 
 @cache
@@ -184,7 +184,7 @@ def template(task: str) -> str:
     return "{{input}}" if task == "ask" else (PROMPTS / f"{task}.md").read_text(encoding="utf-8").strip()
 
 
-def example(rng: Random, task: str, *, most: int = MOST_CANDIDATES) -> Example:
+def example(rng: Random, task: str, *, most: int = MAX_CANDIDATES) -> Example:
     """One drawn example of *task*, with at most *most* candidates."""
     case = DRAWS[task](rng, most)
     answer = ANSWERS[task](case)
@@ -204,7 +204,7 @@ def examples(rng: Random, count: int, *, ease: float = 0.0) -> Iterator[Example]
     shares = [SHARES.get(task, 1) for task in tasks]
     while count:
         (task,) = rng.choices(tasks, shares)
-        one = example(rng, task, most=2 if rng.random() < ease else MOST_CANDIDATES)
+        one = example(rng, task, most=2 if rng.random() < ease else MAX_CANDIDATES)
         if not is_held_out(one):
             count -= 1
             yield one

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tools.pocket.oracle import Example
     from tools.pocket.tokenizer import Tokenizer
 
-SHELF = 1024
+BUFFER_SIZE = 1024
 """Examples sorted by length at a time: enough to waste little on padding."""
 DECIDING = 0.8
 """What the deciding part of an answer counts, of 1 for the whole answer."""
@@ -151,7 +151,7 @@ def _batches(tokenizer: Tokenizer, *, fresh: bool, steps: int, batch: int, seed:
     rng, made = Random(seed), 0
     while made < steps:
         ease = 1 - 2 * made / steps if fresh else 0.0
-        shelf = [encode(tokenizer, example) for example in examples(rng, SHELF, ease=ease)]
+        shelf = [encode(tokenizer, example) for example in examples(rng, BUFFER_SIZE, ease=ease)]
         packs = _packs(sorted(shelf, key=lambda row: len(row.tokens)), batch)
         rng.shuffle(packs)
         for pack in packs[: steps - made]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.cli.bench.figures import figures_json, parse_threshold, sum_up
-from llm_pool.cli.completing import provider_names, strategy_names, task_names
-from llm_pool.cli.exits import Exit
-from llm_pool.cli.parsing import Command, number, span, whole
+from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import add_config, add_output_options, read_config
+from llm_pool.cli.parsing import Command, integer, number, time_span
 from llm_pool.cli.progress import Progress
-from llm_pool.cli.settings import add_config, add_manners, read_config
-from llm_pool.errors import InvalidRequest
-from llm_pool.messages import Query
+from llm_pool.cli.shell_completion import provider_names, strategy_names, task_names
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Query
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llm_pool.cli.bench.subjects import Subject
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 _REQUESTS = 20
 _MOST = 1_000_000
@@ -72,18 +72,18 @@ def conclude(options: BenchOptions, rows: Sequence[Figures], console: Console) -
     for line in failed:
         console.say(f"{console.paint('threshold:', 'red', console.stderr)} {line}")
     if failed:
-        return Exit.THRESHOLD
-    return Exit.OK if any(one.took for one in rows) else Exit.UNAVAILABLE
+        return ExitCode.THRESHOLD
+    return ExitCode.OK if any(one.took for one in rows) else ExitCode.UNAVAILABLE
 
 
 async def _measure(subject: Subject, options: BenchOptions, progress: Progress) -> Figures:
-    from llm_pool.app import open_app
     from llm_pool.cli.bench.load import run_load
-    from llm_pool.cli.bench.subjects import asker
+    from llm_pool.cli.bench.subjects import timed_request
+    from llm_pool.engine import open_app
 
     load, total = options.load, options.load.total()
     async with open_app(subject.config) as pool:
-        ask = asker(pool.orchestrator, msgspec.structs.replace(options.query, strategy=subject.strategy))
+        ask = timed_request(pool.orchestrator, msgspec.structs.replace(options.query, strategy=subject.strategy))
         with progress:
             for _ in range(options.warmup):
                 progress.note("warming up")
@@ -129,8 +129,8 @@ def _print(options: BenchOptions, rows: Sequence[Figures], console: Console) -> 
     console.out("\n" + "\n".join(bars(rows)))
     for one in rows:
         if one.codes:
-            told = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in one.codes.items())
-            console.out(f"{one.subject}: {told}")
+            figures_text = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in one.codes.items())
+            console.out(f"{one.subject}: {figures_text}")
 
 
 def _export(path: Path, options: BenchOptions, rows: Sequence[Figures], report: dict[str, Json]) -> None:
@@ -205,17 +205,17 @@ def _arguments(parser: Parser) -> None:
         metavar="N",
         to="requests",
         text=f"requests to each; {_REQUESTS} unless --duration ends it",
-        read=whole(1, _MOST),
+        read=integer(1, _MOST),
     )
     parser.option("--duration", metavar="TIME", text="begin requests for so long, e.g. 30s", read=_positive_span)
     parser.option(
-        "--concurrency", metavar="N", text="askers, each waiting for its answer", read=whole(1, 1024), default=1
+        "--concurrency", metavar="N", text="askers, each waiting for its answer", read=integer(1, 1024), default=1
     )
     parser.option(
         "--rate", metavar="R", text="instead: R requests a second, however slow the answers are", read=_positive
     )
-    parser.option("--warmup", metavar="N", text="requests before, not measured", read=whole(0, _MOST), default=1)
-    parser.option("--max-tokens", metavar="N", text="length of an answer at most", read=whole(1, _MOST))
+    parser.option("--warmup", metavar="N", text="requests before, not measured", read=integer(0, _MOST), default=1)
+    parser.option("--max-tokens", metavar="N", text="length of an answer at most", read=integer(1, _MOST))
     parser.option("--deadline-ms", metavar="MS", text="time for each answer; else the task's", read=_positive)
     parser.option(
         "--threshold",
@@ -232,7 +232,7 @@ def _arguments(parser: Parser) -> None:
         repeat=True,
     )
     add_config(parser)
-    add_manners(parser)
+    add_output_options(parser)
 
 
 def _threshold(text: str) -> Threshold:
@@ -259,7 +259,7 @@ def _positive(text: str) -> float:
 
 
 def _positive_span(text: str) -> float:
-    value = span(text)
+    value = time_span(text)
     if value <= 0:
         raise ArgumentTypeError(f"expected more than 0, got '{text}'")
     return value

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SHADES = ("█", "▓", "░")
 """A bar's cells up to p50, p95 and p99."""
 _WIDTH = 44
-_INKS = ("#2f5d8a", "#7fa8cf", "#cfdfee")
+_COLORS = ("#2f5d8a", "#7fa8cf", "#cfdfee")
 _DARK, _PALE = "#222222", "#767676"
 _LEFT, _BAR, _ROW, _TOP = 230, 400, 34, 64  # pixels
 
@@ -24,7 +24,7 @@ class Box(NamedTuple):
     y: float
     width: float
     height: float
-    ink: str
+    color: str
 
 
 class Label(NamedTuple):
@@ -33,7 +33,7 @@ class Label(NamedTuple):
     x: float
     y: float
     text: str
-    ink: str
+    color: str
 
 
 class Picture(NamedTuple):
@@ -95,8 +95,8 @@ def picture(title: str, rows: Sequence[Figures]) -> Picture:
     """The bars as a picture, with their figures beside them."""
     longest = _longest(rows)
     shapes: list[Shape] = [Label(16, 28, title, _DARK)]
-    for index, (ink, name) in enumerate(zip(_INKS, ("to p50", "to p95", "to p99"), strict=True)):
-        shapes += [Box(_LEFT + index * 110, 40, 12, 12, ink), Label(_LEFT + 18 + index * 110, 51, name, _PALE)]
+    for index, (color, name) in enumerate(zip(_COLORS, ("to p50", "to p95", "to p99"), strict=True)):
+        shapes += [Box(_LEFT + index * 110, 40, 12, 12, color), Label(_LEFT + 18 + index * 110, 51, name, _PALE)]
     for index, one in enumerate(rows):
         top = _TOP + index * _ROW
         shapes.append(Label(16, top + 18, one.subject, _DARK))
@@ -109,9 +109,9 @@ def svg(drawn: Picture) -> str:
     from xml.sax.saxutils import escape  # writes only; what it escapes is ours
 
     shapes = [
-        f'<rect x="{one.x:g}" y="{one.y:g}" width="{one.width:.1f}" height="{one.height:g}" fill="{one.ink}"/>'
+        f'<rect x="{one.x:g}" y="{one.y:g}" width="{one.width:.1f}" height="{one.height:g}" fill="{one.color}"/>'
         if isinstance(one, Box)
-        else f'<text x="{one.x:g}" y="{one.y:g}" fill="{one.ink}">{escape(one.text)}</text>'
+        else f'<text x="{one.x:g}" y="{one.y:g}" fill="{one.color}">{escape(one.text)}</text>'
         for one in drawn.shapes
     ]
     size = f'width="{drawn.width}" height="{drawn.height}"'
@@ -124,7 +124,7 @@ def _row(one: Figures, top: float, longest: float) -> list[Shape]:
     if one.took is None or not longest:
         return [Label(_LEFT, top + 18, "no answer", _PALE)]
     ends = [value / longest * _BAR for value in (one.took.p50, one.took.p95, one.took.p99)]
-    boxes = [Box(_LEFT, top + 4, end, 20, ink) for end, ink in zip(reversed(ends), reversed(_INKS), strict=True)]
+    boxes = [Box(_LEFT, top + 4, end, 20, color) for end, color in zip(reversed(ends), reversed(_COLORS), strict=True)]
     words = f"{_ms(one.took, 'p50')} / {_ms(one.took, 'p95')} / {_ms(one.took, 'p99')} ms"
     return [*boxes, Label(_LEFT + ends[-1] + 8, top + 18, words, _PALE)]
 

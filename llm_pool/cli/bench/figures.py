@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from llm_pool.messages import Json
+    from llm_pool.core.messages import Json
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

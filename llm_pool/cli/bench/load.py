@@ -81,7 +81,7 @@ async def _closed(load: Load, one: Callable[[float], Awaitable[None]], began: fl
     loop = asyncio.get_running_loop()
     begun = 0
 
-    async def asker() -> None:
+    async def worker() -> None:
         nonlocal begun
         while _goes_on(load, begun, loop.time() - began):
             begun += 1
@@ -89,7 +89,7 @@ async def _closed(load: Load, one: Callable[[float], Awaitable[None]], began: fl
 
     async with asyncio.TaskGroup() as group:
         for _ in range(load.concurrency):
-            group.create_task(asker())
+            group.create_task(worker())
 
 
 async def _open(load: Load, rate: float, one: Callable[[float], Awaitable[None]], began: float) -> None:

@@ -33,7 +33,7 @@ def png(drawn: Picture) -> bytes:
     canvas = _Canvas(drawn.width, drawn.height)
     for shape in drawn.shapes:
         if isinstance(shape, Box):
-            canvas.box(round(shape.x), round(shape.y), round(shape.width), round(shape.height), _colour(shape.ink))
+            canvas.box(round(shape.x), round(shape.y), round(shape.width), round(shape.height), _colour(shape.color))
         else:
             canvas.text(shape)
     rows = b"".join(b"\0" + row for row in canvas.rows)  # filter 0: as it is
@@ -53,7 +53,7 @@ class _Canvas:
             row[3 * left : 3 * right] = colour * max(0, right - left)
 
     def text(self, label: Label) -> None:
-        colour = _colour(label.ink)
+        colour = _colour(label.color)
         x, top = round(label.x), round(label.y) - 7 * _SCALE
         for char in label.text:
             index = (ord(char) - 32) * 5
@@ -69,5 +69,5 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _colour(ink: str) -> bytes:
-    return bytes.fromhex(ink.removeprefix("#"))
+def _colour(color: str) -> bytes:
+    return bytes.fromhex(color.removeprefix("#"))

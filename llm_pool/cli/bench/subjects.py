@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.admission import parse_strategy
 from llm_pool.cli.bench.figures import Sample
-from llm_pool.errors import InvalidRequest, LlmPoolError
-from llm_pool.messages import StrategyName
-from llm_pool.wire import error_code
+from llm_pool.core.errors import InvalidRequest, LlmPoolError
+from llm_pool.core.messages import StrategyName
+from llm_pool.engine import parse_strategy
+from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from llm_pool.config import Config, ProviderSettings
-    from llm_pool.messages import Answer, Query
-    from llm_pool.orchestrator import Orchestrator
+    from llm_pool.core.messages import Answer, Query
+    from llm_pool.engine import Orchestrator
 
 INPUTS = {
     "ask": "Name three primary colours, in one short sentence.",
@@ -68,7 +68,7 @@ def subjects(config: Config, task: str, providers: Sequence[str], strategies: Se
     return [*alone, *(Subject(f"pool {name.value}", quiet, name) for name in names)]
 
 
-def asker(pool: Orchestrator, query: Query) -> Callable[[float], Awaitable[Sample]]:
+def timed_request(pool: Orchestrator, query: Query) -> Callable[[float], Awaitable[Sample]]:
     """Asks *query* once, and measures it."""
 
     async def ask(intended: float) -> Sample:

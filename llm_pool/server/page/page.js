@@ -160,7 +160,7 @@ function card(provider) {
 
 function breaker(told) {
   const left = told.retry_after_ms === null ? "" : `, next try in ${Math.ceil(told.retry_after_ms / 1000)} s`;
-  const word = told.why === "resting" ? "asked us to wait" : told.state;
+  const word = told.why === "backoff" ? "asked us to wait" : told.state;
   return el("div", {}, el("span", { class: `tag ${told.state === "open" ? "bad" : "warn"}` }, word), ` ${told.task}${left}`);
 }
 
@@ -176,7 +176,7 @@ function spark(values) {
 
 function reload(last) {
   const when = clock(last.at);
-  if (last.ok) return el("p", {}, `Number ${last.generation} was taken at ${when}.`);
+  if (last.ok) return el("p", {}, `Configuration ${last.generation} loaded at ${when}.`);
   const where = [last.error.key, last.error.line ? `line ${last.error.line}` : ""].filter(Boolean).join(", ");
   return [el("p", { class: "error" }, `The configuration of ${when} was refused; number ${last.generation} goes on.`),
     el("p", { class: "text" }, last.error.message), el("p", { class: "muted" }, [where, last.error.hint].filter(Boolean).join(" – "))];

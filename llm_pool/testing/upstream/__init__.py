@@ -6,13 +6,13 @@ of its own ``llm_pool.testing.processes``. It runs in real time on real sockets.
 
 ::
 
-    Connection ─Request─▶ server ─Ask─▶ answers ─Said─▶ speech ─Speech─▶ exchange ─bytes─▶ Connection
+    Connection ─Request─▶ server ─TextRequest─▶ answers ─ScriptedAnswer─▶ generation ─▶ exchange ─bytes─▶ Connection
                              └─▶ machine: a slot on a loaded model          └─ a mode spoils it
 """
 
-from llm_pool.testing.upstream.answers import Ask, Said
+from llm_pool.testing.upstream.answers import ScriptedAnswer, TextRequest
 from llm_pool.testing.upstream.journal import Counts, Entry
 from llm_pool.testing.upstream.machine import Model
 from llm_pool.testing.upstream.server import Upstream
 
-__all__ = ["Ask", "Counts", "Entry", "Model", "Said", "Upstream"]
+__all__ = ["Counts", "Entry", "Model", "ScriptedAnswer", "TextRequest", "Upstream"]

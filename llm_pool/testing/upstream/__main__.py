@@ -43,7 +43,12 @@ def parser() -> argparse.ArgumentParser:
     add = line.add_argument
     add("--port", type=int, default=0, help="0, the default, takes a free one")
     add("--flavor", choices=["ollama", "llama-server"], default="ollama")
-    add("--model", action="append", metavar="NAME[,SIZE[,LOAD]]", help="on its disk; size in GB, loading in seconds")
+    add(
+        "--model",
+        action="append",
+        metavar="NAME[,SIZE[,MIN_LOAD_TIME]]",
+        help="on its disk; size in GB, loading in seconds",
+    )
     add("--mode", action="append", default=[], metavar="[MODEL=]MODE", help="what goes wrong; see below")
     add("--ttft", "--latency", default=AT_ONCE, metavar="LATENCY", help="time to the first token; see below")
     add("--per-token", default=AT_ONCE, metavar="LATENCY", help="time between two tokens, drawn once per request")

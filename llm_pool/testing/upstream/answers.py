@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
     A request for text, whatever its dialect.
 
@@ -34,7 +34,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: int | None = None
 
 
-class Said(msgspec.Struct, frozen=True):
+class ScriptedAnswer(msgspec.Struct, frozen=True):
     """
     An answer.
 
@@ -51,10 +51,10 @@ class Said(msgspec.Struct, frozen=True):
     finish: str = "stop"
 
 
-AnswerFunction: TypeAlias = Callable[[Ask], "str | Said | None"]
+AnswerFunction: TypeAlias = Callable[[TextRequest], "str | ScriptedAnswer | None"]
 """The test's own word on a request; None leaves it to the recording or the generator."""
 
-NONSENSE = Said("I would rather talk about the weather, which is mild.")
+NONSENSE = ScriptedAnswer("I would rather talk about the weather, which is mild.")
 
 
 class Recordings:
@@ -71,28 +71,30 @@ class Recordings:
         rows.sort(key=lambda row: -len(row["prompt"]))
         self._rows: dict[str, dict[str, Any]] = {row["prompt"].strip(): row["models"] for row in rows}
 
-    def __call__(self, ask: Ask) -> Said | None:
+    def __call__(self, text_request: TextRequest) -> ScriptedAnswer | None:
         """What the model said to this prompt, if it was recorded."""
-        models = self._rows.get(ask.user.strip()) or next((m for p, m in self._rows.items() if p in ask.text), {})
-        family = _letters(ask.model.partition(":")[0])
+        models = self._rows.get(text_request.user.strip()) or next(
+            (m for p, m in self._rows.items() if p in text_request.text), {}
+        )
+        family = _letters(text_request.model.partition(":")[0])
         for name, answer in models.items():
-            if name == ask.model or family in _letters(name):
-                return Said(answer["raw"], answer.get("ttft"), answer.get("duration"))
+            if name == text_request.model or family in _letters(name):
+                return ScriptedAnswer(answer["raw"], answer.get("ttft"), answer.get("duration"))
         return None
 
 
-def generated(ask: Ask) -> Said:
+def generated(text_request: TextRequest) -> ScriptedAnswer:
     """
     Something sensible: an instance of the schema if there is one; a letter, by a clear margin, where one token is
     asked for with its alternatives, as a judge does; else a sentence that repeats the question.
     """
-    if ask.schema is not None:
-        value = instance(ask.schema) if ask.schema else {"answer": "yes"}
-        return Said(msgspec.json.encode(value).decode())
-    if ask.top_logprobs and ask.max_tokens == 1:
-        return Said("A", top=(("A", -0.25), ("B", -1.75), ("C", -3.0), ("D", -4.0)))
-    question = " ".join(ask.user.split()[:20])
-    return Said(f"{ask.model} heard: {question}")
+    if text_request.schema is not None:
+        value = instance(text_request.schema) if text_request.schema else {"answer": "yes"}
+        return ScriptedAnswer(msgspec.json.encode(value).decode())
+    if text_request.top_logprobs and text_request.max_tokens == 1:
+        return ScriptedAnswer("A", top=(("A", -0.25), ("B", -1.75), ("C", -3.0), ("D", -4.0)))
+    question = " ".join(text_request.user.split()[:20])
+    return ScriptedAnswer(f"{text_request.model} heard: {question}")
 
 
 def _letters(name: str) -> str:

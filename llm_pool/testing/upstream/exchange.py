@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from llm_pool.testing.upstream.ollama import BUSY
 
 if TYPE_CHECKING:
+    from llm_pool.testing.upstream.generation import Dialect, Generation
     from llm_pool.testing.upstream.http import Connection, Headers, Request
     from llm_pool.testing.upstream.journal import Entry
     from llm_pool.testing.upstream.modes import Mode
-    from llm_pool.testing.upstream.speech import Dialect, Speech
 
 GARBAGE = b'\x00\xfe{"model": <<this is not what you asked for>>\n'
 BREAKS = frozenset({"cut", "reset", "stall", "error-in-stream"})
@@ -40,7 +40,7 @@ class Exchange:
         """An error in the dialect's words."""
         self.send(status, self.dialect.error(status, message), more=more)
 
-    async def spoil(self, mode: Mode) -> bool:
+    async def apply_fault(self, mode: Mode) -> bool:
         """What *mode* does before anybody thinks about an answer; True if that was all."""
         if mode.name == "error":
             self.refuse(int(mode.value), "scripted error")
@@ -57,27 +57,27 @@ class Exchange:
             return False
         return True
 
-    async def perform(self, speech: Speech, mode: Mode, *, asked: float) -> None:
-        """Say *speech* from now on, as far as *mode* lets it; *asked* is when the request came."""
+    async def respond(self, generation: Generation, mode: Mode, *, asked: float) -> None:
+        """Say *generation* from now on, as far as *mode* lets it; *asked* is when the request came."""
         began = _now()
-        await _until(began + speech.ttft)
-        limit = min(int(mode.value), len(speech.tokens)) if mode.name in BREAKS else None
-        if speech.ask.stream:
-            await self._stream(speech, mode, limit, asked)
+        await _until(began + generation.ttft)
+        limit = min(int(mode.value), len(generation.tokens)) if mode.name in BREAKS else None
+        if generation.text_request.stream:
+            await self._stream(generation, mode, limit, asked)
         else:
-            await _until(began + speech.ttft + speech.tokens[-1].at)
-            speech.total = _now() - asked
-            await self._whole(speech, mode)
+            await _until(began + generation.ttft + generation.tokens[-1].at)
+            generation.total = _now() - asked
+            await self._whole(generation, mode)
 
-    async def _stream(self, speech: Speech, mode: Mode, limit: int | None, asked: float) -> None:
-        connection, entry, spoken = self.connection, self.entry, _now()
-        entry.status, entry.first_byte = 200, spoken
+    async def _stream(self, generation: Generation, mode: Mode, limit: int | None, asked: float) -> None:
+        connection, entry, started = self.connection, self.entry, _now()
+        entry.status, entry.first_byte = 200, started
         connection.begin(200, self.dialect.stream_headers)
         opening = self.dialect.opening()
         if opening:
             connection.chunk(opening)
-        for token in speech.tokens[:limit]:
-            await _until(spoken + token.at)
+        for token in generation.tokens[:limit]:
+            await _until(started + token.at)
             line = self.dialect.piece(token)
             half = len(line) // 2 if mode.name == "trickle" else 0
             if half:
@@ -86,17 +86,17 @@ class Exchange:
             connection.chunk(line[half:])
             entry.pieces += 1
         if limit is not None:
-            await self._break_off(mode, speech)
+            await self._break_off(mode, generation)
             return
-        speech.total = _now() - asked
-        connection.chunk(self.dialect.ending(speech))
+        generation.total = _now() - asked
+        connection.chunk(self.dialect.ending(generation))
         connection.finish()
         entry.ending = "answered"
 
-    async def _break_off(self, mode: Mode, speech: Speech) -> None:
+    async def _break_off(self, mode: Mode, generation: Generation) -> None:
         self.entry.ending = "broken"
         if mode.name == "cut":
-            self.connection.cut(self.dialect.ending(speech))
+            self.connection.cut(self.dialect.ending(generation))
         elif mode.name == "reset":
             self._reset()
         elif mode.name == "error-in-stream":
@@ -105,8 +105,8 @@ class Exchange:
         else:
             await _for_ever()
 
-    async def _whole(self, speech: Speech, mode: Mode) -> None:
-        body = self.dialect.whole(speech)
+    async def _whole(self, generation: Generation, mode: Mode) -> None:
+        body = self.dialect.whole(generation)
         if mode.name == "error-in-stream":
             self.refuse(500, "scripted error")
         elif mode.name == "stall":

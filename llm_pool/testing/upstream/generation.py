@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from llm_pool.testing.upstream.answers import Ask, Said
+    from llm_pool.testing.upstream.answers import ScriptedAnswer, TextRequest
     from llm_pool.testing.upstream.http import Headers
 
 
@@ -21,7 +21,7 @@ class Token(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-class Speech(msgspec.Struct, kw_only=True):
+class Generation(msgspec.Struct, kw_only=True):
     """
     What is going to be said, and what was measured while saying it.
 
@@ -32,7 +32,7 @@ class Speech(msgspec.Struct, kw_only=True):
         loading, total: seconds, filled in when it is over.
     """
 
-    ask: Ask
+    text_request: TextRequest
     tokens: list[Token]
     ttft: float
     finish: str
@@ -60,10 +60,10 @@ class Dialect(Protocol):
     def piece(self, token: Token) -> bytes:
         """A token in a stream."""
 
-    def ending(self, speech: Speech) -> bytes:
+    def ending(self, generation: Generation) -> bytes:
         """The proper end of a stream."""
 
-    def whole(self, speech: Speech) -> bytes:
+    def whole(self, generation: Generation) -> bytes:
         """The answer as one body."""
 
     def error(self, status: int, message: str) -> bytes:
@@ -73,46 +73,52 @@ class Dialect(Protocol):
         """An error in a stream that has begun."""
 
 
-def compose(ask: Ask, said: Said, *, ttft: float, per_token: float) -> Speech:
+def compose(text_request: TextRequest, answer: ScriptedAnswer, *, ttft: float, per_token: float) -> Generation:
     """
-    *said* as tokens with times: its own where it has them, else *ttft* and *per_token* seconds.
+    *answer* as tokens with times: its own where it has them, else *ttft* and *per_token* seconds.
 
     Tokens that take no time come as at most eight pieces, so that fast answers are cheap.
     """
-    texts = _split(said.text)
-    finish = said.finish
-    if ask.max_tokens is not None and len(texts) > ask.max_tokens > 0:
-        texts, finish = texts[: ask.max_tokens], "length"
+    texts = _split(answer.text)
+    finish = answer.finish
+    if text_request.max_tokens is not None and len(texts) > text_request.max_tokens > 0:
+        texts, finish = texts[: text_request.max_tokens], "length"
     count = len(texts)
-    ttft = ttft if said.ttft is None else said.ttft
-    if said.duration is not None:
-        per_token = max(0.0, said.duration - ttft) / max(1, len(texts) - 1)
-    if not per_token and ask.top_logprobs is None:
+    ttft = ttft if answer.ttft is None else answer.ttft
+    if answer.duration is not None:
+        per_token = max(0.0, answer.duration - ttft) / max(1, len(texts) - 1)
+    if not per_token and text_request.top_logprobs is None:
         size = math.ceil(len(texts) / 8)
         texts = ["".join(texts[at : at + size]) for at in range(0, len(texts), size)]
-    tokens = [Token(text, at * per_token, _alternatives(ask, said, at, text)) for at, text in enumerate(texts)]
-    asked = 1 + len(ask.text) // 4
-    return Speech(ask=ask, tokens=tokens, ttft=ttft, finish=finish, prompt_tokens=asked, count=count)
+    tokens = [
+        Token(text, at * per_token, _alternatives(text_request, answer, at, text)) for at, text in enumerate(texts)
+    ]
+    asked = 1 + len(text_request.text) // 4
+    return Generation(
+        text_request=text_request, tokens=tokens, ttft=ttft, finish=finish, prompt_tokens=asked, count=count
+    )
 
 
-def slowed(speech: Speech, factor: float) -> Speech:
+def slowed(generation: Generation, factor: float) -> Generation:
     """The same, *factor* times as slow."""
-    tokens = [msgspec.structs.replace(token, at=token.at * factor) for token in speech.tokens]
-    return msgspec.structs.replace(speech, ttft=speech.ttft * factor, tokens=tokens)
+    tokens = [msgspec.structs.replace(token, at=token.at * factor) for token in generation.tokens]
+    return msgspec.structs.replace(generation, ttft=generation.ttft * factor, tokens=tokens)
 
 
-def trickled(speech: Speech, rate: float) -> Speech:
+def trickled(generation: Generation, rate: float) -> Generation:
     """The same at *rate* tokens a second."""
-    tokens = [Token(text, at / rate) for at, text in enumerate(_split(speech.text))]
-    return msgspec.structs.replace(speech, tokens=tokens)
+    tokens = [Token(text, at / rate) for at, text in enumerate(_split(generation.text))]
+    return msgspec.structs.replace(generation, tokens=tokens)
 
 
 def _split(text: str) -> list[str]:
     return re.findall(r"\s*[^\s]{1,6}\s*$|\s*[^\s]{1,6}", text) or [text]
 
 
-def _alternatives(ask: Ask, said: Said, at: int, text: str) -> tuple[tuple[str, float], ...]:
-    if ask.top_logprobs is None:
+def _alternatives(
+    text_request: TextRequest, answer: ScriptedAnswer, at: int, text: str
+) -> tuple[tuple[str, float], ...]:
+    if text_request.top_logprobs is None:
         return ()
-    top = said.top if at == 0 and said.top else ((text, -0.05), ("?", -3.5), ("!", -4.5))
-    return top[: max(1, ask.top_logprobs)]
+    top = answer.top if at == 0 and answer.top else ((text, -0.05), ("?", -3.5), ("!", -4.5))
+    return top[: max(1, text_request.top_logprobs)]

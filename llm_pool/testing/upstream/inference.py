@@ -7,23 +7,23 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llm_pool.testing.upstream import answers, latency
+from llm_pool.testing.upstream.generation import compose, slowed, trickled
 from llm_pool.testing.upstream.machine import Machine, Model, QueueFull
 from llm_pool.testing.upstream.ollama import BUSY
-from llm_pool.testing.upstream.speech import compose, slowed, trickled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llm_pool.testing.upstream.answers import AnswerFunction, Ask, Said
+    from llm_pool.testing.upstream.answers import AnswerFunction, ScriptedAnswer, TextRequest
     from llm_pool.testing.upstream.exchange import Exchange
+    from llm_pool.testing.upstream.generation import Generation
     from llm_pool.testing.upstream.latency import Distribution
     from llm_pool.testing.upstream.modes import Mode, Modes
-    from llm_pool.testing.upstream.speech import Speech
 
 Flavor: TypeAlias = Literal["ollama", "llama-server"]
 
 
-class Minds:
+class AnswerGenerator:
     """
     What the models say and how long they think.
 
@@ -56,45 +56,45 @@ class Minds:
         rng = self.random(model)
         return self._ttft(rng), self._per_token(rng)
 
-    def think(self, ask: Ask, mode: Mode, times: tuple[float, float]) -> Speech:
+    def generate(self, text_request: TextRequest, mode: Mode, times: tuple[float, float]) -> Generation:
         """The whole answer with its times, as *mode* would have it."""
-        speech = compose(ask, self._said(ask, mode), ttft=times[0], per_token=times[1])
+        generation = compose(text_request, self._scripted(text_request, mode), ttft=times[0], per_token=times[1])
         if mode.name == "slow":
-            return slowed(speech, mode.value)
-        return trickled(speech, mode.value) if mode.name == "trickle" else speech
+            return slowed(generation, mode.value)
+        return trickled(generation, mode.value) if mode.name == "trickle" else generation
 
-    def _said(self, ask: Ask, mode: Mode) -> Said:
+    def _scripted(self, text_request: TextRequest, mode: Mode) -> ScriptedAnswer:
         if mode.name == "nonsense":
             return answers.NONSENSE
-        said = self._answer(ask) if self._answer else None
-        if said is None and self._recorded:
-            said = self._recorded(ask)
-        return answers.Said(said) if isinstance(said, str) else said or answers.generated(ask)
+        answer = self._answer(text_request) if self._answer else None
+        if answer is None and self._recorded:
+            answer = self._recorded(text_request)
+        return answers.ScriptedAnswer(answer) if isinstance(answer, str) else answer or answers.generated(text_request)
 
 
 async def infer(
-    ask: Ask,
+    text_request: TextRequest,
     model: Model,
     exchange: Exchange,
-    minds: Minds,
+    generator: AnswerGenerator,
     modes: Modes,
     machine: Machine,
     *,
     keep_alive: float = 300.0,
 ) -> None:
-    """Answer *ask*: spoiled by a mode, refused by the machine, or said."""
+    """Answer *text_request*: spoiled by a mode, refused by the machine, or said."""
     entry = exchange.entry
-    mode = modes.next(model.name, minds.random(model.name))
+    mode = modes.next(model.name, generator.random(model.name))
     entry.mode = str(mode)
-    times = minds.times(model.name)
-    if await exchange.spoil(mode):
+    times = generator.times(model.name)
+    if await exchange.apply_fault(mode):
         return
     await _still_loading(mode)
     try:
         async with machine.serve(model, keep_alive=keep_alive) as entry.loading:
-            speech = minds.think(ask, mode, times)
-            speech.loading = entry.loading
-            await exchange.perform(speech, mode, asked=entry.arrived)
+            generation = generator.generate(text_request, mode, times)
+            generation.loading = entry.loading
+            await exchange.respond(generation, mode, asked=entry.arrived)
     except QueueFull:
         exchange.refuse(503, BUSY)
 

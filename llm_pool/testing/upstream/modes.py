@@ -83,7 +83,7 @@ class Modes:
             return Mode("error", 500.0) if rng.random() < mode.value else OK
         return mode
 
-    def standing(self, model: str) -> Mode:
+    def current(self, model: str) -> Mode:
         """The mode that the next request would get, left in place."""
         return self._queue(model)[0]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.testing.upstream.answers import Ask
+from llm_pool.testing.upstream.answers import TextRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llm_pool.testing.upstream.generation import Generation, Token
     from llm_pool.testing.upstream.http import Headers
     from llm_pool.testing.upstream.machine import Model, Resident
-    from llm_pool.testing.upstream.speech import Speech, Token
 
 JSON = (("Content-Type", "application/json; charset=utf-8"),)
 NDJSON = (("Content-Type", "application/x-ndjson"),)
@@ -51,13 +51,13 @@ class Generate:
         """A line with the token."""
         return self._line(token.text, {"done": False} | _logprobs([token]))
 
-    def ending(self, speech: Speech) -> bytes:
+    def ending(self, generation: Generation) -> bytes:
         """The line that says done."""
-        return self._line("", self._done(speech, []))
+        return self._line("", self._done(generation, []))
 
-    def whole(self, speech: Speech) -> bytes:
+    def whole(self, generation: Generation) -> bytes:
         """One object, with no newline after it."""
-        return self._line(speech.text, self._done(speech, speech.tokens)).rstrip(b"\n")
+        return self._line(generation.text, self._done(generation, generation.tokens)).rstrip(b"\n")
 
     def error(self, _status: int, message: str) -> bytes:
         """The same for every status."""
@@ -68,24 +68,24 @@ class Generate:
         return encode({"error": message}) + b"\n"
 
     def _line(self, text: str, rest: dict[str, Any]) -> bytes:
-        return encode(_begun(self._model) | self._said(text) | rest) + b"\n"
+        return encode(_begun(self._model) | self._text_field(text) | rest) + b"\n"
 
-    def _said(self, text: str) -> dict[str, Any]:
+    def _text_field(self, text: str) -> dict[str, Any]:
         return {"response": text}
 
-    def _done(self, speech: Speech, tokens: Sequence[Token]) -> dict[str, Any]:
-        done = {"done": True, "done_reason": speech.finish, "context": [268, 117, 115]}
-        return done | _measured(speech) | _logprobs(tokens)
+    def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
+        done = {"done": True, "done_reason": generation.finish, "context": [268, 117, 115]}
+        return done | _measured(generation) | _logprobs(tokens)
 
 
 class Chat(Generate):
     """``/api/chat``."""
 
-    def _said(self, text: str) -> dict[str, Any]:
+    def _text_field(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}}
 
-    def _done(self, speech: Speech, tokens: Sequence[Token]) -> dict[str, Any]:
-        return {"done": True, "done_reason": speech.finish} | _logprobs(tokens) | _measured(speech)
+    def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
+        return {"done": True, "done_reason": generation.finish} | _logprobs(tokens) | _measured(generation)
 
 
 def read_body(body: bytes) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def read_body(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_ask(body: dict[str, Any]) -> Ask:
+def read_text_request(body: dict[str, Any]) -> TextRequest:
     """The question in a body of ``/api/chat`` or ``/api/generate``, checked as Ollama checks it."""
     options = body.get("options") or {}
     predict = options.get("num_predict")
@@ -108,7 +108,7 @@ def read_ask(body: dict[str, Any]) -> Ask:
         raise Refused(500, 'option "num_predict" must be of type integer')
     messages = body.get("messages") or []
     turns = [str(m.get("content", "")) for m in messages] or [str(body.get("system", "")), str(body.get("prompt", ""))]
-    return Ask(
+    return TextRequest(
         model=str(body.get("model", "")),
         text="\n".join(turns),
         user=turns[-1],
@@ -133,7 +133,7 @@ def keep_alive(body: dict[str, Any]) -> float:
     return float("inf") if value < 0 else float(value)
 
 
-def silence(model: str, reason: str, *, chat: bool) -> bytes:
+def no_answer(model: str, reason: str, *, chat: bool) -> bytes:
     """The answer to a request that asks nothing; *reason* is ``load`` or ``unload``."""
     said = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
     return encode(_begun(model) | said | {"done": True, "done_reason": reason})
@@ -190,14 +190,14 @@ def _begun(model: str) -> dict[str, Any]:
     return {"model": model, "created_at": _now()}
 
 
-def _measured(speech: Speech) -> dict[str, Any]:
-    speaking = speech.total - speech.loading - speech.ttft
+def _measured(generation: Generation) -> dict[str, Any]:
+    speaking = generation.total - generation.loading - generation.ttft
     return {
-        "total_duration": _nanoseconds(speech.total),
-        "load_duration": _nanoseconds(speech.loading),
-        "prompt_eval_count": speech.prompt_tokens,
-        "prompt_eval_duration": _nanoseconds(speech.ttft),
-        "eval_count": speech.count,
+        "total_duration": _nanoseconds(generation.total),
+        "load_duration": _nanoseconds(generation.loading),
+        "prompt_eval_count": generation.prompt_tokens,
+        "prompt_eval_duration": _nanoseconds(generation.ttft),
+        "eval_count": generation.count,
         "eval_duration": _nanoseconds(max(0.0, speaking)),
     }
 

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.testing.upstream.answers import Ask
+from llm_pool.testing.upstream.answers import TextRequest
 from llm_pool.testing.upstream.instances import TYPES
 from llm_pool.testing.upstream.ollama import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llm_pool.testing.upstream.generation import Generation, Token
     from llm_pool.testing.upstream.http import Headers
     from llm_pool.testing.upstream.machine import Model
-    from llm_pool.testing.upstream.speech import Speech, Token
 
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 503: "unavailable_error"}
 SERVER = (("Server", "llama.cpp"), ("Access-Control-Allow-Origin", ""))
-STAYS = (("Keep-Alive", "timeout=5, max=100"),)
-LLAMA_JSON = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), *STAYS)
+KEEP_ALIVE = (("Keep-Alive", "timeout=5, max=100"),)
+LLAMA_JSON = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), *KEEP_ALIVE)
 LLAMA_ERROR = (*SERVER, ("Content-Type", "application/json; charset=utf-8"), ("Connection", "close"))
-LLAMA_SSE = (*SERVER, ("X-Accel-Buffering", "no"), ("Content-Type", "text/event-stream"), *STAYS)
+LLAMA_SSE = (*SERVER, ("X-Accel-Buffering", "no"), ("Content-Type", "text/event-stream"), *KEEP_ALIVE)
 OLLAMA_JSON = (("Content-Type", "application/json"),)
 OLLAMA_SSE = (("Content-Type", "text/event-stream"),)
 NOT_FOUND = b'{"error":{"message":"File Not Found","type":"not_found_error","code":404}}'
@@ -55,37 +55,37 @@ class LlamaServer:
         """A chunk with the token."""
         return _event(self._chunk([_choice(None, delta={"content": token.text}, tokens=[token])]))
 
-    def ending(self, speech: Speech) -> bytes:
+    def ending(self, generation: Generation) -> bytes:
         """The reason, the counts if asked for, and ``[DONE]``."""
-        timings = {"timings": _timings(speech)}
-        end = self._chunk([_choice(speech.finish, delta={})])
+        timings = {"timings": _timings(generation)}
+        end = self._chunk([_choice(generation.finish, delta={})])
         if not self._usage:
             return _event(end | timings) + b"data: [DONE]\n\n"
-        return _event(end) + _event(self._chunk([]) | {"usage": _usage(speech)} | timings) + b"data: [DONE]\n\n"
+        return _event(end) + _event(self._chunk([]) | {"usage": _usage(generation)} | timings) + b"data: [DONE]\n\n"
 
-    def whole(self, speech: Speech) -> bytes:
+    def whole(self, generation: Generation) -> bytes:
         """One object."""
-        message = {"role": "assistant", "content": speech.text}
+        message = {"role": "assistant", "content": generation.text}
         return encode(
             {
-                "choices": [_choice(speech.finish, message=message, tokens=speech.tokens)],
+                "choices": [_choice(generation.finish, message=message, tokens=generation.tokens)],
                 "created": self._created,
                 "model": self._model,
                 "system_fingerprint": "b1-0c1e570",
                 "object": "chat.completion",
-                "usage": _usage(speech),
+                "usage": _usage(generation),
                 "id": self._id,
-                "timings": _timings(speech),
+                "timings": _timings(generation),
             }
         )
 
     def error(self, status: int, message: str) -> bytes:
         """An object with code, message and type."""
-        return encode({"error": _complaint(status, message)})
+        return encode({"error": _error_json(status, message)})
 
     def error_piece(self, message: str) -> bytes:
         """The same as an event."""
-        return _event({"error": _complaint(500, message)})
+        return _event({"error": _error_json(500, message)})
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         named = {"choices": choices, "created": self._created, "id": self._id, "model": self._model}
@@ -114,17 +114,17 @@ class OllamaV1:
         self._begun = True
         return _event(self._chunk([_ollama_choice("delta", role | {"content": token.text}, None, [token])]))
 
-    def ending(self, speech: Speech) -> bytes:
+    def ending(self, generation: Generation) -> bytes:
         """The reason, the counts if asked for, and ``[DONE]``."""
-        end = _event(self._chunk([_ollama_choice("delta", {"content": ""}, speech.finish, [])]))
-        counts = _event(self._chunk([]) | {"usage": _plain_usage(speech)}) if self._usage else b""
+        end = _event(self._chunk([_ollama_choice("delta", {"content": ""}, generation.finish, [])]))
+        counts = _event(self._chunk([]) | {"usage": _plain_usage(generation)}) if self._usage else b""
         return end + counts + b"data: [DONE]\n\n"
 
-    def whole(self, speech: Speech) -> bytes:
+    def whole(self, generation: Generation) -> bytes:
         """One object, and a newline."""
-        message = {"role": "assistant", "content": speech.text}
-        choice = _ollama_choice("message", message, speech.finish, speech.tokens)
-        answer = self._named("chat.completion") | {"choices": [choice], "usage": _plain_usage(speech)}
+        message = {"role": "assistant", "content": generation.text}
+        choice = _ollama_choice("message", message, generation.finish, generation.tokens)
+        answer = self._named("chat.completion") | {"choices": [choice], "usage": _plain_usage(generation)}
         return encode(answer) + b"\n"
 
     def error(self, status: int, message: str) -> bytes:
@@ -155,10 +155,10 @@ def read_body(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_ask(body: dict[str, Any]) -> Ask:
+def read_text_request(body: dict[str, Any]) -> TextRequest:
     """The question in a body of ``/v1/chat/completions``."""
     turns = [str(message.get("content", "")) for message in body["messages"]]
-    return Ask(
+    return TextRequest(
         model=str(body.get("model", "")),
         text="\n".join(turns),
         user=turns[-1] if turns else "",
@@ -216,12 +216,12 @@ def _choice(
     message: dict[str, Any] | None = None,
     tokens: Sequence[Token] = (),
 ) -> dict[str, Any]:
-    said = {"delta": delta} if message is None else {"message": message}
-    return {"finish_reason": finish, "index": 0} | said | _logprobs(tokens, ids=True)
+    output = {"delta": delta} if message is None else {"message": message}
+    return {"finish_reason": finish, "index": 0} | output | _logprobs(tokens, ids=True)
 
 
-def _ollama_choice(kind: str, said: dict[str, Any], finish: str | None, tokens: Sequence[Token]) -> dict[str, Any]:
-    return {"index": 0, kind: said, "finish_reason": finish} | _logprobs(tokens, ids=False)
+def _ollama_choice(kind: str, output: dict[str, Any], finish: str | None, tokens: Sequence[Token]) -> dict[str, Any]:
+    return {"index": 0, kind: output, "finish_reason": finish} | _logprobs(tokens, ids=False)
 
 
 def _logprobs(tokens: Sequence[Token], *, ids: bool) -> dict[str, Any]:
@@ -253,27 +253,27 @@ def _schema(wanted: dict[str, Any]) -> dict[str, Any] | None:
     return schema
 
 
-def _complaint(status: int, message: str) -> dict[str, Any]:
+def _error_json(status: int, message: str) -> dict[str, Any]:
     return {"code": status, "message": message, "type": KINDS.get(status, "server_error")}
 
 
-def _usage(speech: Speech) -> dict[str, Any]:
-    said, asked = speech.count, speech.prompt_tokens
-    counts = {"completion_tokens": said, "prompt_tokens": asked, "total_tokens": said + asked}
+def _usage(generation: Generation) -> dict[str, Any]:
+    output, asked = generation.count, generation.prompt_tokens
+    counts = {"completion_tokens": output, "prompt_tokens": asked, "total_tokens": output + asked}
     return counts | {"prompt_tokens_details": {"cached_tokens": 0}}
 
 
-def _plain_usage(speech: Speech) -> dict[str, Any]:
-    said, asked = speech.count, speech.prompt_tokens
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": said + asked}
+def _plain_usage(generation: Generation) -> dict[str, Any]:
+    output, asked = generation.count, generation.prompt_tokens
+    return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": output + asked}
 
 
-def _timings(speech: Speech) -> dict[str, Any]:
+def _timings(generation: Generation) -> dict[str, Any]:
     timings: dict[str, Any] = {"cache_n": 0}
-    speaking = max(0.0, speech.total - speech.loading - speech.ttft)
+    speaking = max(0.0, generation.total - generation.loading - generation.ttft)
     for part, count, seconds in (
-        ("prompt", speech.prompt_tokens, speech.ttft),
-        ("predicted", speech.count, speaking),
+        ("prompt", generation.prompt_tokens, generation.ttft),
+        ("predicted", generation.count, speaking),
     ):
         timings[f"{part}_n"] = count
         timings[f"{part}_ms"] = seconds * 1000

@@ -12,19 +12,19 @@ import msgspec
 from llm_pool.testing.upstream import modes, ollama, openai
 from llm_pool.testing.upstream.exchange import Exchange
 from llm_pool.testing.upstream.http import Connection, Request
-from llm_pool.testing.upstream.inference import Minds, infer, is_loading
+from llm_pool.testing.upstream.inference import AnswerGenerator, infer, is_loading
 from llm_pool.testing.upstream.journal import Counts, Entry, Journal
 from llm_pool.testing.upstream.machine import Machine, Model, QueueFull
-from llm_pool.testing.upstream.pulling import Registry, pull
+from llm_pool.testing.upstream.pull import Registry, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from llm_pool.testing.upstream.answers import AnswerFunction, Ask
+    from llm_pool.testing.upstream.answers import AnswerFunction, TextRequest
+    from llm_pool.testing.upstream.generation import Dialect
     from llm_pool.testing.upstream.inference import Flavor
     from llm_pool.testing.upstream.latency import Distribution
-    from llm_pool.testing.upstream.speech import Dialect
 
 Route: TypeAlias = Callable[[Exchange], Awaitable[None]]
 AT_ONCE = "const:0"
@@ -87,7 +87,7 @@ class Upstream:
         self.models = {model.name: model for model in listed}
         self.journal, self.url = Journal(), ""
         self._flavor, self._cold, self._context = flavor, cold, context
-        self._minds = Minds(answer, recorded, ttft, per_token, seed)
+        self._generator = AnswerGenerator(answer, recorded, ttft, per_token, seed)
         self._modes, self._registry = modes.Modes(), Registry(registry, pull_rate)
         self._new_machine = partial(Machine, slots=slots, max_loaded=max_loaded, memory=memory, max_queue=max_queue)
         self._host, self._port = host, port
@@ -155,7 +155,7 @@ class Upstream:
         path = exchange.request.path
         route = self._routes.get(f"{exchange.request.method} {path}")
         if route is not None:
-            if not await exchange.spoil(self._modes.next(path, self._minds.random(path))):
+            if not await exchange.apply_fault(self._modes.next(path, self._generator.random(path))):
                 await route(exchange)
         elif self._flavor == "ollama":
             exchange.send(404, b"404 page not found", headers=[("Content-Type", "text/plain")])
@@ -201,17 +201,17 @@ class Upstream:
 
     async def _generate(self, exchange: Exchange) -> None:
         body = ollama.read_body(exchange.request.body)
-        ask, keep_alive = ollama.read_ask(body), ollama.keep_alive(body)
-        model = self._find(ask.model)
+        text_request, keep_alive = ollama.read_text_request(body), ollama.keep_alive(body)
+        model = self._find(text_request.model)
         if not ollama.asks_nothing(body):
-            await self._infer(ask, model, exchange, keep_alive=keep_alive)
+            await self._infer(text_request, model, exchange, keep_alive=keep_alive)
             return
         if keep_alive <= 0:
             self.machine.unload(model.name)
         else:
             await self._load(model, keep_alive)
         reason = "load" if keep_alive > 0 else "unload"
-        exchange.send(200, ollama.silence(model.name, reason, chat=exchange.request.path == "/api/chat"))
+        exchange.send(200, ollama.no_answer(model.name, reason, chat=exchange.request.path == "/api/chat"))
 
     async def _load(self, model: Model, keep_alive: float) -> None:
         try:
@@ -221,18 +221,20 @@ class Upstream:
             raise ollama.Refused(503, ollama.BUSY) from None
 
     async def _v1_chat(self, exchange: Exchange) -> None:
-        ask = openai.read_ask(openai.read_body(exchange.request.body))
-        model, size = self._find(ask.model), 1 + len(ask.text) // 4
-        if self._flavor == "llama-server" and is_loading(self._modes.standing(model.name)):
+        text_request = openai.read_text_request(openai.read_body(exchange.request.body))
+        model, size = self._find(text_request.model), 1 + len(text_request.text) // 4
+        if self._flavor == "llama-server" and is_loading(self._modes.current(model.name)):
             exchange.refuse(503, "Loading model")
         elif self._context is not None and size > self._context:
             exchange.send(400, openai.too_long(size, self._context))
         else:
-            await self._infer(ask, model, exchange)
+            await self._infer(text_request, model, exchange)
 
-    async def _infer(self, ask: Ask, model: Model, exchange: Exchange, *, keep_alive: float = 300.0) -> None:
+    async def _infer(
+        self, text_request: TextRequest, model: Model, exchange: Exchange, *, keep_alive: float = 300.0
+    ) -> None:
         self.journal.open(exchange.entry, model.name)
-        await infer(ask, model, exchange, self._minds, self._modes, self.machine, keep_alive=keep_alive)
+        await infer(text_request, model, exchange, self._generator, self._modes, self.machine, keep_alive=keep_alive)
 
     def _find(self, name: str) -> Model:
         if self._flavor == "llama-server":  # one model, whatever it is called
@@ -255,11 +257,11 @@ class Upstream:
 
     async def _ps(self, exchange: Exchange) -> None:
         residents = self.machine.loaded().values()
-        ready = [r for r in residents if r.loading.done() and not is_loading(self._modes.standing(r.model.name))]
+        ready = [r for r in residents if r.loading.done() and not is_loading(self._modes.current(r.model.name))]
         exchange.send(200, ollama.ps(ready, asyncio.get_running_loop().time()))
 
     async def _health(self, exchange: Exchange) -> None:
-        if is_loading(self._modes.standing(next(iter(self.models)))):
+        if is_loading(self._modes.current(next(iter(self.models)))):
             exchange.refuse(503, "Loading model")
         else:
             exchange.send(200, b'{"status":"ok"}')
@@ -275,7 +277,7 @@ class Upstream:
 
     async def _pull(self, exchange: Exchange) -> None:
         name = _name(exchange)
-        mode = self._modes.next(name, self._minds.random(name))
+        mode = self._modes.next(name, self._generator.random(name))
         model = await pull(name, exchange, self._registry, mode)
         if model is not None:
             self.models[name] = model

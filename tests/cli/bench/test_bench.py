@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from llm_pool.cli.bench.subjects import INPUTS, subjects
-from llm_pool.cli.exits import Exit
+from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 from llm_pool.config import load
-from llm_pool.messages import StrategyName
+from llm_pool.core.messages import StrategyName
 from llm_pool.tasks import load_task, prepare
 
 Configure = Callable[..., Path]
@@ -21,7 +21,7 @@ Configure = Callable[..., Path]
 @pytest.mark.usefixtures("config")
 def test_each_provider_and_the_pool_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """The providers alone, then the task's own strategy; JSON has every figure."""
-    assert run(["bench", "-n", "3", "--json"]) == Exit.OK
+    assert run(["bench", "-n", "3", "--json"]) == ExitCode.OK
 
     out, err = capsys.readouterr()
     report = json.loads(out)
@@ -35,7 +35,7 @@ def test_each_provider_and_the_pool_are_measured(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.usefixtures("config")
 def test_a_strategy_that_asks_many_shows_their_agreement(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "--task", "judge", "-s", "voting", "-n", "2", "--json"]) == Exit.OK
+    assert run(["bench", "--task", "judge", "-s", "voting", "-n", "2", "--json"]) == ExitCode.OK
 
     (voting,) = json.loads(capsys.readouterr().out)["subjects"]
     assert (voting["subject"], voting["agreement"]) == ("pool VOTING", 1.0)
@@ -45,7 +45,7 @@ def test_a_strategy_that_asks_many_shows_their_agreement(capsys: pytest.CaptureF
 def test_a_threshold_that_fails_is_named_and_exits_99(capsys: pytest.CaptureFixture[str]) -> None:
     """The one that failed, for whom, and what was measured instead."""
     rules = ["--threshold", "errors<1%", "--threshold", "p95<1ms"]
-    assert run(["bench", "--provider", "phi3", "-n", "2", "--rate", "50", *rules]) == Exit.THRESHOLD
+    assert run(["bench", "--provider", "phi3", "-n", "2", "--rate", "50", *rules]) == ExitCode.THRESHOLD
 
     out, err = capsys.readouterr()
     assert out.startswith("ask: milliseconds to the whole answer, 2 requests each, 50 a second\n")
@@ -58,7 +58,7 @@ def test_exports_are_written_in_the_format_of_their_name(tmp_path: Path) -> None
     names = ["a.svg", "a.png", "a.json"]
     words = [word for name in names for word in ("--export", str(tmp_path / name))]
 
-    assert run(["bench", "--provider", "phi3", "-n", "1", "-q", *words]) == Exit.OK
+    assert run(["bench", "--provider", "phi3", "-n", "1", "-q", *words]) == ExitCode.OK
 
     starts = [(tmp_path / name).read_bytes()[:4] for name in names]
     assert starts == [b"<svg", b"\x89PNG", b"{\n  "]
@@ -68,7 +68,7 @@ def test_a_pool_that_never_answers_exits_69(configure: Configure, capsys: pytest
     """Its errors are counted by name."""
     configure("http://127.0.0.1:1", "phi3:mini")
 
-    assert run(["bench", "-n", "2", "--provider", "phi3"]) == Exit.UNAVAILABLE
+    assert run(["bench", "-n", "2", "--provider", "phi3"]) == ExitCode.UNAVAILABLE
     assert "phi3: 2 all providers failed\n" in capsys.readouterr().out
 
 
@@ -88,7 +88,7 @@ def test_a_pool_that_never_answers_exits_69(configure: Configure, capsys: pytest
 def test_nonsense_is_named_before_anything_is_asked(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["bench", *words]) == Exit.USAGE
+    assert run(["bench", *words]) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith(f"error: {said}")
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.errors import ConfigError, LlmPoolError, Unauthenticated
-from llm_pool.messages import Query, StrategyName
+from llm_pool.core.errors import ConfigError, LlmPoolError, Unauthenticated
+from llm_pool.core.messages import Query, StrategyName
 from llm_pool.security import ANONYMOUS, Principal
-from llm_pool.server.entry import OpenDoor
-from llm_pool.server.listening import Parts
-from llm_pool.server.observing import Watching
+from llm_pool.server.daemon import Components
+from llm_pool.server.middleware import AllowAll
+from llm_pool.server.monitoring import Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,10 +25,10 @@ UNLOCK = "document.querySelector('#key').value = '%s'; document.querySelector('#
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
-class Locked(OpenDoor):
+class Locked(AllowAll):
     """Opens to one bearer key."""
 
-    async def enter(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
+    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]], *_rest: object) -> Principal:
         if dict(headers).get(b"authorization") != b"Bearer sesame":
             raise Unauthenticated("credentials are needed here")
         return ANONYMOUS
@@ -40,10 +40,12 @@ def shown(daemons: Any, config_for: Callable[..., Config], page: Any) -> Iterato
     seen: list[list[str]] = []
 
     @asynccontextmanager
-    async def start(door: Any = None, **more: Any) -> AsyncIterator[Any]:
-        watching = Watching(config_for("http://127.0.0.1:1", "[telemetry]\ncapture = true"))
-        parts = Parts(door=door or OpenDoor(), observers=watching.observers, faces=(watching.face,))
-        async with daemons(parts=parts, **more) as daemon:
+    async def start(access: Any = None, **more: Any) -> AsyncIterator[Any]:
+        monitoring = Monitoring(config_for("http://127.0.0.1:1", "[telemetry]\ncapture = true"))
+        components = Components(
+            access=access or AllowAll(), observers=monitoring.observers, extensions=(monitoring.add_routes,)
+        )
+        async with daemons(components=components, **more) as daemon:
             yield daemon
             seen.append([error for error in page.errors if "401" not in error])
 
@@ -56,8 +58,10 @@ async def test_it_shows_how_the_pool_is(shown: Any, page: Any) -> None:
     async with shown() as daemon:
         daemon.upstream.set_mode("gemma2:9b", "error:500")
         for number in range(8):
-            await daemon.live.infer(Query(prompt=f"sky {number}?", strategy=StrategyName.CONSENSUS))
-        daemon.live.refuse(ConfigError(path=None, key="qos.hedge", got="'fixt'", want="fixed, auto or off", line=12))
+            await daemon.manager.infer(Query(prompt=f"sky {number}?", strategy=StrategyName.CONSENSUS))
+        daemon.manager.record_refused(
+            ConfigError(path=None, key="qos.hedge", got="'fixt'", want="fixed, auto or off", line=12)
+        )
 
         await page.open(f"{daemon.url}/")
         await page.until("document.querySelectorAll('#recent details').length === 8")
@@ -101,7 +105,7 @@ async def test_a_request_in_flight_is_cancelled_with_a_click(shown: Any, page: A
     """And it is gone."""
     async with shown() as daemon:
         daemon.upstream.set_mode("*", "hang")
-        asking = asyncio.create_task(daemon.live.infer(Query(prompt="x", project_id="crawler")))
+        asking = asyncio.create_task(daemon.manager.infer(Query(prompt="x", project_id="crawler")))
         await page.open(f"{daemon.url}/")
         await page.until("document.querySelector('#flight button')")
         row = await page.text("#flight .line")
@@ -117,9 +121,9 @@ async def test_a_request_in_flight_is_cancelled_with_a_click(shown: Any, page: A
 async def test_what_models_and_clients_write_stays_text(shown: Any, page: Any) -> None:
     """Markup in a prompt, an answer, a project or a task's name is shown as it was written."""
     async with shown(answer=lambda _ask: EVIL) as daemon:
-        await daemon.live.infer(Query(prompt=EVIL, project_id=EVIL, strategy=StrategyName.VOTING))
+        await daemon.manager.infer(Query(prompt=EVIL, project_id=EVIL, strategy=StrategyName.VOTING))
         with pytest.raises(LlmPoolError):
-            await daemon.live.infer(Query(prompt="x", task=EVIL))
+            await daemon.manager.infer(Query(prompt="x", task=EVIL))
 
         await page.open(f"{daemon.url}/")
         await page.until("document.querySelectorAll('#recent details').length === 2")
@@ -157,10 +161,10 @@ async def test_a_locked_daemon_asks_for_a_key(shown: Any, page: Any) -> None:
 async def test_it_fits_its_window_and_can_be_read(shown: Any, page: Any, width: int, dark: bool) -> None:
     """Nothing sticks out at the side; text has a contrast of 4.5 to what is behind it (WCAG 2.2, AA)."""
     async with shown() as daemon:
-        await daemon.live.infer(Query(prompt="a" * 300, project_id="p" * 200, strategy=StrategyName.VOTING))
+        await daemon.manager.infer(Query(prompt="a" * 300, project_id="p" * 200, strategy=StrategyName.VOTING))
         daemon.upstream.set_mode("*", "error:500")
         with pytest.raises(LlmPoolError):
-            await daemon.live.infer(Query(prompt="x"))
+            await daemon.manager.infer(Query(prompt="x"))
         await page.open(f"{daemon.url}/", width=width, dark=dark)
         await page.until("document.querySelectorAll('#recent details').length === 2")
         await page.run("document.querySelectorAll('details').forEach(row => row.open = true)")

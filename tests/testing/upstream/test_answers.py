@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from llm_pool.testing.upstream.answers import Ask, Recordings, Said, generated
+from llm_pool.testing.upstream.answers import Recordings, ScriptedAnswer, TextRequest, generated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,8 @@ ROWS = [
 ]
 
 
-def an_ask(user: str, model: str = "phi3:mini", **more: Any) -> Ask:
-    return Ask(model=model, text=f"be brief\n{user}", user=user, **more)
+def an_ask(user: str, model: str = "phi3:mini", **more: Any) -> TextRequest:
+    return TextRequest(model=model, text=f"be brief\n{user}", user=user, **more)
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def recordings(tmp_path: Path) -> Recordings:
 
 def test_a_prompt_is_found_as_it_is_or_inside_a_template(recordings: Recordings) -> None:
     """The model's family is enough of a name."""
-    assert recordings(an_ask("How many?")) == Said("three")
-    assert recordings(an_ask("Answer this.\nHow many?\nIn JSON.", "gemma2:9b")) == Said("3")
-    assert recordings(an_ask("How many?", "gemma-2-9b-it")) == Said("3")
+    assert recordings(an_ask("How many?")) == ScriptedAnswer("three")
+    assert recordings(an_ask("Answer this.\nHow many?\nIn JSON.", "gemma2:9b")) == ScriptedAnswer("3")
+    assert recordings(an_ask("How many?", "gemma-2-9b-it")) == ScriptedAnswer("3")
 
 
 def test_the_longest_prompt_wins_and_brings_its_times(recordings: Recordings) -> None:
     """A prompt that contains another is not taken for it."""
-    assert recordings(an_ask("Well: How many? And why?", "llama3.1:8b")) == Said("because", 0.2, 1.5)
+    assert recordings(an_ask("Well: How many? And why?", "llama3.1:8b")) == ScriptedAnswer("because", 0.2, 1.5)
 
 
 def test_what_was_not_recorded_is_left_to_others(recordings: Recordings) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from llm_pool.testing.upstream import Ask, Model, Said, Upstream
+from llm_pool.testing.upstream import Model, ScriptedAnswer, TextRequest, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -212,8 +212,8 @@ async def test_the_same_seed_gives_the_same_luck(ask: Any) -> None:
 async def test_the_test_has_the_first_word(ask: Any) -> None:
     """A function sees the question and answers text, a Said with its logprobs, or leaves it to the generator."""
 
-    def answer(question: Ask) -> Said | None:
-        return Said("B", top=(("B", -0.1), ("A", -2.4))) if question.top_logprobs else None
+    def answer(question: TextRequest) -> ScriptedAnswer | None:
+        return ScriptedAnswer("B", top=(("B", -0.1), ("A", -2.4))) if question.top_logprobs else None
 
     asking = {"messages": MESSAGES, "stream": False, "model": "phi3:mini"}
     async with Upstream(answer=answer) as up:

@@ -14,7 +14,7 @@ from llm_pool.testing.upstream import Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-WIRE = Path(__file__).parents[2] / "wire"
+WIRE = Path(__file__).parents[2] / "recordings"
 UNSPOKEN = {"llama-server/metrics", "llama-server/props", "llama-server/slots"}  # nobody asks a llama-server for these
 TRANSCRIPTS = sorted({f"{path.parent.name}/{path.stem}" for path in WIRE.glob("*/*.txt")} - UNSPOKEN)
 LONG = b'{"model": "phi3-mini", "messages": [{"role": "user", "content": "%b"}]}' % (b"word " * 30_000)

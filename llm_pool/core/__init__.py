@@ -1,0 +1,1 @@
+"""The vocabulary: the values that travel, the events, the errors, the seams and the clock. Imports nothing of ours."""

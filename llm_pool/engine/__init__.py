@@ -1,0 +1,57 @@
+"""
+The engine: how a pool is put together, and what it does with a query.
+
+The names below are what the command line, the servers and the client may use of it; each is imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy
+    from llm_pool.engine.composition import App, emit_to, open_app
+    from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
+    from llm_pool.engine.orchestrator import Orchestrator
+    from llm_pool.engine.panel import Plan
+    from llm_pool.engine.reload import Reloader
+
+_MODULES = {
+    "ANY_OBJECT": "admission",
+    "App": "composition",
+    "Health": "generations",
+    "Orchestrator": "orchestrator",
+    "Plan": "panel",
+    "PoolManager": "generations",
+    "ReloadResult": "generations",
+    "Reloader": "reload",
+    "RunningRequest": "generations",
+    "TOKEN_LIMIT": "admission",
+    "emit_to": "composition",
+    "open_app": "composition",
+    "parse_strategy": "admission",
+}
+
+__all__ = [
+    "ANY_OBJECT",
+    "TOKEN_LIMIT",
+    "App",
+    "Health",
+    "Orchestrator",
+    "Plan",
+    "PoolManager",
+    "ReloadResult",
+    "Reloader",
+    "RunningRequest",
+    "emit_to",
+    "open_app",
+    "parse_strategy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        from importlib import import_module
+
+        return getattr(import_module(f"llm_pool.engine.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'llm_pool.engine' has no attribute '{name}'")
