@@ -9,10 +9,10 @@ Rules:
 
 - Requests are *free* when their model is in memory or fits beside what is there, and *costly* when it would evict one.
 - Free ones go first, the earliest deadline first (EDF), while a costly one waits.
-- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if longer
-  (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once it has waited
-  that long, and the present models have had a turn that long, a swap is *due*: of those that are due the one that came
-  first is next. Free ones hold back until the calls that use the evicted model have ended.
+- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if that is longer
+  (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once it has
+  waited that long, and the present models have had a turn that long, a swap is *due*: of those that are due the one
+  that came first is next. Free ones hold back until the calls that use the evicted model have ended.
 - With no free request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
   while a request could run.
 - A request is refused on arrival when the queue is full, or when the wait, as far as it can be told, ends after its
