@@ -12,6 +12,7 @@ import msgspec
 
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
+from llm_pool.config import find, load
 from llm_pool.core.interfaces import Member
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, with_policies
 from llm_pool.engine.orchestrator import Orchestrator
@@ -78,7 +79,7 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    config: Config,
+    config: Config | None = None,
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
@@ -87,13 +88,15 @@ async def open_app(
     A pool built from *config*, open while the block runs.
 
     Args:
-        config: from ``config.load``.
+        config: from ``config.load``; None reads the file that ``config.find`` finds.
         observers: told of every event.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
-        ConfigError: a provider cannot be built as configured.
+        ConfigError: the file cannot be used, or a provider cannot be built as configured.
     """
+    if config is None:
+        config = await asyncio.to_thread(lambda: load(find().path))
     async with AsyncExitStack() as stack:
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))

@@ -30,7 +30,7 @@ Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit
 
 class ConsensusRule(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What counts as a consensus.
+    When enough of a panel agrees.
 
     Attributes:
         min_agreement: share of all who were asked that must say the same, in (0, 1]; None asks for all of a panel
@@ -60,7 +60,7 @@ class Consensus:
 
     Args:
         clock: the time.
-        rule: what counts as a consensus.
+        rule: when enough agree.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
             then disagreement is an error.
     """

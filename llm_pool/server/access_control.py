@@ -164,7 +164,7 @@ class TenantAccessControl:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[TenantAccessControl]:
-        """The door while the block runs; raises ConfigError where the clients cannot be read."""
+        """Access control while the block runs; raises ConfigError where the clients cannot be read."""
         (await self.prepare(self._clients.config))()
         try:
             yield self

@@ -51,7 +51,7 @@ class Components(msgspec.Struct, frozen=True, kw_only=True):
         observers: told of every event.
         extensions: add their routes to the HTTP application.
         servers: listen beside HTTP.
-        tls: how the HTTP face proves itself, and perhaps asks clients to; None is plain HTTP.
+        tls: the certificate of the HTTP server, and whether clients have to show theirs; None is plain HTTP.
         prepare_hooks: each readies something for a new configuration, or raises ConfigError, and gives what makes
             it count once the pool serves that configuration.
         lifespans: each is entered before the pool starts, and left after it ended.

@@ -1,5 +1,5 @@
 """
-The gRPC face: messages become queries, answers become messages, and nothing is decided here. The twin of ``http``.
+The gRPC API: messages become queries, answers become messages, and nothing is decided here; ``http`` is its twin.
 
 Handlers take the bytes that came and give bytes: signatures cover them. The same handlers answer under the
 predecessor's package name. Beside them stand the standard health service, which says what ``/readyz`` says, and

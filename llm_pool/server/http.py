@@ -1,5 +1,5 @@
 """
-The HTTP face: requests become queries, answers become JSON or server-sent events, and nothing is decided here.
+The HTTP API: requests become queries, answers become JSON or server-sent events, and nothing is decided here.
 
 Hot routes are plain ASGI: msgspec reads and writes, pydantic is not on the way.
 """

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 class Monitoring:
     """
-    Everything that watches a daemon: its observers, and the face that shows what they saw.
+    Everything that watches a daemon: its observers, and the routes that show what they saw.
 
     Args:
         config: the first one; ``[telemetry]`` counts from the start of the daemon to its end.

@@ -123,7 +123,7 @@ class _Show(msgspec.Struct, frozen=True):
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add this face to *app*."""
+    """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
 
@@ -135,7 +135,7 @@ def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 class Ollama:
-    """The routes of this face."""
+    """The routes of this API."""
 
     def __init__(self, manager: PoolManager, access: AccessControl) -> None:
         self._manager, self._access = manager, access

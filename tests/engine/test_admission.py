@@ -140,7 +140,7 @@ def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any]) -> None
 
 @given(SCHEMAS, st.sampled_from(TEXTS))
 def test_any_schema_reads_any_answer_or_refuses_it(schema: dict[str, Any], text: str) -> None:
-    """What no task of ours would say (``true``, two types, ``2.0``) breaks nothing behind the door."""
+    """What no task of ours would say (``true``, two types, ``2.0``) breaks nothing."""
     call = admitted(output_schema=schema)
     assert call.schema is not None
 

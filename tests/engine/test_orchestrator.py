@@ -64,7 +64,7 @@ class Pool:
     """An orchestrator over fakes, with everything else real."""
 
     def __init__(
-        self, *providers: FakeProvider, last_resort: FakeProvider | None = None, dark: Collection[str] = ()
+        self, *providers: FakeProvider, last_resort: FakeProvider | None = None, refused: Collection[str] = ()
     ) -> None:
         clock, self.seen = SystemClock(), RecordingObserver()
         every = [*providers, *([last_resort] if last_resort else [])]
@@ -85,7 +85,7 @@ class Pool:
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
             is_loaded=lambda member: True,
-            breaker_refuses=lambda member, task: member.name in dark,
+            breaker_refuses=lambda member, task: member.name in refused,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),
@@ -282,7 +282,7 @@ async def test_errors_and_degraded_answers_are_never_kept() -> None:
 
 
 async def test_one_id_runs_once() -> None:
-    """R13 through the front door; another body under the id is an error."""
+    """R13 through the orchestrator; another body under the id is an error."""
     provider = ScriptedProvider("p", Reply("blue"))
     pool = Pool(provider)
 
@@ -307,18 +307,18 @@ async def test_a_reader_along_gets_the_committed_text() -> None:
 
 async def test_a_dark_provider_is_left_out_and_named() -> None:
     """Its breaker is open, another can answer."""
-    dark, lit = ScriptedProvider("dark", Reply("x")), ScriptedProvider("lit", Reply("y"))
+    refused, well = ScriptedProvider("refused", Reply("x")), ScriptedProvider("well", Reply("y"))
 
-    answer = await Pool(dark, lit, dark={"dark"}).ask()
+    answer = await Pool(refused, well, refused={"refused"}).ask()
 
-    assert dark.calls == []
-    assert "dark" in answer.decision.notes[-1]
+    assert refused.calls == []
+    assert "refused" in answer.decision.notes[-1]
     assert not answer.degraded
 
 
 async def test_with_every_breaker_open_the_answer_is_degraded() -> None:
-    """The last provider able is never dark, and the answer says what happened."""
-    answer = await Pool(ScriptedProvider("p", Reply("x")), dark={"p"}).ask()
+    """The last provider able is never left out, and the answer says what happened."""
+    answer = await Pool(ScriptedProvider("p", Reply("x")), refused={"p"}).ask()
 
     assert answer.degraded
     assert "breaker" in answer.decision.degraded_reason

@@ -128,7 +128,7 @@ async def test_the_last_provider_is_never_dark(ask: Ask) -> None:
 
 
 async def test_one_probe_after_the_cooldown(ask: Ask) -> None:
-    """Ten come at once, one is asked, its answer opens the door to all."""
+    """Ten come at once, one is asked, its answer lets all through."""
     case = Case([ILL] * 5 + [Reply("blue", ttft=1.0, duration=2.0)])
     await failing(ask, case.provider, 5)
     await asyncio.sleep(10)

@@ -1,4 +1,4 @@
-"""The HTTP face over real sockets."""
+"""The HTTP API over real sockets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_prompt_may_be_json(daemon: Any, ask: Any) -> None:
 
 
 async def test_the_same_question_again_comes_from_the_cache(daemon: Any, ask: Any) -> None:
-    """One cache behind all faces."""
+    """One cache behind all APIs."""
     first = await ask(daemon.url, "POST", "/v1/infer", ASKED)
 
     again = await ask(daemon.url, "POST", "/v1/infer", ASKED)

@@ -88,15 +88,15 @@ class Machine:
         if self._waiting >= self._max_queue and self._must_wait(model):
             raise QueueFull
         now = asyncio.get_running_loop().time
-        async with AsyncExitStack() as seat:
+        async with AsyncExitStack() as slot_stack:
             self._waiting += 1
             try:
                 async with self._placing:
                     began = now()
                     resident = await self._place(model)
                     loading = now() - began
-                seat.callback(self._leave, resident, keep_alive)
-                await seat.enter_async_context(resident.slots)
+                slot_stack.callback(self._leave, resident, keep_alive)
+                await slot_stack.enter_async_context(resident.slots)
             finally:
                 self._waiting -= 1
             yield loading

@@ -250,7 +250,7 @@ async def test_a_cold_model_is_loaded_first_and_ps_shows_when(ask: Any) -> None:
 
 
 async def test_an_ollama_waits_for_a_loading_model_where_a_llama_server_refuses(ask: Any) -> None:
-    """Two servers, two manners; both are well afterwards."""
+    """Two servers, two behaviours; both are well afterwards."""
     async with Upstream() as ollama, Upstream(["phi3-mini"], flavor="llama-server") as llama:
         ollama.set_mode("*", "loading:0.1")
         llama.set_mode("*", "loading:0.1")
