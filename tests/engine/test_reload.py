@@ -236,9 +236,8 @@ async def test_an_unreadable_folder_is_waited_for(
     tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mount that is away for three seconds ends nothing."""
-    path = tmp_path / "llm-pool.toml"
-    path.write_text(GOOD.format(1), encoding="utf-8")
-    config = load(path)
+    path = write(tmp_path / "llm-pool.toml", 1)
+    config = await asyncio.to_thread(load, path)
     reloader = Reloader(config, lambda: load(path), taken.apply, taken.reject)
     watch = asyncio.create_task(reloader.watch(LOOK))
     await asyncio.sleep(3 * LOOK)
