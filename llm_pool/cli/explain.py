@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.console import escaped
-
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.core.messages import Answer, Attempt
@@ -32,20 +30,18 @@ def explain(answer: Answer, console: Console) -> None:
     for attempt in decision.attempts:
         _row(attempt, decision.winner, names, end, console)
     for cluster in decision.clusters:
-        label = f"  “{escaped(cluster.label)[:60]}”" if cluster.label else ""
+        label = f"  “{cluster.label[:60]}”" if cluster.label else ""
         console.say(f"  {cluster.score:8.3f}  {' + '.join(cluster.providers)}{label}")
-    console.say(f"  why: {escaped(decision.reason)}")
+    console.say(f"  why: {decision.reason}")
     for note in decision.notes:
-        console.say(f"  note: {escaped(note)}")
+        console.say(f"  note: {note}")
     if decision.saved:
         console.say(
             f"  saved: {decision.saved} call{'s' if decision.saved > 1 else ''} that could not change the outcome"
         )
     if decision.degraded:
         missing = f" (missing: {', '.join(decision.missing)})" if decision.missing else ""
-        console.say(
-            f"  {console.paint('degraded:', 'yellow', console.stderr)} {escaped(decision.degraded_reason)}{missing}"
-        )
+        console.say(f"  {console.paint('degraded:', 'yellow', console.stderr)} {decision.degraded_reason}{missing}")
 
 
 def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console) -> None:
@@ -59,7 +55,7 @@ def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console
     if attempt.reading is not None and attempt.reading.rung != "strict":
         facts.append(f"repaired ({attempt.reading.rung})")
     if attempt.error:
-        facts.append(escaped(attempt.error).splitlines()[0])
+        facts.append(attempt.error.splitlines()[0])
     line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"
     console.say(f"{mark} {line}")
 

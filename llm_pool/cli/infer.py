@@ -127,9 +127,7 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
 
         explain(answer, console)
     elif answer.degraded:
-        from llm_pool.cli.console import escaped
-
-        console.say(f"note: degraded: {escaped(answer.decision.degraded_reason)}")
+        console.say(f"note: degraded: {answer.decision.degraded_reason}")
     return verdict(answer) if options.exit_status else ExitCode.OK
 
 

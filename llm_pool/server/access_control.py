@@ -154,7 +154,7 @@ class TenantAccessControl:
     def __init__(self, config: Config, clock: Clock, emit: Emit) -> None:
         self._clock, self._emit = clock, emit
         self._transport = Transport()
-        self._stores, self._retired_stores = _stores_for(config, clock), AsyncExitStack()
+        self._stores, self._retired = _stores_for(config, clock), AsyncExitStack()
         self._clients = _ClientConfig(config=config, keys={}, tenants=Tenants(config.tenancy, {}), issuers={})
         self._stamp: object = None
         self._keys_checked_at = float("-inf")
@@ -189,9 +189,10 @@ class TenantAccessControl:
 
         def commit() -> None:
             if stores is not self._stores:
-                self._retired_stores.push_async_callback(
-                    self._stores.stack.aclose
-                )  # requests that are here still use it
+                self._retired.push_async_callback(self._stores.stack.aclose)  # requests that are here still use it
+            for name, issuer in self._clients.issuers.items():
+                if name not in issuers or issuers[name].keys is not issuer.keys:
+                    self._retired.push_async_callback(issuer.keys.aclose)
             self._clients, self._stamp, self._stores = clients, stamp, stores
 
         return commit
@@ -199,7 +200,8 @@ class TenantAccessControl:
     async def aclose(self) -> None:
         """Release connections, once what was used is booked. Idempotent."""
         await asyncio.gather(*self._charging, return_exceptions=True)
-        await self._retired_stores.aclose()
+        await asyncio.gather(*(issuer.keys.aclose() for issuer in self._clients.issuers.values()))
+        await self._retired.aclose()
         await self._stores.stack.aclose()
         await self._transport.aclose()
 
