@@ -9,7 +9,7 @@ from llm_pool.cache.keys import cache_key, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from llm_pool.cache.idempotency import IdempotencyStore
+    from llm_pool.cache.idempotency import Idempotency
     from llm_pool.cache.single_flight import SingleFlight
     from llm_pool.core.interfaces import Cache, Emit
     from llm_pool.core.messages import Answer, Query
@@ -30,7 +30,7 @@ class CacheLayer:
 
     def __init__(
         self,
-        idempotency: IdempotencyStore,
+        idempotency: Idempotency,
         cache: Cache | None,
         single_flight: SingleFlight,
         *,

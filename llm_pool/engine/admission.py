@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.messages import Json, OutputKind, Query, Task
 
+MAX_REQUEST_ID = 200
+"""Characters of a request's id, which is kept for as long as its answer."""
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
@@ -48,7 +50,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     task = _with_output_schema(task, query.output_schema)
     prepared = prepare(task, query.prompt, query.turns)
     return Call(
-        request_id=query.request_id or uuid.uuid4().hex,
+        request_id=_request_id(query),
         task=task,
         input=prepared.input,
         prompt=prepared.prompt,
@@ -156,6 +158,12 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int:
     if query.max_tokens > TOKEN_LIMIT:
         raise InvalidRequest("max_tokens", f"expected at most {TOKEN_LIMIT}")
     return min(query.max_tokens, cap)
+
+
+def _request_id(query: Query) -> str:
+    if len(query.request_id) > MAX_REQUEST_ID:
+        raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
+    return query.request_id or uuid.uuid4().hex
 
 
 def _temperature(query: Query, task: Task, config: Config) -> float:

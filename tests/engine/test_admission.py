@@ -209,3 +209,9 @@ def test_numbers_that_no_backend_takes_are_refused(asked: dict[str, int]) -> Non
     """Found by schemathesis: a number of forty digits is good JSON."""
     with pytest.raises(InvalidRequest, match=next(iter(asked))):
         admit(Query(prompt="p", **asked), Task(name="ask", template="{{input}}"), CONFIG, now=0.0, stream=False)
+
+
+def test_an_id_is_short() -> None:
+    """It is kept as long as its answer."""
+    with pytest.raises(InvalidRequest, match="request_id: 201 characters, expected at most 200"):
+        admitted(request_id="x" * 201)
