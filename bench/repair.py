@@ -1,5 +1,5 @@
 r"""
-What each rung of the repair ladder recovers from recorded answers.
+What each repair recovers from recorded answers.
 
 ::
 
@@ -8,7 +8,7 @@ What each rung of the repair ladder recovers from recorded answers.
 Each line of *PATH* is a question with the raw answers of some models: ``bench``, and ``models`` by name with
 ``raw``, the ``answer_key`` that another lenient parser found (null: none), and whether that is ``correct``.
 
-Three tables: how many answers each rung reads and how many of these are right; how many equal the key; and what
+Three tables: how many answers each repair reads and how many of these are right; how many equal the key; and what
 is made of the same answers when they are cut short: never anything but what the whole says.
 """
 
@@ -40,14 +40,24 @@ SCHEMA: dict[str, Any] = {
         "answer": {"type": ["string", "number", "boolean", "array", "object", "null"]},
     },
 }
-STEPS = ("strict", "extracted", "newlines", "backslashes", "literals", "repaired", "fields", "coerced")
+REPAIRS = (
+    "strict",
+    "extracted",
+    "newlines",
+    "backslashes",
+    "tolerant",
+    "closed",
+    "fields",
+    "stated",
+    "coerced",
+)
 CUTS = 8
 """Places at which each answer is cut, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer of one model, and what the ladder made of it."""
+    """One answer of one model, and what was read of it."""
 
     bench: str
     model: str
@@ -59,7 +69,7 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the ladder read what the key says."""
+        """Whether what was read is what the key says."""
         return self.reading is not None and self.key is not None and same(self.reading.value["answer"], self.key)
 
 
@@ -102,23 +112,23 @@ def load(path: Path) -> list[Row]:
     return rows
 
 
-def by_step(rows: list[Row]) -> list[str]:
-    """Read and right answers for each rung, model by model."""
+def by_repair(rows: list[Row]) -> list[str]:
+    """Read and right answers for each repair, model by model."""
     groups = sorted({(row.bench, row.model) for row in rows})
     lines = [
-        "| rung | " + " | ".join(f"{bench} {model.split('-Instruct')[0]}" for bench, model in groups) + " | all |",
+        "| repair | " + " | ".join(f"{bench} {model.split('-Instruct')[0]}" for bench, model in groups) + " | all |",
         "|---|" + "---:|" * (len(groups) + 1),
     ]
-    for rung in (*STEPS, "unread"):
-        cells = [_cell([row for row in rows if (row.bench, row.model) == group], rung) for group in groups]
-        lines.append(f"| {rung} | {' | '.join(cells)} | {_cell(rows, rung)} |")
+    for repair in (*REPAIRS, "unread"):
+        cells = [_cell([row for row in rows if (row.bench, row.model) == group], repair) for group in groups]
+        lines.append(f"| {repair} | {' | '.join(cells)} | {_cell(rows, repair)} |")
     return lines
 
 
-def _cell(rows: list[Row], rung: str) -> str:
-    if rung == "unread":
+def _cell(rows: list[Row], repair: str) -> str:
+    if repair == "unread":
         return str(sum(row.reading is None for row in rows))
-    mine = [row for row in rows if row.reading is not None and row.reading.rung == rung]
+    mine = [row for row in rows if row.reading is not None and row.reading.repair == repair]
     return f"{len(mine)} / {sum(row.agrees and row.correct for row in mine)}" if mine else "·"
 
 
@@ -160,11 +170,11 @@ def speed(rows: list[Row]) -> str:
 
 def main() -> int:
     """Print the tables; 1 if an answer that has a key was lost."""
-    parser = argparse.ArgumentParser(description="What each rung of the repair ladder recovers.")
+    parser = argparse.ArgumentParser(description="What each repair recovers.")
     parser.add_argument("path", nargs="?", type=Path, default=SAMPLE)
     rows = load(parser.parse_args().path)
-    print("Answers read / of these right, by rung\n")
-    print("\n".join(by_step(rows)), end="\n\n")
+    print("Answers read / of these right, by repair\n")
+    print("\n".join(by_repair(rows)), end="\n\n")
     print("\n".join((*against_key(rows), when_cut(rows), speed(rows))))
     print(f"Python {platform.python_version()}, {platform.machine()}")
     return int(any(row.key is not None and row.reading is None for row in rows))

@@ -52,8 +52,8 @@ def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console
         facts.append(f"first token {_time(attempt.ttft)}")
     if attempt.usage.completion_tokens is not None:
         facts.append(f"{attempt.usage.completion_tokens} tokens")
-    if attempt.reading is not None and attempt.reading.rung != "strict":
-        facts.append(f"repaired ({attempt.reading.rung})")
+    if attempt.reading is not None and attempt.reading.repair != "strict":
+        facts.append(f"repaired ({attempt.reading.repair})")
     if attempt.error:
         facts.append(attempt.error.splitlines()[0])
     line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"

@@ -223,12 +223,12 @@ class Reading(msgspec.Struct, frozen=True):
     Attributes:
         content: the answer as text: the JSON alone where JSON was asked for.
         value: the parsed JSON, None for free text.
-        rung: which rung of the repair ladder made it readable; ``strict`` needed none.
+        repair: what made it readable, as listed in ``llm_pool.reading``; ``strict`` is none.
     """
 
     content: str
     value: Json
-    rung: str = "strict"
+    repair: str = "strict"
 
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]

@@ -26,6 +26,7 @@ from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, T
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
+from llm_pool.reading.schemas import forget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -105,6 +106,7 @@ class Orchestrator:
         """
         began = self._clock.now()
         self._budget.note_request(began)
+        plan: Plan | None = None
         try:
             plan = await self._plan(query, began, stream=emit is not None)
             answer = await self._cache_layer.answer(query, plan, lambda notify: self._run_plan(plan, notify), emit)
@@ -114,6 +116,9 @@ class Orchestrator:
         except asyncio.CancelledError:
             self._observe(RequestFailed(query, Cancelled("its asker"), self._clock.now() - began))
             raise
+        finally:
+            if plan is not None and query.output_schema is not None:
+                forget(plan.call.schema)
         answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
         self._observe(RequestAnswered(query, answer))
         return answer

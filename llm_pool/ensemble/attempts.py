@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from llm_pool.core.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
 from llm_pool.core.messages import Attempt, Delta
-from llm_pool.reading import MAX_LENGTH, Unreadable, read
+from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -140,7 +141,7 @@ class _RunningAttempt:
             self._emit(ModelLoading(request, name, model))
         try:
             await self._gather()
-            self._end("ok", reading=self._read())
+            self._end("ok", reading=await self._read())
         except ProviderError as error:
             self._end(_outcome(error), error=error)
         except asyncio.CancelledError:
@@ -165,17 +166,19 @@ class _RunningAttempt:
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
-    def _read(self) -> Reading:
+    async def _read(self) -> Reading:
         call = self._call
+        reading = partial(
+            read,
+            "".join(self._text),
+            schema=call.schema,
+            kind=call.task.kind,
+            field=call.task.field,
+            ids=call.ids,
+            finish=self._last.finish,
+        )
         try:
-            return read(
-                "".join(self._text),
-                schema=call.schema,
-                kind=call.task.kind,
-                field=call.task.field,
-                ids=call.ids,
-                finish=self._last.finish,
-            )
+            return reading() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(reading)
         except Unreadable as error:
             raise BadReply(self.member.name, str(error)) from error
 

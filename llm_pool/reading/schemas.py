@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from llm_pool.reading.patterns import BYTES_PER_UNIT, cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,16 +14,59 @@ if TYPE_CHECKING:
 
     from llm_pool.core.messages import Json
 
-MAX_DEPTH = 64
+MAX_DEPTH: Final = 64
 """Levels of nesting of a value or a schema that strangers send."""
-MAX_PARTS = 2_000
-"""Parts of a stranger's schema, its references followed. Each may be looked at for each part of an answer."""
-MAX_STEPS = 1_000
+MAX_STEPS: Final = 1_000
 """Steps back of a pattern that looks around or back; others need none."""
+MAX_PATTERN_BYTES: Final = 1 << 20
+"""Memory of one compiled pattern."""
+MAX_KEPT_BYTES: Final = 16 << 20
+"""Estimated memory of the compiled schemas that are kept; what was not used for longest goes first."""
+MAX_CHECKS: Final = 1_000_000
+"""Parts of a schema times values of an answer that is checked by it: about 10 ms in which the event loop stands."""
 
-_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
-_KEPT = 128
-_compiled: OrderedDict[int, tuple[dict[str, Json], jsonschema_rs.Validator]] = OrderedDict()
+_BYTES_PER_PART: Final = 1_000
+_LONG: Final = 64
+
+
+class _Compiled(NamedTuple):
+    schema: dict[str, Json]  # kept, so that no other gets its identity
+    validator: jsonschema_rs.Validator
+    parts: int
+    size: int
+
+
+class _Kept:
+    """Compiled schemas by the identity of the dict, bounded in bytes."""
+
+    def __init__(self) -> None:
+        self._compiled: OrderedDict[int, _Compiled] = OrderedDict()
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes, estimated."""
+        return self._size
+
+    def get(self, schema: dict[str, Json]) -> _Compiled:
+        kept = self._compiled.get(id(schema))
+        if kept is not None and kept.schema is schema:
+            self._compiled.move_to_end(id(schema))
+            return kept
+        compiled = _compile(schema)
+        self.drop(schema)
+        self._compiled[id(schema)] = compiled
+        self._size += compiled.size
+        while self._size > MAX_KEPT_BYTES and len(self._compiled) > 1:
+            self._size -= self._compiled.popitem(last=False)[1].size
+        return compiled
+
+    def drop(self, schema: dict[str, Json]) -> None:
+        gone = self._compiled.pop(id(schema), None)
+        self._size -= gone.size if gone else 0
+
+
+_kept = _Kept()
 
 
 def validator(schema: dict[str, Json]) -> jsonschema_rs.Validator:
@@ -31,23 +76,35 @@ def validator(schema: dict[str, Json]) -> jsonschema_rs.Validator:
     Raises:
         jsonschema_rs.ValidationError: *schema* is no JSON Schema; ``instance_path`` says where.
     """
-    kept = _compiled.get(id(schema))
-    if kept is not None and kept[0] is schema:
-        return kept[1]
-    import jsonschema_rs
+    return _kept.get(schema).validator
 
-    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_STEPS)
-    compiled = jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
-    _compiled[id(schema)] = schema, compiled
-    if len(_compiled) > _KEPT:
-        _compiled.popitem(last=False)
-    return compiled
+
+def forget(schema: dict[str, Json] | None) -> None:
+    """Keep no compiled *schema*: it was a stranger's, and its request is over."""
+    if schema is not None:
+        _kept.drop(schema)
+
+
+def check(schema: dict[str, Json]) -> None:
+    """
+    Compile *schema*, and keep nothing.
+
+    Raises:
+        jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError: it is no JSON Schema.
+    """
+    _compile(schema)
+
+
+def is_too_much(schema: dict[str, Json], value: Json) -> bool:
+    """Whether checking *value* could hold up the event loop: more than MAX_CHECKS."""
+    most = MAX_CHECKS // _kept.get(schema).parts
+    return any(count > most for count, _ in enumerate(_values(value)))
 
 
 def is_deep(value: Json) -> bool:
     """Whether *value* is nested deeper than MAX_DEPTH."""
     level, depth = [value], 0
-    while level := [child for parent in level for child in _children(parent)]:
+    while level := [child for parent in level for child in children(parent)]:
         depth += 1
         if depth > MAX_DEPTH:
             return True
@@ -67,27 +124,6 @@ def whole_numbers(schema: Json) -> Json:
             return schema
 
 
-def complaint_about(schema: dict[str, Json]) -> str:
-    """
-    Why *schema*, which a stranger wrote, is not taken; empty if it is.
-
-    It has to be JSON Schema, complete in itself, and small with its references followed: one that refers to itself
-    in two places makes an answer of twenty levels a million times as long to check, on the one event loop.
-    """
-    import jsonschema_rs
-
-    if is_deep(schema):
-        return f"nested deeper than {MAX_DEPTH} levels"
-    for count, wrong in enumerate(_unfolded(schema, schema, (), 0)):
-        if wrong or count >= MAX_PARTS:
-            return wrong or f"more than {MAX_PARTS} parts, with its references followed"
-    try:
-        validator(schema)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-        return f"not a JSON Schema: {_short(str(error).split(chr(10), 1)[0])}"
-    return ""
-
-
 def fault(schema: dict[str, Json], value: Json) -> tuple[str, str] | None:
     """
     The first thing in *value* that *schema* forbids.
@@ -95,15 +131,22 @@ def fault(schema: dict[str, Json], value: Json) -> tuple[str, str] | None:
     Returns:
         The path of the culprit, empty for the whole value, and what is wrong with it; None if nothing is.
     """
-    error = next(validator(schema).iter_errors(value), None)
-    if error is None:
-        return None
+    import jsonschema_rs
+
+    try:
+        validator(schema).validate(value)  # not iter_errors, which finds all before it gives the first
+    except jsonschema_rs.ValidationError as error:
+        return _told(error)
+    return None
+
+
+def _told(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
     kind, parts = error.kind, list(error.instance_path)
     if kind.name == "required":
         return dotted([*parts, str(kind.value)]), "is missing"
     if kind.name == "additionalProperties":
         return dotted([*parts, str(kind.value[0])]), "is not a known field"
-    return dotted(parts), _short(error.message)
+    return dotted(parts), shortened(error.message)
 
 
 def dotted(parts: Sequence[str | int]) -> str:
@@ -111,52 +154,51 @@ def dotted(parts: Sequence[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
 
 
-def _unfolded(part: Json, root: Json, inside: tuple[str, ...], depth: int) -> Iterator[str]:
-    """A word for each object in *part*, with its references followed: empty, or why it is not taken."""
-    if depth > 2 * MAX_DEPTH:
-        yield "nested too deep, with its references followed"
-    elif isinstance(part, dict):
-        yield ""
-        for name, inner in part.items():
-            if name in _REFERENCES and isinstance(inner, str):
-                yield from _followed(name, inner, root, inside, depth)
-            elif name == "$id" and isinstance(inner, str) and part is not root:
-                yield "$id inside of it"
-            else:
-                yield from _unfolded(inner, root, inside, depth + 1)
-    elif isinstance(part, list):
-        for inner in part:
-            yield from _unfolded(inner, root, inside, depth + 1)
-
-
-def _followed(name: str, to: str, root: Json, inside: tuple[str, ...], depth: int) -> Iterator[str]:
-    if name != "$ref" or to in inside or to == "#":
-        yield f"{name} {to[:60]}: it refers to itself"
-    elif not to.startswith("#/"):
-        yield f"$ref {to[:60]}: expected a place inside of it, such as #/$defs/name"
-    else:
-        yield from _unfolded(_pointed(root, to), root, (*inside, to), depth + 1)
-
-
-def _pointed(root: Json, pointer: str) -> Json:
-    """What is at *pointer*, ``#/…``; nothing where it points nowhere, which its compiler complains of."""
-    from urllib.parse import unquote
-
-    found = root
-    for step in unquote(pointer).split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def _children(value: Json) -> list[Json]:
+def children(value: Json) -> list[Json]:
+    """What *value* holds, if it is an object or a list."""
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-def _short(message: str) -> str:
+def shortened(message: str) -> str:
+    """*message* with its middle left out, where it is long."""
     return message if len(message) <= 160 else f"{message[:90]} … {message[-60:]}"
+
+
+def _compile(schema: dict[str, Json]) -> _Compiled:
+    import jsonschema_rs
+
+    patterns = jsonschema_rs.FancyRegexOptions(
+        backtrack_limit=MAX_STEPS, size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
+    )
+    compiled = jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
+    parts, size = 1, 0
+    for value in _values(schema):
+        parts += 1
+        size += _BYTES_PER_PART
+        if isinstance(value, dict):
+            size += BYTES_PER_UNIT * sum(cost(pattern) for pattern in patterns_in(value))
+    return _Compiled(schema, compiled, parts, size)
+
+
+def patterns_in(part: dict[str, Json]) -> Iterator[str]:
+    """The regular expressions of one object of a schema."""
+    pattern, properties = part.get("pattern"), part.get("patternProperties")
+    if isinstance(pattern, str):
+        yield pattern
+    if isinstance(properties, dict):
+        yield from properties
+
+
+def _values(value: Json) -> Iterator[Json]:
+    """*value* and all in it; a long text comes once for each part of it."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, str):
+            for _ in range(len(value) // _LONG):
+                yield None
+        else:
+            waiting.extend(children(value))

@@ -97,7 +97,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
         "duration_ms": _ms(attempt.duration),
         "prompt_tokens": attempt.usage.prompt_tokens,
         "completion_tokens": attempt.usage.completion_tokens,
-        "repaired_by": attempt.reading.rung if attempt.reading is not None else None,
+        "repaired_by": attempt.reading.repair if attempt.reading is not None else None,
         "error": attempt.error or None,
         "error_kind": attempt.error_kind or None,
     }
@@ -260,7 +260,7 @@ def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decisi
 
 def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Attempt:
     """The attempt that ``attempt_json`` made *body* of; *reading* is what it said, where that is known."""
-    rung = body["repaired_by"]
+    repair = body["repaired_by"]
     return Attempt(
         provider=body["provider"],
         model=body["model"],
@@ -270,7 +270,7 @@ def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Att
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
-        reading=None if rung is None else Reading(reading.content, reading.value, rung),
+        reading=None if repair is None else Reading(reading.content, reading.value, repair),
         error=body["error"] or "",
         error_kind=body["error_kind"] or "",
     )
