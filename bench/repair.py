@@ -72,6 +72,11 @@ class Row:
         """Whether what was read is what the key says."""
         return self.reading is not None and self.key is not None and same(self.reading.value["answer"], self.key)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is right, and could not be read; blanks and answers that break off may be lost."""
+        return self.correct and self.key is not None and self.reading is None
+
 
 def same(answer: Any, key: str) -> bool:
     """
@@ -136,10 +141,11 @@ def against_key(rows: list[Row]) -> list[str]:
     """How the readings compare with the file's own keys."""
     keyed = [row for row in rows if row.key is not None]
     unkeyed = [row for row in rows if row.key is None]
-    lost = [row for row in keyed if row.reading is None]
+    unread = [row for row in keyed if row.reading is None]
+    lost = sum(row.is_lost for row in rows)
     right = [row for row in keyed if row.correct]
     return [
-        f"answers {len(rows)}, with a key {len(keyed)}: read {len(keyed) - len(lost)}, lost {len(lost)}",
+        f"answers {len(rows)}, with a key {len(keyed)}: read {len(keyed) - len(unread)}, right ones lost {lost}",
         f"equal to the key: {sum(row.agrees for row in keyed)}; of the {len(right)} right ones, "
         + str(sum(row.agrees for row in right)),
         f"without a key {len(unkeyed)}: read {sum(row.reading is not None for row in unkeyed)}",
@@ -169,7 +175,7 @@ def speed(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    """Print the tables; 1 if an answer that has a key was lost."""
+    """Print the tables; 1 if a right answer was lost."""
     parser = argparse.ArgumentParser(description="What each repair recovers.")
     parser.add_argument("path", nargs="?", type=Path, default=SAMPLE)
     rows = load(parser.parse_args().path)
@@ -177,7 +183,7 @@ def main() -> int:
     print("\n".join(by_repair(rows)), end="\n\n")
     print("\n".join((*against_key(rows), when_cut(rows), speed(rows))))
     print(f"Python {platform.python_version()}, {platform.machine()}")
-    return int(any(row.key is not None and row.reading is None for row in rows))
+    return int(any(row.is_lost for row in rows))
 
 
 if __name__ == "__main__":

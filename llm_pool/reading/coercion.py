@@ -37,6 +37,7 @@ def coerce(candidate: Candidate, expectation: Expectation) -> Reading:
     repair, value = "coerced", _coerced(candidate.value, expectation)
     if expectation.kind == "ranking" and isinstance(value, dict) and expectation.field in value:
         repair, value = "ranked", {**value, expectation.field: _ranking(value[expectation.field], expectation)}
+    text = _encoded(value)
     found = fault(expectation.schema, value)
     if found is not None:
         path, what = found
@@ -44,7 +45,7 @@ def coerce(candidate: Candidate, expectation: Expectation) -> Reading:
     if not _names_field(value, expectation):
         raise Unreadable(f"{expectation.field}: is missing")
     _check_blank(value, expectation)
-    return Reading(_encoded(value), value, repair)
+    return Reading(text, value, repair)
 
 
 def _coerced(value: Json, expectation: Expectation) -> Json:
@@ -124,11 +125,7 @@ def _unwrapped(value: Json, expectation: Expectation) -> Json:
 
 def _around(value: Json, expectation: Expectation) -> Json:
     """The object around a bare *value*, where it has one field and that is no text that could be anything."""
-    schema = expectation.deciding_schema
-    if not expectation.is_sole or not isinstance(schema, dict):
-        return value
-    takes_any_text = "enum" not in schema and ("string" in _types(schema) or not _types(schema))
-    return value if takes_any_text else {expectation.field: value}
+    return {expectation.field: value} if expectation.takes_bare else value
 
 
 class _Coercion:

@@ -45,6 +45,14 @@ class Expectation(NamedTuple):
         return properties.get(self.field) if isinstance(properties, dict) else None
 
     @property
+    def takes_bare(self) -> bool:
+        """Whether a bare value can be meant as the deciding field: it is the only one, and not every text fits it."""
+        schema = self.deciding_schema
+        if not self.is_sole or not isinstance(schema, dict):
+            return False
+        return "enum" in schema or ("type" in schema and "string" not in schema["type"])
+
+    @property
     def is_sole(self) -> bool:
         """Whether nothing but the deciding field is required."""
         return self.shape == "object" and self.schema.get("required") == [self.field]

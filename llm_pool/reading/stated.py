@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from llm_pool.reading.escapes import mend_escapes
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_STATED: Final = 80
 """Characters of a value that prose states; a longer one is a sentence about it."""
+MAX_NAMED: Final = 64
+"""Places where a field is named that are tried; each may look through the whole text for the end of its value."""
 
 
 def answers_given(text: str, expectation: Expectation) -> Iterator[Candidate]:
@@ -35,9 +38,7 @@ def answers_given(text: str, expectation: Expectation) -> Iterator[Candidate]:
         yield from _fields(text, expectation)
     if expectation.is_sole and expectation.field:
         yield from _statement(text, expectation.field)
-        if len(text) <= MAX_STATED:
-            yield Candidate("stated", text)
-    elif not expectation.shape and len(text) <= MAX_STATED:
+    if len(text) <= MAX_STATED and (expectation.takes_bare or not expectation.shape):
         yield Candidate("stated", text)
 
 
@@ -48,11 +49,11 @@ def _fields(text: str, expectation: Expectation) -> Iterator[Candidate]:
         return
     wanted = frozenset(required)
     values: dict[str, Json] = {}
-    for name in _NAMED.finditer(text):
-        if name[1] in wanted and name[1] not in values:
-            value = _VALUE.match(text, name.end())
-            if value is not None:
-                values[name[1]] = _said(value)
+    named = (name for name in _NAMED.finditer(text) if name[1] in wanted and name[1] not in values)
+    for name in islice(named, MAX_NAMED):
+        value = _VALUE.match(text, name.end())
+        if value is not None:
+            values[name[1]] = _said(value)
     if wanted <= values.keys():
         yield Candidate("fields", values)
 
@@ -69,12 +70,14 @@ def _said(value: re.Match[str]) -> Json:
 def _statement(text: str, field: str) -> Iterator[Candidate]:
     r"""What prose calls *field*: ``The answer is: 12``, or ``\boxed{12}``. A sentence is no value."""
     pattern = (
-        rf"\b{re.escape(field)}\b(?![{QUOTES}])[*`]*+(?:\s{{1,9}}+is\b)?+[\s:*$]++((?:[^\n\\.]++|\\(?!n)|\.(?!\s))++)"
+        rf"\b{re.escape(field)}\b(?![{QUOTES}])[*`]*+(?:\s{{1,9}}+is\b)?+[\s:*]++((?:[^\n\\.]++|\\(?!n)|\.(?!\s))++)"
     )
     said = list(re.finditer(pattern, text, re.IGNORECASE))
     boxed = _BOXED.findall(said[-1][1] if said else text)
     value = str(boxed[-1]) if boxed else said[-1][1] if said else ""
-    value = value.replace('\\"', '"').strip("\"'`*$., ")
+    value = value.replace('\\"', '"').strip("\"'`*., ")
+    if len(value) > 2 and value[0] == value[-1] == "$":
+        value = value.strip("$")  # LaTeX; a lone one is money
     if 0 < len(value) <= MAX_STATED:
         yield Candidate("stated", {field: value})
 
@@ -86,7 +89,7 @@ _VALUE: Final = re.compile(
     rf"|{_NUMBER}"
     r"|(?:true|false|null)\b(?=\s{0,99}+[,}\n])"
     r"|\[[^\[\]]*+\](?=\s{0,99}+[,}\n]))"
-    r"|[^\n\"]+(?=\n)",
+    r"|[^\n\"]++(?=\n)",
     re.DOTALL,
 )
 _BOXED: Final = re.compile(r"\\boxed\{((?:[^{}\n]++|\{[^{}\n]*+\})*+)\}")

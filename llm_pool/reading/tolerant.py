@@ -150,7 +150,7 @@ class _Reader:
             return _Value(None, is_whole=False, is_cut=True)
         first = self.text[start]
         if first in QUOTES:
-            return self._string(ending, _closers(first))
+            return self._string(ending, _CLOSERS[first])
         if first in OPEN_OBJECT:
             members, partial, is_closed = self.members(depth + 1)
             found = _Value(members, is_closed and not partial, self.at >= self.stop and not is_closed)
@@ -183,19 +183,25 @@ class _Reader:
 
     def _string(self, ending: _Ending, closers: re.Pattern[str]) -> _Value:
         """A string: up to the first quote behind which a value may end."""
-        start = self.at + 1
+        start, is_first = self.at + 1, True
         for quote in closers.finditer(self.text, start, self.stop):
             if quote[0][0] == "\\":
                 continue
             at = quote.start()
-            if ending.follows(self.text, quote.end(), self.stop):
+            if ending.follows(self.text, quote.end(), self.stop) and (is_first or self._goes_on(quote.end())):
                 self.at = quote.end()
                 return _Value(_unescaped(self.text[start:at]))
             if ending.is_key_on_new_line(self.text, start, at, self.stop):
                 self.at = at
                 return _Value(_unescaped(self.text[start:at].rstrip(COMMAS + " \t\r\n")), is_whole=False)
+            is_first = False
         self.at = self.stop
         return _Value(None, is_whole=False, is_cut=True)
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether there is more than white space: behind a quote inside of a string, the text's end says nothing."""
+        space = _SPACE.match(self.text, at, self.stop)
+        return space is not None and space.end() < self.stop
 
     def _skip(self, separators: str) -> None:
         """White space, comments, and any of *separators*."""
@@ -260,22 +266,23 @@ def _unescaped(content: str) -> str:
         return content
 
 
-def _closers(quote: str) -> re.Pattern[str]:
-    return _CLOSERS[next(kind for kind in _KINDS if quote in kind)]
-
-
-_KINDS: Final = ('"', "'", SMART_QUOTES, SMART_SINGLE_QUOTES)
+_PAIRS: Final = (
+    ('"', '"'),
+    ("'", "'"),
+    (SMART_QUOTES, f'{SMART_QUOTES}"'),
+    (SMART_SINGLE_QUOTES, f"{SMART_SINGLE_QUOTES}'"),
+)
+"""Quotes that open a string, and those that may close it."""
 _CLOSERS: Final = {
-    kind: re.compile(rf"\\.|[{kind}{plain}]", re.DOTALL)
-    for kind, plain in zip(_KINDS, ('"', "'", '"', "'"), strict=True)
+    quote: re.compile(rf"\\.|[{closing}]", re.DOTALL) for opening, closing in _PAIRS for quote in opening
 }
 _MAX_INDENT: Final = 64
 _GAP: Final = r"\s{0,200}+"  # bounded: it is looked ahead at from every comma, quote and line
 
 _SPACE: Final = re.compile(r"(?:\s++|//[^\n]*+|#[ \t][^\n]*+)*+")
-_QUOTED: Final = rf"[{QUOTES}][^{QUOTES}\n:{{}}\[\]]{{1,80}}+[{QUOTES}]"
+_QUOTED: Final = "|".join(rf"[{opening}][^{closing}\n]{{0,200}}+[{closing}]" for opening, closing in _PAIRS)
 _BARE_NAME: Final = r"[^\W\d][\w-]{0,63}+"
-_QUOTED_NAME: Final = rf"{_QUOTED}{_GAP}[{COLONS}]"
+_QUOTED_NAME: Final = rf"(?:{_QUOTED}){_GAP}[{COLONS}]"
 _ANY_NAME: Final = rf"(?:{_QUOTED}|{_BARE_NAME}){_GAP}[{COLONS}]"
 _QUOTED_KEY: Final = re.compile(_QUOTED_NAME)
 _KEY: Final = re.compile(_ANY_NAME)
