@@ -9,7 +9,7 @@ Each line of *PATH* is a question with the raw answers of some models: ``bench``
 ``raw``, the ``answer_key`` that another lenient parser found (null: none), and whether that is ``correct``.
 
 Three tables: how many answers each repair reads and how many of these are right; how many equal the key; and what
-is made of the same answers when they are cut short: never anything but what the whole says.
+is made of the same answers when they are cut short: what the whole says, or what it said before it corrected itself.
 """
 
 from __future__ import annotations

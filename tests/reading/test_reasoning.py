@@ -28,6 +28,7 @@ BLOCKS = [
     ("<|channel>thought", "<channel|>"),
 ]
 DRAFT = "<|channel|>analysis<|message|>6 or 7?<|end|>"
+FINAL = "<|channel|>final<|message|>7"
 
 
 class TestBlocks:
@@ -96,10 +97,9 @@ class TestMessages:
             (f"<|start|>assistant{DRAFT}\n7", "6 or 7?"),
             ("<|channel|>final<|message|>7", ""),
             ("<|start|>assistant<|message|>7<|end|>", ""),
-            (f"{DRAFT}<|start|>assistant<|channel|>commentary to=x<|message|>y<|call|>{DRAFT}<|channel|>final<|message|>7",
-             "6 or 7?\ny\n6 or 7?"),
+            (f"{DRAFT}<|start|>assistant<|channel|>commentary to=x<|message|>y<|call|>{FINAL}", "6 or 7?\ny"),
         ],
-    )  # fmt: skip
+    )
     def test_the_final_one_is_the_answer(self, text: str, reasoning: str) -> None:
         assert split(text) == Split(reasoning, "7", complete=True)
 

@@ -33,12 +33,27 @@ def refusal(text: str, kind: Any = "integer", **more: Any) -> str:
     return caught.value.reason
 
 
+NO_INTEGERS = [
+    *("3+4", "10:30", "5 or 6", "3√5", "12 km", "$5", "5%6", "1,23", "1 23", "10²", "0x1F", "--5", "5-6", "1.234"),
+    '"5" or "6"',
+]
+BLANKS = [
+    *("", " \n", "___", "**___**", "...", "json", "```json", "```", "\\[", "\\(", "(", "[", "{", "$$", '"'),
+    "<your answer here>",
+]
+RANKING: dict[str, Any] = {
+    "type": "object",
+    "required": ["ranking"],
+    "properties": {
+        "ranking": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 3, "uniqueItems": True},
+    },
+}
+
+
 class TestHalfAValue:
     """What is not wholly a number is no number."""
 
-    @pytest.mark.parametrize(
-        "said", ["3+4", "10:30", "5 or 6", "3√5", "12 km", "$5", "5%6", "1,23", "1 23", "10²", "0x1F", "--5", "5-6", "1.234", '"5" or "6"']
-    )  # fmt: skip
+    @pytest.mark.parametrize("said", NO_INTEGERS)
     def test_is_unreadable(self, said: str) -> None:
         for quoted in (said, json.dumps(said)):
             assert refusal(f'{{"answer": {quoted}}}').startswith("answer: ")
@@ -59,7 +74,7 @@ class TestHalfAValue:
             '{"answer": {"value": 12}',
             '[{"answer": 1',
             '{\\"answer\\": 12',
-            "“answer”： 12",
+            "{“answer”\uff1a 12",
         ],
     )
     @pytest.mark.parametrize("finish", ["stop", "length", "other"])
@@ -190,9 +205,7 @@ class TestForms:
 
 
 class TestBlanks:
-    @pytest.mark.parametrize(
-        "text", ["", " \n", "___", "**___**", "...", "json", "```json", "```", "\\[", "\\(", "(", "[", "{", "$$", '"', "<your answer here>"]
-    )  # fmt: skip
+    @pytest.mark.parametrize("text", BLANKS)
     def test_are_no_answer(self, text: str) -> None:
         assert is_blank(text)
         refusal(json.dumps({"answer": text}), "string")
@@ -222,14 +235,6 @@ class TestBlanks:
 
 
 class TestRankings:
-    RANKING = {
-        "type": "object",
-        "required": ["ranking"],
-        "properties": {
-            "ranking": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 3, "uniqueItems": True}
-        },
-    }
-
     @pytest.mark.parametrize(
         "text",
         [
@@ -247,7 +252,7 @@ class TestRankings:
         ],
     )
     def test_are_read_as_lists_and_arrows(self, text: str) -> None:
-        reading: Any = read(text, schema=self.RANKING, kind="ranking", field="ranking", ids=("a", "b", "c"))
+        reading: Any = read(text, schema=RANKING, kind="ranking", field="ranking", ids=("a", "b", "c"))
 
         assert reading.value == {"ranking": ["c", "a", "b"]}
 
@@ -256,4 +261,4 @@ class TestRankings:
     )
     def test_half_of_one_is_none(self, text: str) -> None:
         with pytest.raises(Unreadable):
-            read(text, schema=self.RANKING, kind="ranking", field="ranking", ids=("a", "b", "c"))
+            read(text, schema=RANKING, kind="ranking", field="ranking", ids=("a", "b", "c"))
