@@ -11,8 +11,7 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Call, StrategyName
-from llm_pool.reading.schemas import whole_numbers
-from llm_pool.reading.strangers import complaint_about
+from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.reading import Unreadable, read, schemas
-from llm_pool.reading.patterns import MAX_COST, cost
-from llm_pool.reading.schemas import MAX_KEPT_BYTES, fault, forget, validator
-from llm_pool.reading.strangers import MAX_CHARACTERS, MAX_ENTRIES, complaint_about
+from llm_pool.reading import Unreadable, read
+from llm_pool.reading.schemas import compiled, fault, forget, validator
+from llm_pool.reading.schemas.compiled import MAX_KEPT_BYTES
+from llm_pool.reading.schemas.patterns import MAX_COST, cost
+from llm_pool.reading.schemas.strangers import MAX_CHARACTERS, MAX_ENTRIES, complaint_about
 
 
 def patterned(pattern: str, count: int) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class TestKept:
         for number in range(60):
             validator(patterned(rf"^\p{{L}}{{19}}{number}$", 1))
 
-        assert schemas._kept.size <= MAX_KEPT_BYTES
+        assert compiled._kept.size <= MAX_KEPT_BYTES
 
     def test_the_same_object_is_compiled_once(self) -> None:
         schema: dict[str, Any] = {"type": "object"}
@@ -134,12 +135,12 @@ class TestKept:
         assert validator(schema) is validator(schema)
 
     def test_what_is_forgotten_is_gone(self) -> None:
-        schema, before = patterned(r"^\p{L}{9}$", 1), schemas._kept.size
+        schema, before = patterned(r"^\p{L}{9}$", 1), compiled._kept.size
         first = validator(schema)
 
         forget(schema)
 
-        assert schemas._kept.size <= before
+        assert compiled._kept.size <= before
         assert validator(schema) is not first
 
 

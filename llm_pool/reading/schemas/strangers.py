@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llm_pool.reading.patterns import MAX_COST, cost
-from llm_pool.reading.schemas import MAX_DEPTH, check, is_deep, patterns_in, shortened
+from llm_pool.reading.schemas.compiled import MAX_DEPTH, check, is_deep, patterns_in, shortened
+from llm_pool.reading.schemas.patterns import MAX_COST, cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

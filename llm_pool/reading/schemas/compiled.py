@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llm_pool.reading.patterns import BYTES_PER_UNIT, cost
+from llm_pool.reading.schemas.patterns import BYTES_PER_UNIT, cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
