@@ -29,6 +29,7 @@ from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.budget import Budget
+from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
 
@@ -336,3 +337,15 @@ async def test_cancelling_the_query_cancels_the_calls() -> None:
 
     assert (provider.in_flight, provider.cancelled) == (0, 1)
     assert len(pool.seen.of(AttemptStarted)) == 1
+
+
+async def test_a_strangers_schema_is_compiled_for_its_request_alone() -> None:
+    """What is compiled for it is let go with the request."""
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "string", "pattern": r"^\p{L}{9}$"}}}
+    pool = Pool(ScriptedProvider("p", Reply('{"n": "lighthous"}')))
+    before = compiled.kept_bytes()
+
+    answer = await pool.ask(output_schema=schema)
+
+    assert answer.json == {"n": "lighthous"}
+    assert compiled.kept_bytes() == before

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from llm_pool.core.errors import BreakerOpen, Failed, TimedOut
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
+from llm_pool.ensemble import attempts as racing
 from llm_pool.ensemble.attempts import AttemptGroup
+from llm_pool.reading import MAX_AT_ONCE, read
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
+
+if TYPE_CHECKING:
+    from llm_pool.core.messages import Reading
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +103,38 @@ async def test_an_answer_that_fails_its_schema_is_invalid() -> None:
     assert (attempt.outcome, attempt.error_kind) == ("invalid", "bad_reply")
     assert "colour" in attempt.error
     assert attempt.usage.completion_tokens == 5
+
+
+@pytest.mark.parametrize("text", ["", "___", "(", "```json", "<think>so it is", "<think>red or blue?</think>"])
+async def test_a_blank_is_invalid(text: str) -> None:
+    """Also where any text would do: it is no vote, and a race goes on."""
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(ScriptedProvider("p", Reply(text)))[0], a_call(), why="primary")
+        attempt = await attempt_group.next()
+
+    assert attempt is not None
+    assert (attempt.outcome, attempt.reading) == ("invalid", None)
+
+
+@pytest.mark.real_loop
+async def test_a_long_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read beside the event loop: the loop turns while the reading waits for it to."""
+    turned = threading.Event()
+
+    def reading(text: str, **how: Any) -> Reading:
+        assert turned.wait(timeout=10)
+        return read(text, **how)
+
+    monkeypatch.setattr(racing, "read", reading)
+    provider = ScriptedProvider("p", Reply("word " * MAX_AT_ONCE, duration=0.0, tokens=1))
+
+    async with AttemptGroup(RecordingObserver().on) as attempt_group:
+        attempt_group.start(a_panel(provider)[0], a_call(), why="primary")
+        asyncio.get_running_loop().call_later(0.2, turned.set)
+        attempt = await attempt_group.next()
+
+    assert attempt is not None
+    assert attempt.outcome == "ok"
 
 
 async def test_waiting_ends_at_the_instant_given() -> None:

@@ -41,12 +41,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[int, _Compiled] = OrderedDict()
-        self._size = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes, estimated."""
-        return self._size
+        self.size = 0
 
     def get(self, schema: dict[str, Json]) -> _Compiled:
         kept = self._compiled.get(id(schema))
@@ -56,14 +51,14 @@ class _Kept:
         compiled = _compile(schema)
         self.drop(schema)
         self._compiled[id(schema)] = compiled
-        self._size += compiled.size
-        while self._size > MAX_KEPT_BYTES and len(self._compiled) > 1:
-            self._size -= self._compiled.popitem(last=False)[1].size
+        self.size += compiled.size
+        while self.size > MAX_KEPT_BYTES and len(self._compiled) > 1:
+            self.size -= self._compiled.popitem(last=False)[1].size
         return compiled
 
     def drop(self, schema: dict[str, Json]) -> None:
         gone = self._compiled.pop(id(schema), None)
-        self._size -= gone.size if gone else 0
+        self.size -= gone.size if gone else 0
 
 
 _kept = _Kept()
@@ -83,6 +78,11 @@ def forget(schema: dict[str, Json] | None) -> None:
     """Keep no compiled *schema*: it was a stranger's, and its request is over."""
     if schema is not None:
         _kept.drop(schema)
+
+
+def kept_bytes() -> int:
+    """Estimated memory of all compiled schemas that are kept; at most MAX_KEPT_BYTES and one schema's."""
+    return _kept.size
 
 
 def check(schema: dict[str, Json]) -> None:
