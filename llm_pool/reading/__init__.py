@@ -132,8 +132,10 @@ def _begin(text: str) -> str:
     return repr(text[:60].encode(errors="replace").decode())
 
 
+_QUESTION: Final = "question|instruction|problem|exercise|example|task|input"
 _NEW_QUESTION: Final = re.compile(
-    r"^[ \t]*+(?:#{1,6}[ \t]|\*\*|\d+[.)][ \t])?[ \t]*+"
-    r"(?:now another|another|next|follow-?up|question|instruction|problem|exercise|example|task|input|user|human|q\b)",
+    rf"^[ \t]*+(?:(?:#{{1,6}}[ \t]*+|\*\*)(?:[\w-]{{1,20}}[ \t]){{0,3}}?(?:{_QUESTION})"
+    r"|(?:now )?(?:another|next|follow-?up|new)\b(?: \w{1,20})?[ \t]*+[:.]"
+    rf"|(?:{_QUESTION}|user|human|q)[ \t]*+\d{{0,3}}[ \t]*+(?::|$))",
     re.IGNORECASE | re.MULTILINE,
 )

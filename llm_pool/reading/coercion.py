@@ -113,6 +113,9 @@ def _unwrapped(value: Json, expectation: Expectation) -> Json:
         (inner,) = value.values()
         inner = parse_whole(inner) if isinstance(inner, str) else inner
         value = inner if isinstance(inner, (dict, list)) else value
+    if isinstance(value, dict) and expectation.field not in _renamed(value, properties):
+        inside = [inner for inner in value.values() if isinstance(inner, dict) and decides(inner, expectation)]
+        value = inside[0] if expectation.field and len(inside) == 1 else value
     if expectation.shape != "object" or isinstance(value, dict):
         return value
     if not isinstance(value, list):

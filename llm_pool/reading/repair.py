@@ -118,8 +118,9 @@ def _tolerated(text: str, region: Region, expectation: Expectation) -> Candidate
     is_whole = parsed.is_closed and not parsed.partial
     if expectation.field and isinstance(parsed.value, dict):
         is_whole = expectation.field not in parsed.partial and (parsed.is_closed or expectation.field in parsed.value)
-    names = {*parsed.partial, *(parsed.value if isinstance(parsed.value, dict) else ())}
-    is_cut = not is_whole and (not names.isdisjoint(deciding) or "" in parsed.partial)
+    named = {*parsed.partial, *parsed.value} if isinstance(parsed.value, dict) else {}
+    listed = isinstance(parsed.value, list) and any(item in expectation.ids for item in parsed.value)
+    is_cut = not is_whole and (listed or any(name in named for name in deciding))
     repair = "tolerant" if parsed.is_closed else "closed"
     return Candidate(repair, parsed.value if is_whole else None, "", region.start, parsed.end, is_cut)
 

@@ -127,7 +127,14 @@ class TestCorrections:
         assert "breaks off" in refusal('{"answer": 5}\nWait: {"answer": 1')
 
     @pytest.mark.parametrize(
-        "next_", ["## Question\n7 times 2?", "Now another: ", "**Question:** 7 times 2?", "Example 2:"]
+        "between", ["Next, I check it: 6.", "The problem is that I forgot one.", "User error, sorry."]
+    )
+    def test_words_of_a_question_in_prose_are_none(self, between: str) -> None:
+        assert answer(f'{{"answer": 5}}\n\n{between}\n{{"answer": 6}}') == 6
+
+    @pytest.mark.parametrize(
+        "next_",
+        ["## Question\n7 + 7?", "Now another: ", "**Question:** 7 + 7?", "Example 2:", "## Your task", "User: 7 + 7?"],
     )
     def test_a_new_question_is_no_correction(self, next_: str) -> None:
         """Small models answer, then go on with a question of their own."""
@@ -160,6 +167,7 @@ class TestForms:
             ('"{\\"answer\\": 42}"', "integer", 42),
             ('{\\"answer\\": 42}', "integer", 42),
             ('{"result": "{\\"answer\\": 42}"}', "integer", 42),
+            ('{"model": "m", "result": {"answer": 42}}', "integer", 42),
             ("{“answer”: “42”}", "integer", 42),
             ("\uff5b\uff02answer\uff02\uff1a\uff14\uff12\uff5d", "integer", 42),
             ("{'answer': True, }", "boolean", True),
@@ -256,8 +264,16 @@ class TestRankings:
 
         assert reading.value == {"ranking": ["c", "a", "b"]}
 
+    def test_a_bracket_in_the_prose_behind_one_takes_nothing_back(self) -> None:
+        text = '{"ranking": ["c", "a", "b"]}\nSee [note'
+
+        reading = read(text, schema=RANKING, kind="ranking", field="ranking", ids=("a", "b", "c"))
+
+        assert reading.value == {"ranking": ["c", "a", "b"]}
+
     @pytest.mark.parametrize(
-        "text", ["c > a", '{"ranking": ["c", "a", "b', '{"ranking": ["c", "a"', "I like c more than a and b"]
+        "text",
+        ['["c", "a", "b', "c > a", '{"ranking": ["c", "a", "b', '{"ranking": ["c", "a"', "I like c more than a and b"],
     )
     def test_half_of_one_is_none(self, text: str) -> None:
         with pytest.raises(Unreadable):
