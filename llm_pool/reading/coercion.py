@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_pool.core.messages import Reading
 from llm_pool.reading.blanks import is_blank
-from llm_pool.reading.expectation import Unreadable
+from llm_pool.reading.expectation import Unreadable, plain_name
 from llm_pool.reading.numerals import numeral
 from llm_pool.reading.options import Options
 from llm_pool.reading.rankings import permutation, ranked
@@ -193,16 +193,12 @@ class _Coercion:
 def _renamed(value: dict[str, Json], known: dict[str, Json]) -> dict[str, Json]:
     """*value* with the names of *known*, where just one name differs from it in case, spaces and hyphens alone."""
     strange = [name for name in value if name not in known]
-    missing = {_plain_name(name): name for name in known if name not in value}
+    missing = {plain_name(name): name for name in known if name not in value}
     meant: dict[str, list[str]] = {}
     for name in strange:
-        meant.setdefault(missing.get(_plain_name(name), ""), []).append(name)
+        meant.setdefault(missing.get(plain_name(name), ""), []).append(name)
     names = {alike[0]: name for name, alike in meant.items() if name and len(alike) == 1}
     return {names.get(name, name): member for name, member in value.items()} if names else value
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\s_*-]", "", name).casefold()
 
 
 def _converted(value: Json, kind: str, schema: dict[str, Json]) -> Json:

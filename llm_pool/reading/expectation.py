@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ class Expectation(NamedTuple):
         return shape if shape in ("object", "array") else ""  # it may be a list
 
     @property
-    def deciding(self) -> tuple[str, ...]:
-        """Names of the fields that decide: the one field of a value or a ranking, else all that are required."""
+    def deciding(self) -> frozenset[str]:
+        """Plain names of the fields that decide: the one field of a value or a ranking, else all that are required."""
         required = self.schema.get("required")
-        return (self.field,) if self.field else tuple(required) if isinstance(required, list) else ()
+        return frozenset(
+            map(plain_name, [self.field] if self.field else required if isinstance(required, list) else ())
+        )
 
     @property
     def deciding_schema(self) -> Json:
@@ -56,6 +59,11 @@ class Expectation(NamedTuple):
     def is_sole(self) -> bool:
         """Whether nothing but the deciding field is required."""
         return self.shape == "object" and self.schema.get("required") == [self.field]
+
+
+def plain_name(name: str) -> str:
+    """*name* without what models change in it: letter case, spaces, hyphens, marks."""
+    return re.sub(r"[\s_*-]", "", name).casefold()
 
 
 class Candidate(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from llm_pool.reading.escapes import has_accidental_escapes, mend_escapes
-from llm_pool.reading.expectation import Candidate
+from llm_pool.reading.expectation import Candidate, plain_name
 from llm_pool.reading.regions import Regions
 from llm_pool.reading.schemas import MAX_DEPTH
 from llm_pool.reading.tolerant import parse
@@ -114,15 +114,16 @@ def _tolerated(text: str, region: Region, expectation: Expectation) -> Candidate
     Where one field decides, an object may be left open behind it. Where all do, it may not.
     """
     parsed = parse(text, region.start, min(region.limit, region.start + MAX_REPAIR))
-    deciding = expectation.deciding
+    value, deciding = parsed.value, expectation.deciding
+    broken = deciding.intersection(map(plain_name, parsed.partial))
+    whole = deciding.intersection(map(plain_name, value if isinstance(value, dict) else ()))
     is_whole = parsed.is_closed and not parsed.partial
-    if expectation.field and isinstance(parsed.value, dict):
-        is_whole = expectation.field not in parsed.partial and (parsed.is_closed or expectation.field in parsed.value)
-    named = {*parsed.partial, *parsed.value} if isinstance(parsed.value, dict) else {}
-    listed = isinstance(parsed.value, list) and any(item in expectation.ids for item in parsed.value)
-    is_cut = not is_whole and (listed or any(name in named for name in deciding))
+    if expectation.field and isinstance(value, dict):
+        is_whole = not broken and (parsed.is_closed or bool(whole))
+    listed = isinstance(value, list) and any(item in expectation.ids for item in value)
+    is_cut = not is_whole and (listed or bool(broken or whole))
     repair = "tolerant" if parsed.is_closed else "closed"
-    return Candidate(repair, parsed.value if is_whole else None, "", region.start, parsed.end, is_cut)
+    return Candidate(repair, value if is_whole else None, "", region.start, parsed.end, is_cut)
 
 
 _ESCAPED = re.compile(r'[{\[]\s*+\\"')
