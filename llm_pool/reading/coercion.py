@@ -28,8 +28,7 @@ def coerce(candidate: Candidate, expectation: Expectation) -> Reading:
     Raises:
         Unreadable: it cannot be made valid, or what decides is blank.
     """
-    if is_too_much(expectation.schema, candidate.value):
-        raise Unreadable("the answer holds too many values for a schema of this size")
+    _check_size(candidate.value, expectation, candidate.end - candidate.start)
     text = candidate.source if candidate.repair == "strict" else _encoded(candidate.value)
     if _is_valid(candidate.value, expectation):
         _check_blank(candidate.value, expectation)
@@ -38,6 +37,7 @@ def coerce(candidate: Candidate, expectation: Expectation) -> Reading:
     if expectation.kind == "ranking" and isinstance(value, dict) and expectation.field in value:
         repair, value = "ranked", {**value, expectation.field: _ranking(value[expectation.field], expectation)}
     text = _encoded(value)
+    _check_size(value, expectation, len(text))
     found = fault(expectation.schema, value)
     if found is not None:
         path, what = found
@@ -46,6 +46,11 @@ def coerce(candidate: Candidate, expectation: Expectation) -> Reading:
         raise Unreadable(f"{expectation.field}: is missing")
     _check_blank(value, expectation)
     return Reading(text, value, repair)
+
+
+def _check_size(value: Json, expectation: Expectation, length: int) -> None:
+    if is_too_much(expectation.schema, value, length):
+        raise Unreadable("the answer holds too many values for a schema of this size")
 
 
 def _coerced(value: Json, expectation: Expectation) -> Json:

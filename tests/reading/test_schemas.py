@@ -102,6 +102,9 @@ class TestStrangers:
         with pytest.raises(Unreadable, match="too many values"):
             read("[" + "1," * 5000 + "1]", schema=schema)
 
+        with pytest.raises(Unreadable, match="too many values"):
+            read(json.dumps(f"[{'1,' * 5000}1]"), schema=schema)
+
         assert read("[1, 2]", schema=schema).value == [1, 2]
 
 

@@ -95,10 +95,10 @@ def check(schema: dict[str, Json]) -> None:
     _compile(schema)
 
 
-def is_too_much(schema: dict[str, Json], value: Json) -> bool:
-    """Whether checking *value* could hold up the event loop: more than MAX_CHECKS."""
+def is_too_much(schema: dict[str, Json], value: Json, length: int) -> bool:
+    """Whether checking *value*, read from *length* characters, could hold up the event loop: over MAX_CHECKS."""
     most = MAX_CHECKS // _kept.get(schema).parts
-    return any(count > most for count, _ in enumerate(_values(value)))
+    return length > most and any(count > most for count, _ in enumerate(_values(value)))
 
 
 def is_deep(value: Json) -> bool:
