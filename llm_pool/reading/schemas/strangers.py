@@ -20,6 +20,7 @@ MAX_ENTRIES: Final = 1_000
 MAX_CHARACTERS: Final = 65_536
 """Of all names and texts in a stranger's schema."""
 
+_MAPS: Final = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
 _REFERENCES: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 
 
@@ -43,12 +44,21 @@ def complaint_about(schema: dict[str, Json]) -> str:
 
 
 class _Part(NamedTuple):
-    """A part of a schema; *inside* are the references that led to it."""
+    """
+    A part of a schema.
+
+    Attributes:
+        keyword: the keyword of JSON Schema that it stands under.
+        depth: levels above it, with references followed.
+        inside: the references that led to it.
+        is_map: its names are not keywords: it is the value of ``properties`` or the like.
+    """
 
     value: Json
     keyword: str
     depth: int
     inside: tuple[str, ...]
+    is_map: bool = False
 
 
 def _complaint_about_size(schema: dict[str, Json]) -> str:
@@ -57,7 +67,7 @@ def _complaint_about_size(schema: dict[str, Json]) -> str:
         if isinstance(part, str):
             return part
         keyword, value = part.keyword, part.value
-        characters += len(keyword) + (len(value) if isinstance(value, str) else 0)
+        characters += len(value) if isinstance(value, str) else sum(map(len, value)) if isinstance(value, dict) else 0
         if isinstance(value, list) and len(value) > MAX_ENTRIES:
             return f"{keyword}: {len(value)} entries, more than {MAX_ENTRIES}"
         if isinstance(value, dict):
@@ -92,6 +102,8 @@ def _unfolded(schema: dict[str, Json]) -> Iterator[_Part | str]:
 
 
 def _member(name: str, inner: Json, part: _Part, root: dict[str, Json]) -> _Part | str:
+    if part.is_map:
+        return _Part(inner, part.keyword, part.depth + 1, part.inside)
     if name in _REFERENCES and isinstance(inner, str):
         if name != "$ref" or inner in part.inside or inner == "#":
             return f"{name} {inner[:60]}: it refers to itself"
@@ -100,7 +112,7 @@ def _member(name: str, inner: Json, part: _Part, root: dict[str, Json]) -> _Part
         return _Part(_pointed(root, inner), name, part.depth + 1, (*part.inside, inner))
     if name == "$id" and isinstance(inner, str) and part.value is not root:
         return "$id inside of it"
-    return _Part(inner, name, part.depth + 1, part.inside)
+    return _Part(inner, name, part.depth + 1, part.inside, is_map=name in _MAPS)
 
 
 def _pointed(root: Json, pointer: str) -> Json:
