@@ -111,7 +111,7 @@ def valid_ballots(
         if attempt is not None and attempt.reading is not None:
             shown = shown_ids(call, member) if attempt.why == VOTE else call.ids
             key, (count, weight) = (
-                agreement.key(call.task, attempt.reading),
+                agreement.key(call.task, attempt.reading, call.input),
                 vote_weights.weigh(call.task, member, attempt.reading),
             )
             ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
@@ -121,7 +121,7 @@ def valid_ballots(
 def ballot_groups(task: Task, ballots: Sequence[Ballot]) -> list[BallotGroup]:
     """*ballots* by sameness, the winning pile first: most votes, then weight, then the earlier provider."""
     found = []
-    for group in agreement.alike(task, [b.reading for b in ballots], [b.key for b in ballots]):
+    for group in agreement.grouped([ballot.key for ballot in ballots]):
         same = _by_wording(task, [ballots[i] for i in group])
         found.append(BallotGroup(tuple(same), sum(b.count for b in same), sum(b.weight for b in same)))
     return sorted(
@@ -132,7 +132,8 @@ def ballot_groups(task: Task, ballots: Sequence[Ballot]) -> list[BallotGroup]:
 def group_by_answer(call: Call, attempts: Sequence[Attempt]) -> list[list[Attempt]]:
     """Valid attempts grouped by what they say."""
     valid = [(attempt, attempt.reading) for attempt in attempts if attempt.reading is not None]
-    return [[valid[i][0] for i in group] for group in agreement.alike(call.task, [reading for _, reading in valid])]
+    keys = [agreement.key(call.task, reading, call.input) for _, reading in valid]
+    return [[valid[i][0] for i in group] for group in agreement.grouped(keys)]
 
 
 def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], vote_weights: VoteWeights) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
-from llm_pool.ensemble.voting import EqualWeights, decide
+from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -142,11 +142,16 @@ def is_decided(
     return enough and is_settled(task, ballots, pending, vote_weights)
 
 
+def _doubt(vote: Decision) -> str:
+    """What *vote* could not tell, as the end of a sentence."""
+    return "".join(f"; {note}" for note in vote.notes if note.startswith(CANNOT_TELL))
+
+
 def _disagreed(rule: ConsensusRule, vote: Decision, size: int) -> Decision:
     """*vote* saying how far the panel was from a consensus."""
     answered = sum(attempt.reading is not None for attempt in vote.attempts)
     reason = (
-        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for"
+        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for{_doubt(vote)}"
         if answered >= rule.quorum_of(size)
         else f"{answered} of {size} gave a valid answer, {rule.quorum_of(size)} were asked for"
     )

@@ -9,8 +9,9 @@ Source: Wang et al. 2022, self-consistency, arXiv:2203.11171; that two agreeing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from llm_pool.agreement import unclear
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.ballots import Poll, cheapest_first, poll, quorum_lost, valid_ballots
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Attempt, Call, Reading, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
     from llm_pool.ensemble.tally import TallyResult
+
+
+CANNOT_TELL: Final = "cannot tell whether"
+"""How the note on texts that may say the same begins."""
 
 
 class EqualWeights:
@@ -78,7 +83,7 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
         scores=result.scores,
         clusters=clusters(result),
         agreement=_agreement(call, panel, ballots, result, vote_weights, missing),
-        notes=(*result.notes, *_notes(panel, asked)),
+        notes=(*result.notes, *doubts(call.task, result), *_notes(panel, asked)),
         saved=asked.saved,
         degraded=bool(short),
         degraded_reason=short,
@@ -92,6 +97,16 @@ def clusters(result: TallyResult) -> tuple[Cluster, ...]:
         Cluster(ballot_group.names, round(ballot_group.count, 4), label=ballot_group.ballots[0].reading.content[:80])
         for ballot_group in result.ballot_groups
     )
+
+
+def doubts(task: Task, result: TallyResult) -> tuple[str, ...]:
+    """Whose texts may say the same without a rule being able to tell, in a sentence; nothing where all is clear."""
+    speakers = [ballot_group.ballots[0] for ballot_group in result.ballot_groups]
+    names = sorted(unclear(task, [ballot.reading for ballot in speakers]))
+    if not names:
+        return ()
+    who = ", ".join(speakers[place].name for place in names)
+    return (f"{CANNOT_TELL} {who} say the same: they count as different answers",)
 
 
 def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) -> tuple[str, ...]:
