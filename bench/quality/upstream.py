@@ -119,7 +119,7 @@ async def _verdict(question: Question, deciding: Awaitable[Decision | Answer]) -
     except LlmPoolError as error:
         return type(error).__name__
     decision = found if isinstance(found, Decision) else found.decision
-    return repr(agreement.key(question.call.task, decision.reading))
+    return repr(agreement.key(question.call.task, decision.reading).shape)
 
 
 def _stratified(questions: Sequence[Question], count: int) -> list[Question]:

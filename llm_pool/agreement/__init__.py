@@ -26,7 +26,7 @@ from llm_pool.agreement.values import canonical, form
 from llm_pool.agreement.wording import Sameness, compare, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from llm_pool.core.messages import Json, Reading, Task
 
@@ -60,12 +60,12 @@ def key(task: Task, reading: Reading, question: Json = None) -> Key:
     return Key(("words", *wording(reading.content).tokens))
 
 
-def exact(task: Task, reading: Reading) -> Key:
-    """A stricter ``key``, equal only where the wording is, too; a number is the same however it is written."""
+def exact(task: Task, reading: Reading) -> Hashable:
+    """What is equal only where the wording is, too; a number is the same however it is written."""
     if task.kind == "value" and isinstance(reading.value, dict):
         found = canonical(reading.value.get(task.field))
-        return Key(found.shape) if found.shape[0] == "number" else found
-    return Key(("words", reading.content))
+        return found.shape if found.shape[0] == "number" else (found, found.wording)
+    return reading.content
 
 
 def alike(task: Task, readings: Sequence[Reading]) -> list[list[int]]:

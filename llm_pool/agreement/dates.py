@@ -24,8 +24,8 @@ _WRITTEN: Final = tuple(
     )
 )
 _TIME: Final = re.compile(
-    r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s?(?P<half>[ap])\.?\s?m\b\.?"
-    r"|(?P<hour_>\d{1,2}):(?P<minute_>[0-5]\d)(?::(?P<second_>[0-5]\d))?(?![\d:])",
+    r"(?<![\d.,:])(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s?(?P<half>[ap])\.?\s?m\b\.?"
+    r"|(?<![\d.,:])(?P<hour_>\d{1,2}):(?P<minute_>[0-5]\d)(?::(?P<second_>[0-5]\d))?(?![\d:])",
     re.IGNORECASE,
 )
 

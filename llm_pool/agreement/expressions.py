@@ -29,15 +29,15 @@ Number: TypeAlias = "Fraction | float"
 
 _WORTH_IT: Final = re.compile(r"sqrt|pi|\^|\*|\)|\d/")
 _TOKEN: Final = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|sqrt|pi|[-+*/^()]")
-_WORD: Final = re.compile(r"[A-Za-z]{2,}")
+_WORD: Final = re.compile(r"[A-Za-z]{3,}|\b(?:an|as|at|by|if|in|is|it|no|of|on|or|to|up)\b", re.IGNORECASE)
 _FUNCTIONS: Final = frozenset({"sqrt", "pi", "inf", "sin", "cos", "tan", "ln", "log", "exp", "theta", "alpha", "beta"})
 _OPEN: Final = re.compile(r"[-+*/^=<>()\[\]|!_]|\d")
 _NO_FORMULA: Final = re.compile(r"[\d\s.,:;!?*#_'\"]*")
 """Digits and marks alone: ``007``, ``3:2``, ``***``."""
 _APART: Final = re.compile(r"\d\s+\d")
 _DROPPED_TIMES: Final = re.compile(r"(?<=[\w)])\*(?=[A-Za-z(])")
-_ONE_RAISED: Final = re.compile(r"\^\((\w+)\)")
-_ROOTED: Final = re.compile(r"sqrt(\d+|[a-z])(?![\w.(])")
+_LONE: Final = re.compile(r"(?<=[\^_])\((-?\w+)\)|(?<![\w)])\((\w+)\)(?![\w(])")
+_ROOTED: Final = re.compile(r"sqrt\s*(\d+|[A-Za-z])(?![\w.(])")
 
 
 def value(text: str) -> Number | None:
@@ -67,11 +67,11 @@ def spelling(text: str) -> str | None:
     """*text* without what formulas leave to taste, spaces and dots of multiplication; None where it is no formula."""
     if not _OPEN.search(text) or _NO_FORMULA.fullmatch(text) or _APART.search(text):
         return None
+    text = _ROOTED.sub(r"sqrt(\1)", text)
     if any(word not in _FUNCTIONS for word in _WORD.findall(text)):
         return None
-    squeezed = re.sub(r"\s+", "", text).rstrip(".")
-    squeezed = _ONE_RAISED.sub(r"^\1", _ROOTED.sub(r"sqrt(\1)", squeezed))
-    return _DROPPED_TIMES.sub("", squeezed.replace("{", "(").replace("}", ")"))
+    squeezed = re.sub(r"\s+", "", text).rstrip(".").replace("{", "(").replace("}", ")")
+    return _DROPPED_TIMES.sub("", _LONE.sub(lambda match: match[1] or match[2], squeezed))
 
 
 class _NoExpression(Exception):  # a way out, not a fault
@@ -159,8 +159,8 @@ def _raised(base: Number, exponent: Number) -> Number:
         size = max(base.numerator.bit_length(), base.denominator.bit_length())
         if size * abs(exponent) > LARGEST:
             raise _NoExpression
-        return Fraction(base) ** int(exponent)
-    found = float(base) ** float(exponent)
-    if isinstance(found, complex):
+        power: Fraction = base ** int(exponent)
+        return power
+    if base < 0:
         raise _NoExpression
-    return found
+    return math.pow(base, exponent)

@@ -16,12 +16,11 @@ is the same as everything else.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import msgspec
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Shape: TypeAlias = "tuple[str | Shape, ...]"
 """A tag and what it holds, e.g. ``("number", "3")``; strings and tuples only, so it is the same in every process."""
@@ -35,29 +34,43 @@ class Detail(NamedTuple):
         place: where in the shape, as indices from the outside in.
         kind: ``unit``, ``variable``, ``exact``, ``order``, ``brackets``, ...
         said: what the answer says there.
-        stated: it is part of what was said, and not only how it was written; one that is not stated counts where
-            another answer states its own.
     """
 
     place: tuple[int, ...]
     kind: str
     said: str
-    stated: bool = True
 
 
-class Key(msgspec.Struct, frozen=True, order=True):
-    """What an answer is compared by; hashable."""
+@dataclass(frozen=True, order=True, slots=True)
+class Key:
+    """
+    What an answer is compared by.
+
+    Attributes:
+        details: what it states.
+        wording: how it is written. Counts where another answer states that very thing, else for nothing.
+    """
 
     shape: Shape
     details: tuple[Detail, ...] = ()
+    wording: tuple[Detail, ...] = field(default=(), compare=False)
 
-    def within(self, *place: int) -> tuple[Detail, ...]:
-        """The details as those of a part at *place* of something larger."""
-        return tuple(detail._replace(place=place + detail.place) for detail in self.details)
+    def having(self, kind: str, said: str) -> Key:
+        """The key with one more detail, of the whole."""
+        return replace(self, details=(*self.details, Detail((), kind, said)))
 
-    def having(self, kind: str, said: str, *, stated: bool = True) -> Key:
-        """The key with one more detail of the whole."""
-        return Key(self.shape, (*self.details, Detail((), kind, said, stated)))
+    def worded(self, exact: str) -> Key:
+        """The key of something that is written as *exact*."""
+        return replace(self, wording=(Detail((), "exact", exact),))
+
+
+def composed(shape: Shape, parts: Iterable[tuple[tuple[int, ...], Key]]) -> Key:
+    """The key of what has *shape* and holds *parts*, each with its place."""
+    details, wording = [], []
+    for place, key in parts:
+        details += [detail._replace(place=place + detail.place) for detail in key.details]
+        wording += [detail._replace(place=place + detail.place) for detail in key.wording]
+    return Key(shape, tuple(details), tuple(wording))
 
 
 def same(one: Key, other: Key) -> bool:
@@ -75,18 +88,15 @@ def grouped(keys: Sequence[Key]) -> list[list[int]]:
 
 def _parted(alike: Sequence[int], keys: Sequence[Key]) -> list[list[int]]:
     """Indices of keys of one shape, parted by the details on which they differ."""
-    if len({keys[index].details for index in alike}) == 1:
+    stated = {detail[:2] for index in alike for detail in keys[index].details}
+    if not stated:
         return [list(alike)]
-    tables = {index: _table(keys[index]) for index in alike}
-    stated = {spot for table in tables.values() for spot, (_, is_stated) in table.items() if is_stated}
-    divided = [
-        spot for spot in sorted(stated) if len({table[spot][0] for table in tables.values() if spot in table}) > 1
-    ]
+    tables = {
+        index: {(place, kind): said for place, kind, said in (*keys[index].wording, *keys[index].details)}
+        for index in alike
+    }
+    divided = [spot for spot in sorted(stated) if len({table[spot] for table in tables.values() if spot in table}) > 1]
     parts: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     for index, table in tables.items():
-        parts[tuple(table[spot][0] if spot in table else None for spot in divided)].append(index)
+        parts[tuple(table.get(spot) for spot in divided)].append(index)
     return list(parts.values())
-
-
-def _table(key: Key) -> dict[tuple[tuple[int, ...], str], tuple[str, bool]]:
-    return {(detail.place, detail.kind): (detail.said, detail.stated) for detail in key.details}

@@ -26,7 +26,7 @@ _SIGNS: Final = {
         ("\u00d7⋅·\u2217", "*"),
         ("÷\u2044\u2215", "/"),
         ("√", "sqrt"),
-        ("π", "pi"),
+        ("π", " pi "),
         ("∞", " inf"),
         ("≤⩽", "<="),
         ("≥⩾", ">="),
@@ -65,7 +65,7 @@ _DRESSING: Final = (
     (re.compile(r"\\infty(?![A-Za-z])"), " inf"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),
-    (re.compile(r"\\(pi|theta|alpha|beta|gamma|lambda|phi|sin|cos|tan|ln|log|exp)(?![A-Za-z])"), r"\1"),
+    (re.compile(r"\\(pi|theta|alpha|beta|gamma|lambda|phi|sin|cos|tan|ln|log|exp)(?![A-Za-z])"), r" \1 "),
 )
 _WRAPPERS: Final = (
     ("```", "```"),
@@ -84,9 +84,15 @@ _POWER: Final = re.compile(r"\*\*|\^\s?\{([^{}]*)\}")
 
 def plain(text: str) -> str:
     """*text* in Unicode's composed form, with raised digits as powers, vulgar fractions as quotients, plain signs."""
-    text = _RAISED.sub(lambda match: f"^({match[0].translate(_SUPERSCRIPTS)})", _INVISIBLE.sub("", text))
+    text = _RAISED.sub(_as_power, _INVISIBLE.sub("", text))
     text = _VULGAR.sub(lambda match: f"{match[1]} {unicodedata.normalize('NFKC', match[2])}".lstrip(), text)
     return unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS).strip()
+
+
+def _as_power(match: re.Match[str]) -> str:
+    exponent = match[0].translate(_SUPERSCRIPTS)
+    is_clear = exponent.isalnum() and not match.string[match.end() : match.end() + 1].isalnum()
+    return f"^{exponent}" if is_clear else f"^({exponent})"
 
 
 def undressed(text: str) -> str:

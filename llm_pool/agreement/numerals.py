@@ -1,9 +1,9 @@
 """
 Numbers as people and models write them, read exactly.
 
-Separators: ``1,234.5``, ``1 234.5``, ``1'234.5``, ``1_234``, ``1.234,5``, ``12,34,567``. One comma with any other number
-of digits behind it is no separator (``1,23`` may be two numbers), one point is always the decimal one. Also
-quotients, mixed numbers, powers of ten, scale words and numbers in words up to a million. ``007`` is a name written in digits.
+Separators: ``1,234.5``, ``1 234.5``, ``1'234.5``, ``1_234``, ``1.234,5``, ``12,34,567``. One comma with any other
+number of digits behind it is no separator (``1,23`` may be two numbers), one point is always the decimal one. Also
+quotients, mixed numbers, scale words, and numbers in words. ``007`` is a name written in digits.
 """
 
 from __future__ import annotations

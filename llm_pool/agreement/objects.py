@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.agreement.keys import Key, Shape, grouped, same
+from llm_pool.agreement.keys import Key, Shape, composed, grouped, same
 from llm_pool.agreement.texts import SAME_PHRASE, groups, phrase_similarity
 from llm_pool.agreement.values import canonical
 
@@ -57,15 +57,14 @@ def comparable(value: Json) -> Key:
     """The key of an object's field or of a whole object; lists of tags have no order, and each tag counts once."""
     if isinstance(value, dict):
         fields = sorted((str(name), comparable(held)) for name, held in value.items())
-        details = (detail for place, (_, held) in enumerate(fields) for detail in held.within(place))
         entries: Shape = ("map", *((name, held.shape) for name, held in fields))
-        return Key(entries, tuple(details))
+        return composed(entries, (((place,), held) for place, (_, held) in enumerate(fields)))
     if isinstance(value, list):
         if _is_tags(value):
             return Key(("tags", *sorted({_tag(item) for item in value}, key=repr)))
         items = [comparable(item) for item in value]
         shape: Shape = ("list", *(item.shape for item in items))
-        return Key(shape, tuple(detail for place, item in enumerate(items) for detail in item.within(place)))
+        return composed(shape, (((place,), item) for place, item in enumerate(items)))
     return canonical(value)
 
 
@@ -193,7 +192,7 @@ def _total(votes: Sequence[Vote]) -> float:
 def _tag(item: str) -> Shape:
     """A tag as it is counted: without what it may not state, as its case."""
     key = canonical(item)
-    return ("tag", key.shape, *(detail.said for detail in key.details if detail.stated))
+    return ("tag", key.shape, *(detail.said for detail in key.details))
 
 
 def _is_number(value: Json) -> bool:

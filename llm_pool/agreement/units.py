@@ -15,14 +15,14 @@ _ALIASES: Final = {
     "mm": "millimeter millimeters millimetre millimetres",
     "cm": "centimeter centimeters centimetre centimetres cms",
     "m": "meter meters metre metres",
-    "km": "kilometer kilometers kilometre kilometres kms",
+    "km": "kilometer kilometers kilometre kilometres kms Km KM",
     "in": "inch inches",
     "ft": "foot feet",
     "yd": "yard yards yds",
     "mi": "mile miles",
     "mg": "milligram milligrams",
     "g": "gram grams gramme grammes",
-    "kg": "kilogram kilograms kilo kilos kgs",
+    "kg": "kilogram kilograms kilo kilos kgs Kg KG",
     "t": "tonne tonnes",
     "lb": "lbs pound pounds",
     "oz": "ounce ounces",
@@ -43,7 +43,7 @@ _ALIASES: Final = {
     "kHz": "khz",
     "MHz": "mhz",
     "GHz": "ghz",
-    "kB": "kb kilobyte kilobytes",
+    "kB": "kb KB kilobyte kilobytes",
     "MB": "mb megabyte megabytes",
     "GB": "gb gigabyte gigabytes",
     "TB": "tb terabyte terabytes",
@@ -62,16 +62,15 @@ _ALIASES: Final = {
     "°F": "°f fahrenheit",
     "rad": "radian radians",
     "%": "percent percentage",
-    "$": "usd us$ dollar dollars buck bucks",
-    "€": "eur euro euros",
-    "£": "gbp",
-    "¥": "jpy yen",
-    "₹": "inr rupee rupees",
+    "$": "usd USD us$ US$ dollar dollars buck bucks",
+    "€": "eur EUR euro euros",
+    "£": "gbp GBP",
+    "¥": "jpy JPY yen",
+    "₹": "inr INR rupee rupees",
     "¢": "cent cents",
 }
 SYMBOLS: Final = {name: symbol for symbol, names in _ALIASES.items() for name in (symbol, *names.split())}
-"""The symbol of each known unit, by its names, as they are written and in lower case."""
-SYMBOLS.update({name.lower(): symbol for name, symbol in tuple(SYMBOLS.items()) if len(name) > 1})
+"""The symbol of each known unit, by its names. Case counts in short ones: ``MW`` is not ``mW``."""
 
 CURRENCY: Final = re.compile(r"US\$|[A-Z]{1,2}\$|[$€£¥₹]|(?:USD|EUR|GBP|JPY|INR)\b")
 """What may stand before an amount."""
@@ -122,6 +121,11 @@ def named(text: str, *, glued: bool = False) -> list[tuple[str, str]] | None:
     return _short(measured)
 
 
+def symbol_of(name: str) -> str | None:
+    """The symbol of the unit called *name*; None if it is not known."""
+    return SYMBOLS.get(name) or (SYMBOLS.get(name.lower()) if len(name) > 3 else None)
+
+
 def singular(noun: str) -> str:
     """*noun* without its plural ending, as far as a rule can tell."""
     for ending, instead in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
@@ -143,13 +147,14 @@ def _measured(words: list[str], *, glued: bool) -> list[tuple[str, str]] | None:
     *adjectives, noun = words
     if raised := _SUPERSCRIPT.search(noun):
         noun, power = noun[: raised.start() + 1], f"^{raised[2]}"
-    symbol = SYMBOLS.get(noun) or SYMBOLS.get(noun.lower())
+    symbol = symbol_of(noun)
     if symbol in {"°C", "°F"} and [word.lower() for word in adjectives] in (["degrees"], ["degree"], ["°"]):
         adjectives = []
     if symbol is None:
         if glued or len(noun) < 2:
             return None
-        symbol = singular(noun.lower())
+        is_symbol = len(noun) < 4 and not (noun.islower() or noun.istitle())  # mW is not MW
+        symbol = noun if is_symbol else singular(noun.lower())
     which = " ".join(word.lower() for word in adjectives)
     return [("unit", symbol + power), *([("which", which)] if which else [])]
 

@@ -31,7 +31,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from llm_pool.agreement import dates, expressions, numerals, options, units
-from llm_pool.agreement.keys import Detail, Key, Shape
+from llm_pool.agreement.keys import Detail, Key, Shape, composed
 from llm_pool.agreement.notation import plain, undressed
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from llm_pool.core.messages import Json
 
-LONGEST_LITERAL: Final = 4000
+LONGEST_LITERAL: Final = 3000
 """Characters; a longer string is prose, and is not read as a literal."""
 LONGEST_PHRASE: Final = 300
 """Characters; a longer text is prose, and its first letter no option, its last number no answer."""
@@ -106,7 +106,8 @@ def form(value: Json) -> str:
 def _typed(value: Json, *, quoted: bool) -> Key:
     """The key of a literal; *quoted*: a text spells it, and so states each string in it to the letter."""
     if isinstance(value, str):
-        return Key(("text", _folded(value)), (Detail((), "exact", value, quoted),))
+        key = Key(("text", _folded(value)))
+        return key.having("exact", value) if quoted else key.worded(value)
     if value is None:
         return _word("none", "None")
     if isinstance(value, bool):
@@ -116,8 +117,7 @@ def _typed(value: Json, *, quoted: bool) -> Key:
     if isinstance(value, dict):
         pairs = sorted((_typed(k, quoted=quoted), _typed(v, quoted=quoted)) for k, v in value.items())
         shape: Shape = ("map", *((name.shape, held.shape) for name, held in pairs))
-        details = (d for i, pair in enumerate(pairs) for j, key in enumerate(pair) for d in key.within(i, j))
-        return Key(shape, tuple(details))
+        return composed(shape, (((i, j), key) for i, pair in enumerate(pairs) for j, key in enumerate(pair)))
     if isinstance(value, list | tuple | set | frozenset):
         brackets = "()" if isinstance(value, tuple) else "[]" if isinstance(value, list) else "{}"
         return _many([_typed(item, quoted=quoted) for item in value], brackets, names_them=quoted)
@@ -127,7 +127,7 @@ def _typed(value: Json, *, quoted: bool) -> Key:
 def _many(items: Sequence[Key], brackets: str = "", *, names_them: bool = True) -> Key:
     """Several things; with *brackets* other than braces their order counts."""
     keys = sorted(set(items) if brackets == "{}" else items)
-    key = Key(("many", *(key.shape for key in keys)), tuple(d for i, k in enumerate(keys) for d in k.within(i)))
+    key = composed(("many", *(key.shape for key in keys)), (((i,), key) for i, key in enumerate(keys)))
     if brackets and names_them:
         key = key.having("brackets", brackets)
     if brackets in {"", "{}"}:
@@ -137,15 +137,14 @@ def _many(items: Sequence[Key], brackets: str = "", *, names_them: bool = True) 
 
 
 def _number(number: float | Decimal) -> Key:
-    exact = Detail((), "exact", str(number), stated=False)
     try:
-        return Key(("number", numerals.spelled(Fraction(str(number)))), (exact,))
+        return Key(("number", numerals.spelled(Fraction(str(number))))).worded(str(number))
     except (ValueError, OverflowError):  # nan, infinities, and integers too long to print
-        return Key(("number", str(number).lower() if isinstance(number, float) else hex(int(number))), (exact,))
+        return Key(("number", hex(number) if isinstance(number, int) else str(number).lower()))
 
 
 def _word(word: str, exact: str) -> Key:
-    return Key(_WORDS[word], (Detail((), "exact", exact, stated=False),))
+    return Key(_WORDS[word]).worded(exact)
 
 
 def _literal(text: str) -> tuple[Json] | None:
@@ -190,16 +189,22 @@ def _text(text: str, *, share: bool, offered: frozenset[str]) -> Key:
 def _phrase(text: str, *, share: bool, offered: frozenset[str], quoted: bool = False) -> Key:
     """The key of *text*, which is no literal as it stands, but may be one without its dress."""
     bare = undressed(plain(text))
-    wording = Detail((), "exact", text if quoted or bare == text.strip() else bare, quoted)
+    exact = text if quoted or bare == text.strip() else bare
+    key = _undressed(bare, share=share, offered=offered)
+    return key.having("exact", exact) if quoted else key.worded(exact)
+
+
+def _undressed(bare: str, *, share: bool, offered: frozenset[str]) -> Key:
+    """The key of an undressed text."""
     if len(bare) <= LONGEST_PHRASE:
         bare = bare.removeprefix("=").strip()
         said = undressed(bare[found.end() :]) if (found := _LEAD.match(bare)) else bare
         for reading in dict.fromkeys((bare, said)):
             key = _read(reading, share=share, offered=offered)
             if key is not None:
-                return Key(key.shape, (*key.details, wording))
+                return key
         bare = said
-    return Key(("text", _folded(bare)), (wording,))
+    return Key(("text", _folded(bare)))
 
 
 def _read(text: str, *, share: bool, offered: frozenset[str]) -> Key | None:
@@ -343,7 +348,7 @@ def _formula(text: str) -> Key | None:
             return _many(found, text[0] + text[-1])
     spelling = expressions.spelling(text)
     if spelling is None:
-        return Key(("math", text)) if text in {"inf", "-inf"} else None
+        return Key(("math", "inf")) if text.lower() in {"inf", "infinity", "+inf"} else None
     if assigned := _ASSIGNED.match(spelling):
         rest = spelling[assigned.end() :]
         if "=" not in rest:

@@ -33,8 +33,11 @@ LONGEST: Final = 3000
 
 _APOSTROPHES: Final = str.maketrans({"\u2018": "'", "\u2019": "'", "\u2014": " ", "\u2015": " ", "\u2026": " "})
 _CODE: Final = re.compile(r"```[\w+-]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-_EMPHASIS: Final = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=[^\s*_])([^*\n]*?)(?<=[^\s*_])\1(?![\w*_])")
-_LINE_START: Final = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]+(?!\d)|[-*+\u2022\u2013][ \t]+)", re.MULTILINE)
+_EMPHASIS: Final = re.compile(
+    r"(?<![\w*_])(?:(\*{1,3}|_)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s*_])\1"
+    r"|__(?=[^\s_])([^\n_]{1,300}? [^\n_]{1,300}?)__)(?![\w*_])"  # of one word it may be a name: __init__
+)
+_LINE_START: Final = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]+(?!\d)|[-*+\u2022\u2013][ \t]+(?!\d))", re.MULTILINE)
 _NUMBERED: Final = re.compile(r"^[ \t]*(\d{1,2})[.)][ \t]+(?=\S)", re.MULTILINE)
 _OPENING: Final = re.compile(
     r"(?:(?:sure(?: thing)?|certainly|of course|absolutely|great question|good question|okay|ok|well|hello|hi)[!,.:]\s*"
@@ -65,13 +68,14 @@ _CONTRACTED: Final = tuple(
 )
 _TOKEN: Final = re.compile(
     r"\x00\d+\x00"
+    r"|[(\[]\s*[-+\w.]{1,40}\s*,\s*[-+\w.]{1,40}\s*[)\]]"
     r"|https?://[^\s,;)]+[^\s,;).]"
     r"|(?<![\w.,])[-+]?[$€£¥]?\d(?:[\d.,:/'_-]*\d)?!?"
     r"|[A-Z]\.(?:[A-Z]\.)+"
     r"|[^\W\d_][+#]{1,2}(?!\w)"
     r"|\w+(?:(?:['./@&]|::|->|(?<=\d)-|-(?=\d))\w+)*"
     r"|(?<=\w)[(\[]"
-    r"|[^\w\s,.;:!?\"'()\[\]\-]|-(?=[\w-])|(?<=\s)-(?=\s)"
+    r"|[^\w\s,.;:!?\"'()\[\]\-]|-(?=[\w-])|(?<!\S)-(?=\s)"
 )
 _WELDED: Final = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _JOINED_UNIT: Final = re.compile(r"(?<![\w.,])(\d[\d.,]*+)([A-Za-z°]{1,3})(?!\w)")
@@ -80,10 +84,12 @@ _IN_WORDS: Final = re.compile(
     rf"\b(?:{_NUMBER_WORD})(?:[ -](?:and )?(?:{_NUMBER_WORD}|hundred|thousand|million|billion)){{1,15}}\b",
     re.IGNORECASE,
 )
+_PRICE: Final = re.compile(r"([$€£¥])\s?(\d(?:[\d.,]*\d)?)")
 _GROUPED: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _OPERATOR: Final = re.compile(r"[\w)]\s*[*/^=<>+]\s*[\w(]|\d\s*-\s*[\w(]|\)\s*-")
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 _EXIT_GRACE: Final = frozenset(("please", "indeed"))
+_DOTTED: Final = re.compile(r"(?:\w\.)+|\w(?:\.\w)+")
 _COUNTING: Final = frozenset(("few", "little", "lot", "bit", "couple", "hundred", "thousand", "million", "dozen"))
 _ACRONYMS: Final = frozenset(("US", "IT", "WHO"))
 """Words that are another word in capitals."""
@@ -219,7 +225,7 @@ def _kept(match: re.Match[str], code: list[str]) -> str:
 
 def _unmarked(text: str) -> str:
     """*text* without Markdown, politeness around the answer, and a numbering that runs from one."""
-    text = _EMPHASIS.sub(r"\2", _LINE_START.sub("", text)).strip()
+    text = _EMPHASIS.sub(r"\2\3", _LINE_START.sub("", text)).strip()
     numbers = [match[1] for match in _NUMBERED.finditer(text)]
     if len(numbers) > 1 and numbers == [str(place) for place in range(1, len(numbers) + 1)]:
         text = _NUMBERED.sub("", text)
@@ -235,7 +241,7 @@ def _spelled(text: str) -> str:
     for pattern, full in _CONTRACTED:
         text = pattern.sub(full, text)
     text = _IN_WORDS.sub(_in_digits, text)
-    text = _WELDED.sub(" ", dates.unified(text))
+    text = _PRICE.sub(r"\2 \1", _WELDED.sub(" ", dates.unified(text)))
     return _JOINED_UNIT.sub(lambda m: f"{m[1]} {m[2]}" if m[2] in units.SYMBOLS else m[0], text)
 
 
@@ -255,13 +261,18 @@ def _tokens(text: str, code: list[str]) -> list[tuple[str, bool, bool]]:
         starts = not end or not _SENTENCE_STARTS.isdisjoint(gap)
         end = match.end()
         if token.startswith("\x00"):
-            found.append((f"`{code[int(token.strip(chr(0)))]}`", False, starts))
+            found.append((_quoted(code[int(token.strip(chr(0)))]), False, starts))
             continue
         following = matches[place + 1][0] if place + 1 < len(matches) else ""
         previous = found[-1][0] if found else ""
         if not _is_left_out(token, previous, following, starts=starts):
             found.append((_folded(token, previous), token[:1].isupper() and token not in {"I", "A", "The"}, starts))
     return found
+
+
+def _quoted(code: str) -> str:
+    """*code* as a token: one plain word is the same in backticks and without."""
+    return code if re.fullmatch(r"[a-z]+|\d+", code) else f"`{code}`"
 
 
 _FORMULA_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|[()\[\]]")
@@ -286,16 +297,19 @@ _AFTER_A_LETTER: Final = frozenset(
 
 def _folded(token: str, previous: str) -> str:
     """*token* in one spelling; *previous* is the token before it."""
+    token = token.replace(".", "") if _DOTTED.fullmatch(token) else token
     if token in _ACRONYMS or _is_identifier(token):
         return token
+    if token[0] in "([":
+        return re.sub(r"\s+", "", token)
     word = token.casefold()
     if word in numerals.WORDS:
         return str(numerals.WORDS[word])
-    if _GROUPED.fullmatch(token.lstrip("-+$€£¥")):
+    if _GROUPED.fullmatch(token.lstrip("-+")):
         return token.replace(",", "")
-    if previous[-1:].isdigit() and (symbol := units.SYMBOLS.get(token) or units.SYMBOLS.get(word)):
-        return symbol
-    return word.replace(".", "") if re.fullmatch(r"(?:\w\.)+", word) else word
+    if previous[-1:].isdigit():
+        return units.symbol_of(token) or (token if len(token) < 4 else word)
+    return word
 
 
 def _is_identifier(token: str) -> bool:
