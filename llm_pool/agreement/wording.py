@@ -31,7 +31,9 @@ Sameness: TypeAlias = Literal["same", "different", "unclear"]
 LONGEST: Final = 3000
 """Characters; of longer texts only identical ones, spaces apart, are the same. Bounds the time on the event loop."""
 
-_APOSTROPHES: Final = str.maketrans({"\u2018": "'", "\u2019": "'", "\u2014": " ", "\u2015": " ", "\u2026": " "})
+_APOSTROPHES: Final = str.maketrans(
+    {"\x00": " ", "\u2018": "'", "\u2019": "'", "\u2014": " ", "\u2015": " ", "\u2026": " "}
+)
 _CODE: Final = re.compile(r"```[\w+-]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 _EMPHASIS: Final = re.compile(
     r"(?<![\w*_])(?:(\*{1,3}|_)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s*_])\1"

@@ -17,8 +17,11 @@ details = st.lists(
 ).map(tuple)
 keys = st.builds(Key, st.sampled_from([("number", "1"), ("number", "2")]), details, details)
 ANSWERS = st.sampled_from(
-    ["5", "5 km", "5 m", "5.0", "x = 5", "y = 5", "$5", "five", "'5'", "a", "'a'", "'A'", "A", "no", "False", "'no'"]
-    + ["[1, 2]", "(1, 2)", "1, 2", "2, 1", "{2, 1}", "3 March", "3 March 2020", "3 March 2021", "B. Obama", "B", "(B)"]
+    (
+        *("5", "5 km", "5 m", "5.0", "x = 5", "y = 5", "$5", "five", "'5'", "a", "'a'", "'A'", "A", "no", "False"),
+        *("'no'", "[1, 2]", "(1, 2)", "1, 2", "2, 1", "{2, 1}", "B. Obama", "B", "(B)"),
+        *("3 March", "3 March 2020", "3 March 2021"),
+    )
 )
 
 

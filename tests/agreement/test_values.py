@@ -26,7 +26,7 @@ SAME = [
     ("-7", "\u22127", -7, "x = -7", "$x=-7$", "\u20137"),
     ("90^\\circ", "90", "90\u00b0", "90 degrees"),
     ("5%", "5 \\%", "5 percent", 5),
-    ("3 \\times 10^{4}", "30000", "3e4", "30 thousand", "3 × 10⁴"),
+    ("3 \\times 10^{4}", "30000", "3e4", "30 thousand", "3 \u00d7 10⁴"),
     ("10^6", 1000000, "10⁶", "1 million", "1 000 000", "10**6"),
     ("7 (seven)", "7", "seven", "Answer: 7", "___7___", "**7**", "The game lasted 7 minutes.", "= 7"),
     ("(B)", "B", "b", "B.", "Answer: B", "The answer is (B)", "\\text{(B)}", "Option B", "B) Paris", "B. Paris"),
@@ -55,8 +55,8 @@ SAME = [
     ("x>3", "x > 3", "$x > 3$"),
     ("x \\geq 3", "x >= 3", "x ≥ 3"),
     ("(3, \\infty)", "(3,∞)", "\\left(3, \\infty\\right)"),
-    ("(-\\infty, 3] \\cup [5, \\infty)", "(−∞,3]∪[5,∞)"),
-    ("3–5", "3-5", "3 - 5"),
+    ("(-\\infty, 3] \\cup [5, \\infty)", "(\u2212∞,3]\u222a[5,∞)"),
+    ("3\u20135", "3-5", "3 - 5"),
     ("\\frac{a}{b}", "a/b"),
 ]
 DIFFERENT = [
@@ -216,8 +216,10 @@ def test_keys_do_not_depend_on_the_hash_seed() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(7, "integer"), ("0.5", "decimal"), ("yes", "bool"), ("[1]", "list"), ("{1}", "set"), ("blue", "word")]
-    + [("it depends", "prose"), ({"a": 1}, "map"), (None, "null"), ("5 March", "word")],
+    [
+        *((7, "integer"), ("0.5", "decimal"), ("yes", "bool"), ("[1]", "list"), ("{1}", "set"), ("blue", "word")),
+        *(("it depends", "prose"), ({"a": 1}, "map"), (None, "null"), ("5 March", "word")),
+    ],
 )
 def test_form_names_the_kind_of_value(value: object, expected: str) -> None:
     """What trust learns of an answer's shape."""
