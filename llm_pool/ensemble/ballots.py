@@ -10,7 +10,9 @@ What the voting strategies share: ballots, and asking no more of the panel than 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -21,9 +23,10 @@ from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
 from llm_pool.tasks import reorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_pool.agreement import Key
+    from llm_pool.agreement.keys import Shape
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
 
@@ -88,11 +91,13 @@ class Poll(NamedTuple):
     Attributes:
         unasked: members that did not have to be asked.
         timed_out: the deadline ended it.
+        equal: for the shape of an answer, the shape of another that more than the rules found equal to it.
     """
 
     attempts: tuple[Attempt, ...]
     unasked: tuple[str, ...] = ()
     timed_out: bool = False
+    equal: Mapping[Shape, Shape] = MappingProxyType({})
 
     @property
     def saved(self) -> int:
@@ -101,9 +106,13 @@ class Poll(NamedTuple):
 
 
 def valid_ballots(
-    call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], vote_weights: VoteWeights
+    call: Call,
+    panel: Sequence[Member],
+    attempts: Sequence[Attempt],
+    vote_weights: VoteWeights,
+    equal: Mapping[Shape, Shape] = MappingProxyType({}),
 ) -> list[Ballot]:
-    """The valid answers among *attempts*, in the order of the file, whatever the order they came in."""
+    """The valid answers among *attempts*, in the order of the file, whatever the order they came in; see ``Poll``."""
     valid = {attempt.provider: attempt for attempt in attempts if attempt.reading is not None}
     ballots = []
     for member in sorted(panel, key=lambda member: member.rank):
@@ -114,6 +123,7 @@ def valid_ballots(
                 agreement.key(call.task, attempt.reading, call.input),
                 vote_weights.weigh(call.task, member, attempt.reading),
             )
+            key = replace(key, shape=equal.get(key.shape, key.shape))
             ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
     return ballots
 

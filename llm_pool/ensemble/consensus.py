@@ -15,7 +15,7 @@ import msgspec
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
-from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide
+from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide, with_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.formulas import Formulas
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
 """Decides on candidates that are already there, within the call's deadline; ``Judge.judge`` is one."""
@@ -63,10 +64,13 @@ class Consensus:
         rule: when enough agree.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
             then disagreement is an error.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
     """
 
-    def __init__(self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = ()) -> None:
-        self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
+    def __init__(
+        self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = (), formulas: Formulas | None = None
+    ) -> None:
+        self._clock, self._rule, self._fallbacks, self._formulas = clock, rule, tuple(fallbacks), formulas
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
@@ -78,6 +82,7 @@ class Consensus:
 
         share = self._rule.share if self._fallbacks else 1.0
         asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=stop_rule, share=share)
+        asked = await with_formulas(self._formulas, call, panel, asked, EqualWeights())
         decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
         if is_agreed(self._rule, decision, len(panel)):
             return decision

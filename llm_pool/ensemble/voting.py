@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.formulas import Formulas
     from llm_pool.ensemble.tally import TallyResult
 
 
@@ -44,14 +45,16 @@ class Voting:
 
     Args:
         clock: the time.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._vote_weights = clock, EqualWeights()
+    def __init__(self, clock: Clock, formulas: Formulas | None = None) -> None:
+        self._clock, self._vote_weights, self._formulas = clock, EqualWeights(), formulas
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
         asked = await poll(self._clock, call, cheapest_first(panel), emit, self._vote_weights)
+        asked = await with_formulas(self._formulas, call, panel, asked, self._vote_weights)
         return decide(StrategyName.VOTING, call, panel, asked, self._vote_weights)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
@@ -66,7 +69,7 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
     Raises:
         AllProvidersFailed: no answer is valid.
     """
-    ballots = valid_ballots(call, panel, asked.attempts, vote_weights)
+    ballots = valid_ballots(call, panel, asked.attempts, vote_weights, asked.equal)
     if not ballots:
         raise AllProvidersFailed(call.task.name, asked.attempts)
     result = tally(call, ballots)
@@ -89,6 +92,15 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
         degraded_reason=short,
         missing=missing if short else (),
     )
+
+
+async def with_formulas(
+    formulas: Formulas | None, call: Call, panel: Sequence[Member], asked: Poll, vote_weights: VoteWeights
+) -> Poll:
+    """*asked*, with what *formulas* finds equal in it."""
+    if formulas is None:
+        return asked
+    return asked._replace(equal=await formulas.equal(call, valid_ballots(call, panel, asked.attempts, vote_weights)))
 
 
 def clusters(result: TallyResult) -> tuple[Cluster, ...]:
