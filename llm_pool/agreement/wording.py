@@ -226,7 +226,9 @@ def _kept(match: re.Match[str], code: list[str]) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """*text* without Markdown, politeness around the answer, and a numbering that runs from one."""
+    """*text* without contractions, Markdown, politeness around the answer, and a numbering that runs from one."""
+    for pattern, full in _CONTRACTED:
+        text = pattern.sub(full, text)
     text = _EMPHASIS.sub(r"\2\3", _LINE_START.sub("", text)).strip()
     numbers = [match[1] for match in _NUMBERED.finditer(text)]
     if len(numbers) > 1 and numbers == [str(place) for place in range(1, len(numbers) + 1)]:
@@ -239,9 +241,7 @@ def _unmarked(text: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    """*text* in one spelling of contractions, dates, times, and numbers with their units."""
-    for pattern, full in _CONTRACTED:
-        text = pattern.sub(full, text)
+    """*text* in one spelling of dates, times, and numbers with their units."""
     text = _IN_WORDS.sub(_in_digits, text)
     text = _PRICE.sub(r"\2 \1", _WELDED.sub(" ", dates.unified(text)))
     return _JOINED_UNIT.sub(lambda m: f"{m[1]} {m[2]}" if m[2] in units.SYMBOLS else m[0], text)
