@@ -62,6 +62,8 @@ _DRESSING: Final = (
     (re.compile(r"\\(?:geq?|geqslant)(?![A-Za-z])"), ">="),
     (re.compile(r"\\neq?(?![A-Za-z])"), "!="),
     (re.compile(r"\\cup(?![A-Za-z])"), " U "),
+    (re.compile(r"\\in(?![A-Za-z])"), "\N{ELEMENT OF}"),
+    (re.compile(r"\+\s?(?:\\infty(?![A-Za-z])|inf\b)"), " inf"),
     (re.compile(r"\\infty(?![A-Za-z])"), " inf"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),

@@ -13,6 +13,9 @@ _MARKED: Final = re.compile(
 _NAMED: Final = re.compile(r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+\(?([A-J])\)?[.:]?")
 _DOTTED: Final = re.compile(r"([A-J])\.\s+(?=\S)")
 _CORRECT: Final = re.compile(r"\(?([A-J])\)? is (?:the )?(?:correct|right|best)\b")
+_PICKED: Final = re.compile(
+    r"(?:I(?:'d| would|'ll| will)? )?(?:choose|chose|pick|select|go with) (?:option |choice )?\(?([A-J])\)?\.?"
+)
 _OFFERED: Final = re.compile(r"(?:^|[\s(])\(?([A-J])[).:]\s*\S", re.MULTILINE)
 LONGEST_INPUT: Final = 8000
 """Characters at the end of an input that are searched for its options."""
@@ -34,7 +37,7 @@ def chosen(text: str, offered: frozenset[str] = frozenset()) -> Choice | None:
         offered: letters that the input marks as options; of these ``B. Paris`` is a choice. Of others it may be a
             name, and what follows the point stays part of it.
     """
-    if match := _LONE.fullmatch(text) or _NAMED.fullmatch(text):
+    if match := _LONE.fullmatch(text) or _NAMED.fullmatch(text) or _PICKED.fullmatch(text):
         return Choice(match[1])
     if match := _MARKED.match(text) or _CORRECT.match(text):
         return Choice(next(letter for letter in match.groups() if letter))

@@ -79,7 +79,7 @@ _TAIL: Final = re.compile(
     r"(?:^| )(?:in (?:total|all)|total|altogether|overall|left(?: over)?|remaining|more|each|apiece|old|away)$"
 )
 _SUPERSCRIPT: Final = re.compile(r"([A-Za-z])\^?\(?([23])\)?$")
-_WORD: Final = re.compile(r"(?:[^\W\d_]|[-'$€£¥₹¢%°])+(?:\^?\(?[23]\)?)?")
+_WORD: Final = re.compile(r"(?:[^\W\d_]|[$€£¥₹¢%°])(?:[^\W\d_]|[-'$%])*(?:\^?\(?[23]\)?)?")
 _NO_UNITS: Final = frozenset(
     (
         *("and", "or", "not", "mod", "pi", "sqrt", "if", "of", "to", "than", "less", "fewer", "inf", "U", "plus"),

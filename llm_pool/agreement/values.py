@@ -51,7 +51,11 @@ _LEAD: Final = re.compile(
     r"(?:answer|result|solution|value|output|option|choice)s?\s*(?:(?:is|are|equals|would be|:|=)\s*:?\s*)+(?=\S)",
     re.IGNORECASE,
 )
-_ASSIGNED: Final = re.compile(r"([A-Za-z](?:_\w{1,9}|\([A-Za-z]\))?)\s*=\s*(?=[^=])")
+_TAIL: Final = re.compile(
+    r"\s+is (?:the|my) (?:(?:correct|final|right) )?(?:answer|result|solution)[.!]?$", re.IGNORECASE
+)
+_LABEL: Final = re.compile(r"([A-Z][a-z]+(?: [a-z]+){0,3}):\s+(?=\S)")
+_ASSIGNED: Final = re.compile(r"([A-Za-z](?:_\w{1,9}|\([A-Za-z]\))?)\s*[=\N{ELEMENT OF}]\s*(?=[^=])")
 _RESTATED: Final = re.compile(r"(.{1,60}?)\s*\(([^()]{1,80})\)")
 _BETWEEN: Final = re.compile(r"\s*,\s*(?:and|or)\s+|\s+(?:and|or)\s+|\s*[,;]\s*")
 _BOTH: Final = re.compile(r"([^+]{0,80}?)\+-\s*(.{1,80})")
@@ -198,7 +202,7 @@ def _undressed(bare: str, *, share: bool, offered: frozenset[str]) -> Key:
     """The key of an undressed text."""
     if len(bare) <= LONGEST_PHRASE:
         bare = bare.removeprefix("=").strip()
-        said = undressed(bare[found.end() :]) if (found := _LEAD.match(bare)) else bare
+        said = _TAIL.sub("", undressed(bare[found.end() :]) if (found := _LEAD.match(bare)) else bare)
         for reading in dict.fromkeys((bare, said)):
             key = _read(reading, share=share, offered=offered)
             if key is not None:
@@ -212,6 +216,10 @@ def _read(text: str, *, share: bool, offered: frozenset[str]) -> Key | None:
     literal = _literal(text)
     if literal is not None and isinstance(literal[0], list | tuple | set | dict):
         return _typed(literal[0], quoted=True)
+    for pattern, kind in ((_ASSIGNED, "variable"), (_LABEL, "label")):
+        if (named := pattern.match(text)) and "=" not in text[named.end() :]:
+            key = _read(text[named.end() :], share=share, offered=offered)
+            return key.having(kind, named[1]) if key else None
     return (
         _scalar(text, share=share, offered=offered) or _collection(text, share=share) or _formula(text) or _stated(text)
     )

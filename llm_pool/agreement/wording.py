@@ -65,7 +65,9 @@ _CONTRACTED: Final = tuple(
         (r"'ll\b", " will"),
         (r"'ve\b", " have"),
         (r"\b(it|that|there|what|he|she|here|who)'s\b", r"\1 is"),
-        (r"\b(?:per ?cent)\b", "%"),
+        (r"\bper ?cent\b", "%"),
+        (r"(?:°|\bdegrees?)\s?c(?:elsius)?\b", "°C"),
+        (r"(?:°|\bdegrees?)\s?f(?:ahrenheit)?\b", "°F"),
     )
 )
 _TOKEN: Final = re.compile(
@@ -74,6 +76,7 @@ _TOKEN: Final = re.compile(
     r"|https?://[^\s,;)]+[^\s,;).]"
     r"|(?<![\w.,])[-+]?[$€£¥]?\d(?:[\d.,:/'_-]*\d)?!?"
     r"|[A-Z]\.(?:[A-Z]\.)+"
+    r"|(?<!['\w])[A-Za-z]'(?!\w)"
     r"|[^\W\d_][+#]{1,2}(?!\w)"
     r"|\w+(?:(?:['./@&]|::|->|(?<=\d)-|-(?=\d))\w+)*"
     r"|(?<=\w)[(\[]"
@@ -274,7 +277,7 @@ def _tokens(text: str, code: list[str]) -> list[tuple[str, bool, bool]]:
 
 def _quoted(code: str) -> str:
     """*code* as a token: one plain word is the same in backticks and without."""
-    return code if re.fullmatch(r"[a-z]+|\d+", code) else f"`{code}`"
+    return code if re.fullmatch(r"[\w.]+", code) and _folded(code, "") == code else f"`{code}`"
 
 
 _FORMULA_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|[()\[\]]")
@@ -309,6 +312,8 @@ def _folded(token: str, previous: str) -> str:
         return str(numerals.WORDS[word])
     if _GROUPED.fullmatch(token.lstrip("-+")):
         return token.replace(",", "")
+    if previous == "-" and len(token) == 1:
+        return token  # the switch of a command
     if previous[-1:].isdigit():
         return units.symbol_of(token) or (token if len(token) < 4 else word)
     return word

@@ -243,8 +243,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
             ``timed_out`` no answer; ``cancelled`` lost the race; ``refused`` not sent (breaker, queue, budget).
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
-        why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``entailment``,
-            ``last_resort``.
+        why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
         reading: present exactly when the outcome is ``ok``.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.

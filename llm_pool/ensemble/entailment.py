@@ -94,9 +94,7 @@ class Entailment:
         async with AttemptGroup(emit) as attempt_group:
             for other in others:
                 for one, two in ((first, other), (other, first)):
-                    attempt_group.start(
-                        model, self._request_body(call, _text(one), _text(two), until), why="entailment"
-                    )
+                    attempt_group.start(model, self._request_body(call, _text(one), _text(two), until), why="judge")
             while attempt_group.running and await attempt_group.next(until) is not None:
                 pass
         told = [says_yes(attempt) for attempt in attempt_group.attempts]

@@ -69,7 +69,7 @@ async def test_two_yeses_make_one_answer_of_two_texts() -> None:
     assert [(call.max_tokens, call.temperature, call.task) for call in model.calls] == [(1, 0.0, ENTAILING)] * 2
     assert {(call.input["one"], call.input["other"]) for call in model.calls} == {(BIG, LARGE), (LARGE, BIG)}
     assert "judge, asked whether p0 and p1 say the same: yes" in decision.notes
-    assert [attempt.why for attempt in decision.attempts] == ["vote", "vote", "entailment", "entailment"]
+    assert [attempt.why for attempt in decision.attempts] == ["vote", "vote", "judge", "judge"]
 
 
 async def test_three_are_compared_with_the_first() -> None:
