@@ -61,10 +61,10 @@ def key(task: Task, reading: Reading, question: Json = None) -> Key:
 
 
 def exact(task: Task, reading: Reading) -> Hashable:
-    """What is equal only where the wording is, too; a number is the same however it is written."""
+    """What is equal only where the wording is, too, spaces around it apart; a number is the same however written."""
     if task.kind == "value" and isinstance(reading.value, dict):
         found = canonical(reading.value.get(task.field))
-        return found.shape if found.shape[0] == "number" else (found, found.wording)
+        return found.shape if found.shape[0] == "number" else (found, str(reading.value.get(task.field)).strip())
     return reading.content
 
 

@@ -58,6 +58,7 @@ _LABEL: Final = re.compile(r"([A-Z][a-z]+(?: [a-z]+){0,3}):\s+(?=\S)")
 _ASSIGNED: Final = re.compile(r"([A-Za-z](?:_\w{1,9}|\([A-Za-z]\))?)\s*[=\N{ELEMENT OF}]\s*(?=[^=])")
 _RESTATED: Final = re.compile(r"(.{1,60}?)\s*\(([^()]{1,80})\)")
 _BETWEEN: Final = re.compile(r"\s*,\s*(?:and|or)\s+|\s+(?:and|or)\s+|\s*[,;]\s*")
+_GROUPED: Final = re.compile(r"\d \d{3}(?!\d|/)")
 _BOTH: Final = re.compile(r"([^+]{0,80}?)\+-\s*(.{1,80})")
 _NUMBERS: Final = re.compile(r"(?<![\w.,$€£¥])[-$€£¥]*\d(?:[\d.,]*\d)?")
 _HEDGED: Final = re.compile(
@@ -327,7 +328,9 @@ def _collection(text: str, *, share: bool) -> Key | None:
 
 
 def _member(text: str, *, share: bool) -> Key | None:
-    """One of several: an option's letter in capitals, a quantity, or a formula."""
+    """One of several: an option's letter in capitals, a quantity, or a formula; digits apart are two things there."""
+    if _GROUPED.search(text):
+        return None
     if re.fullmatch(r"\(?[A-J]\)?", text):
         return Key(("text", text.strip("()").casefold()))
     return _amount(text, share=share) or _formula(text)

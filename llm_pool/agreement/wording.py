@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from llm_pool.agreement import dates, numerals, units
@@ -142,11 +143,15 @@ class Wording(NamedTuple):
     code: frozenset[str] = frozenset()
 
 
-@lru_cache(maxsize=64)
 def wording(text: str) -> Wording:
-    """The normal form of *text*; of a long one, its words as they stand."""
+    """The normal form of *text*; of a long one a digest of its words as they stand."""
     if len(text) > LONGEST:
-        return Wording(tuple(text.split()))
+        return Wording((sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),))
+    return _wording(text)
+
+
+@lru_cache(maxsize=64)
+def _wording(text: str) -> Wording:
     code: list[str] = []
     bare = _CODE.sub(lambda match: _kept(match, code), text.translate(_APOSTROPHES))
     bare = _spelled(_unmarked(plain(bare)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.agreement.wording import LONGEST, compare, wording
+from llm_pool.agreement.wording import LONGEST, _wording, compare
 
 SAME = [
     ("The sky is blue, mostly.", "the sky is blue mostly"),
@@ -105,6 +105,6 @@ def test_long_answers_of_strangers_take_no_time(piece: str) -> None:
     text = piece * (LONGEST // len(piece))
 
     began = time.process_time()
-    wording.__wrapped__(text)
+    _wording.__wrapped__(text)
 
     assert time.process_time() - began < 0.1
