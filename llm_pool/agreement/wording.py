@@ -77,6 +77,8 @@ _TOKEN: Final = re.compile(
     r"|https?://[^\s,;)]+[^\s,;).]"
     r"|(?<![\w.,])[-+]?[$€£¥]?\d(?:[\d.,:/'_-]*\d)?!?"
     r"|[A-Z]\.(?:[A-Z]\.)+"
+    r"|[!<>=]=+|&&|\|\||\+\+|--|[-=]>|<-"
+    r"|\\[A-Za-z]+|(?<!\S)\.[A-Za-z][\w.]*"
     r"|(?<!['\w])[A-Za-z]'(?!\w)"
     r"|[^\W\d_][+#]{1,2}(?!\w)"
     r"|\w+(?:(?:['./@&]|::|->|(?<=\d)-|-(?=\d))\w+)*"
@@ -95,10 +97,24 @@ _GROUPED: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _OPERATOR: Final = re.compile(r"[\w)]\s*[*/^=<>+]\s*[\w(]|\d\s*-\s*[\w(]|\)\s*-")
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 _EXIT_GRACE: Final = frozenset(("please", "indeed"))
-_DOTTED: Final = re.compile(r"(?:\w\.)+|\w(?:\.\w)+")
+_DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)+|[^\W\d_](?:\.[^\W\d_])+")
 _COUNTING: Final = frozenset(("few", "little", "lot", "bit", "couple", "hundred", "thousand", "million", "dozen"))
 _ACRONYMS: Final = frozenset(("US", "IT", "WHO"))
 """Words that are another word in capitals."""
+_STRESSED: Final = frozenset(
+    (
+        *("yes", "no", "not", "never", "none", "nothing", "true", "false", "all", "any", "and", "or", "only", "must"),
+        *("always", "do", "does", "is", "are", "can", "will", "may", "should", "both", "before", "after", "a", "i"),
+    )
+)
+"""Words that are the same in capitals, which stress them. Any other is a name there: CO, NASA."""
+_TWO_LETTERS: Final = frozenset(
+    (
+        *("ah", "am", "an", "as", "at", "be", "by", "do", "go", "ha", "he", "hi", "if", "in", "is", "it", "me", "mr"),
+        *("ms", "my", "no", "of", "oh", "ok", "on", "or", "so", "to", "up", "us", "we", "dr", "st"),
+    )
+)
+"""Words of two letters; any other with a capital is a symbol: Mg is not mg."""
 _SENTENCE_STARTS: Final = frozenset(".!?:\n")
 _AUXILIARIES: Final = frozenset(("do", "does", "did", "is", "are", "was", "were", "be", "been", "have", "has", "any"))
 NEGATIONS: Final = frozenset(
@@ -264,6 +280,7 @@ def _tokens(text: str, code: list[str]) -> list[tuple[str, bool, bool]]:
     """The tokens of *text*, each with whether it has a capital, and whether a sentence begins with it."""
     pattern = _FORMULA_TOKEN if _OPERATOR.search(text) else _TOKEN
     matches = [*pattern.finditer(text)]
+    shouts = text.isupper()
     found: list[tuple[str, bool, bool]] = []
     end = 0
     for place, match in enumerate(matches):
@@ -276,13 +293,19 @@ def _tokens(text: str, code: list[str]) -> list[tuple[str, bool, bool]]:
         following = matches[place + 1][0] if place + 1 < len(matches) else ""
         previous = found[-1][0] if found else ""
         if not _is_left_out(token, previous, following, starts=starts):
-            found.append((_folded(token, previous), token[:1].isupper() and token not in {"I", "A", "The"}, starts))
+            found.append(
+                (
+                    _folded(token, previous, shouts=shouts),
+                    token[:1].isupper() and token not in {"I", "A", "The"},
+                    starts,
+                )
+            )
     return found
 
 
 def _quoted(code: str) -> str:
     """*code* as a token: one plain word is the same in backticks and without."""
-    return code if re.fullmatch(r"[\w.]+", code) and _folded(code, "") == code else f"`{code}`"
+    return code if re.fullmatch(r"[\w.]+", code) and _folded(code) == code else f"`{code}`"
 
 
 _FORMULA_TOKEN: Final = re.compile(rf"{_TOKEN.pattern}|[()\[\]]")
@@ -305,10 +328,10 @@ _AFTER_A_LETTER: Final = frozenset(
 )
 
 
-def _folded(token: str, previous: str) -> str:
-    """*token* in one spelling; *previous* is the token before it."""
+def _folded(token: str, previous: str = "", *, shouts: bool = False) -> str:
+    """*token* in one spelling; *previous* is the token before it; *shouts*: it is from a text all in capitals."""
     token = token.replace(".", "") if _DOTTED.fullmatch(token) else token
-    if token in _ACRONYMS or _is_identifier(token):
+    if token in _ACRONYMS or _is_identifier(token) or (not shouts and _is_symbol(token)):
         return token
     if token[0] in "([":
         return re.sub(r"\s+", "", token)
@@ -324,6 +347,14 @@ def _folded(token: str, previous: str) -> str:
     return word
 
 
+def _is_symbol(token: str) -> bool:
+    """Whether the case of *token* is part of its name: NASA, Mg."""
+    word = token.casefold()
+    if len(token) == 2 and token.isalpha() and token[0].isupper():
+        return word not in _TWO_LETTERS and word not in _STRESSED
+    return len(token) > 1 and token.isupper() and token.isalpha() and word not in _STRESSED
+
+
 def _is_identifier(token: str) -> bool:
     """Whether *token* is written as code is: ``snake_case``, ``camelCase``, ``a.b()``."""
-    return "_" in token or re.search(r"[a-z][A-Z]|[A-Za-z]\.[A-Za-z]{2}|::|->", token) is not None
+    return token[0] == "\\" or "_" in token or re.search(r"[a-z][A-Z]|[A-Za-z]\.[A-Za-z]{2}|::|->", token) is not None
