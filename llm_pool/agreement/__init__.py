@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llm_pool.agreement import wording
 from llm_pool.agreement.grounding import grounding
 from llm_pool.agreement.keys import Key, grouped, same
 from llm_pool.agreement.objects import comparable
 from llm_pool.agreement.options import offered
 from llm_pool.agreement.values import canonical, form
-from llm_pool.agreement.wording import Sameness, compare, wording
+from llm_pool.agreement.wording import Sameness, compare
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -57,7 +58,7 @@ def key(task: Task, reading: Reading, question: Json = None) -> Key:
         return canonical(reading.value.get(task.field), share=_wants_share(task), offered=letters)
     if reading.value is not None:
         return comparable(reading.value)
-    return Key(("words", *wording(reading.content).tokens))
+    return wording.key(reading.content)
 
 
 def exact(task: Task, reading: Reading) -> Hashable:

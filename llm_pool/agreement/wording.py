@@ -3,7 +3,7 @@ When two free texts say the same, as far as a rule can tell: ``same``, ``differe
 
 ``same`` is an equal normal form. It leaves out what nobody would call a difference:
 
-- spaces, case, sentence punctuation, Markdown, bullets and a running numbering;
+- spaces, case (unless both texts state it inside of a sentence), sentence punctuation, Markdown, bullets and a running numbering;
 - ``a``, ``an``, ``the``; politeness around the answer (``Sure!``, ``The answer is``, ``I hope this helps!``);
 - spelling: contractions, numbers in words, thousands separators, dates and times, names of units.
 
@@ -25,6 +25,7 @@ from hashlib import sha256
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from llm_pool.agreement import dates, numerals, units
+from llm_pool.agreement.keys import Detail, Key, same
 from llm_pool.agreement.notation import plain
 
 Sameness: TypeAlias = Literal["same", "different", "unclear"]
@@ -73,17 +74,19 @@ _CONTRACTED: Final = tuple(
 )
 _TOKEN: Final = re.compile(
     r"\x00\d+\x00"
+    r"|'(?:[Tt]rue|[Ff]alse|None|null|-?\d[\d.]*)'|\"(?:[Tt]rue|[Ff]alse|None|null|-?\d[\d.]*)\""
     r"|[(\[]\s*[-+\w.]{1,40}\s*,\s*[-+\w.]{1,40}\s*[)\]]"
     r"|https?://[^\s,;)]+[^\s,;).]"
     r"|(?<![\w.,])[-+]?[$€£¥]?\d(?:[\d.,:/'_-]*\d)?!?"
     r"|[A-Z]\.(?:[A-Z]\.)+"
+    r"|[:;]-?[()DP](?!\w)|(?<=\d)['\"](?=\s[a-z])"
     r"|[!<>=]=+|&&|\|\||\+\+|--|[-=]>|<-"
     r"|\\[A-Za-z]+|(?<!\S)\.[A-Za-z][\w.]*"
-    r"|(?<!['\w])[A-Za-z]'(?!\w)"
+    r"|(?<!['\w])[A-Za-z]'+(?!\w)|(?<![\w'])[B-HJ-Zb-hj-z]!(?!\w)"
     r"|[^\W\d_][+#]{1,2}(?!\w)"
     r"|\w+(?:(?:['./@&]|::|->|(?<=\d)-|-(?=\d))\w+)*"
     r"|(?<=\w)[(\[]"
-    r"|[^\w\s,.;:!?\"'()\[\]\-]|-(?=[\w-])|(?<!\S)-(?=\s)"
+    r"|[^\w\s,.;:!?\"'()\[\]\-]|-(?=[\w-])|(?<=\w)-(?!\w)|(?<!\S)-(?=\s)"
 )
 _WELDED: Final = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _JOINED_UNIT: Final = re.compile(r"(?<![\w.,])(\d[\d.,]*+)([A-Za-z°]{1,3})(?!\w)")
@@ -94,10 +97,13 @@ _IN_WORDS: Final = re.compile(
 )
 _PRICE: Final = re.compile(r"([$€£¥])\s?(\d(?:[\d.,]*\d)?)")
 _GROUPED: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
-_OPERATOR: Final = re.compile(r"[\w)]\s*[*/^=<>+]\s*[\w(]|\d\s*-\s*[\w(]|\)\s*-")
+_OPERATOR: Final = re.compile(
+    r"[\w)]\s*[*/^=<>+]\s*[\w(]|\d\s*-\s*[\w(]|\)\s*-"
+    r"|\[|\(\s*[(\['\"]|\(\s*-?\d[^()\s]*,"  # a literal: its brackets count, too
+)
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 _EXIT_GRACE: Final = frozenset(("please", "indeed"))
-_DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)+|[^\W\d_](?:\.[^\W\d_])+")
+_DOTTED: Final = re.compile(r"(?:[A-Z]\.){2,}|e\.g|i\.e")
 _COUNTING: Final = frozenset(("few", "little", "lot", "bit", "couple", "hundred", "thousand", "million", "dozen"))
 _ACRONYMS: Final = frozenset(("US", "IT", "WHO"))
 """Words that are another word in capitals."""
@@ -151,12 +157,15 @@ class Wording(NamedTuple):
         capitals: those written with a capital at the start.
         names: those of them inside of a sentence.
         code: contents of code, to the letter.
+        cases: places of tokens whose case counts, with the letters as written: inside of a sentence, in a text that is
+            not all in small or all in capital letters.
     """
 
     tokens: tuple[str, ...]
     capitals: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     code: frozenset[str] = frozenset()
+    cases: tuple[tuple[int, str], ...] = ()
 
 
 def wording(text: str) -> Wording:
@@ -171,19 +180,27 @@ def _wording(text: str) -> Wording:
     code: list[str] = []
     bare = _CODE.sub(lambda match: _kept(match, code), text.translate(_APOSTROPHES))
     bare = _spelled(_unmarked(plain(bare)))
-    found = list(_tokens(bare, code))
+    found = _tokens(bare, code)
+    is_caseless = bare.islower() or bare.isupper()
     return Wording(
-        tuple(token for token, *_ in found),
-        frozenset(token for token, is_capital, _ in found if is_capital),
-        frozenset(token for token, is_capital, starts in found if is_capital and not starts),
+        tuple(token.folded for token in found),
+        frozenset(token.folded for token in found if token.is_capital),
+        frozenset(token.folded for token in found if token.is_capital and not token.starts),
         frozenset(code),
+        () if is_caseless else tuple((i, token.written) for i, token in enumerate(found) if token.states_case),
     )
+
+
+def key(text: str) -> Key:
+    """The key of a free text: its tokens, and as details the letters of those whose case counts."""
+    found = wording(text)
+    return Key(("words", *found.tokens), tuple(Detail((place,), "case", written) for place, written in found.cases))
 
 
 def compare(one: str, other: str) -> Sameness:
     """Whether two texts say the same; ``unclear`` where only a reader could tell."""
     a, b = wording(one), wording(other)
-    if a.tokens == b.tokens:
+    if same(key(one), key(other)):
         return "same"
     if max(len(one), len(other)) > LONGEST:
         return "unclear"
@@ -224,8 +241,10 @@ def _first_words(a: Wording, b: Wording) -> tuple[set[str], set[str]]:
     if len(a.tokens) != len(b.tokens):
         return set(), set()
     pairs = [(one, other) for one, other in zip(a.tokens, b.tokens, strict=True) if one != other]
-    (one, other), *more = pairs
-    return ({one} & a.capitals, {other} & b.capitals) if not more else (set(), set())
+    if len(pairs) != 1:
+        return set(), set()
+    one, other = pairs[0]
+    return {one} & a.capitals, {other} & b.capitals
 
 
 def _signs(tokens: Counter[str]) -> set[str]:
@@ -276,31 +295,49 @@ def _in_digits(match: re.Match[str]) -> str:
     return match[0] if number is None else str(number)
 
 
-def _tokens(text: str, code: list[str]) -> list[tuple[str, bool, bool]]:
-    """The tokens of *text*, each with whether it has a capital, and whether a sentence begins with it."""
+class _Token(NamedTuple):
+    """A token as it is compared and as it was written; *starts*: a sentence begins with it."""
+
+    folded: str
+    written: str
+    starts: bool = False
+
+    @property
+    def is_capital(self) -> bool:
+        return self.written[:1].isupper() and self.written not in {"I", "A", "The"}
+
+    @property
+    def states_case(self) -> bool:
+        """Whether its case is more than typography; a word in capitals that may be stressed is not."""
+        if self.starts or not self.written[0].isalpha() or not self.folded[0].isalpha():
+            return False
+        return self.folded == self.written.casefold() and not (self.folded in _STRESSED and self.written.isupper())
+
+
+def _tokens(text: str, code: list[str]) -> list[_Token]:
+    """The tokens of *text*, without the words that are left out."""
     pattern = _FORMULA_TOKEN if _OPERATOR.search(text) else _TOKEN
     matches = [*pattern.finditer(text)]
     shouts = text.isupper()
-    found: list[tuple[str, bool, bool]] = []
+    found: list[_Token] = []
     end = 0
     for place, match in enumerate(matches):
         token, gap = match[0], text[end : match.start()]
         starts = not end or not _SENTENCE_STARTS.isdisjoint(gap)
         end = match.end()
         if token.startswith("\x00"):
-            found.append((_quoted(code[int(token.strip(chr(0)))]), False, starts))
+            found.append(_Token(_quoted(code[int(token.strip(chr(0)))]), "`", starts))
             continue
         following = matches[place + 1][0] if place + 1 < len(matches) else ""
-        previous = found[-1][0] if found else ""
-        if not _is_left_out(token, previous, following, starts=starts):
-            found.append(
-                (
-                    _folded(token, previous, shouts=shouts),
-                    token[:1].isupper() and token not in {"I", "A", "The"},
-                    starts,
-                )
-            )
+        previous = found[-1].folded if found else ""
+        is_word = text[end : end + 1].isspace() and gap[-1:] not in _OPENERS
+        if not (is_word and _is_left_out(token, previous, following, starts=starts)):
+            found.append(_Token(_folded(token, previous, shouts=shouts), token, starts))
     return found
+
+
+_OPENERS: Final = frozenset("'\"([")
+"""Behind these a word is quoted or listed, and counts even if it is an article."""
 
 
 def _quoted(code: str) -> str:
@@ -333,7 +370,7 @@ def _folded(token: str, previous: str = "", *, shouts: bool = False) -> str:
     token = token.replace(".", "") if _DOTTED.fullmatch(token) else token
     if token in _ACRONYMS or _is_identifier(token) or (not shouts and _is_symbol(token)):
         return token
-    if token[0] in "([":
+    if token[0] in "(['\"":
         return re.sub(r"\s+", "", token)
     word = token.casefold()
     if word in numerals.WORDS:
@@ -350,9 +387,11 @@ def _folded(token: str, previous: str = "", *, shouts: bool = False) -> str:
 def _is_symbol(token: str) -> bool:
     """Whether the case of *token* is part of its name: NASA, Mg."""
     word = token.casefold()
+    if len(token) == 1:
+        return token.isupper() and word not in _STRESSED
     if len(token) == 2 and token.isalpha() and token[0].isupper():
         return word not in _TWO_LETTERS and word not in _STRESSED
-    return len(token) > 1 and token.isupper() and token.isalpha() and word not in _STRESSED
+    return token.isupper() and token.isalpha() and word not in _STRESSED
 
 
 def _is_identifier(token: str) -> bool:
