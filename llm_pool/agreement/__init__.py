@@ -7,7 +7,7 @@ kind         two answers are the same when                            modules
 ``value``    the named field's values have one key                    ``values``: numbers, units, options, LaTeX, dates
 ``object``   all fields have, lists of tags whatever their order      ``objects``: also votes field by field
 ``ranking``  they name the same ids in the same order                 ``rankings``: tau, reciprocal rank fusion
-``text``     their wording is the same but for trifles                ``wording``: same, different, or unclear
+``text``     their wording is the same but for trifles                ``wording``; ``cross_field_errors`` has what differs
 ===========  =======================================================  ==================================================
 
 ``keys`` has the rule that groups them, the same for all kinds. ``texts`` says how alike texts are, which decides whom
@@ -19,12 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.agreement import wording
+from llm_pool.agreement.contradictions import Sameness, compare
 from llm_pool.agreement.grounding import grounding
 from llm_pool.agreement.keys import Key, grouped, same
 from llm_pool.agreement.objects import comparable
 from llm_pool.agreement.options import offered
 from llm_pool.agreement.values import canonical, form
-from llm_pool.agreement.wording import Sameness, compare
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -10,7 +10,6 @@ What the voting strategies share: ballots, and asking no more of the panel than 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from llm_pool.agreement import Key
-    from llm_pool.agreement.keys import Shape
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
 
@@ -91,13 +89,13 @@ class Poll(NamedTuple):
     Attributes:
         unasked: members that did not have to be asked.
         timed_out: the deadline ended it.
-        equal: for the shape of an answer, the shape of another that more than the rules found equal to it.
+        equal: for the key of an answer, that of another one which more than the rules found equal to it.
     """
 
     attempts: tuple[Attempt, ...]
     unasked: tuple[str, ...] = ()
     timed_out: bool = False
-    equal: Mapping[Shape, Shape] = MappingProxyType({})
+    equal: Mapping[Key, Key] = MappingProxyType({})
 
     @property
     def saved(self) -> int:
@@ -110,7 +108,7 @@ def valid_ballots(
     panel: Sequence[Member],
     attempts: Sequence[Attempt],
     vote_weights: VoteWeights,
-    equal: Mapping[Shape, Shape] = MappingProxyType({}),
+    equal: Mapping[Key, Key] = MappingProxyType({}),
 ) -> list[Ballot]:
     """The valid answers among *attempts*, in the order of the file, whatever the order they came in; see ``Poll``."""
     valid = {attempt.provider: attempt for attempt in attempts if attempt.reading is not None}
@@ -123,8 +121,7 @@ def valid_ballots(
                 agreement.key(call.task, attempt.reading, call.input),
                 vote_weights.weigh(call.task, member, attempt.reading),
             )
-            key = replace(key, shape=equal.get(key.shape, key.shape))
-            ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
+            ballots.append(Ballot(member, attempt.reading, equal.get(key, key), count, weight, shown))
     return ballots
 
 

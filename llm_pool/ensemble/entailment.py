@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
-    from llm_pool.agreement.keys import Shape
+    from llm_pool.agreement import Key
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call
     from llm_pool.ensemble.ballots import Ballot, BallotGroup
@@ -51,10 +51,10 @@ class Heard(NamedTuple):
     What was told.
 
     Attributes:
-        equal: for the shape of a text that says the same as another, that one's.
+        equal: for the key of a text that says the same as another, that one's.
     """
 
-    equal: Mapping[Shape, Shape]
+    equal: Mapping[Key, Key]
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -100,7 +100,11 @@ class Entailment:
         told = [says_yes(attempt) for attempt in attempt_group.attempts]
         both = [told[2 * place] and told[2 * place + 1] for place in range(len(others))]
         return Heard(
-            {_shape(other): _shape(first) for other, is_same in zip(others, both, strict=True) if is_same},
+            {
+                ballot.key: first.ballots[0].key
+                for other, is_same in zip(others, both, strict=True)
+                for ballot in (other.ballots if is_same else ())
+            },
             attempt_group.attempts,
             tuple(_note(model, first, other, is_same) for other, is_same in zip(others, both, strict=True)),
         )
@@ -174,10 +178,6 @@ def _votes(company: Sequence[BallotGroup]) -> float:
 
 def _text(pile: BallotGroup) -> str:
     return pile.ballots[0].reading.content
-
-
-def _shape(pile: BallotGroup) -> Shape:
-    return pile.ballots[0].key.shape
 
 
 def _note(model: Member, first: BallotGroup, other: BallotGroup, is_same: bool) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import re
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ from llm_pool.ensemble.ballots import piles
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.agreement.keys import Shape
+    from llm_pool.agreement.keys import Key, Shape
     from llm_pool.core.interfaces import Clock
     from llm_pool.core.messages import Call
     from llm_pool.ensemble.ballots import Ballot
@@ -48,8 +49,8 @@ class Formulas:
     def __init__(self, clock: Clock) -> None:
         self._clock, self._is_busy = clock, False
 
-    async def equal(self, call: Call, ballots: Sequence[Ballot]) -> Mapping[Shape, Shape]:
-        """For the shape of an answer that equals an earlier one's, that one's; empty where it decides nothing."""
+    async def equal(self, call: Call, ballots: Sequence[Ballot]) -> Mapping[Key, Key]:
+        """For the key of a formula that equals an earlier one, one of that shape; empty where it decides nothing."""
         formulas = undecided(call, ballots)
         time = min(PATIENCE, call.deadline - DECIDING - self._clock.now())
         if len(formulas) < 2 or time < LEAST or self._is_busy or not IS_INSTALLED:
@@ -59,7 +60,8 @@ class Formulas:
             groups = await _partition([str(shape[1]) for shape in formulas], time)
         finally:
             self._is_busy = False
-        return {formulas[other]: formulas[first] for first, *others in groups for other in others}
+        first = {formulas[other]: formulas[group[0]] for group in groups for other in group}
+        return {b.key: replace(b.key, shape=first[b.key.shape]) for b in ballots if b.key.shape in first}
 
 
 def undecided(call: Call, ballots: Sequence[Ballot]) -> list[Shape]:

@@ -21,10 +21,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from llm_pool.agreement.contradictions import compare
 from llm_pool.agreement.objects import Vote, field_agreement, is_harvest, merge, most_agreeing
 from llm_pool.agreement.rankings import fuse, kendall_tau
 from llm_pool.agreement.texts import NEAR, centrality, is_degenerate, profile, similarity
-from llm_pool.agreement.wording import compare
 from llm_pool.core.messages import Reading
 from llm_pool.ensemble.ballots import ballot_groups
 from llm_pool.reading import Unreadable, read

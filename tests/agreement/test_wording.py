@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_pool.agreement.contradictions import compare
 from llm_pool.agreement.keys import grouped
-from llm_pool.agreement.wording import LONGEST, _wording, compare, key
+from llm_pool.agreement.wording import LONGEST, _wording, key
 
 SAME = [
     ("The sky is blue, mostly.", "the sky is blue mostly"),

@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
 SCHEMA = {"type": "object", "properties": {"answer": {}}, "required": ["answer"]}
 SUM = Task(name="sum", template="", kind="value", field="answer", output_schema=SCHEMA)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough of it for a busy machine."""
+    monkeypatch.setattr(formulas, "PATIENCE", 25.0)
+
+
 installed = pytest.mark.skipif(not formulas.IS_INSTALLED, reason="needs the extra math")
 
 
@@ -103,7 +111,7 @@ async def test_a_request_that_ends_takes_it_along() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert len(await algebra.equal(call, told)) == 1
+    assert len({key.shape for key in (await algebra.equal(call, told)).values()}) == 1
 
 
 async def test_without_time_nobody_is_started() -> None:
