@@ -193,6 +193,9 @@ def _text(text: str, *, share: bool, offered: frozenset[str]) -> Key:
 
 def _phrase(text: str, *, share: bool, offered: frozenset[str], quoted: bool = False) -> Key:
     """The key of *text*, which is no literal as it stands, but may be one without its dress."""
+    if len(text) > LONGEST_LITERAL:
+        key = Key(("text", _folded(text)))
+        return key.having("exact", text) if quoted else key.worded(text)
     bare = undressed(plain(text))
     exact = text if quoted or bare == text.strip() else bare
     key = _undressed(bare, share=share, offered=offered)
@@ -388,6 +391,8 @@ def _stated(text: str) -> Key | None:
 
 def _folded(text: str) -> str:
     """*text* without outer dress, one space between words, and without case where case is only typography."""
+    if len(text) > LONGEST_LITERAL:
+        return " ".join(text.split()).casefold()
     text = undressed(plain(text)).replace("\\n", "\n").replace("\\t", "\t")
     squeezed = " ".join(text.split())
     squeezed = squeezed.rstrip(".") or squeezed
