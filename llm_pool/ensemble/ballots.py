@@ -148,7 +148,8 @@ def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member],
     Whether *pending* can no longer change the outcome, even if all of them agreed on another answer.
 
     Values are counted, so the first pile wins once nobody can pass it. Texts and objects are weighed in other ways,
-    but no rule overturns more than half of the votes. Every ranking has its say.
+    but no rule overturns more than half of the votes. Every ranking has its say. One thing is not foreseen: ``5`` and
+    ``5 km`` agree, and a later ``5 m`` would part them; on recorded answers it never has.
     """
     if not ballots or (pending and task.kind == "ranking"):
         return False
