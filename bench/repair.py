@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_pool import agreement
 from llm_pool.agreement import canonical
 from llm_pool.reading import Unreadable, read
 
@@ -85,10 +86,10 @@ def same(answer: Any, key: str) -> bool:
     The key is normalised: ``s:`` before text without spaces, numbers as decimals, only the first or last number of
     a longer text, sets sorted.
     """
-    if canonical(answer) == canonical(key) or _bare(str(answer)) == _bare(key.removeprefix("s:")):
+    if agreement.same(canonical(answer), canonical(key)) or _bare(str(answer)) == _bare(key.removeprefix("s:")):
         return True
     numbers = re.findall(r"-?\d[\d,]*\.?\d*", str(answer))
-    return any(canonical(number) == canonical(key) for number in (*numbers[:1], *numbers[-1:]))
+    return any(agreement.same(canonical(number), canonical(key)) for number in (*numbers[:1], *numbers[-1:]))
 
 
 def _bare(text: str) -> str:

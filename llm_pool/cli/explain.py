@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.core.messages import Answer, Attempt
+    from llm_pool.core.messages import Answer, Attempt, Decision
 
 _WIDTH = 32
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
@@ -18,17 +18,25 @@ def explain(answer: Answer, console: Console) -> None:
 
     One row per attempt, on one time scale: ``·`` not started, ``░`` waiting for the first token, ``█`` writing.
     """
-    decision = answer.decision
-    head = f"{answer.task} · {decision.asked}"
+    cached = " · from the cache" if answer.from_cache else ""
+    _draw(answer.decision, answer.decision.winner, answer.task, f" · {_time(answer.duration)}", cached, console)
+
+
+def explain_disagreement(decision: Decision, task: str, console: Console) -> None:
+    """Draw on stderr how far the panel was from the consensus that *decision* is not: nobody won."""
+    _draw(decision, "", task, "", "", console)
+
+
+def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str, console: Console) -> None:
+    head = f"{task} · {decision.asked}"
     if decision.used != decision.asked:
         head += f" → {decision.used}"
     agreement = "" if decision.agreement is None else f" · agreement {decision.agreement:.2f}"
-    cached = " · from the cache" if answer.from_cache else ""
-    console.say(f"{console.paint(head, 'bold', console.stderr)} · {_time(answer.duration)}{agreement}{cached}")
+    console.say(f"{console.paint(head, 'bold', console.stderr)}{duration}{agreement}{cached}")
     end = max((a.started + a.duration for a in decision.attempts), default=0.0)
     names = max((len(a.provider) for a in decision.attempts), default=0)
     for attempt in decision.attempts:
-        _row(attempt, decision.winner, names, end, console)
+        _row(attempt, winner, names, end, console)
     for cluster in decision.clusters:
         label = f"  “{cluster.label[:60]}”" if cluster.label else ""
         console.say(f"  {cluster.score:8.3f}  {' + '.join(cluster.providers)}{label}")

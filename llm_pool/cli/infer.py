@@ -12,6 +12,7 @@ from llm_pool.cli.parsing import Command, integer, number
 from llm_pool.cli.prompt_input import gather_prompt, lines_of
 from llm_pool.cli.remote import add_url, expected_deadline, reject_local_only, with_daemon
 from llm_pool.cli.shell_completion import strategy_names, task_names
+from llm_pool.core.errors import NoConsensus
 from llm_pool.core.messages import Query, StrategyName
 
 if TYPE_CHECKING:
@@ -120,7 +121,14 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
             line.on(event)
             printer.on(event)
 
-        answer = await pool.infer(options.query, on)
+        try:
+            answer = await pool.infer(options.query, on)
+        except NoConsensus as error:
+            if options.explain:
+                from llm_pool.cli.explain import explain_disagreement
+
+                explain_disagreement(error.decision, options.query.task, console)
+            raise
     printer.finish(answer)
     if options.explain:
         from llm_pool.cli.explain import explain

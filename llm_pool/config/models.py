@@ -182,6 +182,13 @@ class ConsensusSettings(_Table, frozen=True):
         Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})] | None,
         _doc("Valid answers that must be in, whatever they say. Unset: more than half of the panel.", 2),
     ] = None
+    entailment: Annotated[
+        bool,
+        _doc(
+            "Ask a judge whether free texts that no rule can tell apart say the same: a token for each direction, two "
+            "for each text that may agree with the first. False: they count as different answers."
+        ),
+    ] = False
     strict: Annotated[bool, _doc("Fail with NoConsensus instead of trying `fallback`.")] = False
     fallback: Annotated[
         tuple[StrategyName, ...],

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member, Provider, Strategy
     from llm_pool.core.messages import Attempt, Call, Decision
     from llm_pool.ensemble.consensus import Consensus, Fallback
+    from llm_pool.ensemble.entailment import Entailment
+    from llm_pool.ensemble.formulas import Formulas
     from llm_pool.ensemble.judge import Decider, Judge
     from llm_pool.ensemble.voting import Voting
     from llm_pool.ensemble.weighted import Weighted
@@ -181,14 +183,14 @@ class Strategies:
         """VOTING."""
         from llm_pool.ensemble.voting import Voting
 
-        return Voting(self._shared.clock)
+        return Voting(self._shared.clock, self._formulas)
 
     @cached_property
     def weighted(self) -> Weighted:
         """WEIGHTED."""
         from llm_pool.ensemble.weighted import Weighted
 
-        return Weighted(self._shared.clock, self._shared.trust)
+        return Weighted(self._shared.clock, self._shared.trust, self._formulas)
 
     @cached_property
     def judge(self) -> Judge:
@@ -216,7 +218,22 @@ class Strategies:
         rule = ConsensusRule(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
         names = () if settings.strict else settings.fallback
         chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
-        return Consensus(self._shared.clock, rule, chain)
+        return Consensus(
+            self._shared.clock, rule, chain, self._formulas, self._entailment if settings.entailment else None
+        )
+
+    @cached_property
+    def _entailment(self) -> Entailment:
+        from llm_pool.ensemble.entailment import Entailment
+
+        shared = self._shared
+        return Entailment(shared.clock, shared.rng, _judges(shared.config, self._members))
+
+    @cached_property
+    def _formulas(self) -> Formulas:
+        from llm_pool.ensemble.formulas import Formulas
+
+        return Formulas(self._shared.clock)
 
     def _decider(self, name: StrategyName) -> Decider:
         decider: Decider = getattr(self, name.lower())

@@ -14,8 +14,9 @@ import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
-from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
-from llm_pool.ensemble.voting import EqualWeights, decide
+from llm_pool.ensemble.attempts import DECISION_MARGIN
+from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum, valid_ballots
+from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide, with_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.entailment import Entailment, Heard
+    from llm_pool.ensemble.formulas import Formulas
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
 """Decides on candidates that are already there, within the call's deadline; ``Judge.judge`` is one."""
@@ -63,10 +66,20 @@ class Consensus:
         rule: when enough agree.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
             then disagreement is an error.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
+        entailment: asked about texts that no rule can tell apart; None: they differ.
     """
 
-    def __init__(self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = ()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        rule: ConsensusRule,
+        fallbacks: Sequence[Fallback] = (),
+        formulas: Formulas | None = None,
+        entailment: Entailment | None = None,
+    ) -> None:
         self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
+        self._formulas, self._entailment = formulas, entailment
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
@@ -78,10 +91,16 @@ class Consensus:
 
         share = self._rule.share if self._fallbacks else 1.0
         asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=stop_rule, share=share)
+        asked = await with_formulas(self._formulas, call, panel, asked, EqualWeights())
+        heard = await self._heard(call, panel, asked, emit)
+        asked = asked if heard is None else asked._replace(equal=heard.equal)
         decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
-        if is_agreed(self._rule, decision, len(panel)):
+        if not is_agreed(self._rule, decision, len(panel)):
+            decision = await self._fall_back(call, panel, decision, emit)
+        if heard is None:
             return decision
-        return await self._fall_back(call, panel, decision, emit)
+        attempts, notes = (*decision.attempts, *heard.attempts), (*decision.notes, *heard.notes)
+        return msgspec.structs.replace(decision, attempts=attempts, notes=notes)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The consensus among attempts made for another strategy; raises NoConsensus, AllProvidersFailed."""
@@ -89,6 +108,18 @@ class Consensus:
         if not is_agreed(self._rule, decision, len(panel)):
             raise NoConsensus(_disagreed(self._rule, decision, len(panel)))
         return decision
+
+    async def _heard(self, call: Call, panel: Sequence[Member], asked: Poll, emit: Emit) -> Heard | None:
+        """What a model says of texts that no rule can tell apart; a fallback keeps half of the time."""
+        if self._entailment is None or call.task.kind != "text":
+            return None
+        votes = self._rule.agreement_of(len(panel)) * len(panel)
+        left = call.deadline - DECISION_MARGIN - self._clock.now()
+        until = self._clock.now() + (left / 2 if self._fallbacks else left)
+        ballots = valid_ballots(call, panel, asked.attempts, EqualWeights())
+        if ballot_groups(call.task, ballots)[0].count >= votes - 1e-9:
+            return None
+        return await self._entailment.equal(call, panel, ballots, emit, votes=votes, until=until)
 
     async def _fall_back(self, call: Call, panel: Sequence[Member], vote: Decision, emit: Emit) -> Decision:
         disagreed = _disagreed(self._rule, vote, len(panel))
@@ -142,11 +173,16 @@ def is_decided(
     return enough and is_settled(task, ballots, pending, vote_weights)
 
 
+def _doubt(vote: Decision) -> str:
+    """What *vote* could not tell, as the end of a sentence."""
+    return "".join(f"; {note}" for note in vote.notes if note.startswith(CANNOT_TELL))
+
+
 def _disagreed(rule: ConsensusRule, vote: Decision, size: int) -> Decision:
     """*vote* saying how far the panel was from a consensus."""
     answered = sum(attempt.reading is not None for attempt in vote.attempts)
     reason = (
-        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for"
+        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for{_doubt(vote)}"
         if answered >= rule.quorum_of(size)
         else f"{answered} of {size} gave a valid answer, {rule.quorum_of(size)} were asked for"
     )

@@ -203,7 +203,10 @@ class Judge:
             reason=reason,
             attempts=tuple(attempts),
             scores={name: round(p, 4) for group, p in zip(groups, chances, strict=True) for name in group.authors},
-            clusters=tuple(Cluster(g.authors, round(p, 4)) for g, p in zip(groups, chances, strict=True)),
+            clusters=tuple(
+                Cluster(group.authors, round(p, 4), label=_reading(group).content[:80])
+                for group, p in zip(groups, chances, strict=True)
+            ),
             agreement=len(groups[best].authors) / len(asked),
         )
 

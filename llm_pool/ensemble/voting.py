@@ -9,8 +9,9 @@ Source: Wang et al. 2022, self-consistency, arXiv:2203.11171; that two agreeing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from llm_pool.agreement import unclear
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.ballots import Poll, cheapest_first, poll, quorum_lost, valid_ballots
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.formulas import Formulas
     from llm_pool.ensemble.tally import TallyResult
+
+
+CANNOT_TELL: Final = "cannot tell whether"
+"""How the note on texts that may say the same begins."""
 
 
 class EqualWeights:
@@ -39,14 +45,16 @@ class Voting:
 
     Args:
         clock: the time.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._vote_weights = clock, EqualWeights()
+    def __init__(self, clock: Clock, formulas: Formulas | None = None) -> None:
+        self._clock, self._vote_weights, self._formulas = clock, EqualWeights(), formulas
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
         asked = await poll(self._clock, call, cheapest_first(panel), emit, self._vote_weights)
+        asked = await with_formulas(self._formulas, call, panel, asked, self._vote_weights)
         return decide(StrategyName.VOTING, call, panel, asked, self._vote_weights)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
@@ -61,7 +69,7 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
     Raises:
         AllProvidersFailed: no answer is valid.
     """
-    ballots = valid_ballots(call, panel, asked.attempts, vote_weights)
+    ballots = valid_ballots(call, panel, asked.attempts, vote_weights, asked.equal)
     if not ballots:
         raise AllProvidersFailed(call.task.name, asked.attempts)
     result = tally(call, ballots)
@@ -78,7 +86,7 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
         scores=result.scores,
         clusters=clusters(result),
         agreement=_agreement(call, panel, ballots, result, vote_weights, missing),
-        notes=(*result.notes, *_notes(panel, asked)),
+        notes=(*result.notes, *doubts(call.task, result), *_notes(panel, asked)),
         saved=asked.saved,
         degraded=bool(short),
         degraded_reason=short,
@@ -86,12 +94,31 @@ def decide(name: StrategyName, call: Call, panel: Sequence[Member], asked: Poll,
     )
 
 
+async def with_formulas(
+    formulas: Formulas | None, call: Call, panel: Sequence[Member], asked: Poll, vote_weights: VoteWeights
+) -> Poll:
+    """*asked*, with what *formulas* finds equal in it."""
+    if formulas is None:
+        return asked
+    return asked._replace(equal=await formulas.equal(call, valid_ballots(call, panel, asked.attempts, vote_weights)))
+
+
 def clusters(result: TallyResult) -> tuple[Cluster, ...]:
-    """The verdict's piles as a reader sees them."""
+    """The verdict's ballot_groups as a reader sees them."""
     return tuple(
         Cluster(ballot_group.names, round(ballot_group.count, 4), label=ballot_group.ballots[0].reading.content[:80])
         for ballot_group in result.ballot_groups
     )
+
+
+def doubts(task: Task, result: TallyResult) -> tuple[str, ...]:
+    """Whose texts may say the same without a rule being able to tell, in a sentence; nothing where all is clear."""
+    speakers = [ballot_group.ballots[0] for ballot_group in result.ballot_groups]
+    names = sorted(unclear(task, [ballot.reading for ballot in speakers]))
+    if not names:
+        return ()
+    who = ", ".join(speakers[place].name for place in names)
+    return (f"{CANNOT_TELL} {who} say the same: they count as different answers",)
 
 
 def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ two say the same.
 The rules, so that an answer *about* tags is left alone:
 
 1. A block counts at the beginning of the text, after optional white space, and directly behind another block:
-   ``<generate>``, ``<thinking>``, ``<thought>``, ``<reasoning>``, ``<reflection>``, ``<seed:generate>``, ``[THINK]``,
-   ``◁generate▷``, ``<|START_THINKING|>``, ``<unused94>``, ``<|channel>thought``. It ends at the first closing tag of its
+   ``<think>``, ``<thinking>``, ``<thought>``, ``<reasoning>``, ``<reflection>``, ``<seed:think>``, ``[THINK]``,
+   ``◁think▷``, ``<|START_THINKING|>``, ``<unused94>``, ``<|channel>thought``. It ends at the first closing tag of its
    kind. Tags may be in any letter case.
 2. A closing tag alone counts, once, where no block came before it: templates that open the block in the prompt leave
    only its end in the text. It has to stand at the beginning or the end of a line, or behind the end of a sentence,
@@ -42,7 +42,7 @@ MAX_HEADER: Final = 512
 
 _TAGS: Final = {
     **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning", "reflection", "seed:think")},
-    "[generate]": "[/think]",
+    "[think]": "[/think]",
     "◁think▷": "◁/think▷",
     "<|start_thinking|>": "<|end_thinking|>",
     "<unused94>": "<unused95>",

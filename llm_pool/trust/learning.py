@@ -192,7 +192,7 @@ def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> StoredD
 
 def panel_outcome(task: Task, decision: Decision) -> PanelOutcome:
     """What *decision* can teach, now or when feedback comes: who said what, the winning cluster first."""
-    readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None}
+    readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None and a.why != "judge"}
     ordered = sorted(decision.clusters, key=lambda cluster: decision.winner not in cluster.providers)
     return PanelOutcome(
         task.name,

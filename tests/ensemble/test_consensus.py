@@ -161,3 +161,29 @@ async def test_on_one_machine_everybody_is_asked_only_while_it_can_matter() -> N
         await agree(says("p0", 4), says("p1", 5), third, group="gpu")
 
     assert third.calls == []
+
+
+async def test_texts_that_contradict_are_no_consensus() -> None:
+    """Character for character they are nearly one."""
+    with pytest.raises(NoConsensus, match=r"agreement 0\.33, 1\.00 asked for$"):
+        await of_texts("It takes 60 days.", "It takes 30 days.", "It takes 90 days.")
+
+
+async def test_texts_that_may_say_the_same_are_no_consensus_and_it_says_why() -> None:
+    """No rule can tell, and it does not pretend to."""
+    with pytest.raises(NoConsensus, match="cannot tell whether p0, p1 say the same"):
+        await of_texts("The car is big.", "The car is large.", "the car is big")
+
+
+async def test_texts_that_differ_in_trifles_are_a_consensus() -> None:
+    """Bold type, a contraction and a number in words."""
+    decision = await of_texts(
+        "It isn't open for 60 days.", "It is not open for sixty days", "It isn't open for **60** days."
+    )
+
+    assert decision.agreement == 1.0
+
+
+async def of_texts(*said: str) -> Decision:
+    providers = [ScriptedProvider(f"p{place}", Reply(text)) for place, text in enumerate(said)]
+    return await Consensus(SystemClock(), ConsensusRule()).run(a_call(), a_panel(*providers), RecordingObserver().on)

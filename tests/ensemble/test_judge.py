@@ -130,6 +130,23 @@ async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
     assert decision.reading.content == "blue"
 
 
+async def test_candidates_that_only_look_alike_are_judged() -> None:
+    """One number apart they are two answers, though nearly the same letters."""
+    judge = ScriptedProvider("judge", Reply("A"))
+
+    decision = await decide(
+        made(member(judge)),
+        ScriptedProvider("a", Reply("Refunds are accepted within 60 days.")),
+        ScriptedProvider("b", Reply("Refunds are accepted within 30 days.")),
+    )
+
+    assert judge.calls
+    assert [cluster.label for cluster in decision.clusters] == [
+        "Refunds are accepted within 60 days.",
+        "Refunds are accepted within 30 days.",
+    ]
+
+
 async def test_identical_candidates_skip_the_judge() -> None:
     """What all say needs no verdict."""
     judge = ScriptedProvider("judge", picks_right())
