@@ -14,7 +14,7 @@ from llm_pool.agreement import symbolic
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.messages import Attempt, Reading, Task
 from llm_pool.ensemble import formulas
-from llm_pool.ensemble.ballots import cast
+from llm_pool.ensemble.ballots import valid_ballots
 from llm_pool.ensemble.formulas import Formulas, undecided
 from llm_pool.ensemble.voting import EqualWeights, Voting
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
@@ -57,7 +57,7 @@ def ballots(call: Call, *answers: str) -> list[Ballot]:
         )
         for place, answer in enumerate(answers)
     ]
-    return cast(call, panel, attempts, EqualWeights())
+    return valid_ballots(call, panel, attempts, EqualWeights())
 
 
 async def test_it_is_asked_only_where_it_can_decide() -> None:

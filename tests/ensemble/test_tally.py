@@ -267,7 +267,7 @@ def test_contradictions_are_no_agreement(said: tuple[str, ...]) -> None:
     verdict = tally(asked, ballots(asked, said))
 
     assert verdict.support == 1
-    assert len(verdict.piles) == 3
+    assert len(verdict.ballot_groups) == 3
 
 
 @pytest.mark.parametrize(
