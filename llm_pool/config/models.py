@@ -178,6 +178,15 @@ class ConsensusSettings(_Table, frozen=True):
             0.66,
         ),
     ] = None
+    min_confidence: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, lt=1)] | None,
+        _doc(
+            "Share of its answers that must be right, as learned from feedback on the task: the margin of WEIGHTED's "
+            "votes then decides in the place of `min_agreement`. For tasks of kind `value`; until 30 answers are "
+            "labelled `min_agreement` decides.",
+            0.95,
+        ),
+    ] = None
     quorum: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})] | None,
         _doc("Valid answers that must be in, whatever they say. Unset: more than half of the panel.", 2),

@@ -66,6 +66,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         group: providers of one group share a machine and slow each other down.
         rank: position in the configuration file; ties go to the lower.
         loaded: the model answers without a loading time, as far as we know.
+        context: tokens of its context window, prompt and answer; None where the configuration does not say.
     """
 
     provider: Provider
@@ -74,6 +75,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     rank: int
     loaded: bool = True
+    context: int | None = None
 
     @property
     def name(self) -> str:

@@ -288,6 +288,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         saved: calls that early stopping made unnecessary.
         degraded: a promise was bent (quorum lost, last resort, deadline); *missing* names who did not answer.
         judge: the judge's evidence, where there was one.
+        margin: by how much the trusted votes for the winner exceed those for its best rival, a natural logarithm of
+            odds, negative where a fallback chose the rival; None where it was not measured.
+        confidence: share of labelled answers of the task that were right, of those with as great a margin; None
+            where too few are labelled.
     """
 
     asked: StrategyName
@@ -306,6 +310,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded_reason: str = ""
     missing: tuple[str, ...] = ()
     judge: dict[str, Json] | None = None
+    margin: float | None = None
+    confidence: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

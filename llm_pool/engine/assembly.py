@@ -183,7 +183,7 @@ class Strategies:
         """VOTING."""
         from llm_pool.ensemble.voting import Voting
 
-        return Voting(self._shared.clock, self._formulas)
+        return Voting(self._shared.clock, self._shared.trust, self._formulas)
 
     @cached_property
     def weighted(self) -> Weighted:
@@ -215,11 +215,21 @@ class Strategies:
 
         config = self._shared.config
         settings = config.ensemble.consensus
-        rule = ConsensusRule(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
+        rule = ConsensusRule(
+            min_agreement=settings.min_agreement,
+            min_confidence=settings.min_confidence,
+            quorum=settings.quorum,
+            share=config.judge.share,
+        )
         names = () if settings.strict else settings.fallback
         chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
         return Consensus(
-            self._shared.clock, rule, chain, self._formulas, self._entailment if settings.entailment else None
+            self._shared.clock,
+            rule,
+            chain,
+            trust=self._shared.trust,
+            formulas=self._formulas,
+            entailment=self._entailment if settings.entailment else None,
         )
 
     @cached_property

@@ -199,6 +199,7 @@ def _assignment(provider: Provider, settings: ProviderSettings, rank: int) -> As
         weight=settings.weight,
         group=settings.machine,
         rank=rank,
+        context=settings.context,
     )
     return Assignment(member=member, tasks=settings.tasks, last_resort=settings.last_resort)
 

@@ -78,7 +78,7 @@ async def test_equal_formulas_are_one_answer_of_a_vote() -> None:
         for place, answer in enumerate(("x^2 + 1", "(x+1)^{2}", "x^2+2x+1"))
     ]
 
-    decision = await Voting(SystemClock(), Formulas(SystemClock())).run(
+    decision = await Voting(SystemClock(), formulas=Formulas(SystemClock())).run(
         asked(), a_panel(*providers), RecordingObserver().on
     )
 
