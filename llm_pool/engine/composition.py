@@ -98,10 +98,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        app = _build(config, stack, list(observers), pool_state)
-        if config.server.warm:
-            await app.warm()
-        yield app
+        yield _build(config, stack, list(observers), pool_state)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -131,10 +128,11 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         observers.append(learning)
     machines = Machines(shared)
     assignments = _assignments(shared, machines, stack)
+    stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
         return [
-            msgspec.structs.replace(assignment.member, loaded=machines.is_loaded(assignment.member))
+            msgspec.structs.replace(assignment.member, load_time=machines.load_time(assignment.member))
             for assignment in assignments
         ]
 
@@ -148,7 +146,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
             pool_state.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),
         refresh_machines=machines.refresh,
-        is_loaded=machines.is_loaded,
+        load_time=machines.load_time,
         breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
         budget=pool_state.budget,
         cache_layer=CacheLayer(

@@ -12,7 +12,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.core.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
+from llm_pool.core.errors import BadReply, BreakerOpen, Failed, Loading, ProviderError, QueueFull, TimedOut
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
 from llm_pool.core.messages import Attempt, Delta
 from llm_pool.reading import MAX_LENGTH, Unreadable, read
@@ -204,7 +204,7 @@ def _outcome(error: ProviderError) -> Outcome:
     match error:
         case BadReply():
             return "invalid"
-        case TimedOut():
+        case TimedOut() | Loading():
             return "timed_out"
         case BreakerOpen() | QueueFull():
             return "refused"

@@ -163,12 +163,14 @@ def test_who_would_be_late_is_refused_at_once() -> None:
     assert refuse(Waiter("A", 68.0, 60.0, 9), waiters("AAAA"), machine, limits, 60.0) is None
 
 
-def test_a_load_that_outlasts_the_deadline_is_not_begun() -> None:
-    """The model's own load counts; what is unknown does not."""
-    machine = Machine(loaded=["A"], loads={"B": 5.0})
+def test_a_load_that_outlasts_the_deadline_is_no_reason_to_refuse() -> None:
+    """It has to begin some time, and goes on when its asker is gone. The loads of those ahead are a reason."""
+    machine = Machine(loaded=["A"], loads={"B": 5.0, "C": 1.0})
 
-    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) == QueueRefusal("late", 3.5)
-    assert refuse(Waiter("C", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) is None
+    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) is None
+    assert refuse(Waiter("C", 1.5, 1.0, 2), waiters("B", deadline=1.0), machine, ONE_MODEL, 0.0) == QueueRefusal(
+        "late", 3.5
+    )
 
 
 def test_an_expired_request_is_refused_and_told_a_positive_time() -> None:
