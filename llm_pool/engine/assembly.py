@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llm_pool.ensemble.weighted import Weighted
     from llm_pool.qos.breaking import Breakers
     from llm_pool.qos.budget import Budget
+    from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -109,14 +110,23 @@ class Machines:
         """Begin to load the member's model behind the scenes, where nobody waits for its machine and it may fit."""
         self._gates[member.group].load_ahead(member.model, evicting="perhaps")
 
-    async def load(self, members: Iterable[Member]) -> None:
-        """
-        Load the models of *members*, the first of each machine and those that surely fit beside it, and wait for them.
+    def can_tell(self, member: Member) -> bool:
+        """Whether the member's machine says what it holds."""
+        return self._loaded_models[member.group].is_authoritative
 
-        One that cannot be loaded is left as it is.
+    async def load(
+        self, members: Iterable[Member], *, others: Eviction, begun: Callable[[Member], None] = lambda _: None
+    ) -> None:
+        """
+        Load the models of *members*, machine by machine, and wait for them; one that cannot be loaded is left as it is.
+
+        Args:
+            members: in the order of preference.
+            others: what models after a machine's first may put out.
+            begun: told of each one that is waited for.
         """
         await self.refresh()
-        await asyncio.gather(*(self._load(group, models) for group, models in _by_machine(members).items()))
+        await asyncio.gather(*(self._load(each, others, begun) for each in _by_machine(members)))
 
     async def loads_ended(self) -> None:
         """Wait until nothing is being loaded anywhere."""
@@ -126,11 +136,12 @@ class Machines:
         """End the loads there are. Idempotent."""
         await asyncio.gather(*(gate.aclose() for gate in self.gates))
 
-    async def _load(self, group: str, models: Sequence[str]) -> None:
-        gate = self._gates[group]
-        for model in models:
+    async def _load(self, members: Sequence[Member], others: Eviction, begun: Callable[[Member], None]) -> None:
+        gate = self._gates[members[0].group]
+        for member in members:
             await gate.loads_ended()
-            gate.load_ahead(model, evicting="idle" if model == models[0] else "nothing")
+            if gate.load_ahead(member.model, evicting="idle" if member is members[0] else others):
+                begun(member)
         await gate.loads_ended()
 
     def _limits(self, group: str) -> Limits:
@@ -144,12 +155,11 @@ class Machines:
         )
 
 
-def _by_machine(members: Iterable[Member]) -> dict[str, list[str]]:
-    """The models of *members*, in their order, by machine."""
-    machines: dict[str, list[str]] = {}
+def _by_machine(members: Iterable[Member]) -> list[list[Member]]:
+    machines: dict[str, list[Member]] = {}
     for member in members:
-        machines.setdefault(member.group, []).append(member.model)
-    return machines
+        machines.setdefault(member.group, []).append(member)
+    return list(machines.values())
 
 
 def model_name(settings: ProviderSettings) -> str:

@@ -105,10 +105,14 @@ class Fastest:
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Race *panel*; raises AllProvidersFailed."""
         order = by_readiness(panel, call.deadline - self._clock.now())
-        preferred = min(panel, key=lambda member: member.rank)
-        if preferred is not order[0]:
-            self._load_behind(preferred)
-        race = _Race(call, order, emit)
+        try:
+            return await self._race(_Race(call, order, emit))
+        finally:
+            preferred = min(panel, key=lambda member: member.rank)
+            if preferred is not order[0]:  # not before: its load may put out the model that has just answered
+                self._load_behind(preferred)
+
+    async def _race(self, race: _Race) -> Decision:
         async with race.attempt_group:
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
@@ -121,7 +125,7 @@ class Fastest:
                     self._hedge(race)
                 else:
                     break
-        return decide(call, race.attempt_group.attempts, notes=race.notes)
+        return decide(race.call, race.attempt_group.attempts, notes=race.notes)
 
     def decide(self, call: Call, _panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The first valid answer of attempts made for another strategy."""

@@ -151,7 +151,8 @@ class OllamaProvider:
         It has the options of a call, as others would load the model anew; but not a ``keep_alive`` of 0, which unloads.
         """
         keep_alive = {} if str(self._keep_alive.get("keep_alive", "")).rstrip("hms") == "0" else self._keep_alive
-        body = encode({"model": self.model, "stream": False, "options": self._context, **keep_alive})
+        options = {"options": self._context} if self._context else {}
+        body = encode({"model": self.model, "stream": False, **options, **keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)

@@ -85,10 +85,9 @@ def error_for(backend: Backend, reply: Reply) -> ProviderError:
     status = reply.status
     said = error_text(backend, reply.body)
     reason = f"{status}: {said}" if said else f"status {status}"
-    if status == 503 and _LOADING.search(said):
-        return Loading(backend.name, reason)
     if status in {429, 503}:
-        return Busy(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
+        kind = Loading if status == 503 and _LOADING.search(said) else Busy
+        return kind(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
     if status >= 500:
         return Failed(backend.name, reason)
     if status in {401, 403}:

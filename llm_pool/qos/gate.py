@@ -130,24 +130,28 @@ class Gate:
         rest = rest_of_load(usual, self._load.elapsed())
         return rest if self._load.model == model else rest + own
 
-    def load_ahead(self, model: str, *, evicting: Eviction) -> None:
+    def load_ahead(self, model: str, *, evicting: Eviction) -> bool:
         """
-        Begin to load *model* though nobody waits for it; where others wait or a load goes on, leave it.
+        Begin to load *model* though nobody waits for it, and say whether that was done.
+
+        It is not where the model is there, or another one is being loaded.
 
         Args:
-            model: what to load; nothing happens where it is there already.
-            evicting: what may be put out for it: ``nothing``, if it surely fits; ``perhaps`` a model, if nothing that
-                was seen says that it does not fit; whatever is ``idle``.
+            model: what to load.
+            evicting: what may be put out for it while nobody waits: ``nothing``; ``perhaps`` a model, as long as
+                nothing that was seen says that both do not fit; whatever is ``idle``.
         """
         machine, limits = self._machine(), self._limits_now()
-        if self._waiting or self._load is not None or not must_load(model, machine):
-            return
+        if self._closed or self._load is not None or not must_load(model, machine):
+            return False
         evicted = evicted_by(model, machine, limits)
-        if evicted is None:
-            return
         learns = limits is not self._limits and self._loaded_models.capacity.may_hold(len(machine.loaded) + 1)
-        if not evicted or evicting == "idle" or (evicting == "perhaps" and learns):
-            self._begin_load(model, evicted)
+        if evicted is None or (evicted and (self._waiting or evicting == "nothing")):
+            return False
+        if evicted and evicting == "perhaps" and not learns:
+            return False
+        self._begin_load(model, evicted)
+        return True
 
     async def loads_ended(self) -> None:
         """Wait until nothing is being loaded."""
@@ -257,10 +261,8 @@ class Gate:
         return lease
 
     def _begin_load(self, model: str, evicting: tuple[str, ...]) -> None:
-        if not self._closed:
-            self._load = ModelLoad(
-                model, evicting, self._loaders[model], self._loaded_models, self._clock, self._load_ended
-            )
+        load = self._loaders[model]
+        self._load = ModelLoad(model, evicting, load, self._loaded_models, self._clock, self._load_ended)
 
     def _load_ended(self, load: ModelLoad, outcome: LoadOutcome, took: float) -> None:
         self._load, self._turn_began = None, self._clock.now()

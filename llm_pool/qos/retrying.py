@@ -63,8 +63,8 @@ class Retrying(Policy):
                     async for delta in deltas:
                         committed = committed or bool(delta.text)
                         yield delta
-            except Loading:
-                wait = poll_delay(polls, call.deadline - self._clock.now())
+            except Loading as error:
+                wait = poll_delay(polls, call.deadline - self._clock.now(), at_least=error.retry_after or 0.0)
                 if committed or wait is None:
                     raise
                 polls += 1
@@ -88,18 +88,19 @@ class Retrying(Policy):
         return self._budget.spend(now)
 
 
-def poll_delay(polls: int, left: float) -> float | None:
+def poll_delay(polls: int, left: float, *, at_least: float = 0.0) -> float | None:
     """
     Seconds to wait before a backend that is loading is asked again; None: there is no time for that.
 
     Args:
         polls: how often it was asked again already, >= 0.
-        left: seconds to the deadline.
+        left: seconds to the deadline; the last question comes ``LAST_POLL_MARGIN`` before it.
+        at_least: seconds the backend asked us to wait.
     """
     last = left - LAST_POLL_MARGIN
     if last < MIN_POLL:
         return None
-    return min(MIN_POLL * POLL_GROWTH ** min(polls, 32), MAX_POLL, last)
+    return min(max(MIN_POLL * POLL_GROWTH ** min(polls, 32), at_least), max(MAX_POLL, at_least), last)
 
 
 def _may_pass(error: ProviderError) -> bool:
