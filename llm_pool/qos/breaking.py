@@ -110,9 +110,10 @@ class Breaking(Policy):
     Asks while the breaker lets it, and tells the breaker how it went.
 
     Failures that say "ill" (``ProviderError.trips_breaker``) count; an answer that has begun is a success even if
-    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest, unless a model is loading: then each asker waits. A call that is cancelled
-    while the backend is silent for much longer than usual counts as well: a black hole whose hedges always win would
-    otherwise never be found out, and cost every request a hedge.
+    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest, but not while a model is
+    loading: each asker waits for that. A call that is cancelled while the backend is silent for much longer than usual
+    counts as well: a black hole whose hedges always win would otherwise never be found out, and cost every request a
+    hedge.
 
     Args:
         inner: what is asked.

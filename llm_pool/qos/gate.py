@@ -301,7 +301,7 @@ class Gate:
     def _limits_now(self) -> Limits:
         """The limits, with as many models as the machine was seen to hold where the configuration does not say."""
         limits = self._limits
-        if limits.max_loaded is not None or limits.memory is not None or not self._loaded_models.is_authoritative:
+        if limits.max_loaded is not None or limits.memory is not None or not self._loaded_models.has_told:
             return limits
         return msgspec.structs.replace(limits, max_loaded=self._loaded_models.capacity.at_least)
 

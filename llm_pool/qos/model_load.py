@@ -24,7 +24,7 @@ UNKNOWN_LOAD_TIME = 5.0
 MIN_REST = 0.25
 """Seconds that a load which has taken as long as usual is believed to take still."""
 
-LoadOutcome: TypeAlias = Literal["loaded", "was_there", "failed"]
+LoadOutcome: TypeAlias = Literal["loaded", "was_there", "untold", "failed"]
 
 _log = logging.getLogger("llm_pool.qos")
 
@@ -76,7 +76,8 @@ class ModelLoad:
     async def _run(self) -> None:
         before = await self._loaded_models.look()
         if before is None:
-            return  # who cannot say what it holds is asked without ado
+            self._outcome = "untold"  # who does not say what it holds is asked without ado
+            return
         if self.model in before:
             self._outcome = "was_there"
             return
