@@ -20,10 +20,9 @@ from llm_pool.core.interfaces import Member
 from llm_pool.ensemble.judge import Judge, JudgeLimits
 from llm_pool.ensemble.verdict import judging_prompt
 from llm_pool.ensemble.voting import Voting
-from llm_pool.trust.learning import panel_outcome
 from llm_pool.tasks.rendering import neutralized
 from llm_pool.testing import Reply, ScriptedProvider
-from llm_pool.trust.learning import preferences
+from llm_pool.trust.learning import panel_outcome, preferences
 from llm_pool.trust.model import JUDGE_ACCURACY
 
 if TYPE_CHECKING:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from llm_pool.cli.remote import Inferrer
     from llm_pool.config import Config
     from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer
+    from llm_pool.engine import App
 
     Deadline = Callable[[Query], Awaitable[float]]
     Work = Callable[[Inferrer, Deadline], Awaitable[int]]
@@ -169,6 +171,24 @@ def _with_prompt(query: Query, args: Namespace, console: Console) -> Query:
     return msgspec.structs.replace(query, prompt=prompt)
 
 
+class PatientPool:
+    """
+    A pool in this process, which waits for a first load.
+
+    The load does not count against a default deadline: the pool begins with the command, and nobody could have loaded
+    ahead. A deadline that was asked for holds, load or not.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """The answer; *emit* is told what happens meanwhile."""
+        if query.deadline is None:
+            await self._app.load_for(query, emit or (lambda _: None))
+        return await self._app.orchestrator.infer(query, emit)
+
+
 def _with_pool(config: Config) -> Runner:
     """Works with a pool in this process."""
 
@@ -180,7 +200,7 @@ def _with_pool(config: Config) -> Runner:
             async def deadline(query: Query) -> float:
                 return (await pool.orchestrator.plan(query)).call.deadline
 
-            return await work(pool.orchestrator, deadline)
+            return await work(PatientPool(pool), deadline)
 
     return runner
 

@@ -86,7 +86,13 @@ class ServerSettings(_Table, frozen=True):
     ] = ()
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
     enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
-    warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
+    warm: Annotated[
+        bool,
+        _doc(
+            "Load what will be asked when the daemon starts, behind the scenes: of each machine the first model of "
+            "this file, and those that surely fit beside it."
+        ),
+    ] = True
     tls_cert: Annotated[
         str | None,
         _doc("PEM file of the certificate and its chain, for HTTP and gRPC; reloaded when renewed.", "tls/cert.pem"),
@@ -475,7 +481,7 @@ class GroupSettings(_Table, frozen=True):
     ] = None
     max_loaded: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024, extra={"unit": "models"})] | None,
-        _doc("Models in memory at once. Unset: as many as fit.", 2),
+        _doc("Models in memory at once. Unset: learned from what Ollama lists.", 2),
     ] = None
 
 

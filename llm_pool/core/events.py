@@ -44,11 +44,12 @@ class AttemptEnded(msgspec.Struct, frozen=True):
 
 
 class ModelLoading(msgspec.Struct, frozen=True):
-    """The request waits for *model* to be loaded."""
+    """The request waits for *model* to be loaded, which usually takes *usual* seconds; None: nobody knows."""
 
     request_id: str
     provider: str
     model: str
+    usual: float | None = None
 
 
 class RequestQueued(msgspec.Struct, frozen=True):

@@ -19,7 +19,10 @@ from llm_pool.core.errors import (
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
+    Loading,
+    OutOfTime,
     Overloaded,
+    QueueFull,
     UnsupportedTask,
 )
 from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, TextArrived
@@ -59,7 +62,7 @@ class Orchestrator:
         strategies: a strategy by its name.
         last_resort: FASTEST among providers of last resort.
         refresh_machines: refreshes what is known of the machines, where that is due.
-        is_loaded: whether a member's model is in memory, as far as is known.
+        load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         breaker_refuses: whether a member's breaker refuses a task now.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
@@ -76,7 +79,7 @@ class Orchestrator:
         strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
         refresh_machines: Callable[[], Awaitable[None]],
-        is_loaded: Callable[[Member], bool],
+        load_time: Callable[[Member], float],
         breaker_refuses: Callable[[Member, str], bool],
         budget: Budget,
         cache_layer: CacheLayer,
@@ -84,9 +87,9 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._is_loaded, self._breaker_refuses, self._budget = (
+        self._refresh_machines, self._load_time, self._breaker_refuses, self._budget = (
             refresh_machines,
-            is_loaded,
+            load_time,
             breaker_refuses,
             budget,
         )
@@ -135,7 +138,7 @@ class Orchestrator:
         panel = panel_for(
             query.task,
             self._assignments,
-            is_loaded=self._is_loaded,
+            load_time=self._load_time,
             breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
@@ -222,11 +225,11 @@ class _RunLog:
 def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
     kinds = {attempt.error_kind for attempt in attempts}
-    if kinds == {"out_of_time"}:
-        return DeadlineExceeded(call.deadline - call.began, attempts)
-    if kinds == {"queue_full"}:
+    if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
+    if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
+        return DeadlineExceeded(call.deadline - call.began, attempts)
     return AllProvidersFailed(call.task.name, attempts)
 
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.core.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
+from llm_pool.core.errors import BadReply, BreakerOpen, Failed, Loading, ProviderError, QueueFull, TimedOut
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
 from llm_pool.core.messages import Attempt, Delta
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
@@ -207,7 +207,7 @@ def _outcome(error: ProviderError) -> Outcome:
     match error:
         case BadReply():
             return "invalid"
-        case TimedOut():
+        case TimedOut() | Loading():
             return "timed_out"
         case BreakerOpen() | QueueFull():
             return "refused"

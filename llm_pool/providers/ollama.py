@@ -145,8 +145,14 @@ class OllamaProvider:
         return {model.name: (model.size or 0) / 1e6 for model in _listed(self._backend, reply)}
 
     async def load(self) -> None:
-        """As ``Provider.load``."""
-        body = encode({"model": self.model, "stream": False, **self._keep_alive})
+        """
+        As ``Provider.load``: a request without a prompt loads the model and says nothing.
+
+        It has the options of a call, as others would load the model anew; but not a ``keep_alive`` of 0, which unloads.
+        """
+        keep_alive = {} if str(self._keep_alive.get("keep_alive", "")).rstrip("hms") == "0" else self._keep_alive
+        options = {"options": self._context} if self._context else {}
+        body = encode({"model": self.model, "stream": False, **options, **keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)

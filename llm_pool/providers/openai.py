@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Busy, Failed
+from llm_pool.core.errors import Failed, Loading
 from llm_pool.core.messages import Delta, ProviderState, TokenLogprob, Usage
 from llm_pool.providers.framing import Events, Records
 from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
@@ -133,9 +133,7 @@ class OpenAIProvider:
             models = await self._models()
             if any(model.owned_by == "llamacpp" for model in models):
                 return await self._llama_server(models)
-        except Busy as error:
-            if "loading" not in error.reason.lower():
-                raise
+        except Loading as error:
             return self._state("warming", error.reason, "llm-pool health --wait 60s")
         if models and self.model not in {model.id for model in models}:
             known = ", ".join(model.id for model in models[:5])
@@ -151,7 +149,7 @@ class OpenAIProvider:
         return decode(self._backend, reply.body, _Models).data
 
     async def _llama_server(self, models: list[_Model]) -> ProviderState:
-        """One model, any name; while that is being loaded ``/health`` is 503, which is Busy."""
+        """One model, any name; while that is being loaded ``/health`` is 503, which is Loading."""
         reply = await self._transport.request(self._backend, "GET", "/health")
         if reply.status != 200:
             raise error_for(self._backend, reply)

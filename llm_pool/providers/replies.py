@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.errors import BadReply, Busy, Failed, Loading, ProviderError, Rejected, Unreachable
 from llm_pool.core.messages import ProviderState
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ T = TypeVar("T")
 
 _STATE_TIMEOUT = 1.8
 """Seconds a backend may take to say how it is; ``Provider.state`` promises two."""
+
+_LOADING = re.compile(
+    r"\b(?:loading|warming up|(?:is|still) starting|starting up|initiali[sz]ing|not (?:yet )?ready)\b", re.IGNORECASE
+)
+"""
+Words of a 503 that say that the model is on its way: llama-server ("Loading model"), SGLang ("The server is starting"),
+text-generation-inference ("Model is not ready"), routers of them. Every other 503 is a server that has too much to do.
+"""
 
 _MAX_ERROR_LENGTH = 300
 """Characters of a backend's own words in an error."""
@@ -77,7 +86,8 @@ def error_for(backend: Backend, reply: Reply) -> ProviderError:
     said = error_text(backend, reply.body)
     reason = f"{status}: {said}" if said else f"status {status}"
     if status in {429, 503}:
-        return Busy(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
+        kind = Loading if status == 503 and _LOADING.search(said) else Busy
+        return kind(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
     if status >= 500:
         return Failed(backend.name, reason)
     if status in {401, 403}:

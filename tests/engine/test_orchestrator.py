@@ -85,7 +85,7 @@ class Pool:
             strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)}.__getitem__,
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
-            is_loaded=lambda member: True,
+            load_time=lambda member: 0.0,
             breaker_refuses=lambda member, task: member.name in refused,
             budget=Budget(),
             cache_layer=CacheLayer(

@@ -198,7 +198,7 @@ async def test_a_bug_in_a_provider_is_not_swallowed() -> None:
 async def test_events_tell_the_story_in_order() -> None:
     """Started, loading (for a model that is not), text, ended."""
     seen = RecordingObserver()
-    member = msgspec.structs.replace(a_panel(ScriptedProvider("p", Reply("hi")))[0], loaded=False)
+    member = msgspec.structs.replace(a_panel(ScriptedProvider("p", Reply("hi")))[0], load_time=5.0)
 
     async with AttemptGroup(seen.on) as attempt_group:
         attempt_group.start(member, a_call(), why="primary")

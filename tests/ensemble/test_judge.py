@@ -355,7 +355,7 @@ def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
 
 def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
     """On one machine a load would cost more than the verdict is worth."""
-    cold = member(ScriptedProvider("cold", Reply("")), loaded=False, group="desk")
+    cold = member(ScriptedProvider("cold", Reply("")), load_time=5.0, group="desk")
     warm = member(ScriptedProvider("warm", Reply("")), group="desk")
     elsewhere = member(ScriptedProvider("elsewhere", Reply("")), group="shed")
 
