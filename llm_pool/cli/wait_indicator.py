@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from llm_pool.cli.progress import format_duration
-from llm_pool.core.events import ModelLoading, TextArrived
+from llm_pool.core.events import ModelLoading, ReasoningArrived, TextArrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,6 +37,8 @@ class WaitIndicator:
         if isinstance(event, ModelLoading):
             self._text = f"loading {event.model}"
             self.draw()
+        elif isinstance(event, ReasoningArrived):
+            self._text = f"{event.provider} is reasoning"  # drawn with the next second: there is one event a token
         elif isinstance(event, TextArrived) and event.committed:
             self.finish()
 

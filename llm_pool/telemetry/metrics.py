@@ -15,6 +15,7 @@ from llm_pool.core.events import (
     AttemptEnded,
     BreakerChanged,
     KeyUsed,
+    ReasoningArrived,
     Reloaded,
     RequestAnswered,
     RequestFailed,
@@ -95,7 +96,7 @@ class Metrics:
     def on(self, event: Event) -> None:
         """Count *event*."""
         match event:
-            case TextArrived():
+            case TextArrived() | ReasoningArrived():
                 pass  # most events by far
             case AttemptEnded():
                 self._attempt(event.task, event.attempt)
