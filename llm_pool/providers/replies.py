@@ -71,9 +71,13 @@ def error_text(backend: Backend, body: Any) -> str:
             body = described(body) if is_markup(body) else body.decode("utf-8", "replace")
     while isinstance(body, dict):
         said = (body[key] for key in _WORDS if body.get(key) and body[key] is not True)
-        body = next(said, json.dumps(body, ensure_ascii=False))
-    text = " ".join((body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)).split())
+        body = next(said, _as_json(body))
+    text = " ".join((body if isinstance(body, str) else _as_json(body)).split())
     return backend.redacted(whole_characters(text))[:_MAX_ERROR_LENGTH]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def error_for(backend: Backend, reply: Reply) -> ProviderError:

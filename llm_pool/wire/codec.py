@@ -186,16 +186,8 @@ def _decision_body(message: pb.EnsembleDecision) -> dict[str, Json]:
 
 
 def _attempt_body(message: pb.Attempt) -> dict[str, Json]:
-    optional = (
-        "ttft_ms",
-        "prompt_tokens",
-        "completion_tokens",
-        "repaired_by",
-        "error",
-        "error_kind",
-        "finish",
-        "reasoning",
-    )
+    counts = ("ttft_ms", "prompt_tokens", "completion_tokens")
+    optional = (*counts, "repaired_by", "error", "error_kind", "finish", "reasoning")
     return {**_plain(message), **{name: _set(message, name) for name in optional}}
 
 
