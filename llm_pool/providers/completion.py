@@ -23,10 +23,10 @@ from llm_pool.core.messages import Delta, Usage
 from llm_pool.providers.chunks import Chunk, error_status
 from llm_pool.providers.finishes import finish_of, is_bad, is_withheld
 from llm_pool.providers.framing import DONE, Records
+from llm_pool.providers.inline_reasoning import InlineReasoning, ReasoningHabit
 from llm_pool.providers.json_values import WholeCharacters, parse
 from llm_pool.providers.replies import error_for, error_text
 from llm_pool.providers.transport import Reply
-from llm_pool.reading.reasoning import Piece, Splitter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llm_pool.providers.chunks import ReadChunk
     from llm_pool.providers.framing import Record
     from llm_pool.providers.transport import Backend, Response
+    from llm_pool.reading.reasoning import Piece
 
 MAX_LENGTH: Final = 4_000_000
 """Characters of one stream, thought and said: a backend that never stops fails before it fills the memory."""
@@ -49,6 +50,7 @@ async def completion(
     response: Response,
     read: ReadChunk,
     *,
+    habit: ReasoningHabit,
     trusts_unknown_finishes: bool = False,
     ends_by_itself: bool = False,
 ) -> AsyncGenerator[Delta]:
@@ -59,6 +61,7 @@ async def completion(
         backend: who answers.
         response: from its head on; read to its end, so that its connection may be used again.
         read: what a record says.
+        habit: where the model's texts begin, as far as is known; told where this one did.
         trusts_unknown_finishes: a word that nobody knows is a good end, where a person said that it is one.
         ends_by_itself: the response says itself where it ends, and nothing else says where the answer does.
 
@@ -67,7 +70,7 @@ async def completion(
     """
     if response.status not in GOOD_STATUSES:
         raise error_for(backend, await response.read())
-    answer = _Answer(backend, read, trusts_unknown_finishes=trusts_unknown_finishes)
+    answer = _Answer(backend, read, habit, trusts_unknown_finishes=trusts_unknown_finishes)
     records = Records(backend, response)
     async for batch in records:
         delta = answer.take(batch)
@@ -94,9 +97,11 @@ async def _read_counts(answer: _Answer, records: Records) -> None:
 class _Answer:
     """What has come of an answer, and what it adds up to."""
 
-    def __init__(self, backend: Backend, read: ReadChunk, *, trusts_unknown_finishes: bool) -> None:
+    def __init__(
+        self, backend: Backend, read: ReadChunk, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
+    ) -> None:
         self._backend, self._read, self._trusts_unknown_finishes = backend, read, trusts_unknown_finishes
-        self._splitter = Splitter()
+        self._separator = InlineReasoning(habit)
         self._text, self._reasoning = WholeCharacters(), WholeCharacters()
         self._length = 0
         self._finish: FinishReason | None = None
@@ -122,7 +127,7 @@ class _Answer:
         for at, record in enumerate(batch):
             chunk = self._chunk(record)
             pieces.append(self._split(chunk))
-            if pieces[-1].answer or (self._splitter.complete and not (chunk.text or chunk.reasoning)):
+            if pieces[-1].answer or (self._separator.is_outside and not (chunk.text or chunk.reasoning)):
                 logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
             if self.has_end:
                 self.take_counts(batch[at + 1 :])
@@ -146,14 +151,15 @@ class _Answer:
 
     def last(self) -> Delta:
         """The final delta."""
-        held = self._splitter.feed(self._text.finish()), self._splitter.close()
+        finish = self._finish or "stop"
+        held = self._separator.feed(self._text.finish()), self._separator.close(is_whole=finish == "stop")
         delta = _delta(list(held), ())
         return Delta(
             text=delta.text,
             reasoning=delta.reasoning + self._reasoning.finish(),
             retracted=delta.retracted,
             final=True,
-            finish=self._finish or "stop",
+            finish=finish,
             usage=self._usage or Usage(),
             loading=self._loading,
         )
@@ -212,7 +218,9 @@ class _Answer:
         self._length += len(chunk.text) + len(chunk.reasoning)
         if self._length > MAX_LENGTH:
             raise Failed(self._backend.name, f"what it writes is longer than {MAX_LENGTH} characters")
-        piece = self._splitter.feed(self._text.feed(chunk.text))
+        if chunk.reasoning:
+            self._separator.note_separate()
+        piece = self._separator.feed(self._text.feed(chunk.text))
         reasoning = self._reasoning.feed(chunk.reasoning)
         return piece._replace(reasoning=reasoning + piece.reasoning) if reasoning else piece
 

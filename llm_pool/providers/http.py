@@ -12,6 +12,7 @@ from llm_pool.core.messages import ProviderState
 from llm_pool.providers.chunks import Chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.finishes import word_of
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.json_values import reasoning_of, text_of
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.template import Template, at
@@ -67,6 +68,7 @@ class HttpProvider:
         self.name, self.model = name, model
         self._backend = Backend(name, base_url, headers=headers)
         self._transport = transport
+        self._habit = ReasoningHabit(model)
         self._method, self._path = method, path
         self._body = Template({"prompt": "{prompt}"} if body is None else body, "providers.request.body")
         self._answers, self._text, self._error, self._done = answers, text, error, done
@@ -110,6 +112,7 @@ class HttpProvider:
             self._backend,
             response,
             self._read_whole if self._answers == "json" else self._read_piece,
+            habit=self._habit,
             trusts_unknown_finishes=True,
             ends_by_itself=ends_by_itself,
         )

@@ -12,6 +12,7 @@ from llm_pool.core.messages import ModelInfo, ProviderState, PullProgress
 from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.framing import Records
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
 from llm_pool.providers.transport import Backend
 
@@ -85,6 +86,7 @@ class OllamaProvider:
         self._backend = ollama_backend(name, base_url, api_key)
         self._context = {} if context is None else {"num_ctx": context}
         self._transport = transport
+        self._habit = ReasoningHabit(model)
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
 
     def __repr__(self) -> str:
@@ -96,7 +98,7 @@ class OllamaProvider:
         async with self._transport.stream(self._backend, "POST", "/api/chat", body) as response:
             if response.status == 404:
                 raise _refused(self._backend, self.model, await response.read())
-            async with aclosing(completion(self._backend, response, ollama_chunk)) as deltas:
+            async with aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas:
                 async for delta in deltas:
                     yield delta
 

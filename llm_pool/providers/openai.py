@@ -11,6 +11,7 @@ from llm_pool.core.errors import Busy
 from llm_pool.core.messages import ProviderState
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.replies import chat_messages, decode, error_for, probe_state
 from llm_pool.providers.transport import Backend
 
@@ -57,6 +58,7 @@ class OpenAIProvider:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
         self._backend = Backend(name, base_url.rstrip("/").removesuffix("/v1"), headers=headers, hint=hint)
         self._transport = transport
+        self._habit = ReasoningHabit(model)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -66,7 +68,7 @@ class OpenAIProvider:
         body = msgspec.json.encode(self._request_body(call))
         async with (
             self._transport.stream(self._backend, "POST", "/v1/chat/completions", body) as response,
-            aclosing(completion(self._backend, response, openai_chunk)) as deltas,
+            aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
                 yield delta
