@@ -76,9 +76,8 @@ def _reasoning(attempt: Attempt, console: Console) -> None:
     lines = [line for line in escaped(attempt.reasoning).splitlines() if line.strip()]
     console.say(f"  {attempt.provider} thought:")
     for line in lines[:_MAX_LINES]:
-        console.say(
-            console.paint(f"    {line[:_MAX_LINE]}{'…' if len(line) > _MAX_LINE else ''}", "dim", console.stderr)
-        )
+        shown = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
+        console.say(console.paint(f"    {shown}", "dim", console.stderr))
     if len(lines) > _MAX_LINES:
         console.say(f"    … {len(lines) - _MAX_LINES} more lines; --json has them")
 

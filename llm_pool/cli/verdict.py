@@ -11,10 +11,11 @@ from llm_pool.core.messages import StrategyName
 if TYPE_CHECKING:
     from llm_pool.core.messages import Answer
 
-_MARKS: Final = r"[\s*_`~\"'“”‘’«»#>()\[\]{}]*+"
+_QUOTES: Final = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_MARKS: Final = rf"[\s*_`~{_QUOTES}#>()\[\]{{}}]*+"
 _NO: Final = re.compile(
     rf"{_MARKS}(?:(?:the\s++)?(?:final\s++)?answer(?:\s++is|\s*+[:=])*+{_MARKS})?+"
-    rf"(?:\\(?:boxed|text)\{{)*+(?:no|nope|false|incorrect)\b[*_`~\"'”’»)\]}}]*+"
+    rf"(?:\\(?:boxed|text)\{{)*+(?:no|nope|false|incorrect)\b[*_`~{_QUOTES})\]}}]*+"
     # "No, because …" and "No it is not" say no; "No doubt it is" does not
     r"(?:\s*+$|[ \t]*+[^\w\s]|[ \t]*+[\r\n]"
     r"|\s++(?:it|this|that|he|she|they|there|the|an?|i|we|you|not|because|since|\d++)\b)",
@@ -28,10 +29,7 @@ def verdict(answer: Answer) -> ExitCode:
     if answer.decision.asked is StrategyName.CONSENSUS is not answer.decision.used:
         return ExitCode.UNDECIDED
     value = answer.content if answer.json is None else answer.json
-    if isinstance(value, str):
-        negative = is_negative(value)
-    else:
-        negative = value is False or value in ([], {})
+    negative = is_negative(value) if isinstance(value, str) else value is False or value in ([], {})
     return ExitCode.NEGATIVE if negative else ExitCode.OK
 
 

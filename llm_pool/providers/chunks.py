@@ -79,7 +79,7 @@ def ollama_chunk(value: Json) -> Chunk:
     Source: Ollama, api/types.go.
     """
     body = object_of(value)
-    if (error := error_in(body, known=("message", "response", "done"))) is not None:
+    if (error := error_in(body, known=("response", "done"))) is not None:
         return Chunk(error=error)
     message = object_of(body.get("message"))
     content = message.get("content")

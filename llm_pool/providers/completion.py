@@ -124,14 +124,20 @@ class _Answer:
         """What *batch* adds, up to a good end in it; raises ProviderError for an error or a bad end."""
         pieces: list[Piece] = []
         logprobs: list[TokenLogprob] = []
+        plain: list[str] = []  # text without logprobs is split once a batch
         for at, record in enumerate(batch):
             chunk = self._chunk(record)
-            pieces.append(self._split(chunk))
-            if pieces[-1].answer or (self._separator.is_outside and not (chunk.text or chunk.reasoning)):
-                logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
+            if chunk.reasoning or chunk.logprobs:
+                pieces += self._split("".join(plain)), self._split(chunk.text, chunk.reasoning)
+                plain = []
+                if pieces[-1].answer or (self._separator.is_outside and not (chunk.text or chunk.reasoning)):
+                    logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
+            elif chunk.text:
+                plain.append(chunk.text)
             if self.has_end:
                 self.take_counts(batch[at + 1 :])
                 break
+        pieces.append(self._split("".join(plain)))
         return _delta(pieces, tuple(logprobs))
 
     def take_counts(self, batch: list[Record]) -> None:
@@ -214,14 +220,15 @@ class _Answer:
             return error_for(self._backend, Reply(status, {}, error_text(self._backend, error).encode()))
         return Failed(self._backend.name, error_text(self._backend, error) or "it reports an error without a word")
 
-    def _split(self, chunk: Chunk) -> Piece:
-        self._length += len(chunk.text) + len(chunk.reasoning)
+    def _split(self, text: str, separate: str = "") -> Piece:
+        """What *text* adds, and reasoning that came beside it."""
+        self._length += len(text) + len(separate)
         if self._length > MAX_LENGTH:
             raise Failed(self._backend.name, f"what it writes is longer than {MAX_LENGTH} characters")
-        if chunk.reasoning:
+        if separate:
             self._separator.note_separate()
-        piece = self._separator.feed(self._text.feed(chunk.text))
-        reasoning = self._reasoning.feed(chunk.reasoning)
+        piece = self._separator.feed(self._text.feed(text))
+        reasoning = self._reasoning.feed(separate)
         return piece._replace(reasoning=reasoning + piece.reasoning) if reasoning else piece
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -13,8 +14,8 @@ from llm_pool.providers.json_values import parse
 if TYPE_CHECKING:
     from llm_pool.providers.transport import Backend, Response
 
-MAX_LINE: Final = 4 * 1024 * 1024
-"""Bytes of one line or event; a token's line has some hundred."""
+MAX_LINE: Final = 2 * 1024 * 1024
+"""Bytes of one line or event: a token's line has some hundred, and one of this size is read in 10 ms."""
 MAX_BATCH: Final = 128
 """Records that are handed on at once: what is done with them is done in one turn of the event loop."""
 DONE: Final = b"[DONE]"
@@ -22,6 +23,7 @@ DONE: Final = b"[DONE]"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry"})
+_LINE_COST: Final = 64  # bytes that one more line takes, however short
 _MAX_STRAY: Final = 200  # bytes kept of text that is no event
 
 
@@ -163,7 +165,7 @@ class Events:
     def _add(self, value: bytes) -> None:
         self._said_anything = True
         self._data.append(value)
-        self._size += len(value)
+        self._size += len(value) + _LINE_COST
         if self._size > MAX_LINE:
             raise ValueError(f"an event of more than {MAX_LINE} bytes")
 
@@ -192,7 +194,9 @@ class Records:
         return self
 
     async def __anext__(self) -> list[Record]:
-        """Up to MAX_BATCH records; at least one."""
+        """Up to MAX_BATCH records, at least one; each batch in a turn of the event loop of its own."""
+        if self._ready:
+            await asyncio.sleep(0)
         while not self._ready:
             if self._ended:
                 raise StopAsyncIteration

@@ -14,7 +14,7 @@ from typing import Final
 from llm_pool.reading.reasoning import Piece, Splitter, split
 
 _OPENED_IN_PROMPT: Final = re.compile(r"deepseek[-_]?r1|\br1\b|qwq|thinking|minimax[-_]?m", re.IGNORECASE)
-"""Families whose templates open the block: DeepSeek-R1 and what was distilled from it, QwQ, Qwen's Thinking, MiniMax."""
+"""Families whose templates open the block: DeepSeek-R1 and its distillates, QwQ, Qwen's Thinking, MiniMax."""
 
 
 class ReasoningHabit:
