@@ -103,8 +103,7 @@ async def of_ollama(serving: Any, transport: Transport, body: bytes) -> Answered
         json.dumps(WHOLE).encode(),
         json.dumps(WHOLE, indent=2).encode(),
         b'{"choices": [{"text": "Yes.", "finish_reason": "stop"}]}',
-        b'{"choices": [{"delta": {"content": "Yes"}}]}\n{"choices": [{"delta": {"content": "."}}]}\n'
-        + event("stop")[6:],
+        b"\n".join(part[6:-2] for part in (event(content="Yes"), event(content="."), event("stop"))),
     ],
 )
 async def test_however_it_is_written_the_answer_is_the_same(serving: Any, transport: Transport, body: bytes) -> None:
@@ -165,12 +164,10 @@ async def test_a_compressed_answer_is_unpacked(serving: Any, transport: Transpor
 
 
 async def test_half_characters_and_bytes_that_are_none_take_nothing_else(serving: Any, transport: Transport) -> None:
-    halves = b"".join(
-        b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % half for half in (rb"a\ud83d", rb"\ude00")
-    )
-    broken = b'data: {"choices":[{"delta":{"content":"\xff\\ud800!"}}]}\n\n'
+    pieces = (rb"a\ud83d", rb"\ude00", b"\xff\\ud800!")
+    body = b"".join(b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % piece for piece in pieces)
 
-    assert (await of_openai(serving, transport, halves + broken + event("stop"))).text == "a\U0001f600\ufffd\ufffd!"
+    assert (await of_openai(serving, transport, body + event("stop"))).text == "a\U0001f600\ufffd\ufffd!"
 
 
 @pytest.mark.parametrize(
@@ -278,9 +275,7 @@ FLOODS = {
 @contextmanager
 def flooding(body: bytes) -> Iterator[str]:
     """The address of a server, in a thread, that sends *body* as fast as it can."""
-    answer = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + chunk(event("stop") + DONE) + b"0\r\n\r\n"
-    )
+    head, end = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(event("stop") + DONE) + b"0\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:

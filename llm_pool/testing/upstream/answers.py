@@ -23,6 +23,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         user: the last user's turn alone.
         schema: JSON Schema of the wanted output; an empty dict means any JSON object; None means text.
         top_logprobs: alternatives asked for per token; None asks for no logprobs.
+        thinks: False where the request switches reasoning off.
     """
 
     model: str
@@ -32,6 +33,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | None = None
     max_tokens: int | None = None
     top_logprobs: int | None = None
+    thinks: bool = True
 
 
 class ScriptedAnswer(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
         ttft, duration: seconds to the first and the last token, where they are known; else they are modelled.
         top: the alternatives weighed for the first token, as (token, natural logarithm), for requests with logprobs.
         finish: why it ends; a request's own token limit may still cut it shorter.
+        reasoning: what is thought before *text*, unless the request switches it off; its tokens count too.
     """
 
     text: str
@@ -49,6 +52,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
     duration: float | None = None
     top: tuple[tuple[str, float], ...] = ()
     finish: str = "stop"
+    reasoning: str = ""
 
 
 AnswerFunction: TypeAlias = Callable[[TextRequest], "str | ScriptedAnswer | None"]
