@@ -90,7 +90,8 @@ class IdempotencyStore:
     async def _make(self, key: tuple[str, str], fingerprint: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
         entry = self._entries[key] = _Entry(fingerprint, expires=float("inf"))
         try:
-            entry.answer = await make()
+            answer = await make()
+            entry.answer = answer.without_reasoning()
         except BaseException:
             del self._entries[key]
             raise
@@ -98,7 +99,7 @@ class IdempotencyStore:
             entry.done.set()
         entry.expires = self._clock.now() + self._ttl
         self._trim()
-        return entry.answer
+        return answer
 
     def _find(self, key: tuple[str, str]) -> _Entry | None:
         entry = self._entries.get(key)

@@ -362,6 +362,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     degraded: bool = False
     finish: FinishReason = "stop"
 
+    def without_reasoning(self) -> Answer:
+        """The same without what the models thought: the form in which answers are kept."""
+        attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
+        return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
+
 
 Condition: TypeAlias = Literal["healthy", "warming", "unreachable", "model_missing", "failing"]
 

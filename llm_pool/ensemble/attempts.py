@@ -234,18 +234,20 @@ class _Reasoning:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self._left = MAX_REASONING
+        self._left, self._is_cut = MAX_REASONING, False
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
     def add(self, text: str) -> None:
         """Take in the next piece, as far as there is room for it."""
-        if self._left <= 0:
+        if self._is_cut or not text:
             return
-        kept = text.encode("utf-8", "replace")[: self._left].decode("utf-8", "ignore")
-        self._pieces.append(kept if kept == text else f"{kept}…")
-        self._left = self._left - len(kept.encode()) if kept == text else 0
+        written = text.encode("utf-8", "replace")
+        kept = written[: self._left]
+        self._left -= len(kept)
+        self._is_cut = len(kept) < len(written)
+        self._pieces.append(kept.decode("utf-8", "ignore") + ("…" if self._is_cut else ""))
 
     @property
     def text(self) -> str:
