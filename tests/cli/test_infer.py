@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.infer import verdict
+from llm_pool.cli.verdict import is_negative, verdict
 from llm_pool.core.messages import Answer, Decision, Reading, StrategyName, Usage
 from llm_pool.testing.processes import running_upstream
 
@@ -229,7 +229,7 @@ def slow(configure: Configure) -> Any:
 def test_ctrl_c_ends_at_once_and_closes_the_upstream(slow: str, command: list[str]) -> None:
     """Exit 130 within 300 ms, in the middle of an answer, and the model stops writing."""
     with subprocess.Popen(
-        [*command, "infer", " ".join(["word"] * 60)],
+        [*command, "infer", "--stream", " ".join(["word"] * 60)],
         bufsize=0,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -297,6 +297,34 @@ def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        *("No.", "no", "**No**", "NO!", "No, because it is even.", "No - it is even.", "No\n\nIt is even.", '"No"'),
+        *("No it is not.", "No 16 is even.", "Answer: No", "The final answer is **No**.", r"\boxed{No}", "“No.”"),
+        *("none", "Null.", "", "  ", "N/A", "False"),
+    ],
+)
+def test_a_no_is_read_however_a_model_writes_it(text: str) -> None:
+    assert is_negative(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Yes.",
+        "Yes, no doubt.",
+        "No doubt it is.",
+        "No problem: yes.",
+        "Norway",
+        "none of them is even",
+        "Nothing is lost",
+    ],
+)
+def test_what_only_begins_like_a_no_is_none(text: str) -> None:
+    assert not is_negative(text)
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         (_answer("Yes, it is."), ExitCode.OK),
@@ -304,6 +332,7 @@ def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
         (_answer("  "), ExitCode.NEGATIVE),
         (_answer("false", False), ExitCode.NEGATIVE),  # the JSON value false
         (_answer("[]", []), ExitCode.NEGATIVE),
+        (_answer('"no"', "no"), ExitCode.NEGATIVE),
         (_answer("0", 0), ExitCode.OK),
         (_answer("{}", {"a": 0}), ExitCode.OK),
         (_answer("Yes", asked=StrategyName.CONSENSUS, used=StrategyName.VOTING), ExitCode.UNDECIDED),
