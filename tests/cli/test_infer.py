@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,55 @@ def test_explain_draws_on_stderr_and_leaves_stdout_alone(llm_pool: Run) -> None:
     assert "ask · FASTEST" in done.stderr
     assert "★ phi3 primary" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.fixture
+def thinking(llm_pool: Run, configure: Configure, tmp_path: Path) -> Iterator[Run]:
+    """A model that thinks before it answers."""
+    thought = {"raw": "Yes.", "reasoning": "17 is odd.\nNothing but 1 and 17 divides it."}
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(json.dumps({"prompt": "Is 17 prime?", "models": {"phi3:mini": thought}}), encoding="utf-8")
+    with running_upstream("--model", "phi3:mini", "--answers", str(answers)) as url:
+        configure(url, "phi3:mini")
+        yield llm_pool
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_what_a_model_thinks_is_not_its_answer(how: str, thinking: Run) -> None:
+    assert thinking("infer", "Is 17 prime?", how).stdout == "Yes.\n"
+
+
+def test_what_a_model_thinks_can_be_seen(thinking: Run) -> None:
+    explained = thinking("infer", "Is 17 prime?", "--explain", "--no-cache").stderr
+    whole = json.loads(thinking("infer", "Is 17 prime?", "--json", "--no-cache").stdout)
+    told = [json.loads(line) for line in thinking("infer", "Is 17 prime?", "--jsonl", "--no-cache").stdout.splitlines()]
+
+    thought = "17 is odd.\nNothing but 1 and 17 divides it."
+    assert "  phi3 thought:\n    17 is odd.\n    Nothing but 1 and 17 divides it.\n" in explained
+    assert [attempt["reasoning"] for attempt in whole["decision"]["attempts"]] == [thought]
+    assert "".join(line["text"] for line in told if line["type"] == "reasoning") == thought
+    assert "".join(line["text"] for line in told if line["type"] == "delta") == "Yes."
+
+
+def test_thinking_that_ate_the_answer_names_the_key(thinking: Run) -> None:
+    done = thinking("infer", "Is 17 prime?", "--max-tokens", "3")
+
+    assert (done.returncode, done.stdout) == (76, "")
+    assert "reasoning took all its tokens, 3 at most" in done.stderr
+    assert "set think = false in the section of provider phi3, or a larger max_tokens" in done.stderr
+
+
+def test_an_answer_that_was_cut_is_marked(llm_pool: Run) -> None:
+    """On stderr for a person, in the JSON for a program, and in the drawing."""
+    plain = llm_pool("infer", "hello there", "--max-tokens", "2")
+    whole = json.loads(llm_pool("infer", "hello there", "--max-tokens", "2", "--json").stdout)
+    drawn = llm_pool("infer", "hello there", "--max-tokens", "2", "--explain")
+
+    assert plain.stdout == whole["content"] + "\n"
+    assert "note: cut at max_tokens" in plain.stderr
+    assert (whole["finish"], whole["decision"]["attempts"][0]["finish"]) == ("length", "length")
+    assert not whole["from_cache"]
+    assert "cut at max_tokens" in drawn.stderr
 
 
 def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, llm_pool: Run) -> None:

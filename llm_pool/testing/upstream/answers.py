@@ -65,9 +65,10 @@ class Recordings:
     """
     Answers that real models gave, from a file of JSON lines.
 
-    A line is ``{"prompt": TEXT, "models": {NAME: {"raw": TEXT, "ttft": S, "duration": S}}}``; the times, in seconds,
-    may be missing, and other fields are ignored. A request is matched by the longest recorded prompt that its text
-    contains, and by the model's name: the same, or the family in it (``phi3:mini`` finds ``Phi-3-mini-4k-instruct``).
+    A line is ``{"prompt": TEXT, "models": {NAME: {"raw": TEXT, "reasoning": TEXT, "ttft": S, "duration": S}}}``; the
+    reasoning and the times, in seconds, may be missing, and other fields are ignored. A request is matched by the
+    longest recorded prompt that its text contains, and by the model's name: the same, or the family in it
+    (``phi3:mini`` finds ``Phi-3-mini-4k-instruct``).
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +84,8 @@ class Recordings:
         family = _letters(text_request.model.partition(":")[0])
         for name, answer in models.items():
             if name == text_request.model or family in _letters(name):
-                return ScriptedAnswer(answer["raw"], answer.get("ttft"), answer.get("duration"))
+                times = answer.get("ttft"), answer.get("duration")
+                return ScriptedAnswer(answer["raw"], *times, reasoning=answer.get("reasoning", ""))
         return None
 
 
