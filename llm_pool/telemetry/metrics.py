@@ -89,7 +89,12 @@ class Metrics:
         )
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
         self._ttft = _Children(
-            histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
+            histogram(
+                "time_to_first_token_seconds",
+                "Calls, from asking to the first token, thought or said.",
+                "provider",
+                "task",
+            )
         )
         self._spans = _Children(histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task"))
 
