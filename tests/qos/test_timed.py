@@ -227,5 +227,5 @@ async def test_the_first_thought_counts_as_the_first_token(ask: Ask) -> None:
     call.reply("blue", after=2.0)
     await asking
 
-    assert median(latencies, "ttft") == pytest.approx(0.5)
-    assert median(latencies, "total") == pytest.approx(2.5)
+    assert median(latencies, "ttft") == pytest.approx(0.5, rel=0.05)
+    assert median(latencies, "total") == pytest.approx(2.5, rel=0.05)
