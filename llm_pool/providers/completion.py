@@ -145,7 +145,7 @@ class _Answer:
         for record in batch:
             if record.data.strip() == DONE:
                 self._done = True
-            with suppress(ValueError):
+            with suppress(ValueError, ProviderError):
                 self._usage = self._read(parse(record.data)).usage or self._usage
 
     def check_end(self) -> None:
@@ -177,7 +177,9 @@ class _Answer:
             return Chunk()
         value = self._value(record)
         chunk = self._read(value)
-        if record.event == "error" or chunk.error is not None:
+        if chunk.error is not None:
+            raise self._error(chunk.error)
+        if record.event == "error":
             raise self._error(value)
         self._note_end(chunk)
         self._usage = chunk.usage or self._usage

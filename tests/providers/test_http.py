@@ -93,6 +93,17 @@ async def test_what_is_not_an_answer_is_an_error(
             await answered(server.url, transport, **settings)
 
 
+async def test_an_error_is_read_where_the_template_says(serving: Any, transport: Transport) -> None:
+    async with saying(serving, b'{"status": {"fault": "no memory"}, "trace": "long"}') as server:
+        with pytest.raises(Failed, match="^no memory$"):
+            await answered(server.url, transport, error="status.fault")
+
+
+async def test_what_follows_a_whole_answer_takes_nothing_from_it(serving: Any, transport: Transport) -> None:
+    async with saying(serving, b'{"text": "hi"}\n{"other": 1}\n') as server:
+        assert (await answered(server.url, transport))[0] == Delta("hi")
+
+
 async def test_an_end_that_nobody_announced_may_be_a_cut(serving: Any, transport: Transport) -> None:
     """Without a length, without chunks and without a last word, a stream that ends proves nothing."""
 
