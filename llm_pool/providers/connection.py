@@ -11,7 +11,7 @@ import httptools
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers; real backends need less than one kilobyte."""
 
-MAX_PIECE = 16 * 1024
+MAX_PIECE = 8 * 1024
 """
 Bytes that are taken from the socket at once, and handed on at once.
 

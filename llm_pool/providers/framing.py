@@ -18,6 +18,8 @@ MAX_LINE: Final = 2 * 1024 * 1024
 """Bytes of one line or event: a token's line has some hundred, and one of this size is read in 10 ms."""
 MAX_BATCH: Final = 128
 """Records that are handed on at once: what is done with them is done in one turn of the event loop."""
+MAX_SLICE: Final = 2 * 1024
+"""Bytes that are split into records at once, for the same reason: they may be hundreds of events that say nothing."""
 DONE: Final = b"[DONE]"
 """The data of the event that ends a stream of OpenAI's kind."""
 
@@ -132,20 +134,31 @@ class Events:
 
     def feed(self, data: bytes) -> list[Record]:
         """The events that *data* completes."""
-        return [event for line in self._lines.feed(data) for event in self._line(line)]
+        return self._take(self._lines.feed(data))
 
     def finish(self) -> list[Record]:
         """The last event, if the empty line after it is missing; ValueError where what came was no stream of events."""
-        ended = [event for line in (*self._lines.finish(), b"") for event in self._line(line)]
+        ended = self._take([*self._lines.finish(), b""])
         if self._stray and not self._said_anything:
             raise ValueError(f"an answer that is no stream: {self._stray.decode('utf-8', 'replace')!r}")
         return ended
 
-    def _line(self, line: bytes) -> list[Record]:
-        if not line:
-            ended, name = self._data, self._event
-            self._data, self._event, self._size = [], "", 0
-            return [Record(b"\n".join(ended), name)] if ended else []
+    def _take(self, lines: list[bytes]) -> list[Record]:
+        ended: list[Record] = []
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._add(line[5:].removeprefix(b" "))
+            elif line:
+                ended += self._other_line(line)
+            elif self._data:
+                ended.append(Record(b"\n".join(self._data), self._event))
+                self._data, self._event, self._size = [], "", 0
+            else:
+                self._event = ""
+        return ended
+
+    def _other_line(self, line: bytes) -> list[Record]:
+        """Any line but one with data, and the empty one."""
         if line.startswith(b"{"):
             self._said_anything = True
             return [Record(line)]
@@ -186,6 +199,7 @@ class Records:
     def __init__(self, backend: Backend, response: Response) -> None:
         self._backend, self._response = backend, response
         self._splitter: Splitter | None = None
+        self._unread = memoryview(b"")
         self._held = b""
         self._ready: deque[Record] = deque()
         self._ended = False
@@ -200,7 +214,7 @@ class Records:
         while not self._ready:
             if self._ended:
                 raise StopAsyncIteration
-            piece = await self._response.piece()
+            piece = await self._slice()
             self._ended = piece is None
             if self._splitter is None:
                 piece = await self._begin(piece)
@@ -209,6 +223,18 @@ class Records:
             except ValueError as error:
                 raise BadReply(self._backend.name, self._backend.redacted(str(error))) from error
         return [self._ready.popleft() for _ in range(min(MAX_BATCH, len(self._ready)))]
+
+    async def _slice(self) -> bytes | None:
+        """The next MAX_SLICE bytes of the response, or fewer; None is its end."""
+        if self._unread:
+            await asyncio.sleep(0)
+        else:
+            piece = await self._response.piece()
+            if piece is None:
+                return None
+            self._unread = memoryview(piece)
+        taken, self._unread = self._unread[:MAX_SLICE], self._unread[MAX_SLICE:]
+        return bytes(taken)
 
     async def _begin(self, piece: bytes | None) -> bytes | None:
         """See by the first bytes how to read what comes; white space is passed over until then."""
