@@ -255,9 +255,11 @@ class Records:
         return self._splitter.finish() if piece is None else self._splitter.feed(piece)
 
     async def _page(self, page: bytes) -> Rejected:
+        """The error that *page*, of which more may come, stands for."""
+        seen = 0
         with suppress(Failed):
-            while len(page) < MAX_PAGE and END_OF_TITLE.search(page) is None:
-                piece = await self._response.piece()
+            while len(page) < MAX_PAGE and END_OF_TITLE.search(page, max(0, seen - len("</title"))) is None:
+                seen, piece = len(page), await self._slice()
                 if piece is None:
                     break
                 page += piece

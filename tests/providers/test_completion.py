@@ -137,6 +137,16 @@ async def test_everything_else_is_a_failure_in_the_servers_words(
         await of_openai(serving, transport, body)
 
 
+async def test_a_page_is_named_by_its_title_wherever_that_stands(serving: Any, transport: Transport) -> None:
+    """Behind more than comes at once, and with no word of the page itself."""
+    page = b"<!DOCTYPE html><style>" + b"p { }\n" * 5000 + b"</style><TITLE>\n Please sign in </TITLE><p>secret"
+
+    with pytest.raises(Rejected, match="it answers with an HTML page titled 'Please sign in'$") as caught:
+        await of_openai(serving, transport, page, "Content-Type: text/event-stream")
+
+    assert caught.value.hint.startswith("check base_url of provider p")
+
+
 @pytest.mark.parametrize("last", ["cut", "heartbeats"])
 async def test_a_finish_is_an_end_whatever_follows(serving: Any, transport: Transport, last: str) -> None:
     async def serve(visit: Any) -> None:
