@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
-from llm_pool.providers.connection import Connection, ConnectionBroken, ResponseParser
+from llm_pool.providers.connection import MAX_PIECE, Connection, ConnectionBroken, ResponseParser
 from llm_pool.providers.decompression import CorruptData, decompressor_for
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Response:
     def __init__(self, backend: Backend, connection: Connection) -> None:
         self._backend, self._connection = backend, connection
         self._decompressor = decompressor_for(connection.answer.headers.get("content-encoding", ""))
+        self._given = 0  # bytes since others had their turn
 
     @property
     def status(self) -> int:
@@ -106,26 +107,33 @@ class Response:
         """
         Wait for the next bytes of the body, decompressed; None is its proper end.
 
-        Each piece is given in a turn of the event loop of its own, so that a fast backend leaves time for others.
+        After each MAX_PIECE bytes others have their turn of the event loop, so that a fast backend leaves them time.
 
         Raises:
             Failed: the connection ended before the body did.
             BadReply: the body is compressed in a way that was not asked for and cannot be undone.
         """
-        await asyncio.sleep(0)
+        if self._given >= MAX_PIECE:
+            self._given = 0
+            await asyncio.sleep(0)
         try:
-            if self._decompressor is None:
-                return await self._connection.piece()
-            while not (piece := self._decompressor.take()):
-                packed = await self._connection.piece()
-                if packed is None:
-                    self._decompressor.finish()
-                    return None
-                self._decompressor.feed(packed)
+            piece = await self._unpacked()
         except ConnectionBroken as error:
             raise Failed(self._backend.name, f"the answer was cut short: {error}") from error
         except CorruptData as error:
             raise BadReply(self._backend.name, str(error)) from error
+        self._given += len(piece or b"")
+        return piece
+
+    async def _unpacked(self) -> bytes | None:
+        if self._decompressor is None:
+            return await self._connection.piece()
+        while not (piece := self._decompressor.take()):
+            packed = await self._connection.piece()
+            if packed is None:
+                self._decompressor.finish()
+                return None
+            self._decompressor.feed(packed)
         return piece
 
     async def read(self, limit: int = MAX_BODY) -> Reply:
