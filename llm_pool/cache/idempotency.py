@@ -162,7 +162,7 @@ class IdempotencyStore:
             answer = await make()
             now = self._clock.now()
             entry.expires = now + self._ttl
-            self._memory.keep(key, entry, pack(answer, made=now), now)
+            self._memory.keep(key, entry, pack(answer.without_reasoning(), made=now), now)
         except BaseException:
             self._memory.drop(key)
             raise

@@ -132,7 +132,7 @@ class RedisIdempotency:
         except BaseException:  # cancelled, too: the claim must not outlive the run
             self._release(key, token)
             raise
-        packed = pack(answer, made=self._clock.wall())
+        packed = pack(answer.without_reasoning(), made=self._clock.wall())
         with suppress(RedisUnavailable):
             await self._ask(FINISH, key, token, packed, int(self._ttl * 1000))
         return answer

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from llm_pool.cli.progress import format_duration
-from llm_pool.core.events import AttemptStarted, ModelLoading, TextArrived
+from llm_pool.core.events import AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,6 +48,8 @@ class WaitIndicator:
                 self.draw()
             case AttemptStarted() if not self._asked:
                 self._asked, self._load, self._until = True, None, self._now() + self._left
+            case ReasoningArrived():  # drawn with the next second: there is one event a token
+                self._text = f"{event.provider} is reasoning"
             case TextArrived() if event.committed:
                 self.finish()
 

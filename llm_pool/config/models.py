@@ -124,7 +124,10 @@ class QosSettings(_Table, frozen=True):
     ] = 16384
     max_tokens_default: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
-        _doc("Length of an answer where neither request nor task says."),
+        _doc(
+            "Length of an answer with a schema where neither request nor task says. Text without a schema may go on "
+            "to its end."
+        ),
     ] = 256
     hedge: Annotated[
         Hedge,

@@ -34,6 +34,14 @@ class TextArrived(msgspec.Struct, frozen=True):
     committed: bool = False
 
 
+class ReasoningArrived(msgspec.Struct, frozen=True):
+    """A provider thought *text*: a sign of life, and never a part of the answer."""
+
+    request_id: str
+    provider: str
+    text: str
+
+
 class AttemptEnded(msgspec.Struct, frozen=True):
     """A call to a provider is over; *tenant_id* is who asked."""
 
@@ -119,6 +127,7 @@ class KeyUsed(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     AttemptStarted
     | TextArrived
+    | ReasoningArrived
     | AttemptEnded
     | ModelLoading
     | RequestQueued

@@ -149,10 +149,14 @@ def _timeout_of(query: Query, task: Task, config: Config) -> float:
     return min(query.deadline, cap)
 
 
-def _max_tokens(query: Query, task: Task, config: Config) -> int:
+def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
+    """Tokens of the answer at most; None, the model's own end, for a text that nobody limits."""
     cap = query.caps.max_tokens or sys.maxsize
     if query.max_tokens is None:
-        return min(config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default, cap)
+        ends_by_itself = task.output_schema is None and query.output_schema is None
+        default = None if ends_by_itself else config.qos.max_tokens_default
+        limit = config.task(task.name).max_tokens or task.max_tokens or default
+        return query.caps.max_tokens if limit is None else min(limit, cap)
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
     if query.max_tokens > TOKEN_LIMIT:

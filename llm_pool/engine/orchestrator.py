@@ -198,6 +198,7 @@ class Orchestrator:
             usage=_usage(decision.attempts),
             duration=self._clock.now() - plan.call.began,
             degraded=decision.degraded,
+            finish=decision.finish,
         )
 
     def _observe(self, event: Event) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import ReasoningArrived, TextArrived
 from llm_pool.core.messages import Decision, StrategyName
 from llm_pool.ensemble.attempts import AttemptGroup
 
@@ -205,7 +205,9 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, ReasoningArrived):
+            self._writing.add(event.provider)  # a model that thinks is not late
+        elif isinstance(event, TextArrived):
             self._writing.add(event.provider)
             event = self._mark_committed(event)
         self._emit(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,8 @@ import msgspec
 
 from llm_pool.core.errors import BadReply, Busy, Failed, Loading, ProviderError, Rejected, Unreachable
 from llm_pool.core.messages import ProviderState
+from llm_pool.providers.html import described, is_markup
+from llm_pool.providers.json_values import parse, whole_characters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +36,8 @@ text-generation-inference ("Model is not ready"), routers of them. Every other 5
 
 _MAX_ERROR_LENGTH = 300
 """Characters of a backend's own words in an error."""
+
+_WORDS = ("error", "errors", "message", "detail")  # where they stand, the best first
 
 
 def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
@@ -65,19 +70,23 @@ def error_text(backend: Backend, body: Any) -> str:
     """
     The backend's own words in an error body, on one line, without our secrets.
 
-    Knows ``{"error": "…"}``, ``{"error": {"message": "…"}}``, ``{"message": "…"}``, ``{"detail": …}`` and plain text.
+    Knows ``{"error": "…"}``, ``{"error": {"message": "…"}}``, ``{"errors": […]}``, ``{"message": "…"}``,
+    ``{"detail": …}``, plain text, and pages, of which it tells the title.
     """
     if isinstance(body, bytes):
         try:
-            body = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            body = body.decode("utf-8", "replace")
+            body = parse(body)
+        except ValueError:
+            body = described(body) if is_markup(body) else body.decode("utf-8", "replace")
     while isinstance(body, dict):
-        body = next(
-            (body[key] for key in ("error", "message", "detail") if body.get(key)), msgspec.json.encode(body).decode()
-        )
-    text = " ".join((body if isinstance(body, str) else msgspec.json.encode(body).decode()).split())
-    return backend.redacted(text)[:_MAX_ERROR_LENGTH]
+        said = (body[key] for key in _WORDS if body.get(key) and body[key] is not True)
+        body = next(said, _as_json(body))
+    text = " ".join((body if isinstance(body, str) else _as_json(body)).split())
+    return backend.redacted(whole_characters(text))[:_MAX_ERROR_LENGTH]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def error_for(backend: Backend, reply: Reply) -> ProviderError:

@@ -61,5 +61,5 @@ class ConcurrencyLimited(Policy):
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
             self._gate.record_load_time(lease, delta.loading)
-        if delta.text or delta.final:
+        if delta.has_token or delta.final:
             self._gate.mark_loaded(lease)

@@ -119,9 +119,10 @@ class TrustLearner:
 
     def _source(self, decision: Decision) -> Source | None:
         """What *decision* teaches as; None if it taught already: many requests may share one run."""
-        if id(decision) in self._already_learned:
+        run = id(decision.reading)  # every copy of the run's decision has it, also one that was kept without reasoning
+        if run in self._already_learned:
             return None
-        self._already_learned[id(decision)] = decision  # held, so that no other can take its place in memory
+        self._already_learned[run] = decision  # held, so that no other can take its place in memory
         if len(self._already_learned) > MAX_SHARED_DECISIONS:
             del self._already_learned[next(iter(self._already_learned))]
         return "judge" if any(preferences(decision).values()) else "decision"

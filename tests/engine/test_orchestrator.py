@@ -282,6 +282,21 @@ async def test_errors_and_degraded_answers_are_never_kept() -> None:
     assert second.from_cache is False
 
 
+@pytest.mark.parametrize("finish", ["length", "repetition"])
+async def test_an_answer_that_was_cut_says_so_and_is_asked_for_anew(finish: Any) -> None:
+    provider = ScriptedProvider("p", [Reply("blu", finish=finish), Reply("blue")])
+    pool = Pool(provider)
+
+    answers = [await pool.ask() for _ in range(3)]
+
+    assert [(answer.content, answer.finish) for answer in answers] == [
+        ("blu", finish),
+        ("blue", "stop"),
+        ("blue", "stop"),
+    ]
+    assert [answer.from_cache for answer in answers] == [False, False, True]
+
+
 async def test_one_id_runs_once() -> None:
     """R13 through the orchestrator; another body under the id is an error."""
     provider = ScriptedProvider("p", Reply("blue"))

@@ -13,7 +13,7 @@ from llm_pool.core.errors import AllProvidersFailed, BreakerOpen, Failed, Unreac
 from llm_pool.core.events import TextArrived
 from llm_pool.core.interfaces import Member
 from llm_pool.ensemble.fastest import Fastest, by_readiness
-from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
 
 if TYPE_CHECKING:
     from llm_pool.core.messages import Decision
@@ -76,6 +76,22 @@ async def test_a_long_answer_is_not_a_late_one() -> None:
     second = ScriptedProvider("second", Reply("b"))
 
     decision = await race(fastest(hedge_after=0.3), first, second)
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+
+
+async def test_a_model_that_thinks_is_not_late() -> None:
+    """It has been writing since the beginning, though not its answer."""
+    first, calls = scripted("first")
+    second = ScriptedProvider("second", Reply("b"))
+
+    racing = asyncio.create_task(race(fastest(), first, second))
+    call = await calls.next()
+    for _ in range(20):
+        call.think("hm ", after=0.25)
+    call.reply("a")
+    decision = await racing
 
     assert decision.winner == "first"
     assert len(second.calls) == 0
