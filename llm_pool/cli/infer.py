@@ -60,6 +60,7 @@ def _arguments(parser: Parser) -> None:
         *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
     )
     parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=integer(1, _MOST_TOKENS))
+    parser.option("--think", metavar="HOW", text="whether models think first: false, true, low, medium or high")
     parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
     parser.flag("--jsonl", text="print events as they come, one JSON object each")
     parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
@@ -145,8 +146,11 @@ def verdict(answer: Answer) -> ExitCode:
 
 
 def _query(args: Namespace) -> Query:
-    from llm_pool.engine import parse_strategy
+    from llm_pool.engine import parse_strategy, parse_think
 
+    think = None if args.think is None else parse_think(args.think)
+    if think is None and args.exit_status:
+        think = False  # yes or no
     return Query(
         prompt="",
         task=args.task,
@@ -155,6 +159,7 @@ def _query(args: Namespace) -> Query:
         deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
         strategy=None if args.strategy is None else parse_strategy(args.strategy),
         no_cache=args.no_cache,
+        think=think,
     )
 
 

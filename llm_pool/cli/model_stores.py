@@ -40,7 +40,7 @@ class StoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     def same_name(self, model: str) -> str:
         """*model* as this store lists it."""
         from llm_pool.providers.gguf import source_of
-        from llm_pool.providers.ollama import full_name
+        from llm_pool.providers.model_names import full_name
 
         if self.driver is Driver.OLLAMA:
             return full_name(model)
@@ -132,7 +132,7 @@ def _targets(config: Config, transport: Transport) -> list[StoreTarget]:
             sharing.setdefault((settings.driver, str(model_folder())), []).append(settings)
     targets = []
     for (driver, place), sharers in sharing.items():
-        made = store(sharers[0], transport)
+        made = store(sharers[0], transport, path=config.path)
         assert made is not None
         targets.append(
             StoreTarget(

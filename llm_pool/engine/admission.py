@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Call, StrategyName
+from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
 if TYPE_CHECKING:
     from llm_pool.config import Config
-    from llm_pool.core.messages import Json, OutputKind, Query, Task
+    from llm_pool.core.messages import Json, OutputKind, Query, Task, Think
 
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
@@ -61,6 +61,8 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         stream=stream,
         seed=_seed(query),
         stop=query.stop,
+        think=_think(query, config),
+        think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
     )
 
@@ -156,6 +158,23 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int:
     if query.max_tokens > TOKEN_LIMIT:
         raise InvalidRequest("max_tokens", f"expected at most {TOKEN_LIMIT}")
     return min(query.max_tokens, cap)
+
+
+def _think(query: Query, config: Config) -> Think | None:
+    return config.task(query.task).think if query.think is None else query.think
+
+
+def parse_think(text: str) -> Think:
+    """
+    What *text* says of thinking: ``true``, ``false``, ``low``, ``medium`` or ``high``, in any letter case.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    try:
+        return THINK_WORDS[text.lower()]
+    except KeyError:
+        raise InvalidRequest("think", f"expected {', '.join(THINK_WORDS)}, got '{text}'") from None
 
 
 def _temperature(query: Query, task: Task, config: Config) -> float:

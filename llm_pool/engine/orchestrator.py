@@ -177,7 +177,8 @@ class Orchestrator:
             raise _failure_of(call, log.attempts) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = _with_breaker_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
+        decision = await self._decide(plan, _RunLog(notify, self._observe))
+        decision = _with_attempt_notes(_with_breaker_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -263,6 +264,12 @@ def _with_breaker_notes(decision: Decision, panel: Panel) -> Decision:
         reason = "every provider's breaker is open; they were asked all the same"
         return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
     return decision
+
+
+def _with_attempt_notes(decision: Decision) -> Decision:
+    """*decision* with what its attempts have to tell, each thing once."""
+    told = dict.fromkeys(f"{attempt.provider}: {attempt.note}" for attempt in decision.attempts if attempt.note)
+    return msgspec.structs.replace(decision, notes=(*decision.notes, *told)) if told else decision
 
 
 def _usage(attempts: Sequence[Attempt]) -> Usage:
