@@ -195,4 +195,5 @@ async def _dry_run(query: Query, config: Config, console: Console, *, as_json: b
     from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
-        return await show_plan(query, pool.orchestrator, console, as_json=as_json)
+        variants = {one.name: one.prompt_variant or "" for one in config.active_providers}
+        return await show_plan(query, pool.orchestrator, variants, console, as_json=as_json)

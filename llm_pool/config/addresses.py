@@ -39,7 +39,7 @@ def address_fault(driver: Driver, base_url: str) -> tuple[str, str] | None:
     found = endpoint.search(path) if endpoint is not None else None
     if found is None:
         return None
-    return f"the path of one call, {found[0]}", _written(parts, path[: found.start()])
+    return f"{path}, which is the path of one call", _written(parts, path[: found.start()])
 
 
 def _written(parts: SplitResult, path: str) -> str:

@@ -405,12 +405,13 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on disk. *size* in bytes, *place* a path or an address."""
+    """One model on disk. *size* in bytes, *place* a path or an address; *any_name*: it answers to every name."""
 
     name: str
     size: int | None
     place: str
     loaded: bool = False
+    any_name: bool = False
     digest: str = ""
     detail: dict[str, Json] = msgspec.field(default_factory=dict)
 

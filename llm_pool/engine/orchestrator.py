@@ -216,9 +216,13 @@ class _RunLog:
 
 
 def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
-    """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
+    """
+    The error for *attempts* of which none is usable: out of time, no room, or truly failed.
+
+    One that ran out of time might have answered, whatever became of the others.
+    """
     kinds = {attempt.error_kind for attempt in attempts}
-    if kinds == {"out_of_time"}:
+    if "out_of_time" in kinds:
         return DeadlineExceeded(call.deadline - call.began, attempts)
     if kinds == {"queue_full"}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)

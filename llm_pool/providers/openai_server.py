@@ -147,7 +147,7 @@ class OpenAIServer:
 
     def _missing(self, model: str, catalogue: Catalogue) -> ProviderState:
         names = [facts.name for facts in catalogue.models if facts.can_chat]
-        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.0)
+        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.0) if len(names) > _SHOWN else names
         more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
         detail = f"it has {', '.join(near)}{more}" if near else "it has no model that answers questions"
         return self._state(

@@ -76,7 +76,7 @@ def build_provider(settings: ProviderSettings, transport: Transport, *, path: Pa
 
 
 def store(settings: ProviderSettings, transport: Transport, *, path: Path) -> ModelStore | None:
-    """Where the provider's models are kept, if that is ours to manage; arguments and errors as ``build_provider``."""
+    """Where the provider's models are kept, if that can be looked at; arguments and errors as ``build_provider``."""
     match settings.driver:
         case Driver.OLLAMA:
             from llm_pool.providers.ollama import OllamaStore
@@ -89,6 +89,10 @@ def store(settings: ProviderSettings, transport: Transport, *, path: Path) -> Mo
                 headers=_headers(settings),
                 tls=_tls(settings, path),
             )
+        case Driver.OPENAI:
+            from llm_pool.providers.openai_store import OpenAIStore
+
+            return OpenAIStore(openai_server(settings, transport, path=path))
         case Driver.LLAMACPP:
             from llm_pool.providers.gguf import GgufStore
 
