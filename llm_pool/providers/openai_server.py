@@ -150,9 +150,7 @@ class OpenAIServer:
         near = get_close_matches(model, names, n=_SHOWN, cutoff=0.0) if len(names) > _SHOWN else names
         more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
         detail = f"it has {', '.join(near)}{more}" if near else "it has no model that answers questions"
-        return self._state(
-            model, "model_missing", detail, f"set model of provider {self.backend.name} to one that it has"
-        )
+        return self._state(model, "model_missing", detail, f"set model of provider {self.backend.name} to one of these")
 
     def _state(
         self, model: str, condition: Condition, detail: str = "", hint: str = "", facts: ModelFacts | None = None

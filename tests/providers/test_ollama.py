@@ -11,7 +11,7 @@ import pytest
 
 from llm_pool.core.errors import BadReply, Failed, ProviderError, Rejected, Unreachable
 from llm_pool.core.messages import Call, Delta, Prompt, PullProgress, TokenLogprob, Usage
-from llm_pool.providers.ollama import OllamaProvider, OllamaStore, full_name
+from llm_pool.providers.ollama import OllamaProvider, OllamaStore
 from llm_pool.testing import a_call
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
 Replay = Callable[..., Any]
 PULL = "llm-pool models pull"
+OUR_WAY = {"stream": True, "truncate": False}
 
 
 def ollama(url: str, transport: Transport, model: str = "gemma2:9b", **settings: Any) -> OllamaProvider:
@@ -38,7 +39,7 @@ async def test_a_recorded_stream(replay: Replay, recorded: Any, transport: Trans
     async with replay("ollama/chat-stream").listening() as server:
         deltas = await answered(ollama(server.url, transport), call)
 
-    assert server.visits[0].json == recorded("ollama/chat-stream").request | {"stream": True}
+    assert server.visits[0].json == recorded("ollama/chat-stream").request | OUR_WAY
     assert [delta.text for delta in deltas] == ["/", "\ufbe7", "$", "u", "!", ""]
     assert deltas[-1] == Delta("", final=True, finish="length", usage=Usage(22, 8), loading=0.006233935)
     assert [delta.final for delta in deltas].count(True) == 1
@@ -49,7 +50,7 @@ async def test_recorded_logprobs(replay: Replay, recorded: Any, transport: Trans
     async with replay("ollama/chat-logprobs").listening() as server:
         (delta,) = await answered(ollama(server.url, transport), call)
 
-    assert server.visits[0].json == recorded("ollama/chat-logprobs").request | {"stream": True}
+    assert server.visits[0].json == recorded("ollama/chat-logprobs").request | OUR_WAY
     assert delta.text == "xu"
     assert delta.logprobs[1] == TokenLogprob(
         "u",
@@ -136,7 +137,7 @@ async def test_unreachable_says_how_to_start_it(transport: Transport) -> None:
 async def test_the_state_by_what_is_listed_and_loaded(
     replay: Replay, transport: Transport, model: str, condition: str, hint: str
 ) -> None:
-    async with replay("ollama/tags", "ollama/ps-loaded").listening() as server:
+    async with replay("ollama/tags", "ollama/ps-loaded", "ollama/show").listening() as server:
         state = await ollama(server.url, transport, model).state()
 
     assert (state.condition, state.hint, state.name, state.model) == (condition, hint, "gemma", model)
@@ -158,12 +159,6 @@ async def test_a_server_of_another_kind_is_failing(serving: Any, transport: Tran
         state = await ollama(server.url, transport).state()
 
     assert (state.condition, state.detail) == ("failing", "404: 404 page not found")
-
-
-async def test_a_name_without_a_tag_means_latest() -> None:
-    assert full_name("llama3.1") == "llama3.1:latest"
-    assert full_name("llama3.1:8b") == "llama3.1:8b"
-    assert full_name("localhost:5000/me/llama3.1") == "localhost:5000/me/llama3.1:latest"
 
 
 async def test_loading_is_an_empty_question(replay: Replay, recorded: Any, transport: Transport) -> None:
