@@ -44,7 +44,7 @@ class Wording(msgspec.Struct, frozen=True):
 async def show_plan(
     query: Query, pool: Orchestrator, variants: Mapping[str, str], console: Console, *, as_json: bool
 ) -> int:
-    """Print the plan of *query* for providers with *variants*; asks nobody. Raises what ``Orchestrator.plan`` raises."""
+    """Print the plan of *query* for providers with *variants*; asks nobody. Raises what ``Orchestrator.plan`` does."""
     plan = await pool.plan(query)
     wordings = wordings_of(plan, variants)
     if as_json:

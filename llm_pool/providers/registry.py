@@ -153,20 +153,8 @@ def _headers(settings: ProviderSettings) -> dict[str, str]:
 def _tls(settings: ProviderSettings, path: Path) -> TlsFiles:
     from llm_pool.providers.transport import TlsFiles
 
-    return TlsFiles(
-        ca=_file(settings, "ca_file", settings.ca_file, path),
-        cert=_file(settings, "client_cert", settings.client_cert, path),
-        key=_file(settings, "client_key", settings.client_key, path),
-    )
-
-
-def _file(settings: ProviderSettings, key: str, name: str | None, path: Path) -> Path | None:
-    if name is None:
-        return None
-    found = path.parent / name
-    if not found.is_file():
-        raise ConfigError(path=path, key=f"providers.{settings.name}.{key}", got=f"no file {found}", want="a PEM file")
-    return found
+    files = (settings.ca_file, settings.client_cert, settings.client_key)
+    return TlsFiles(*(None if name is None else path.parent / name for name in files))
 
 
 def _key(secret: Secret | None) -> str | None:

@@ -56,6 +56,9 @@ class TlsFiles(msgspec.Struct, frozen=True):
         Raises:
             OSError: a file cannot be read, or holds something else (``ssl.SSLError``).
         """
+        for file in (self.ca, self.cert, self.key):
+            if file is not None:
+                file.read_bytes()  # OpenSSL does not say which file is missing
         context = ssl.create_default_context(cafile=self.ca)
         if self.cert is not None:
             context.load_cert_chain(self.cert, self.key)
@@ -288,7 +291,7 @@ class Transport:
             try:
                 self._tls[backend.tls] = await asyncio.to_thread(backend.tls.context)
             except OSError as error:
-                reason = f"ca_file, client_cert or client_key cannot be used: {error.strerror or error}"
+                reason = f"ca_file, client_cert or client_key cannot be used: {error}"
                 raise Rejected(backend.name, reason, hint=f"check these of provider {backend.name}") from error
         return self._tls[backend.tls]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.core.messages import Think
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
 from llm_pool.testing import a_call
+
+if TYPE_CHECKING:
+    from llm_pool.core.messages import Think
 
 pytestmark = pytest.mark.anyio
 
