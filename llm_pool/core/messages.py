@@ -361,6 +361,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
         family: the architecture, e.g. ``qwen3``.
         size: bytes on disk.
         loaded: whether it is in memory.
+        slots: calls it works on at once.
         remote: it runs on another machine, and is never loaded here.
     """
 
@@ -370,6 +371,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     family: str = ""
     size: int | None = None
     loaded: bool | None = None
+    slots: int | None = None
     remote: bool = False
 
     @property

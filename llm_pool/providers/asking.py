@@ -46,7 +46,7 @@ class Asking:
         path: str,
         body: dict[str, Any],
         error_for: Callable[[Reply], ProviderError],
-        method: str = "POST",
+        adjusted: Callable[[str], dict[str, Any] | None] = lambda _: None,
     ) -> AsyncGenerator[Response]:
         """
         Send *body* to *path*, and give the response that begins well.
@@ -55,21 +55,24 @@ class Asking:
             path: appended to the backend's base_url.
             body: everything that is wanted of the server.
             error_for: the error for a response of another status than 200.
-            method: e.g. ``POST``.
+            adjusted: another body to ask with, by an error's words; None: there is none. Asked for once.
 
         Raises:
             ProviderError: what *error_for* gives, and what ``Transport.stream`` raises.
         """
-        refused = self._refused
+        refused, may_adjust = self._refused, True
         for remaining in reversed(range(MAX_TRIES)):
             sent = without(body, refused)
             data = msgspec.json.encode(merged_json(sent, self._extra_body))
-            async with self._transport.stream(self._backend, method, path, data) as response:
+            async with self._transport.stream(self._backend, "POST", path, data) as response:
                 if response.status == 200:
                     yield response
                     return
                 reply = await response.read()
             more = self._refused_by(reply, sent) - refused
+            if may_adjust and not more and (other := adjusted(_words(reply.body))) is not None:
+                body, may_adjust = other, False
+                continue
             if not more or not remaining:
                 raise _with_way_out(error_for(reply))
             refused |= more

@@ -90,6 +90,17 @@ def from_openai(entry: dict[str, Any]) -> ModelFacts:
     )
 
 
+def with_props(facts: ModelFacts, props: Json) -> ModelFacts:
+    """*facts* with what llama-server's ``/props`` says beside them: the context of a slot, and how many there are."""
+    said = _object(props)
+    generation = _object(said.get("default_generation_settings"))
+    return msgspec.structs.replace(
+        facts,
+        context=_count(generation.get("n_ctx")) or facts.context,
+        slots=_count(said.get("total_slots")) or facts.slots,
+    )
+
+
 def from_ollama(entry: dict[str, Any]) -> ModelFacts:
     """Facts of an entry of ``/api/tags`` or ``/api/ps``."""
     details = _object(entry.get("details"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from llm_pool.core.errors import Rejected
@@ -18,6 +19,8 @@ _BYTES_PER_TOKEN: Final = 3
 """Fewer than texts have, which is 4 in English: a context that is too long costs memory, one too short the answer."""
 _TEMPLATE: Final = 64
 """Tokens that a chat template adds."""
+_PROMPT_TOKENS: Final = re.compile(r"request \(([0-9]{1,9}) tokens\) exceeds")
+"""How llama-server, and so Ollama, says that a prompt is too long."""
 _ANSWER: Final = 1024
 """Tokens left for an answer of no stated length."""
 
@@ -53,6 +56,21 @@ class ContextWindow:
     def note_served(self, tokens: int | None) -> None:
         """The server has loaded the model with a context of *tokens*."""
         self._served = max(DEFAULT, tokens or 0)
+
+    def grown_for(self, error: str, answer: int | None) -> int | None:
+        """
+        Tokens to ask for instead, by an *error* that says how many the prompt has; None where that cannot help.
+
+        The estimate was too low: some texts, of digits or rare letters, have a token for every byte or two.
+        """
+        found = _PROMPT_TOKENS.search(error)
+        if self._configured is not None or found is None:
+            return None
+        needed = int(found[1]) + (_ANSWER if answer is None else answer)
+        if needed <= (self.asked or 0) or needed > LARGEST:
+            return None
+        self.asked = 1 << (needed - 1).bit_length()
+        return self.asked
 
     def size_for(self, prompt: Prompt, answer: int | None) -> int | None:
         """

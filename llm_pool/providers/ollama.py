@@ -113,7 +113,9 @@ class OllamaProvider:
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
-        async with self._asking.ask("/api/chat", self._request_body(call, size), self._refusal) as response:
+        body = self._request_body(call, size)
+        asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
+        async with asked as response:
             async for raw in Records(self.name, response, JsonLines()):
                 line = decode(self._backend, raw, _Line)
                 if line.error is not None:
@@ -186,6 +188,12 @@ class OllamaProvider:
         if call.top_logprobs:
             question |= {"logprobs": True, "top_logprobs": call.top_logprobs}
         return question
+
+    def _with_larger_context(self, body: dict[str, Any], error: str) -> dict[str, Any] | None:
+        """*body* with a context that holds the prompt, where *error* says how long that is; else None."""
+        options = body["options"]
+        size = self._window.grown_for(error, options.get("num_predict"))
+        return None if size is None else {**body, "options": {**options, "num_ctx": size}}
 
     def _refusal(self, reply: Reply) -> ProviderError:
         return _refused(self._backend, self.model, reply)

@@ -11,7 +11,7 @@ import msgspec
 
 from llm_pool.core.errors import BadReply, Busy, ProviderError
 from llm_pool.core.messages import ModelFacts, ProviderState
-from llm_pool.providers.capabilities import entries, from_openai, name_of
+from llm_pool.providers.capabilities import ONLY_EMBEDS, entries, from_openai, name_of, with_props
 from llm_pool.providers.replies import decode, error_for
 from llm_pool.providers.transport import Backend
 
@@ -105,6 +105,9 @@ class OpenAIServer:
         if kind == "lm-studio":
             listed = await self._more("/api/v0/models", listed)
         models = tuple(map(from_openai, listed))
+        if kind == "llama-server":
+            props = await self._said("/props")
+            models = tuple(with_props(facts, props) for facts in models)
         if kind == "llama-swap":
             models = _with_running(models, await self._running())
         return Catalogue(kind, models, _aliases(listed), _troubles(listed))
@@ -134,9 +137,7 @@ class OpenAIServer:
             return self._missing(model, catalogue)
         loaded = tuple(one.name for one in catalogue.models if one.loaded or catalogue.kind not in ON_DEMAND)
         if not facts.can_chat:
-            state = self._state(
-                model, "failing", f"{model} makes embeddings: it does not answer questions", facts=facts
-            )
+            state = self._state(model, "failing", f"{model} {ONLY_EMBEDS}", facts=facts)
         elif trouble := catalogue.troubles.get(facts.name):
             state = self._state(model, "failing", trouble, facts=facts)
         elif facts.loaded is False:
@@ -185,13 +186,19 @@ class OpenAIServer:
             return listed
 
     async def _running(self) -> frozenset[str] | None:
-        """The models that llama-swap has ready now."""
-        try:
-            running = decode(self.backend, (await self._get("/running")).body, dict[str, Any]).get("running")
-        except ProviderError:
+        """The models that llama-swap has ready now; None where it does not say."""
+        running = (await self._said("/running")).get("running")
+        if not isinstance(running, list):
             return None
-        found = entries(running) if isinstance(running, list) else []
-        return frozenset(name_of(one) for one in found if one.get("state", "ready") == "ready")
+        return frozenset(name_of(one) for one in entries(running) if one.get("state", "ready") == "ready")
+
+    async def _said(self, path: str) -> dict[str, Any]:
+        """The object at *path*; an empty one where there is none."""
+        try:
+            reply = await self._get(path)
+            return decode(self.backend, reply.body, dict[str, Any]) if reply.status == 200 else {}
+        except ProviderError:
+            return {}
 
 
 def _kind(listed: Sequence[dict[str, Any]]) -> Kind:

@@ -145,7 +145,7 @@ async def test_one_that_failed_and_one_that_hangs_end_at_the_deadline() -> None:
     """Time ran out: the others' failures are told beside it."""
     pool = Pool(ScriptedProvider("a", Reply.failing(Failed("a", "no memory"))), ScriptedProvider("b", Reply.hanging()))
 
-    with pytest.raises(DeadlineExceeded, match="no answer within 1000 ms.*\n  a: no memory"):
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 1000 ms.*\n  a: no memory"):
         await pool.ask(deadline=1.0)
 
 

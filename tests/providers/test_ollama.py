@@ -428,3 +428,39 @@ async def test_headers_and_extra_fields_go_along(serving: Any, transport: Transp
     (visit,) = server.visits
     assert visit.headers["x-key"] == "k"
     assert (visit.json["options"]["num_gpu"], visit.json["options"]["seed"]) == (1, 7)
+
+
+async def test_a_prompt_longer_than_it_looked_is_asked_once_more(serving: Any, transport: Transport) -> None:
+    """The server says how many tokens it has; a context that holds them is asked for, now and from now on."""
+
+    async def serve(visit: Any) -> None:
+        if visit.json["options"].get("num_ctx", 4096) < 6000:
+            words = b"request (6000 tokens) exceeds the available context size (4096 tokens), try increasing it"
+            visit.whole(b'{"error":"%b"}' % words, "400 Bad Request")
+        else:
+            visit.whole(DONE)
+
+    async with serving(serve).listening() as server:
+        provider = ollama(server.url, transport)
+        assert (await answered(provider, a_call("1" * 9000)))[-1].text == "Yes."
+        await answered(provider)
+
+    assert [visit.json["options"].get("num_ctx") for visit in server.visits] == [None, 8192, 8192]
+
+
+@pytest.mark.parametrize("context", [4096, None])
+async def test_a_prompt_that_no_context_holds_is_an_error_with_its_tokens(
+    serving: Any, transport: Transport, context: int | None
+) -> None:
+    """Configured, the length stays as it is; else one longer context is tried."""
+
+    async def serve(visit: Any) -> None:
+        words = b"request (6000 tokens) exceeds the available context size (4096 tokens), try increasing it"
+        visit.whole(b'{"error":"%b"}' % words, "400 Bad Request")
+
+    async with serving(serve).listening() as server:
+        with pytest.raises(Rejected, match="6000 tokens") as caught:
+            await answered(ollama(server.url, transport, context=context))
+
+    assert caught.value.hint == "shorten the prompt, or raise context of provider gemma"
+    assert len(server.visits) == (1 if context else 2)

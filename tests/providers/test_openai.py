@@ -175,10 +175,12 @@ async def test_the_address_may_end_in_v1(serving: Any, transport: Transport, suf
 
 
 async def test_llama_server_answers_to_any_name(replay: Replay, transport: Transport) -> None:
-    async with replay("llama-server/models", "llama-server/health").listening() as server:
+    async with replay("llama-server/models", "llama-server/health", "llama-server/props").listening() as server:
         state = await openai(server.url, transport, "another").state()
 
     assert (state.condition, state.loaded) == ("healthy", ("phi3-mini",))
+    assert state.facts is not None
+    assert (state.facts.context, state.facts.slots) == (2048, 2)
 
 
 @pytest.mark.parametrize(("model", "condition"), [("phi3:mini", "healthy"), ("nope", "model_missing")])
