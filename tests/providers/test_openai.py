@@ -180,7 +180,7 @@ async def test_llama_server_answers_to_any_name(replay: Replay, transport: Trans
 
     assert (state.condition, state.loaded) == ("healthy", ("phi3-mini",))
     assert state.facts is not None
-    assert (state.facts.context, state.facts.slots) == (2048, 2)
+    assert state.facts.context == 2048
 
 
 @pytest.mark.parametrize(("model", "condition"), [("phi3:mini", "healthy"), ("nope", "model_missing")])

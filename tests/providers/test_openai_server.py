@@ -90,6 +90,20 @@ async def test_lm_studio_says_more_in_its_own_api(
     assert state.condition == condition
 
 
+async def test_a_llama_server_says_its_context_and_its_slots(serving: Serving, transport: Transport) -> None:
+    """The context of a slot, which is shorter than the model's where several share it."""
+    replies = {
+        "v1__models": {"data": [{"id": "a", "owned_by": "llamacpp", "meta": {"n_ctx_train": 8192}}]},
+        "props": {"total_slots": 4, "default_generation_settings": {"n_ctx": 2048}},
+        "health": {"status": "ok"},
+    }
+    async with serving(answering(**replies)).listening() as server:
+        facts = (await provider(server.url, transport, "any").state()).facts
+
+    assert facts is not None
+    assert (facts.context, facts.slots) == (2048, 4)
+
+
 async def test_lm_studio_without_it_is_believed(serving: Serving, transport: Transport) -> None:
     async with serving(answering(v1__models=LM_STUDIO)).listening() as server:
         assert (await provider(server.url, transport, "gemma").state()).condition == "healthy"
