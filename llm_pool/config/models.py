@@ -59,6 +59,12 @@ _HeaderName = Annotated[
     str,
     msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$(?!\n)", extra={"want": "the name of an HTTP header"}),
 ]
+_KeepAlive = Annotated[
+    Annotated[str, msgspec.Meta(pattern=r"^[+-]?(?:[0-9.]+(?:ns|us|µs|ms|s|m|h))+$(?!\n)|^[+-]?[0-9.]+$(?!\n)")]
+    | int
+    | float,
+    msgspec.Meta(extra={"want": 'a duration such as "30m" or "1h30m", or seconds'}),
+]
 _HTTP_DRIVERS = ("ollama", "openai", "http")
 _TaskName = Annotated[
     str,
@@ -432,7 +438,7 @@ class ProviderSettings(_Table, frozen=True):
         _doc("Folder under `prompts/` with other phrasings of the tasks, for a model that needs them.", "small"),
     ] = None
     keep_alive: Annotated[
-        str | int | None,
+        _KeepAlive | None,
         _doc(
             "How long Ollama keeps the model loaded after a call: a duration, or seconds; -1 for ever, 0 not at all. "
             "Unset: as Ollama is set up.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FINISHES: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
 
 encode = msgspec.json.encode
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
 
 class _Message(msgspec.Struct):
@@ -91,7 +93,7 @@ class OllamaProvider:
         model: str,
         transport: Transport,
         api_key: str | None = None,
-        keep_alive: str | int | None = None,
+        keep_alive: str | float | None = None,
         context: int | None = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Json] | None = None,
@@ -275,13 +277,15 @@ class OllamaStore:
             raise _refused(self._backend, model, reply)
 
 
-def _duration(keep_alive: str | int) -> str | int | float:
+def _duration(keep_alive: str | float) -> str | float:
     """*keep_alive* as Ollama reads it: a number of seconds must not be a string, a duration must be one."""
-    try:
-        seconds = float(keep_alive)
-    except ValueError:
+    if isinstance(keep_alive, str) and not _NUMBER.fullmatch(keep_alive.strip()):
         return keep_alive
+    seconds = float(keep_alive)
     return int(seconds) if seconds.is_integer() else seconds
+
+
+_SIGN_IN = "ollama signin, for a model in Ollama's cloud; api_key or headers, for a proxy in front of it"
 
 
 def _pull_hint(model: str) -> str:
@@ -292,6 +296,8 @@ def _refused(backend: Backend, model: str, reply: Reply) -> ProviderError:
     if reply.status == 404:
         said = error_text(backend, reply.body)
         return Rejected(backend.name, f"404: {said}", hint=_pull_hint(model) if "not found" in said else "")
+    if reply.status == 401:
+        return Rejected(backend.name, f"401: {error_text(backend, reply.body)}", hint=_SIGN_IN)
     return error_for(backend, reply)
 
 

@@ -48,9 +48,13 @@ _OPTIONAL: Final = (
     "stop",
 )
 _GO_WITH: Final = {"logprobs": ("logprobs", "top_logprobs"), "top_logprobs": ("logprobs", "top_logprobs")}
-_PLAIN_WORDS: Final = frozenset({"format", "think", "seed", "stop", "truncate", "temperature", "logprobs"})
+_PLAIN_WORDS: Final = frozenset({"format", "think", "seed", "stop", "truncate", "temperature"})
 """Names that are words too: they must be quoted, or stand where a server names a field."""
 _I = re.IGNORECASE
+_AS_A_FIELD = (
+    r"""["'`.]{name}["'`]|\.{name}\b|\b(?:invalid|unsupported|unknown|parameters?:?|fields?:?|arguments?:?) {name}\b|"""
+    r"""\b{name} (?:parameter |field |option )?(?:is|are) (?:not|un)|not support (?:the )?{name}\b"""
+)
 _SCHEMA: Final = re.compile(r"json.?schema|structured.?output|guided.?decoding|grammar|xgrammar|outlines", _I)
 _THINKING: Final = re.compile(r"not support (?:thinking|reasoning)|enable_thinking", _I)
 _DENIED = r"[^.]{0,40}\b(?:not|n't|un\w+)"
@@ -149,4 +153,4 @@ def named_field(body: Json) -> str:
 def _names(error: str, name: str) -> bool:
     if name not in _PLAIN_WORDS:
         return re.search(rf"(?<!\w){name}(?!\w)", error) is not None
-    return re.search(rf"""["'`.]{name}["'`]|\.{name}\b|(?:invalid|unsupported|unknown) {name}\b""", error) is not None
+    return re.search(_AS_A_FIELD.format(name=name), error, _I) is not None

@@ -254,6 +254,12 @@ MISTAKES = [
         id="another word for thinking",
     ),
     pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "ollama"\nmodel = "m"\nbase_url = "http://h"\nkeep_alive = "a while"',
+        '11: providers[1].keep_alive: expected a duration such as "30m" or "1h30m", or seconds, got "a while"',
+        "llm-pool config explain providers.keep_alive",
+        id="no duration",
+    ),
+    pytest.param(
         '[[providers]]\nname = "a b"\ndriver = "llamacpp"\nmodel = ""',
         '7: providers[1].name: expected a short name: letters, digits, . _ : and -, got "a b"',
         "llm-pool config explain providers.name",

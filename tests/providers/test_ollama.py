@@ -339,7 +339,8 @@ async def test_a_server_without_models(serving: Any, transport: Transport, tags:
 
 
 @pytest.mark.parametrize(
-    ("keep_alive", "sent"), [("-1", -1), (-1, -1), ("30", 30), ("1.5", 1.5), ("30m", "30m"), ("-1m", "-1m"), (0, 0)]
+    ("keep_alive", "sent"),
+    [("-1", -1), (-1, -1), ("30", 30), ("1.5", 1.5), ("30m", "30m"), ("-1m", "-1m"), (0, 0), (2.5, 2.5)],
 )
 async def test_keep_alive_is_sent_as_ollama_reads_it(
     serving: Any, transport: Transport, keep_alive: str | int, sent: str | float
@@ -361,6 +362,17 @@ async def test_thinking_is_asked_for_or_not(
         await answered(ollama(server.url, transport, think=own), a_call("x", think=asked))
 
     assert {key: value for key, value in server.visits[0].json.items() if key == "think"} == sent
+
+
+async def test_a_cloud_model_without_a_sign_in_says_how(serving: Any, transport: Transport) -> None:
+    async def serve(visit: Any) -> None:
+        visit.whole(b'{"error":"unauthorized","signin_url":"https://ollama.example/connect"}', "401 Unauthorized")
+
+    async with serving(serve).listening() as server:
+        with pytest.raises(Rejected, match="401: unauthorized") as caught:
+            await answered(ollama(server.url, transport, "gpt-oss:120b-cloud"))
+
+    assert caught.value.hint.startswith("ollama signin")
 
 
 async def test_a_model_that_cannot_think_is_asked_without(serving: Any, transport: Transport) -> None:
