@@ -70,11 +70,11 @@ class Asking:
                     return
                 reply = await response.read()
             more = self._refused_by(reply, sent) - refused
-            if may_adjust and not more and (other := adjusted(_words(reply.body))) is not None:
-                body, may_adjust = other, False
-                continue
-            if not more or not remaining:
+            other = adjusted(_words(reply.body)) if may_adjust and not more else None
+            if not remaining or (not more and other is None):
                 raise _with_way_out(error_for(reply))
+            if other is not None:
+                body, may_adjust = other, False
             refused |= more
             if is_lasting(error_text(self._backend, reply.body)):
                 self._refused |= more

@@ -53,6 +53,11 @@ class ContextWindow:
         self._served = DEFAULT
         self.asked: int | None = None
 
+    @property
+    def current(self) -> int | None:
+        """Tokens that are asked for whatever the prompt; None: none so far."""
+        return self.asked if self._configured is None else self._configured
+
     def note_served(self, tokens: int | None) -> None:
         """The server has loaded the model with a context of *tokens*."""
         self._served = max(DEFAULT, tokens or 0)

@@ -35,8 +35,7 @@ def for_grammar(schema: Json) -> Json:
     """
     *schema* without what grammars do not know: ``uniqueItems``, ``pattern``, ``format``, ``not``, ``if`` and the like.
 
-    Every value that fits *schema* fits what comes out. A keyword that is left out of a position where its absence
-    would change the meaning of another (``if`` and its ``then``) goes together with it.
+    Every value that fits *schema* fits what comes out, so a grammar made of it forbids no good answer.
 
     Source: vLLM, v1/structured_output/backend_xgrammar.py, ``has_xgrammar_unsupported_json_features``; llama.cpp,
     grammars/README.md.

@@ -149,7 +149,9 @@ class OllamaProvider:
 
     async def load(self) -> None:
         """As ``Provider.load``."""
-        body = encode({"model": self.model, "stream": False, **self._keep_alive})
+        size = self._window.current
+        options = {} if size is None else {"options": {"num_ctx": size}}  # another length would load it again
+        body = encode({"model": self.model, "stream": False, **options, **self._keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)

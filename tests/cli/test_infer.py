@@ -250,6 +250,21 @@ def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
     assert done.stderr.splitlines()[-1].endswith("failed")
 
 
+def test_a_line_of_a_batch_says_whether_the_models_think(llm_pool: Run) -> None:
+    """In words of its own; another word is that line's error alone."""
+    lines = (
+        '{"prompt": "one", "think": "low"}',
+        '{"prompt": "two", "think": false}',
+        '{"prompt": "x", "think": "much"}',
+    )
+
+    done = llm_pool("infer", "--input", "-", stdin="\n".join(lines))
+
+    one, two, wrong = map(json.loads, done.stdout.splitlines())
+    assert (one["content"], two["content"]) == ("phi3:mini heard: one", "phi3:mini heard: two")
+    assert "expected false, true, low, medium, high" in json.dumps(wrong)
+
+
 def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
     done = llm_pool("infer", "--input", "-", stdin='{"prompt":"x","task":"nope"}\n')
     assert done.returncode == ExitCode.USAGE

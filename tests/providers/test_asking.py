@@ -112,6 +112,22 @@ async def test_a_server_that_refuses_without_end_is_not_asked_without_end(
     assert len(server.visits) == MAX_TRIES
 
 
+async def test_another_body_is_tried_once(serving: Serving, transport: Transport) -> None:
+    """What the error makes of it; a second refusal is an error, and so is one at the last try."""
+    names = ("response_format", "stream_options", "reasoning_effort", "chat_template_kwargs", "top_logprobs")
+    async with serving(refusing(*names, "model", words="the {name} is unknown")).listening() as server:
+        asking, backend = made(server, transport)
+        for body in ({"model": "m"}, dict.fromkeys((*names, "model"), 1)):
+            with pytest.raises(Rejected, match="the model is unknown"):
+                async with asking.ask(
+                    "/chat", body, lambda reply: error_for(backend, reply), lambda error: {"model": "other"}
+                ):
+                    raise AssertionError
+
+    assert [visit.json for visit in server.visits[:2]] == [{"model": "m"}, {"model": "other"}]
+    assert len(server.visits) == 2 + MAX_TRIES
+
+
 async def test_the_system_role_is_folded_where_it_is_refused(serving: Serving, transport: Transport) -> None:
     async def serve(visit: Any) -> None:
         if visit.json["messages"][0]["role"] == "system":

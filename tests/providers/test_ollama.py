@@ -476,3 +476,14 @@ async def test_a_prompt_that_no_context_holds_is_an_error_with_its_tokens(
 
     assert caught.value.hint == "shorten the prompt, or raise context of provider gemma"
     assert len(server.visits) == (1 if context else 2)
+
+
+@pytest.mark.parametrize(("context", "sent"), [(2048, {"num_ctx": 2048}), (None, None)])
+async def test_a_model_is_loaded_with_the_context_it_is_asked_with(
+    serving: Any, transport: Transport, context: int | None, sent: Any
+) -> None:
+    """Else the first question would load it again."""
+    async with serving(saying(generate={"done": True})).listening() as server:
+        await ollama(server.url, transport, context=context).load()
+
+    assert server.visits[0].json.get("options") == sent
