@@ -33,7 +33,7 @@ def _show_arguments(parser: Parser) -> None:
 
 
 def _file_arguments(parser: Parser) -> None:
-    parser.argument("file", "the one that counts, if left out", read=Path, optional=True)
+    parser.argument("file", "the one in use, if left out", read=Path, optional=True)
     add_output_options(parser)
 
 
@@ -86,7 +86,7 @@ COMMAND = Group(
         ),
         Command(
             "path",
-            "Say which file counts, and why.",
+            "Say which file is used, and why.",
             ("llm-pool config path",),
             _path_arguments,
             lambda args, console: path(args.config, console, as_json=args.json),
@@ -158,7 +158,7 @@ def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
 
 
 def path(config: Path | None, console: Console, *, as_json: bool) -> int:
-    """Say which file counts, and on stderr why."""
+    """Say which file is used, and on stderr why."""
     from llm_pool.config import find
 
     place = find(config)

@@ -1,6 +1,8 @@
 """
 Where words go: data to stdout, talk to stderr, and colour only where somebody looks.
 
+What goes to a terminal passes one cleaner, ``escaped``: text from models, backends and files is data.
+
 Colour follows https://no-color.org and clig.dev: ``--color`` first, then NO_COLOR, FORCE_COLOR, TERM=dumb, and
 else whether the stream is a terminal, each stream for itself.
 """
@@ -8,19 +10,35 @@ else whether the stream is a terminal, each stream for itself.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+
+from llm_pool.core.errors import LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Json
 
 ColorMode: TypeAlias = Literal["auto", "always", "never"]
 MessageFormat: TypeAlias = Literal["text", "json"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_MARKS = {chr(0xFDD0 + index): f"\x1b[{code}m" for index, code in enumerate(_CODES.values())} | {"\ufddf": "\x1b[0m"}
+"""Our own colours on their way to a stream: noncharacters of Unicode, so that escape sequences of others stay out."""
+_STYLES = dict(zip(_CODES, _MARKS, strict=False))
+
+_POWERFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""
+Characters with power over a terminal: C0 and C1 controls but tab and newline, DEL, and those that reorder text.
+
+Source: UAX #9 for the latter; Boucher and Anderson, Trojan Source, 2021, for what they are used for.
+"""
+
+
+class OutputFailed(LlmPoolError):
+    """The output cannot be written: the disk is full, or the device is gone."""
 
 
 class PipeClosed(Exception):
@@ -55,21 +73,31 @@ class Console:
         return self.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
 
     def out(self, text: str, *, end: str = "\n") -> None:
-        """Data; written through at once, so that pipes see it as it comes. Raises PipeClosed."""
-        _write(self.stdout, text + end)
+        """
+        Data: as it is into a pipe or a file, escaped on a terminal; written through at once.
+
+        Raises:
+            PipeClosed: nobody reads any more.
+            OutputFailed: it cannot be written.
+        """
+        self._write(self.stdout, escaped(text) + end if self.stdout.isatty() else text + end)
 
     def json(self, value: Json) -> None:
         """One value as JSON: a line, or indented for a person at a terminal."""
         import msgspec
 
         encoded = msgspec.json.encode(value)
-        self.out((msgspec.json.format(encoded, indent=2) if self.stdout.isatty() else encoded).decode())
+        if self.stdout.isatty():
+            self.out(_json_escaped(msgspec.json.format(encoded, indent=2).decode()))
+        else:
+            self.out(encoded.decode())
 
     def line(self, value: Json) -> None:
         """One of many values: a line of JSON, wherever it goes."""
         import msgspec
 
-        self.out(msgspec.json.encode(value).decode())
+        text = msgspec.json.encode(value).decode()
+        self.out(_json_escaped(text) if self.stdout.isatty() else text)
 
     def help(self, page: str) -> None:
         """A page of help: headings in bold, examples as they are."""
@@ -82,12 +110,12 @@ class Console:
     def say(self, text: str) -> None:
         """Talk: progress, notes, what to type next. Raises PipeClosed."""
         if not self.quiet:
-            _write(self.stderr, text + "\n")
+            self._write(self.stderr, escaped(text) + "\n")
 
     def draw(self, text: str) -> None:
         """The one live line on stderr, in the place of what it said before; empty takes it away."""
         width = _width(self.stderr) - 1
-        _write(self.stderr, f"\r{text[:width]}\x1b[K")
+        self._write(self.stderr, f"\r{escaped(text)[:width]}\x1b[K")
 
     def error(self, error: LlmPoolError, code: int) -> None:
         """
@@ -99,18 +127,18 @@ class Console:
         """
         every = (error, *getattr(error, "also", ()))
         if self.message_format == "json":
-            _write(self.stderr, _error_line(every, code))
+            self._write(self.stderr, _json_escaped(_error_line(every, code)))
             return
         for one in every:
-            first, *rest = escaped(str(one)).splitlines() or [""]
+            first, *rest = str(one).split("\n")
             lines = [f"{self.paint('error:', 'red', self.stderr)} {first}", *rest]
             if one.hint:
-                lines.append(f"{self.paint('hint:', 'cyan', self.stderr)} {escaped(one.hint)}")
-            _write(self.stderr, "\n".join(lines) + "\n")
+                lines.append(f"{self.paint('hint:', 'cyan', self.stderr)} {one.hint}")
+            self._write(self.stderr, escaped("\n".join(lines)) + "\n")
 
     def paint(self, text: str, style: str, stream: TextIO) -> str:
         """*text* in *style* if *stream* shows colours."""
-        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.has_color(stream) else text
+        return f"{_STYLES[style]}{text}\ufddf" if self.has_color(stream) else text
 
     def has_color(self, stream: TextIO) -> bool:
         """Whether *stream* is to be coloured."""
@@ -122,27 +150,37 @@ class Console:
             return True
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
+    def _write(self, stream: TextIO, text: str) -> None:
+        if self.has_color(stream):
+            for mark, code in _MARKS.items():
+                text = text.replace(mark, code)
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            raise PipeClosed from None
+        except OSError as error:
+            what = (error.strerror or type(error).__name__).lower()
+            raise OutputFailed(f"{stream.name}: {what}", hint="what was written before is incomplete") from None
+
 
 def escaped(text: str) -> str:
     """
     *text* without power over a terminal: control characters but tab and newline become visible.
 
-    Text from models and servers is data; an escape sequence in it could move the cursor, set the title or
-    write to the clipboard.
+    An escape sequence in it could move the cursor, set the title or write to the clipboard; a bidirectional control
+    could show something else than what is there.
     """
-    return "".join(c if c in "\n\t" or not _is_control(c) else f"\\x{ord(c):02x}" for c in text)
+    return _POWERFUL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 0x100 else _json_form(found), text)
 
 
-def _is_control(char: str) -> bool:
-    return ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0
+def _json_escaped(text: str) -> str:
+    """*text*, which is JSON, with the characters of ``_POWERFUL`` as JSON writes them: the same value."""
+    return _POWERFUL.sub(_json_form, text)
 
 
-def _write(stream: TextIO, text: str) -> None:
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        raise PipeClosed from None
+def _json_form(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _width(stream: TextIO) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Self
 
+from llm_pool.cli.console import OutputFailed
 from llm_pool.cli.prompt_input import MissingInput, UndecodableInput
 from llm_pool.core import errors
 
@@ -32,6 +33,7 @@ class ExitCode(IntEnum):
     DATA = 65, "the input is not what it should be (encoding, JSON lines)"
     NO_INPUT = 66, "an input file is missing"
     UNAVAILABLE = 69, "no provider could answer"
+    OUTPUT = 73, "the output cannot be written (the disk is full)"
     BROKEN = 74, "every provider asked broke while answering"
     TEMPORARY = 75, "overloaded or over a limit: try again later"
     PROTOCOL = 76, "the models answered, but not validly, or without consensus"
@@ -73,5 +75,6 @@ _TABLE: dict[type[LlmPoolError], ExitCode] = {
     errors.Rejected: ExitCode.USAGE,
     errors.ProviderError: ExitCode.UNAVAILABLE,
     MissingInput: ExitCode.NO_INPUT,
+    OutputFailed: ExitCode.OUTPUT,
     UndecodableInput: ExitCode.DATA,
 }

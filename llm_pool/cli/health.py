@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.options import add_config, add_output_options, read_config
 from llm_pool.cli.parsing import Command, time_span
@@ -117,7 +116,7 @@ def _print(states: Sequence[ProviderState], console: Console) -> None:
     for state in states:
         condition = state.condition.replace("_", " ")
         shown = console.paint(f"{condition:<13}", _COLOURS.get(state.condition, "red"), console.stdout)
-        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {escaped(state.detail)}".rstrip())
+        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {state.detail}".rstrip())
         if state.hint:
             console.out(f"{'':<{names}}  {console.paint('→', 'cyan', console.stdout)} {state.hint}")
 

@@ -8,6 +8,7 @@ A command's module is imported when the command is used, and a module imports wh
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,6 +65,8 @@ _EXTRAS = {
     "uvicorn": "server",
 }
 """The extra that brings a package."""
+_SYSTEM_PACKAGES = {"libstdc++": "libstdc++6", "libgomp": "libgomp1", "libgcc_s": "libgcc-s1"}
+"""The Debian package that brings a library of the system."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -93,6 +96,8 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.OK
     except ModuleNotFoundError as error:
         return _missing_package(error, console)
+    except ImportError as error:
+        return _missing_library(error, console)
     except Exception as error:  # noqa: BLE001  # the last stop: a person gets a sentence, the report gets the traceback
         return _report(error, console)
 
@@ -170,6 +175,20 @@ def _missing_package(error: ModuleNotFoundError, console: Console) -> ExitCode:
         return _report(error, console)
     missing = LlmPoolError(
         f"this needs the package '{error.name}', which is not installed", hint=f"pip install 'llm-pool[{extra}]'"
+    )
+    console.error(missing, ExitCode.CONFIG)
+    return ExitCode.CONFIG
+
+
+def _missing_library(error: ImportError, console: Console) -> ExitCode:
+    """A library of the system that a package is linked with is missing, as on slim images: say which, and whose."""
+    found = re.match(r"(lib[\w+.-]+?\.so[.\d]*): cannot open shared object file", str(error))
+    if found is None:
+        return _report(error, console)
+    package = _SYSTEM_PACKAGES.get(found[1].partition(".")[0], "")
+    missing = LlmPoolError(
+        f"the system library {found[1]} is missing, which '{error.name or 'a package'}' needs",
+        hint=f"apt-get install {package}   (Alpine: apk add {package.rstrip('6')})" if package else "install it",
     )
     console.error(missing, ExitCode.CONFIG)
     return ExitCode.CONFIG

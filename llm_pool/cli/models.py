@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def list_models(targets: Sequence[StoreTarget], console: Console, *, as_json: bool) -> int:
-    """Print the models of every shelf; exit 69 if none could be read."""
+    """Print the models of every store; exit 69 if none could be read."""
     contents = await asyncio.gather(*(_contents(target) for target in targets))
     if as_json:
         console.json([_store_json(target, found) for target, found in zip(targets, contents, strict=True)])

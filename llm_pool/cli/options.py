@@ -40,7 +40,7 @@ def add_output_options(parser: Parser, *, json: str = "print JSON; an error beco
 
 
 def read_config(path: Path | None) -> Config:
-    """The configuration that counts; raises ConfigError."""
+    """The effective configuration; raises ConfigError."""
     from llm_pool.config import find, load
 
     return load(find(path).path)

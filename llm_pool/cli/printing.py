@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from llm_pool.cli.console import escaped
 from llm_pool.core.events import TextArrived
 from llm_pool.wire.json import EventEncoder, answer_json
 
@@ -37,7 +36,7 @@ def printer_for(output: Output, console: Console, *, stream: bool) -> Printer:
 
 
 class TextPrinter:
-    """The text alone; streamed as soon as it is certain whose text the answer is."""
+    """The text alone; where *stream*, as soon as it is certain whose text the answer is."""
 
     def __init__(self, console: Console, *, stream: bool) -> None:
         self._console, self._stream = console, stream
@@ -47,18 +46,16 @@ class TextPrinter:
         """Print a committed piece of text."""
         if self._stream and isinstance(event, TextArrived) and event.committed:
             self._printed += event.text
-            self._console.out(self._shown(event.text), end="")
+            self._console.out(event.text, end="")
 
     def finish(self, answer: Answer) -> None:
         """Print what was not streamed, and end the line."""
         if self._printed:
             self._console.out("" if self._printed.endswith("\n") else "\n", end="")
-        else:
-            self._console.out(self._shown(answer.content))
-
-    def _shown(self, text: str) -> str:
-        """A terminal gets no escape sequences from a model; a pipe gets the bytes as they are."""
-        return escaped(text) if self._console.stdout.isatty() else text
+        if self._printed.strip() != answer.content.strip():
+            if self._printed:  # a model that wrote its reasoning as text, and closed it with a tag
+                self._console.say("note: what is printed above was reasoning; the answer is below")
+            self._console.out(answer.content)
 
 
 class JsonPrinter:

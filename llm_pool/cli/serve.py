@@ -126,12 +126,19 @@ class _StopSignals:
 @asynccontextmanager
 async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[None]:
     """Take up changes of the configuration while the block runs; without *options.reload* only on SIGHUP."""
-    from llm_pool.engine import Reloader
+    from llm_pool.engine import Reloader, ended_unexpectedly
+
+    def ended(watcher: asyncio.Task[object]) -> None:
+        if not watcher.cancelled() and (error := watcher.exception()) is not None:
+            failure = ended_unexpectedly(daemon.manager.config, "watching its files", error)
+            daemon.manager.record_refused(failure)
 
     reloader = Reloader(daemon.manager.config, options.read, daemon.apply, daemon.manager.record_refused)
     tasks = set[asyncio.Task[object]]()
     if options.reload:
-        tasks.add(asyncio.create_task(reloader.watch(), name="watch the configuration"))
+        watcher: asyncio.Task[object] = asyncio.create_task(reloader.watch(), name="watch the configuration")
+        watcher.add_done_callback(ended)
+        tasks.add(watcher)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(asyncio.create_task(reloader.reload())))
     try:

@@ -1,7 +1,7 @@
 """
 The configuration: found, read, checked, explained.
 
-``find()`` says which file counts, ``load(path)`` reads it into a Config or raises ConfigError for every mistake
+``find()`` says which file is used, ``load(path)`` reads it into a Config or raises ConfigError for every mistake
 in it at once. Keys are documented where they are typed, in ``models``.
 """
 

@@ -2,7 +2,7 @@
 Which configuration file is used.
 
 ``--config`` > ``LLM_POOL_CONFIG`` > ``llm-pool.toml`` here or above, up to the repository root > the user's
-configuration folder > the built-in default. The first that exists counts alone; files are not merged.
+configuration folder > the built-in default. The first that exists is used, alone; files are not merged.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ VARIABLE = "LLM_POOL_CONFIG"
 
 
 class ConfigLocation(msgspec.Struct, frozen=True):
-    """A file that may count, and *why* it would."""
+    """A file that may be used, and *why* it would be."""
 
     path: Path
     why: str
     asked: bool = False
-    """Whether a person named it: then it counts even if it is not there, and loading says so."""
+    """Whether a person named it: then it is used even if it is not there, and loading says so."""
 
 
 def find(
     asked: Path | None = None, *, env: Mapping[str, str] = os.environ, start: Path | None = None
 ) -> ConfigLocation:
     """
-    The place that counts.
+    The file that is used.
 
     Args:
         asked: what ``--config`` said.

@@ -19,7 +19,7 @@ _PREFACE = """\
 
 # Configuration
 
-One TOML file says everything. The first of these that exists counts, alone:
+One TOML file says everything. The first of these that exists is used, alone:
 
 1. `--config FILE`
 2. the file that `LLM_POOL_CONFIG` names
@@ -29,7 +29,7 @@ One TOML file says everything. The first of these that exists counts, alone:
 
 | command | what it does |
 |---|---|
-| `llm-pool config path` | says which file counts |
+| `llm-pool config path` | says which file is used |
 | `llm-pool config check [FILE]` | names every mistake with its line, and the nearest known name |
 | `llm-pool config show [--origin] [--json]` | prints the effective configuration; `--origin` adds file and line |
 | `llm-pool config explain KEY` | says what a key or a table means |

@@ -11,6 +11,7 @@ from llm_pool.config.values import Driver
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llm_pool.config.positions import KeyPath
     from llm_pool.core.messages import StrategyName
 
 _BATCHING_SLOTS = 8
@@ -23,9 +24,11 @@ class Config(Sections, frozen=True, kw_only=True):
 
     Attributes:
         path: the file it came from; relative paths in it count from its folder.
+        from_outside: where values came from ``${env:}`` or ``${file:}``; they are secrets, whatever their key.
     """
 
     path: Path
+    from_outside: frozenset[KeyPath] = frozenset()
 
     @property
     def active_providers(self) -> tuple[ProviderSettings, ...]:

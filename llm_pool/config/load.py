@@ -16,9 +16,10 @@ from llm_pool.config.values import decode_secret
 from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from llm_pool.config.positions import KeyPath
     from llm_pool.config.problem import Problem
 
 
@@ -51,21 +52,39 @@ def read(path: Path) -> str:
 
 def parse(text: str, path: Path, env: Mapping[str, str] = os.environ) -> Config:
     """The configuration in *text*, which stands in *path*; raises ConfigError as ``load`` does."""
-    raw = raw_tables(text, path)
-    if "${" in text:
-        from llm_pool.config.references import resolved
+    try:
+        return _parse(text, path, env)
+    except RecursionError:
+        raise ConfigError(path=path, key="", got="tables or lists nested too deeply", want="TOML") from None
 
-        raw, unresolved = resolved(raw, path.parent, env)
-        _raise_any(unresolved, text, path)
+
+def _parse(text: str, path: Path, env: Mapping[str, str]) -> Config:
+    raw = raw_tables(text, path)
+    written: dict[KeyPath, str] = {}
+    if "${" in text:
+        from llm_pool.config.references import resolve
+
+        resolved = resolve(raw, path.parent, env)
+        _raise_any(resolved.problems, text, path)
+        raw, written = resolved.raw, resolved.written
     try:
         sections = msgspec.convert(raw, Sections, dec_hook=decode_secret)
     except msgspec.ValidationError:
         from llm_pool.config.type_errors import type_errors
 
-        _raise_any(type_errors(raw), text, path)
+        _raise_any(_as_written(type_errors(raw), written), text, path)
         raise
-    _raise_any(cross_field_errors(sections, raw), text, path)
-    return Config(path=path, **msgspec.structs.asdict(sections))
+    _raise_any(_as_written(cross_field_errors(sections, raw), written), text, path)
+    return Config(path=path, from_outside=frozenset(written), **msgspec.structs.asdict(sections))
+
+
+def _as_written(problems: Iterable[Problem], written: Mapping[KeyPath, str]) -> Iterator[Problem]:
+    """*problems*, those with a value from a reference showing the reference: the value may be a secret."""
+    for problem in problems:
+        if problem.path in written:
+            yield msgspec.structs.replace(problem, got=f"the value of {written[problem.path]!r}", hint="")
+        else:
+            yield problem
 
 
 def raw_tables(text: str, path: Path) -> dict[str, Any]:
@@ -74,6 +93,8 @@ def raw_tables(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), text, path) from None
+    except ValueError as error:  # Python's own limit on the digits of a number
+        raise ConfigError(path=path, key="", got=str(error).partition(";")[0], want="TOML") from None
 
 
 def _syntax_error(said: str, text: str, path: Path) -> ConfigError:

@@ -69,7 +69,7 @@ def as_toml(config: Config, origin: Callable[[KeyPath], str] | None = None) -> s
         origin: tells where the value at a path comes from, for a comment behind it; None writes no comments.
     """
     parts = [] if origin is None else [f"# {config.path}"]
-    for block in blocks(sections_of(config)):
+    for block in blocks(_masked_sections(config)):
         lines = [
             (f"{_dotted_name(name)} = {toml_value(value)}", name) for name, value in block.pairs if value is not None
         ]
@@ -83,11 +83,11 @@ def as_toml(config: Config, origin: Callable[[KeyPath], str] | None = None) -> s
 def as_json(config: Config, origin: Callable[[KeyPath], str] | None = None) -> Any:
     """*config* for JSON, secrets masked; with *origin* a flat object of ``{"value", "origin"}`` by dotted key."""
     if origin is None:
-        return _plain(sections_of(config))
+        return _plain(_masked_sections(config))
     from llm_pool.config.toml import dotted
 
     found = {}
-    for block in blocks(sections_of(config)):
+    for block in blocks(_masked_sections(config)):
         for name, value in block.pairs:
             path = (*block.path, *name)
             found[dotted(path)] = {"value": _plain(value), "origin": origin(path)}
@@ -111,6 +111,27 @@ def origins(config: Config, text: str) -> Callable[[KeyPath], str]:
 def sections_of(config: Config) -> Sections:
     """What the file says, without where it is."""
     return Sections(**{name: getattr(config, name) for name in Sections.__struct_fields__})
+
+
+def _masked_sections(config: Config) -> Sections:
+    """What the file says, with a Secret wherever a value came from outside of it, and in the query of an address."""
+
+    def walk(value: Any, path: KeyPath) -> Any:
+        if path in config.from_outside:
+            return value if isinstance(value, Secret) else Secret(str(value))
+        if isinstance(value, msgspec.Struct):
+            changed = {name: walk(getattr(value, name), (*path, name)) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **changed)
+        if isinstance(value, dict):
+            return {name: walk(item, (*path, name)) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(walk(item, (*path, index)) for index, item in enumerate(value))
+        if isinstance(value, str) and path[-2:] == ("request", "path") and "?" in value:
+            return f"{value.partition('?')[0]}?{MASK}"  # where a backend takes its key in the query
+        return value
+
+    masked: Sections = walk(sections_of(config), ())
+    return masked
 
 
 def _dotted_name(name: KeyPath) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
-    from llm_pool.engine.reload import Reloader
+    from llm_pool.engine.reload import Reloader, ended_unexpectedly
 
 _MODULES = {
     "ANY_OBJECT": "admission",
@@ -28,6 +28,7 @@ _MODULES = {
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
     "emit_to": "composition",
+    "ended_unexpectedly": "reload",
     "open_app": "composition",
     "parse_strategy": "admission",
     "parse_think": "admission",
@@ -45,6 +46,7 @@ __all__ = [
     "Reloader",
     "RunningRequest",
     "emit_to",
+    "ended_unexpectedly",
     "open_app",
     "parse_strategy",
     "parse_think",

@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -100,11 +100,14 @@ class PoolManager:
         self._emit, self._observers = emit, tuple(observers)
         self._current, self._generations = first, {first}
         self._numbers = itertools.count(1)
-        self._swapping, self._checking_health = asyncio.Lock(), asyncio.Lock()
+        self._swapping = asyncio.Lock()
+        self._health_check: tuple[_Generation, asyncio.Task[Health]] | None = None
         self._last_health: tuple[float, _Generation, Health] | None = None
-        self._background = {asyncio.create_task(self._save_learned(), name="save what was learned")}
+        saving = asyncio.create_task(self._save_learned(), name="save what was learned")
+        self._background: set[asyncio.Task[Any]] = {saving}
         self.is_draining = False
         self._record_reload(None)
+        self._warm(first)
 
     @classmethod
     async def start(cls, config: Config, observers: Sequence[Observer] = ()) -> PoolManager:
@@ -186,14 +189,45 @@ class PoolManager:
         return await self.app.states()
 
     async def health(self) -> Health:
-        """How the backends are, at most ``HEALTH_TTL`` seconds ago; takes about ``HEALTH_TIMEOUT`` seconds at most."""
-        async with self._checking_health:
-            now = asyncio.get_running_loop().time()
-            looked = self._last_health
-            if looked is None or looked[1] is not self._current or now - looked[0] >= HEALTH_TTL:
-                generation = self._current
-                looked = self._last_health = (now, generation, await _check_health(generation.app))
-            return looked[2]
+        """
+        How the backends are, at most ``HEALTH_TTL`` seconds ago; takes ``HEALTH_TIMEOUT`` seconds at most.
+
+        All who ask at the same time share one check.
+        """
+        fresh = self._fresh_health()
+        return await asyncio.shield(self._checking()) if fresh is None else fresh
+
+    def last_health(self) -> Health:
+        """How the backends were when somebody looked last, without waiting; a check begins if that is long ago."""
+        fresh = self._fresh_health()
+        if fresh is not None:
+            return fresh
+        self._checking()
+        return Health(ready=False, states=()) if self._last_health is None else self._last_health[2]
+
+    def _fresh_health(self) -> Health | None:
+        if self._last_health is None:
+            return None
+        at, generation, health = self._last_health
+        is_fresh = generation is self._current and asyncio.get_running_loop().time() - at < HEALTH_TTL
+        return health if is_fresh else None
+
+    def _checking(self) -> asyncio.Task[Health]:
+        """The check that runs now; one is begun where none does."""
+        generation, running = self._current, self._health_check
+        if running is not None and not running[1].done() and running[0] is generation:
+            return running[1]
+
+        async def check() -> Health:
+            health = await _check_health(generation.app)
+            self._last_health = (asyncio.get_running_loop().time(), generation, health)
+            return health
+
+        task = asyncio.create_task(check(), name="check the backends")
+        self._health_check = (generation, task)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+        return task
 
     async def swap(self, config: Config) -> None:
         """
@@ -213,6 +247,7 @@ class PoolManager:
             self._generations.add(new)
             self._current = new
             self._record_reload(None)
+            self._warm(new)
             self._start_background(self._retire(old))
 
     def record_refused(self, error: ConfigError) -> None:
@@ -241,7 +276,17 @@ class PoolManager:
 
     async def _retire(self, old: _Generation) -> None:
         await old.drained_within(RETIRE_TIMEOUT, Cancelled("a new configuration"))
+        with suppress(
+            TimeoutError
+        ):  # a backend stops loading when its asker leaves, and the new pool wants the model too
+            async with asyncio.timeout(RETIRE_TIMEOUT):
+                await old.app.machines.loads_ended()
         await self._close(old)
+
+    def _warm(self, generation: _Generation) -> None:
+        """Load what *generation* will ask, while it serves already."""
+        if generation.app.config.server.warm:
+            self._start_background(generation.app.load_ahead())
 
     async def _close(self, generation: _Generation) -> None:
         self._generations.discard(generation)
@@ -262,10 +307,10 @@ class PoolManager:
         self._background.add(task)
         task.add_done_callback(self._background_done)
 
-    def _background_done(self, task: asyncio.Task[None]) -> None:
+    def _background_done(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a bug in llm-pool, while closing an old generation", exc_info=error)
+            _log.error("a bug in llm-pool, in %s", task.get_name(), exc_info=error)
 
     def _record_reload(self, error: LlmPoolError | None) -> None:
         self.last_reload = ReloadResult(self.app.pool_state.clock.wall(), error is None, error, self.generation)

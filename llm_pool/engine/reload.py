@@ -62,6 +62,10 @@ class Reloader:
             except ConfigError as error:
                 self._reject(error)
                 return False
+            except Exception as error:  # noqa: BLE001  # whatever a file holds, the pool that serves goes on
+                _log.exception("a bug in llm-pool: the configuration was not read")
+                self._reject(ended_unexpectedly(self._config, "reading it", error))
+                return False
             try:
                 await self._apply(config)
             except ConfigError:
@@ -87,18 +91,31 @@ class Reloader:
         return await asyncio.to_thread(signature, self._config)
 
 
+def ended_unexpectedly(config: Config, what: str, error: BaseException) -> ConfigError:
+    """The ConfigError for a failure that no check foresaw: *what* was done when *error* came."""
+    got = f"{type(error).__name__} while {what}: {error}"
+    return ConfigError(path=config.path, key="", got=got, want="a configuration", hint="the log has the details")
+
+
 def signature(config: Config) -> FileSignature:
-    """What the files of *config* look like: the file itself and the prompts; empty while the file is missing."""
-    if not config.path.exists():
+    """
+    What the files of *config* look like: the file itself and the prompts.
+
+    Empty while the file is missing, or while something on the way to it cannot be read.
+    """
+    try:
+        if not config.path.is_file():
+            return ()
+        folders = [path for folder in config.prompt_folders for path in sorted(folder.glob("**/*.md"))]
+        return tuple(_file_stats([config.path, *config.prompt_files.values(), *folders]))
+    except (OSError, ValueError):  # ValueError: a path with a NUL byte
         return ()
-    folders = (path for folder in config.prompt_folders for path in sorted(folder.glob("**/*.md")))
-    return tuple(_file_stats([config.path, *config.prompt_files.values(), *folders]))
 
 
 def _file_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:
     for path in paths:
         try:
             found = path.stat()
-        except OSError:
+        except (OSError, ValueError):
             continue
         yield str(path), found.st_ino, found.st_size, found.st_mtime_ns

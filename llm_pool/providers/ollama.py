@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llm_pool.core.errors import Failed, ProviderError, Rejected
-from llm_pool.core.messages import Delta, ModelInfo, PullProgress, TokenLogprob, Usage
+from llm_pool.core.messages import ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
 from llm_pool.providers.capabilities import from_ollama, name_of
+from llm_pool.providers.chunks import ollama_chunk
+from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import ContextWindow, complaint
-from llm_pool.providers.framing import JsonLines, Records
+from llm_pool.providers.framing import Records
 from llm_pool.providers.grammar_schemas import for_grammar
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import chat_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
@@ -25,36 +29,11 @@ from llm_pool.providers.transport import with_bearer
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from llm_pool.core.messages import Call, FinishReason, Json, ProviderState, Think
+    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
     from llm_pool.providers.transport import Backend, Reply, TlsFiles, Transport
-
-FINISHES: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
 
 encode = msgspec.json.encode
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _TokenLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-    top_logprobs: list[_TokenLogprob] = []
-
-
-class _Line(msgspec.Struct):
-    """A line of ``/api/chat``; durations in nanoseconds."""
-
-    message: _Message = msgspec.field(default_factory=_Message)
-    done: bool = False
-    done_reason: str | None = None
-    error: str | None = None
-    load_duration: int | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    logprobs: list[_TokenLogprob] | None = None
 
 
 class _Step(msgspec.Struct):
@@ -107,6 +86,7 @@ class OllamaProvider:
         self._backend, self._transport = self._server.backend, transport
         self._asking = Asking(self._backend, transport, extra_body)
         self._window, self._think = ContextWindow(context), think
+        self._habit = ReasoningHabit(model)
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
@@ -117,19 +97,16 @@ class OllamaProvider:
         size, note = self._window_for(call)
         body = self._request_body(call, size)
         asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
-        async with asked as response:
-            async for raw in Records(self.name, response, JsonLines()):
-                line = decode(self._backend, raw, _Line)
-                if line.error is not None:
-                    raise Failed(self.name, self._backend.redacted(line.error))
-                if line.done:
-                    await response.drain()
-                    cut = complaint(call.prompt, line.prompt_eval_count, size)
-                    yield msgspec.structs.replace(_last(line), note=cut or note)
-                    return
-                if line.message.content or line.logprobs:
-                    yield Delta(line.message.content or "", logprobs=_token_logprobs(line.logprobs))
-        raise Failed(self.name, "the stream ended before it was done")
+        async with (
+            asked as response,
+            aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
+        ):
+            async for delta in deltas:
+                if not delta.final:
+                    yield delta
+                    continue
+                cut = complaint(call.prompt, delta.usage.prompt_tokens, size)
+                yield msgspec.structs.replace(delta, note=cut or note)
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
@@ -148,10 +125,15 @@ class OllamaProvider:
         return {name: (facts.size or 0) / 1e6 for name, facts in loaded.items()}
 
     async def load(self) -> None:
-        """As ``Provider.load``."""
+        """
+        As ``Provider.load``: a request without a prompt loads the model and says nothing.
+
+        It has the options of a call, as others would load the model anew; but not a ``keep_alive`` of 0, which unloads.
+        """
+        keep_alive = {} if str(self._keep_alive.get("keep_alive", "")).rstrip("hms") == "0" else self._keep_alive
         size = self._window.current
-        options = {} if size is None else {"options": {"num_ctx": size}}  # another length would load it again
-        body = encode({"model": self.model, "stream": False, **options, **self._keep_alive})
+        options = {} if size is None else {"options": {"num_ctx": size}}
+        body = encode({"model": self.model, "stream": False, **options, **keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)
@@ -252,13 +234,14 @@ class OllamaStore:
         async with self._transport.stream(self._backend, "POST", "/api/pull", encode({"model": model})) as response:
             if response.status != 200:
                 raise error_for(self._backend, await response.read())
-            async for raw in Records(self._backend.name, response, JsonLines()):
-                step = decode(self._backend, raw, _Step)
-                if step.error is not None:
-                    raise Failed(self._backend.name, self._backend.redacted(step.error))
-                yield PullProgress(step.status, step.completed, step.total)
-                if step.status == "success":
-                    return
+            async for batch in Records(self._backend, response):
+                for record in batch:
+                    step = decode(self._backend, record.data, _Step)
+                    if step.error is not None:
+                        raise Failed(self._backend.name, self._backend.redacted(step.error))
+                    yield PullProgress(step.status, step.completed, step.total)
+                    if step.status == "success":
+                        return
         raise Failed(self._backend.name, f"the pull of {model} ended before it was done", hint=_pull_hint(model))
 
     async def show(self, model: str) -> ModelInfo:
@@ -301,21 +284,3 @@ def _refused(backend: Backend, model: str, reply: Reply) -> ProviderError:
     if reply.status == 401:
         return Rejected(backend.name, f"401: {error_text(backend, reply.body)}", hint=_SIGN_IN)
     return error_for(backend, reply)
-
-
-def _last(line: _Line) -> Delta:
-    return Delta(
-        line.message.content or "",
-        final=True,
-        finish=FINISHES.get(line.done_reason, "other"),
-        usage=Usage(line.prompt_eval_count, line.eval_count),
-        logprobs=_token_logprobs(line.logprobs),
-        loading=None if line.load_duration is None else line.load_duration / 1e9,
-    )
-
-
-def _token_logprobs(logprobs: list[_TokenLogprob] | None) -> tuple[TokenLogprob, ...]:
-    return tuple(
-        TokenLogprob(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs))
-        for one in logprobs or ()
-    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from llm_pool.core.errors import Failed
-from llm_pool.core.messages import Delta, TokenLogprob, Usage
 from llm_pool.providers.asking import Asking
+from llm_pool.providers.chunks import openai_chunk
+from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
-from llm_pool.providers.framing import Events, Records
 from llm_pool.providers.grammar_schemas import for_grammar
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import chat_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
-from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
 from llm_pool.providers.transport import with_bearer
 
@@ -22,41 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from llm_pool.core.errors import ProviderError
-    from llm_pool.core.messages import Call, FinishReason, Json, ProviderState, Think
+    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
     from llm_pool.providers.transport import Reply, TlsFiles, Transport
-
-FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
-
-
-class _Text(msgspec.Struct):
-    content: str | None = None
-
-
-class _TokenLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-    top_logprobs: list[_TokenLogprob] | None = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_TokenLogprob] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Text = msgspec.field(default_factory=_Text)
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: Any = None
 
 
 class OpenAIProvider:
@@ -104,7 +70,7 @@ class OpenAIProvider:
         self._backend, self._transport = self._server.backend, transport
         self._asking = Asking(self._backend, transport, extra_body)
         self._chat = f"{self._server.api}/chat/completions"
-        self._think, self._context = think, context
+        self._think, self._context, self._habit = think, context, ReasoningHabit(model)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -112,22 +78,12 @@ class OpenAIProvider:
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
         check_fits(self.name, call.prompt, self._context)
-        async with self._asking.ask(self._chat, self._request_body(call), self._error_for) as response:
-            end = _End()
-            async for raw in Records(self.name, response, Events()):
-                if raw == b"[DONE]":
-                    end.done = True
-                    await response.drain()
-                    break
-                chunk = decode(self._backend, raw, _Chunk)
-                if chunk.error:
-                    raise Failed(self.name, error_text(self._backend, chunk.error))
-                end.note(chunk)
-                for delta in _deltas(chunk):
-                    yield delta
-        if not end.done and end.finish is None:
-            raise Failed(self.name, "the stream ended before it was done")
-        yield Delta(final=True, finish=FINISHES.get(end.finish or "", "other"), usage=end.usage)
+        async with (
+            self._asking.ask(self._chat, self._request_body(call), self._error_for) as response,
+            aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
+        ):
+            async for delta in deltas:
+                yield delta
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
@@ -151,22 +107,6 @@ class OpenAIProvider:
 
     def _error_for(self, reply: Reply) -> ProviderError:
         return error_for(self._backend, reply)
-
-
-class _End:
-    """What a stream has said of its end: the reason comes first, the counts later, ``[DONE]`` last or never."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self.finish: str | None = None
-        self.usage = Usage()
-
-    def note(self, chunk: _Chunk) -> None:
-        """Take what *chunk* says of it."""
-        for choice in chunk.choices[:1]:
-            self.finish = choice.finish_reason or self.finish
-        if chunk.usage is not None:
-            self.usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
 
 
 def request_body(model: str, call: Call, think: Think | None = None) -> dict[str, Any]:
@@ -194,20 +134,3 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
     if call.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": call.top_logprobs}
     return body
-
-
-def _deltas(chunk: _Chunk) -> list[Delta]:
-    return [
-        Delta(choice.delta.content or "", logprobs=_token_logprobs(choice.logprobs))
-        for choice in chunk.choices[:1]
-        if choice.delta.content or choice.logprobs
-    ]
-
-
-def _token_logprobs(logprobs: _Logprobs | None) -> tuple[TokenLogprob, ...]:
-    if logprobs is None:
-        return ()
-    return tuple(
-        TokenLogprob(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs or ()))
-        for one in logprobs.content or ()
-    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, Busy, ProviderError
+from llm_pool.core.errors import BadReply, Loading, ProviderError
 from llm_pool.core.messages import ModelFacts, ProviderState
 from llm_pool.providers.capabilities import ONLY_EMBEDS, entries, from_openai, name_of, with_props
 from llm_pool.providers.replies import decode, error_for
@@ -29,7 +28,6 @@ WARM_HINT: Final = "llm-pool health --warm"
 _WAIT_HINT: Final = "llm-pool health --wait 60s"
 _NOT_TOLD: Final = frozenset({404, 405, 501})
 """Statuses of a server that does not say which models it has."""
-_STARTING: Final = re.compile(r"load|start|warm|initiali[sz]|not ready", re.IGNORECASE)
 _SHOWN: Final = 5
 
 
@@ -123,9 +121,7 @@ class OpenAIServer:
             catalogue = await self.catalogue()
             if catalogue.kind == "llama-server" and (reply := await self._get("/health")).status != 200:
                 raise error_for(self.backend, reply)
-        except Busy as error:
-            if not _STARTING.search(error.reason):
-                raise
+        except Loading as error:
             return self._state(model, "warming", error.reason, _WAIT_HINT)
         return self._judged(model, catalogue)
 

@@ -36,6 +36,10 @@ MAX_AGE = 86_400.0
 """Seconds it is good while its place gives errors."""
 RETRY_AFTER = 30.0
 """Seconds between two looks for a key that is not there."""
+FETCH_TIMEOUT = 10.0
+"""Seconds that one fetch of keys may take."""
+WAIT = 1.0
+"""Seconds that a request waits for keys it cannot do without; the fetch goes on behind it."""
 
 _TYPES = {"jwt", "at+jwt", "application/at+jwt"}
 _FAMILIES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -178,7 +182,10 @@ def _scopes(scope_claim: str | list[str]) -> frozenset[Scope]:
 
 class Jwks:
     """
-    An issuer's public keys, kept while they are fresh.
+    An issuer's public keys, fetched behind the scenes and kept while they are fresh.
+
+    A request waits for a fetch only where it needs a key that is not here, and then ``WAIT`` seconds at most: an
+    address that hangs costs nobody anything who signs with a key that is known.
 
     Args:
         source: where they are.
@@ -190,38 +197,58 @@ class Jwks:
         self._keys: list[dict[str, Any]] = []
         self._etag = ""
         self._checked_at, self._refreshed_at = float("-inf"), float("-inf")
-        self._refresh_lock = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
         """
         The keys that may have signed: those called *kid*, or without a name all that fit *algorithm*.
 
         Raises:
-            Overloaded: no set of keys can be had.
+            Overloaded: no set of keys can be had now.
         """
         if self._clock.now() - self._refreshed_at >= REFRESH_AFTER:
-            await self._refresh()
-        found = _matching(self._keys, kid, algorithm)
+            self._refresh()
+        found = self._usable(kid, algorithm)
         if not found:
-            await self._refresh()
-            found = _matching(self._keys, kid, algorithm)
-        if self._clock.now() - self._refreshed_at >= MAX_AGE:
-            raise Overloaded("the token's issuer", RETRY_AFTER)
+            self._refresh()
+            if self._fetching is not None:
+                await asyncio.wait({self._fetching}, timeout=WAIT)
+            found = self._usable(kid, algorithm)
+        if self._is_too_old or (not found and self._fetching is not None):
+            raise Overloaded("the token's issuer", RETRY_AFTER if self._fetching is None else WAIT)
         return found
 
-    async def _refresh(self) -> None:
-        """Look, unless somebody did a moment ago; one at a time."""
-        async with self._refresh_lock:
-            if self._clock.now() - self._checked_at < RETRY_AFTER:
-                return
-            self._checked_at = self._clock.now()
-            try:
+    async def aclose(self) -> None:
+        """End a fetch that runs. Idempotent."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    @property
+    def _is_too_old(self) -> bool:
+        return self._clock.now() - self._refreshed_at >= MAX_AGE
+
+    def _usable(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+        return [] if self._is_too_old else _matching(self._keys, kid, algorithm)
+
+    def _refresh(self) -> None:
+        """Begin a fetch, unless one runs or ended a moment ago."""
+        if self._fetching is not None or self._clock.now() - self._checked_at < RETRY_AFTER:
+            return
+        self._checked_at = self._clock.now()
+        self._fetching = asyncio.create_task(self._fetch(), name="fetch an issuer's keys")
+
+    async def _fetch(self) -> None:
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT):
                 fetched = await self._source(self._etag)
-                if fetched.body is not None:
-                    self._keys, self._etag = _public(fetched.body), fetched.etag
-                self._refreshed_at = self._clock.now()
-            except Exception as error:  # noqa: BLE001  # whatever went wrong, the keys we have go on
-                _log.warning("an issuer's keys could not be had: %s", type(error).__name__)
+            if fetched.body is not None:
+                self._keys, self._etag = _public(fetched.body), fetched.etag
+            self._refreshed_at = self._clock.now()
+        except Exception as error:  # noqa: BLE001  # whatever went wrong, the keys we have go on
+            _log.warning("an issuer's keys could not be had: %s", type(error).__name__)
+        finally:
+            self._fetching = None
 
 
 def from_file(read: Callable[[], bytes]) -> KeySource:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
 
+_SINGLE = (b"host", b"origin", b"sec-fetch-site")
 HINT = "a proxy's name, or that of your own page, goes into server.hosts"
 
 
@@ -28,6 +29,8 @@ def check_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None
     Over TLS any ``Host`` is good: a name that leads here for deception has no certificate that fits it.
     """
     found = dict(headers)
+    if any(sum(name == one for one, _ in headers) > 1 for name in _SINGLE):
+        raise PermissionDenied("a header that says whose page this is came twice")
     host, origin = found.get(b"host", b""), found.get(b"origin")
     if config.server.tls_cert is None and not _is_ours(host, config):
         raise PermissionDenied("the Host is no name of this machine's own", hint=HINT)

@@ -1,4 +1,4 @@
-"""TLS for both faces: 1.2 or later, with a client's certificate where the configuration wants one."""
+"""TLS for HTTP and gRPC: 1.2 or later, with a client's certificate where the configuration wants one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The daemon's faces: HTTP, gRPC and the shapes of others, thin twins over one ``generations.PoolManager``."""
+"""The daemon's APIs: ours over HTTP and gRPC, and those of OpenAI and Ollama, over one ``generations.PoolManager``."""

@@ -16,7 +16,7 @@ from llm_pool.server.daemon import Components
 from llm_pool.server.monitoring import Monitoring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
@@ -52,6 +52,7 @@ def build_components(config: Config) -> Components:
         tls=tls,
         prepare_hooks=(access.prepare,),
         lifespans=lifespans,
+        check=partial(check_listeners, has_client_ca=config.server.client_ca is not None),
     )
 
 
@@ -62,6 +63,31 @@ def _servers(config: Config, files: TlsFiles | None) -> list[Server]:
     from llm_pool.server.grpc import grpc_server
 
     return [grpc_server(config.server.grpc_addr, None if files is None else grpc_credentials(files))]
+
+
+def check_listeners(config: Config, urls: Sequence[str], *, has_client_ca: bool) -> None:
+    """
+    Raise ConfigError where *config* asks nobody who they are, but sockets are open beyond this machine.
+
+    Addresses are bound once, at the start, so it is the sockets that are looked at, not what *config* would bind.
+
+    Args:
+        config: a new configuration.
+        urls: where the daemon listens, ``scheme://host:port``.
+        has_client_ca: those sockets let only clients with a certificate in.
+    """
+    if requires_authentication(config) or has_client_ca:
+        return
+    for url in urls:
+        address = url.partition("://")[2]
+        if address.rpartition(":")[0] not in LOOPBACK:
+            raise ConfigError(
+                path=config.path,
+                key="tenancy",
+                got=f"nobody to authenticate while the daemon listens at {address}",
+                want="clients that prove who they are",
+                hint="addresses are bound at the start: restart llm-pool serve to listen elsewhere",
+            )
 
 
 def check_addresses(config: Config) -> None:

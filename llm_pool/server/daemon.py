@@ -51,10 +51,11 @@ class Components(msgspec.Struct, frozen=True, kw_only=True):
         observers: told of every event.
         extensions: add their routes to the HTTP application.
         servers: listen beside HTTP.
-        tls: how the HTTP face proves itself, and perhaps asks clients to; None is plain HTTP.
+        tls: the certificate of the HTTP server, and whether clients have to show theirs; None is plain HTTP.
         prepare_hooks: each readies something for a new configuration, or raises ConfigError, and gives what makes
             it count once the pool serves that configuration.
         lifespans: each is entered before the pool starts, and left after it ended.
+        check: raises ConfigError where a new configuration may not be served at the addresses that listen.
     """
 
     access: AccessControl = msgspec.field(default_factory=AllowAll)
@@ -64,6 +65,7 @@ class Components(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     prepare_hooks: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
     lifespans: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
+    check: Callable[[Config, Sequence[str]], None] = lambda _config, _urls: None
 
 
 class Daemon(msgspec.Struct, frozen=True):
@@ -76,6 +78,7 @@ class Daemon(msgspec.Struct, frozen=True):
     async def apply(self, config: Config) -> None:
         """Serve *config* from now on, pool and parts together; raises ConfigError, and then nothing has changed."""
         try:
+            self.components.check(config, self.urls)
             ready = [await prepare(config) for prepare in self.components.prepare_hooks]
         except ConfigError as error:
             self.manager.record_refused(error)

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from llm_pool.server.middleware import Scope as Connection
     from llm_pool.telemetry.tracing import Tracing
 
+MAX_DIGITS = 15
+"""Digits of a number that a client sends; longer ones name nothing."""
+
 
 class Monitoring:
     """
-    Everything that watches a daemon: its observers, and the face that shows what they saw.
+    Everything that watches a daemon: its observers, and the routes that show what they saw.
 
     Args:
         config: the first one; ``[telemetry]`` counts from the start of the daemon to its end.
@@ -98,7 +101,7 @@ class Routes:
         return [
             Route("/v1/status", Asgi(self._status), methods=["GET"]),
             Route("/v1/config", Asgi(self._config), methods=["GET"]),
-            Route("/v1/requests/{number:int}", Asgi(self._cancel), methods=["DELETE"]),
+            Route("/v1/requests/{number}", Asgi(self._cancel), methods=["DELETE"]),
         ]
 
     def metrics(self) -> Route:
@@ -128,18 +131,19 @@ class Routes:
         await send_json(send, {"path": str(config.path), "toml": as_toml(config)})
 
     async def _cancel(self, scope: Connection, _receive: Receive, send: Send) -> None:
-        principal, number = scope[PRINCIPAL], scope["path_params"]["number"]
+        principal, text = scope[PRINCIPAL], scope["path_params"]["number"]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else -1  # -1: nobody's
         own = has_scope(principal, Scope.OPERATE) or any(
             r.number == number and r.query.tenant_id == principal.tenant_id for r in self._manager.running()
         )
         if own and self._manager.cancel(number):
             await send_json(send, {"cancelled": True})
         else:  # another's request is as good as none
-            await send_json(send, problem("not_found", f"no request {number} is in flight"), status=404)
+            await send_json(send, problem("not_found", f"no request {text[:MAX_DIGITS]} is in flight"), status=404)
 
     async def _metrics_page(self, scope: Connection, _receive: Receive, send: Send) -> None:
         accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        make = self._metrics.page(await snapshot(self._manager), accept)
+        make = self._metrics.page(snapshot(self._manager), accept)
         body, content_type = await asyncio.to_thread(make)
         await _send(send, body, [(b"content-type", content_type.encode())])
 
@@ -154,7 +158,7 @@ def has_scope(principal: Principal | Anonymous, scope: Scope) -> bool:
 
 def _since(scope: Connection) -> int:
     value = parse_qs(scope["query_string"].decode("latin-1")).get("since", ["0"])[-1]
-    if not value.isascii() or not value.isdigit() or len(value) > 15:
+    if not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
         raise InvalidRequest("since", "expected a whole number")
     return int(value)
 

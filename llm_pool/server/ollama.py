@@ -31,7 +31,6 @@ from llm_pool.server.chat import (
     reject_unsupported,
     respond,
     turn,
-    winning_attempt,
 )
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode, think_of
@@ -124,7 +123,7 @@ class _Show(msgspec.Struct, frozen=True):
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add this face to *app*."""
+    """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
 
@@ -136,7 +135,7 @@ def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 class Ollama:
-    """The routes of this face."""
+    """The routes of this API."""
 
     def __init__(self, manager: PoolManager, access: AccessControl) -> None:
         self._manager, self._access = manager, access
@@ -337,7 +336,7 @@ class _GenerateEncoder(_Encoder):
 
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
-    won = winning_attempt(answer)
+    won = answer.decision.winning_attempt
     reading = won.ttft if won is not None and won.ttft is not None else 0.0
     writing = won.duration - reading if won is not None else answer.duration
     return {

@@ -135,7 +135,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add this face to *app*."""
+    """Add the routes to *app*."""
     api = OpenAI(manager, access)
     app.router.routes.extend(api.routes())
     for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
@@ -152,7 +152,7 @@ def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 class OpenAI:
-    """The routes of this face."""
+    """The routes of this API."""
 
     def __init__(self, manager: PoolManager, access: AccessControl) -> None:
         self._manager, self._access = manager, access

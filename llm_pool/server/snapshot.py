@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from llm_pool.telemetry.metrics import Metrics
 
 
-async def snapshot(manager: PoolManager) -> PoolSnapshot:
-    """The pool now; asks the backends how they are, as ``PoolManager.health`` does."""
-    health, pool_state, reload = await manager.health(), manager.app.pool_state, manager.last_reload
+def snapshot(manager: PoolManager) -> PoolSnapshot:
+    """The pool now, and its backends as they were when somebody looked last: who scrapes waits for nobody."""
+    health, pool_state, reload = manager.last_health(), manager.app.pool_state, manager.last_reload
     return PoolSnapshot(
         version=__version__,
         generation=manager.generation,

@@ -1,5 +1,5 @@
 """
-What an error is called on the wire: one table for both faces.
+What an error is called on the wire: one table for HTTP and gRPC.
 
 A class without a row of its own has its parent's.
 """

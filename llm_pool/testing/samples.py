@@ -33,7 +33,7 @@ def a_call(prompt: str = "which colour?", **changes: Any) -> Call:
 
 
 def a_panel(*providers: FakeProvider, weights: tuple[float, ...] = (), group: str | None = None) -> list[Member]:
-    """Fakes in their seats, ranked as given; each on a machine of its own unless *group* names one for all."""
+    """Fakes as members of a panel, ranked as given; each on a machine of its own unless *group* names one for all."""
     return [
         Member(
             provider=provider,

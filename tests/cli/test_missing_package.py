@@ -21,3 +21,22 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     assert code == ExitCode.CONFIG
     assert "pip install 'llm-pool[client]'" in capsys.readouterr().err
+
+
+def test_a_missing_library_of_the_system_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slim images have no libstdc++: which library, and the package that brings it."""
+    sentence = "libstdc++.so.6: cannot open shared object file: No such file or directory"
+
+    def broken(_name: str) -> None:
+        raise ImportError(sentence, name="grpc._cython.cygrpc")
+
+    monkeypatch.setattr("llm_pool.cli.main.load_command", broken)
+
+    code = run(["serve"])
+
+    assert code == ExitCode.CONFIG
+    err = capsys.readouterr().err
+    assert "libstdc++.so.6 is missing" in err
+    assert "apt-get install libstdc++6" in err

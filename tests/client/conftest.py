@@ -1,4 +1,4 @@
-"""A daemon with both faces, over the scripted upstream, and clients of it."""
+"""A daemon with HTTP and gRPC, over the scripted upstream, and clients of it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from llm_pool.config import parse
 from llm_pool.core.errors import Cancelled, ConfigError, DeadlineExceeded, LlmPoolError, Stopping
 from llm_pool.core.events import BreakerChanged, Reloaded
-from llm_pool.core.messages import Query
+from llm_pool.core.messages import ProviderState, Query
 from llm_pool.engine.generations import PoolManager
 from llm_pool.testing import RecordingObserver
 from llm_pool.testing.upstream import Upstream
@@ -46,7 +46,8 @@ def config(upstream: Upstream, tmp_path: Path) -> Callable[..., Config]:
             for name in names or ("a",)
         )
         group = f'[groups."{upstream.url}"]\nslots = 8\n'
-        return parse(f"{extra}\n{group}{providers}", tmp_path / "llm-pool.toml")
+        quiet = "" if "[server]" in extra else "[server]\nwarm = false\n"
+        return parse(f"{extra}\n{quiet}{group}{providers}", tmp_path / "llm-pool.toml")
 
     return make
 
@@ -228,3 +229,36 @@ async def test_every_error_is_one_of_ours(manager: PoolManager) -> None:
 
     with pytest.raises(LlmPoolError):
         await manager.infer(Query(prompt="one"))
+
+
+async def test_probes_of_a_hanging_backend_share_one_look(
+    manager: PoolManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty at once, each answered in the time of one."""
+    looks = 0
+
+    async def hangs() -> ProviderState:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(manager.app.providers["a"], "state", hangs)
+    monkeypatch.setattr("llm_pool.engine.generations.HEALTH_TIMEOUT", 0.2)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    probes = await asyncio.gather(*(manager.health() for _ in range(20)))
+
+    assert loop.time() - began < 0.5
+    assert looks == 1
+    assert not any(probe.ready for probe in probes)
+
+
+async def test_the_last_look_waits_for_nobody(manager: PoolManager) -> None:
+    """A scrape gets what is known, and what is unknown begins to be looked at."""
+    assert manager.last_health().states == ()
+
+    await asyncio.sleep(0.1)
+
+    assert manager.last_health().ready

@@ -29,6 +29,7 @@ from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.budget import Budget
+from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
 
@@ -64,7 +65,7 @@ class Pool:
     """An orchestrator over fakes, with everything else real."""
 
     def __init__(
-        self, *providers: FakeProvider, last_resort: FakeProvider | None = None, dark: Collection[str] = ()
+        self, *providers: FakeProvider, last_resort: FakeProvider | None = None, refused: Collection[str] = ()
     ) -> None:
         clock, self.seen = SystemClock(), RecordingObserver()
         every = [*providers, *([last_resort] if last_resort else [])]
@@ -84,8 +85,8 @@ class Pool:
             strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)}.__getitem__,
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
-            is_loaded=lambda member: True,
-            breaker_refuses=lambda member, task: member.name in dark,
+            load_time=lambda member: 0.0,
+            breaker_refuses=lambda member, task: member.name in refused,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),
@@ -298,8 +299,23 @@ async def test_errors_and_degraded_answers_are_never_kept() -> None:
     assert second.from_cache is False
 
 
+@pytest.mark.parametrize("finish", ["length", "repetition"])
+async def test_an_answer_that_was_cut_says_so_and_is_asked_for_anew(finish: Any) -> None:
+    provider = ScriptedProvider("p", [Reply("blu", finish=finish), Reply("blue")])
+    pool = Pool(provider)
+
+    answers = [await pool.ask() for _ in range(3)]
+
+    assert [(answer.content, answer.finish) for answer in answers] == [
+        ("blu", finish),
+        ("blue", "stop"),
+        ("blue", "stop"),
+    ]
+    assert [answer.from_cache for answer in answers] == [False, False, True]
+
+
 async def test_one_id_runs_once() -> None:
-    """R13 through the front door; another body under the id is an error."""
+    """R13 through the orchestrator; another body under the id is an error."""
     provider = ScriptedProvider("p", Reply("blue"))
     pool = Pool(provider)
 
@@ -324,18 +340,18 @@ async def test_a_reader_along_gets_the_committed_text() -> None:
 
 async def test_a_dark_provider_is_left_out_and_named() -> None:
     """Its breaker is open, another can answer."""
-    dark, lit = ScriptedProvider("dark", Reply("x")), ScriptedProvider("lit", Reply("y"))
+    refused, well = ScriptedProvider("refused", Reply("x")), ScriptedProvider("well", Reply("y"))
 
-    answer = await Pool(dark, lit, dark={"dark"}).ask()
+    answer = await Pool(refused, well, refused={"refused"}).ask()
 
-    assert dark.calls == []
-    assert "dark" in answer.decision.notes[-1]
+    assert refused.calls == []
+    assert "refused" in answer.decision.notes[-1]
     assert not answer.degraded
 
 
 async def test_with_every_breaker_open_the_answer_is_degraded() -> None:
-    """The last provider able is never dark, and the answer says what happened."""
-    answer = await Pool(ScriptedProvider("p", Reply("x")), dark={"p"}).ask()
+    """The last provider able is never left out, and the answer says what happened."""
+    answer = await Pool(ScriptedProvider("p", Reply("x")), refused={"p"}).ask()
 
     assert answer.degraded
     assert "breaker" in answer.decision.degraded_reason
@@ -353,3 +369,15 @@ async def test_cancelling_the_query_cancels_the_calls() -> None:
 
     assert (provider.in_flight, provider.cancelled) == (0, 1)
     assert len(pool.seen.of(AttemptStarted)) == 1
+
+
+async def test_a_strangers_schema_is_compiled_for_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled for it is let go with the request."""
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "string", "pattern": r"^\p{L}{9}$"}}}
+    monkeypatch.setattr(compiled, "_kept", compiled._Kept())
+    pool = Pool(ScriptedProvider("p", Reply('{"n": "lighthous"}')))
+
+    answer = await pool.ask(output_schema=schema)
+
+    assert answer.json == {"n": "lighthous"}
+    assert compiled.kept_bytes() == 0

@@ -210,3 +210,47 @@ async def test_a_bug_while_taking_leaves_the_watch_alive(tmp_path: Path, taken: 
 
     config = await asyncio.to_thread(load, path)
     assert await Reloader(config, lambda: load(path), broken, taken.reject).reload() is False
+
+
+async def test_whatever_reading_raises_is_told_and_the_watch_lives(tmp_path: Path, taken: Taken) -> None:
+    """A mistake that no check foresaw shows in /health as any other does; the next good file is taken."""
+    path = write(tmp_path / "llm-pool.toml", 1)
+    config, broken = await asyncio.to_thread(load, path), True
+
+    def read() -> Config:
+        if broken:
+            raise MemoryError("of some kind")
+        return load(path)
+
+    reloader = Reloader(config, read, taken.apply, taken.reject)
+
+    assert not await reloader.reload()
+    broken = False
+    assert await reloader.reload()
+
+    assert "MemoryError while reading it" in taken.errors[0].got
+    assert taken.latest == 1
+
+
+async def test_an_unreadable_folder_is_waited_for(
+    tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount that is away for three seconds ends nothing."""
+    path = write(tmp_path / "llm-pool.toml", 1)
+    config = await asyncio.to_thread(load, path)
+    reloader = Reloader(config, lambda: load(path), taken.apply, taken.reject)
+    watch = asyncio.create_task(reloader.watch(LOOK))
+    await asyncio.sleep(3 * LOOK)
+
+    def away(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.is_file", away)
+        await asyncio.sleep(5 * LOOK)
+    assert not watch.done()
+
+    write(path, 2)
+    await taken.change()
+    watch.cancel()
+    assert taken.latest == 2

@@ -66,7 +66,7 @@ async def decide(judge: Judge, *providers: FakeProvider, weights: tuple[float, .
     return await judge.run(a_call(**call), a_panel(*providers, weights=weights), RecordingObserver().on)
 
 
-def seat(provider: FakeProvider, **changes: object) -> Member:
+def member(provider: FakeProvider, **changes: object) -> Member:
     return msgspec.structs.replace(a_panel(provider)[0], rank=9, **changes)
 
 
@@ -75,7 +75,7 @@ async def test_the_judge_picks_against_the_heavier_author() -> None:
     wrong, right = ScriptedProvider("wrong", Reply("42")), ScriptedProvider("r", Reply("right"))
     judge = ScriptedProvider("judge", picks_right())
 
-    decision = await decide(made(seat(judge)), wrong, right, weights=(1.1, 1.0))
+    decision = await decide(made(member(judge)), wrong, right, weights=(1.1, 1.0))
 
     assert (decision.winner, decision.used) == ("r", StrategyName.JUDGE)
     assert decision.scores["r"] > decision.scores["wrong"]
@@ -88,7 +88,7 @@ async def test_a_verdict_costs_one_token() -> None:
     """The letter is asked for with one token and its alternatives, at temperature 0, in another task's name."""
     judge = ScriptedProvider("judge", picks_right())
 
-    await decide(made(seat(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right")))
+    await decide(made(member(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right")))
 
     [asked] = judge.calls
     assert (asked.max_tokens, asked.top_logprobs, asked.temperature) == (1, 10, 0.0)
@@ -104,7 +104,7 @@ async def test_a_judge_may_have_words_of_its_own() -> None:
         return worded
 
     one, two = ScriptedProvider("a", Reply("red")), ScriptedProvider("b", Reply("blue"))
-    await decide(made(seat(judge), load_task=load_task), one, two)
+    await decide(made(member(judge), load_task=load_task), one, two)
 
     [asked] = judge.calls
     assert asked.input["question"] == "which colour?"
@@ -120,7 +120,7 @@ async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
     undecided = ScriptedProvider("judge", lambda call: Reply("A", logprobs=(TokenLogprob("A", math.log(0.5), HALVES),)))
 
     decision = await decide(
-        made(seat(undecided)),
+        made(member(undecided)),
         ScriptedProvider("a", Reply("blue")),
         ScriptedProvider("b", Reply("blue")),
         ScriptedProvider("c", Reply("red")),
@@ -130,12 +130,29 @@ async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
     assert decision.reading.content == "blue"
 
 
+async def test_candidates_that_only_look_alike_are_judged() -> None:
+    """One number apart they are two answers, though nearly the same letters."""
+    judge = ScriptedProvider("judge", Reply("A"))
+
+    decision = await decide(
+        made(member(judge)),
+        ScriptedProvider("a", Reply("Refunds are accepted within 60 days.")),
+        ScriptedProvider("b", Reply("Refunds are accepted within 30 days.")),
+    )
+
+    assert judge.calls
+    assert [cluster.label for cluster in decision.clusters] == [
+        "Refunds are accepted within 60 days.",
+        "Refunds are accepted within 30 days.",
+    ]
+
+
 async def test_identical_candidates_skip_the_judge() -> None:
     """What all say needs no verdict."""
     judge = ScriptedProvider("judge", picks_right())
 
     decision = await decide(
-        made(seat(judge)), ScriptedProvider("a", Reply("blue")), ScriptedProvider("b", Reply("Blue"))
+        made(member(judge)), ScriptedProvider("a", Reply("blue")), ScriptedProvider("b", Reply("Blue"))
     )
 
     assert len(judge.calls) == 0
@@ -153,7 +170,10 @@ async def test_a_close_call_is_asked_again_in_swapped_order() -> None:
     judge = ScriptedProvider("judge", likes_the_first)
 
     decision = await decide(
-        made(seat(judge)), ScriptedProvider("a", Reply("one")), ScriptedProvider("b", Reply("two")), weights=(1.2, 1.0)
+        made(member(judge)),
+        ScriptedProvider("a", Reply("one")),
+        ScriptedProvider("b", Reply("two")),
+        weights=(1.2, 1.0),
     )
 
     assert len(judge.calls) == 2
@@ -163,7 +183,7 @@ async def test_a_close_call_is_asked_again_in_swapped_order() -> None:
 
 
 async def test_a_judge_that_cannot_answer_in_one_token_is_asked_in_a_schema() -> None:
-    """Prose instead of a letter: the second question allows letters only."""
+    """Prose instead of a letter: the next question allows letters only, and so does the one in swapped order."""
 
     def chatty(call: Call) -> Reply:
         if call.schema is None:
@@ -173,11 +193,60 @@ async def test_a_judge_that_cannot_answer_in_one_token_is_asked_in_a_schema() ->
     judge = ScriptedProvider("judge", chatty)
 
     decision = await decide(
-        made(seat(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
+        made(member(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
+    )
+
+    assert [call.schema is None for call in judge.calls] == [True, False, False]
+    assert decision.winner == "b"
+
+
+async def test_a_bare_letter_is_asked_for_in_both_orders() -> None:
+    """A judge that gives no probabilities and likes whatever comes first has said nothing: trust decides."""
+    judge = ScriptedProvider("judge", lambda call: Reply("A", ttft=0.05, duration=0.05))
+
+    decision = await decide(
+        made(member(judge)),
+        ScriptedProvider("a", Reply("one")),
+        ScriptedProvider("b", Reply("two")),
+        weights=(1.0, 1.2),
     )
 
     assert len(judge.calls) == 2
     assert decision.winner == "b"
+    assert decision.judge == {"judge": {"a": 0.5, "b": 0.5}}
+    assert "chosen by no judge" in decision.reason
+    assert "chose another one in swapped order" in decision.notes[-1]
+
+
+async def test_without_time_for_another_order_one_letter_counts_and_the_notes_say_so() -> None:
+    """The deadline is harder than the rule."""
+    judge = ScriptedProvider("judge", lambda call: Reply(letters(call)[0], ttft=0.4, duration=0.4))
+
+    decision = await decide(
+        made(member(judge), time=0.7), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
+    )
+
+    assert (len(judge.calls), decision.winner) == (1, "b")
+    assert "in one order only" in decision.notes[-1]
+
+
+@pytest.mark.parametrize("context", [None, 1024, 32768])
+async def test_a_judge_is_shown_what_its_context_holds(context: int | None) -> None:
+    """The whole question where it fits, else excerpts, of the candidates first; what was cut is in the notes."""
+    judge = ScriptedProvider("judge", picks_right())
+    question = "which colour? " * 400
+    long = "right, as " + ", ".join(f"of {number} it is so" for number in range(1000))
+
+    decision = await made(member(judge, context=context)).run(
+        a_call(question),
+        a_panel(ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply(long))),
+        RecordingObserver().on,
+    )
+
+    asked = judge.calls[0].prompt.user
+    assert (question.strip() in asked) == (context != 1024)
+    assert (long.strip() in asked) == (context == 32768)
+    assert [("to fit its context: 1 of 2 candidates" in note) for note in decision.notes] == [True] * (context != 32768)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +257,7 @@ async def test_a_judge_that_fails_is_late_or_answers_nonsense_falls_back(reply: 
     judge = ScriptedProvider("judge", reply)
     call = a_call()
 
-    decision = await made(seat(judge)).run(
+    decision = await made(member(judge)).run(
         msgspec.structs.replace(call, deadline=call.began + 3),
         a_panel(ScriptedProvider("a", Reply("one")), ScriptedProvider("b", Reply("two")), weights=(1.0, 2.0)),
         RecordingObserver().on,
@@ -230,7 +299,7 @@ async def test_a_hanging_candidate_does_not_eat_the_judges_time() -> None:
         ScriptedProvider("c", Reply.hanging()),
     )
 
-    decision = await made(seat(judge), time=0.7).run(
+    decision = await made(member(judge), time=0.7).run(
         msgspec.structs.replace(call, deadline=call.began + 3), panel, RecordingObserver().on
     )
 
@@ -245,7 +314,7 @@ async def test_without_a_valid_candidate_there_is_nothing_to_judge() -> None:
     judge = ScriptedProvider("judge", picks_right())
 
     with pytest.raises(AllProvidersFailed) as caught:
-        await decide(made(seat(judge)), ScriptedProvider("a", Reply.failing(Failed("a", "boom"))))
+        await decide(made(member(judge)), ScriptedProvider("a", Reply.failing(Failed("a", "boom"))))
 
     assert [attempt.provider for attempt in caught.value.attempts] == ["a"]
 
@@ -258,7 +327,7 @@ async def test_a_panel_of_judges_is_heard_together() -> None:
     )
 
     decision = await decide(
-        made(*map(seat, (*good, contrary))),
+        made(*map(member, (*good, contrary))),
         ScriptedProvider("a", Reply("wrong")),
         ScriptedProvider("b", Reply("right")),
     )
@@ -278,7 +347,7 @@ def test_the_candidates_time_ends_where_the_judges_begins() -> None:
 
 def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
     """Nobody judges in its own case while a neutral judge is there."""
-    own, neutral = (seat(ScriptedProvider(name, Reply(""))) for name in ("own", "neutral"))
+    own, neutral = (member(ScriptedProvider(name, Reply(""))) for name in ("own", "neutral"))
 
     assert select_judges([own, neutral], [], {"own"}) == (neutral,)
     assert select_judges([own], [], {"own"}) == (own,)
@@ -286,9 +355,9 @@ def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
 
 def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
     """On one machine a load would cost more than the verdict is worth."""
-    cold = seat(ScriptedProvider("cold", Reply("")), loaded=False, group="desk")
-    warm = seat(ScriptedProvider("warm", Reply("")), group="desk")
-    elsewhere = seat(ScriptedProvider("elsewhere", Reply("")), group="shed")
+    cold = member(ScriptedProvider("cold", Reply("")), load_time=5.0, group="desk")
+    warm = member(ScriptedProvider("warm", Reply("")), group="desk")
+    elsewhere = member(ScriptedProvider("elsewhere", Reply("")), group="shed")
 
     assert select_judges([cold], [warm], {"warm"}) == (warm,)
     assert select_judges([cold], [elsewhere], set()) == (cold,)

@@ -75,10 +75,10 @@ async def test_a_configured_weight_great_enough_outvotes_the_rest() -> None:
 
 async def test_it_stops_once_nobody_can_catch_up() -> None:
     """The trusted one outweighs the other two together, so on one machine the third is spared."""
-    seats = panel(1, 2, 2, group="gpu")
+    members = panel(1, 2, 2, group="gpu")
 
     decision = await Weighted(SystemClock(), taught("phi")).run(
-        a_call(task=SUM, schema=SCHEMA), seats, RecordingObserver().on
+        a_call(task=SUM, schema=SCHEMA), members, RecordingObserver().on
     )
 
     assert decision.winner == "phi"
@@ -91,9 +91,11 @@ async def test_an_answer_its_own_argument_does_not_carry_counts_less() -> None:
     for _ in range(100):
         trust.observe("sum", PanelAnswer("x", 0, ("grounded:concludes",)), "feedback", right=True)
         trust.observe("sum", PanelAnswer("x", 0, ("grounded:absent",)), "feedback", right=False)
-    seats = a_panel(says("phi", 12, "7 + 5 = 12"), says("llama", 13, "7 + 5 = 12"), weights=(0.9, 1.0))
+    members = a_panel(says("phi", 12, "7 + 5 = 12"), says("llama", 13, "7 + 5 = 12"), weights=(0.9, 1.0))
 
-    decision = await Weighted(SystemClock(), trust).run(a_call(task=SUM, schema=SCHEMA), seats, RecordingObserver().on)
+    decision = await Weighted(SystemClock(), trust).run(
+        a_call(task=SUM, schema=SCHEMA), members, RecordingObserver().on
+    )
 
     assert decision.winner == "phi"
 
@@ -101,7 +103,7 @@ async def test_an_answer_its_own_argument_does_not_carry_counts_less() -> None:
 async def test_a_decision_teaches_who_agreed_with_the_winner() -> None:
     """The winning cluster first, each with the traits of its answer; it can wait for feedback."""
     decision = await Weighted(SystemClock(), Trust()).run(
-        a_call(task=SUM, schema=SCHEMA), panel(1, "two", 1), RecordingObserver().on
+        a_call(task=SUM, schema=SCHEMA), panel(1, "blue", 1), RecordingObserver().on
     )
 
     learned = panel_outcome(SUM, decision)
@@ -118,12 +120,12 @@ async def test_good_feedback_in_the_end_turns_the_decision() -> None:
     """The loop from answer to feedback to answer closes."""
     trust = Trust()
     strategy = Weighted(SystemClock(), trust)
-    seats = panel(1, 2, 3)
-    before = await strategy.run(a_call(task=SUM, schema=SCHEMA), seats, RecordingObserver().on)
+    members = panel(1, 2, 3)
+    before = await strategy.run(a_call(task=SUM, schema=SCHEMA), members, RecordingObserver().on)
 
     for _ in range(60):
-        decision = strategy.decide(a_call(task=SUM, schema=SCHEMA), seats, before.attempts)
+        decision = strategy.decide(a_call(task=SUM, schema=SCHEMA), members, before.attempts)
         trust.learn(panel_outcome(SUM, decision), "feedback", good=decision.winner == "gemma")
-    after = strategy.decide(a_call(task=SUM, schema=SCHEMA), seats, before.attempts)
+    after = strategy.decide(a_call(task=SUM, schema=SCHEMA), members, before.attempts)
 
     assert (before.winner, after.winner) == ("llama", "gemma")

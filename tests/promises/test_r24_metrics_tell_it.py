@@ -246,7 +246,7 @@ async def test_a_client_that_is_turned_away_is_counted_by_why(tmp_path: Path, mo
             await status(url, {"prompt": "x"}, "wrong"),
         ]
         metrics = next(one for one in components.observers if isinstance(one, Metrics))
-        counted = (await asyncio.to_thread(metrics.page(await snapshot(daemon.manager), "")))[0].decode()
+        counted = (await asyncio.to_thread(metrics.page(snapshot(daemon.manager), "")))[0].decode()
 
     assert statuses == [403, 429, 401]
     said = dict(re.findall(r'^llmpool_access_denied_total{reason="(.*?)"} (\S+)', counted, re.MULTILINE))

@@ -80,7 +80,7 @@ ASKED = [
 
 
 class Said3(NamedTuple):
-    """What one face said: a kind (``ok`` or the error's code), and the JSON without what may differ."""
+    """What one protocol said: a kind (``ok`` or the error's code), and the JSON without what may differ."""
 
     kind: str
     body: Any

@@ -34,7 +34,7 @@ BODY = model_bytes()
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
-class Shelf:
+class ModelHost:
     """A server with one file, that can cut, change, forget ranges or redirect."""
 
     def __init__(self, body: bytes = BODY) -> None:
@@ -65,13 +65,13 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def host() -> ModelHost:
+    return ModelHost()
 
 
 @pytest.fixture
-async def server(shelf: Shelf, serving: Serving) -> AsyncIterator[Any]:
-    async with serving(shelf).listening() as server:
+async def server(host: ModelHost, serving: Serving) -> AsyncIterator[Any]:
+    async with serving(host).listening() as server:
         yield server
 
 
@@ -126,14 +126,14 @@ async def test_a_second_pull_asks_nobody(store: GgufStore, server: Any) -> None:
 
 
 async def test_a_cut_download_goes_on_where_it_stopped(
-    store: GgufStore, folder: Path, server: Any, shelf: Shelf
+    store: GgufStore, folder: Path, server: Any, host: ModelHost
 ) -> None:
     """The second request asks for the rest, under the validator of the first."""
     source = f"{server.url}/tiny.gguf"
-    shelf.cut_at = 1_500_000
+    host.cut_at = 1_500_000
     with pytest.raises(Unreachable) as cut:
         await pulled(store, source)
-    shelf.cut_at = None
+    host.cut_at = None
 
     half = await store.models()
     await pulled(store, source)
@@ -161,31 +161,31 @@ async def test_a_cancelled_pull_keeps_what_came(store: GgufStore, folder: Path, 
 
 @pytest.mark.parametrize("change", ["tag", "ranges"])
 async def test_a_changed_file_is_fetched_afresh(
-    store: GgufStore, folder: Path, server: Any, shelf: Shelf, change: str
+    store: GgufStore, folder: Path, server: Any, host: ModelHost, change: str
 ) -> None:
     """A new version, or a server that does not resume: never the head of one on the tail of another."""
     source = f"{server.url}/tiny.gguf"
-    shelf.cut_at = 1_500_000
+    host.cut_at = 1_500_000
     with pytest.raises(Unreachable):
         await pulled(store, source)
-    shelf.cut_at, shelf.body = None, model_bytes(2_000_000)
+    host.cut_at, host.body = None, model_bytes(2_000_000)
     if change == "tag":
-        shelf.tag = '"v2"'
+        host.tag = '"v2"'
     else:
-        shelf.ranges = False
+        host.ranges = False
 
     await pulled(store, source)
 
-    assert (folder / "tiny.gguf").read_bytes() == shelf.body
+    assert (folder / "tiny.gguf").read_bytes() == host.body
 
 
-async def test_without_a_validator_nothing_is_resumed(store: GgufStore, server: Any, shelf: Shelf) -> None:
+async def test_without_a_validator_nothing_is_resumed(store: GgufStore, server: Any, host: ModelHost) -> None:
     """A weak tag does not promise the same bytes."""
     source = f"{server.url}/tiny.gguf"
-    shelf.tag, shelf.cut_at = 'W/"v1"', 1_500_000
+    host.tag, host.cut_at = 'W/"v1"', 1_500_000
     with pytest.raises(Unreachable):
         await pulled(store, source)
-    shelf.cut_at = None
+    host.cut_at = None
 
     await pulled(store, source)
 
@@ -208,9 +208,9 @@ async def test_the_right_checksum_is_asked_for_in_the_name(store: GgufStore, fol
     assert server.visits[-1].line == "GET /tiny.gguf"
 
 
-async def test_a_page_is_no_model(store: GgufStore, folder: Path, server: Any, shelf: Shelf) -> None:
+async def test_a_page_is_no_model(store: GgufStore, folder: Path, server: Any, host: ModelHost) -> None:
     """What a captive portal sends has status 200."""
-    shelf.body = b"<!doctype html><title>Log in</title>"
+    host.body = b"<!doctype html><title>Log in</title>"
 
     with pytest.raises(Failed, match="does not start with 'GGUF'"):
         await pulled(store, f"{server.url}/tiny.gguf")
@@ -219,11 +219,11 @@ async def test_a_page_is_no_model(store: GgufStore, folder: Path, server: Any, s
 
 
 async def test_hugging_face_layout_with_the_checksum_on_the_redirect(
-    store: GgufStore, server: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    store: GgufStore, server: Any, host: ModelHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """resolve/main of the endpoint, then the address it names."""
     monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/")
-    shelf.redirect, shelf.linked = "/cdn/abc?sig=1%202", SHA
+    host.redirect, host.linked = "/cdn/abc?sig=1%202", SHA
 
     await pulled(store, "hf:owner/repo/sub/Tiny-Q8_0.gguf")
 
@@ -235,11 +235,11 @@ async def test_hugging_face_layout_with_the_checksum_on_the_redirect(
 
 
 async def test_the_announced_checksum_is_checked(
-    store: GgufStore, folder: Path, server: Any, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    store: GgufStore, folder: Path, server: Any, host: ModelHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mirror may not serve something else than the hub announced."""
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    shelf.redirect, shelf.linked = "/cdn/abc", "1" * 64
+    host.redirect, host.linked = "/cdn/abc", "1" * 64
 
     with pytest.raises(Failed, match="expected 1111"):
         await pulled(store, "hf:owner/repo@v2/tiny.gguf")
@@ -248,13 +248,13 @@ async def test_the_announced_checksum_is_checked(
     assert files(folder) == []
 
 
-async def test_a_redirect_that_never_ends_is_left(store: GgufStore, server: Any, shelf: Shelf) -> None:
+async def test_a_redirect_that_never_ends_is_left(store: GgufStore, server: Any, host: ModelHost) -> None:
     """Round in circles, or to another kind of address."""
-    shelf.redirect = "/again"
+    host.redirect = "/again"
     with pytest.raises(Failed, match="redirects more than"):
         await pulled(store, f"{server.url}/tiny.gguf")
 
-    shelf.redirect = "file:///etc/passwd"
+    host.redirect = "file:///etc/passwd"
     with pytest.raises(Failed, match="no web address"):
         await pulled(store, f"{server.url}/tiny.gguf")
 
@@ -400,14 +400,14 @@ async def test_a_server_that_is_not_there(store: GgufStore) -> None:
     ],
 )
 async def test_a_server_that_resumes_wrongly_is_started_afresh(
-    store: GgufStore, folder: Path, server: Any, shelf: Shelf, status: str, headers: list[str], error: str
+    store: GgufStore, folder: Path, server: Any, host: ModelHost, status: str, headers: list[str], error: str
 ) -> None:
     """Bytes from elsewhere are never appended, and the next pull begins at the beginning."""
     source = f"{server.url}/tiny.gguf"
-    shelf.cut_at = 1_500_000
+    host.cut_at = 1_500_000
     with pytest.raises(Unreachable):
         await pulled(store, source)
-    shelf.cut_at = None
+    host.cut_at = None
 
     async def resume_wrongly(visit: Any) -> None:
         visit.whole(b"nonsense", status, *headers)

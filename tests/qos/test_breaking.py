@@ -15,6 +15,7 @@ from llm_pool.core.errors import (
     BreakerOpen,
     Busy,
     Failed,
+    Loading,
     OutOfTime,
     ProviderError,
     QueueFull,
@@ -94,6 +95,18 @@ async def test_only_illness_trips(ask: Ask, error: ProviderError, state: State) 
     assert case.state is state
 
 
+async def test_a_loading_model_is_nobodys_fault_and_makes_nothing_rest(ask: Ask) -> None:
+    """Each asker waits for it himself: the next one is not sent away."""
+    loading = Reply.failing(Loading("phi3", "503: Loading model", retry_after=4.0))
+    case = Case([*[loading] * 20, Reply("blue")])
+
+    for _ in range(20):
+        with pytest.raises(Loading):
+            await ask(case.provider)
+
+    assert await ask(case.provider) == "blue"
+
+
 async def test_retry_after_rests_without_tripping(ask: Ask) -> None:
     """R9: until the time is over nobody asks, then everybody does."""
     case = Case([Reply.failing(Busy("phi3", "503", retry_after=4.0)), Reply("blue")])
@@ -128,7 +141,7 @@ async def test_the_last_provider_is_never_dark(ask: Ask) -> None:
 
 
 async def test_one_probe_after_the_cooldown(ask: Ask) -> None:
-    """Ten come at once, one is asked, its answer opens the door to all."""
+    """Ten come at once, one is asked, its answer lets all through."""
     case = Case([ILL] * 5 + [Reply("blue", ttft=1.0, duration=2.0)])
     await failing(ask, case.provider, 5)
     await asyncio.sleep(10)

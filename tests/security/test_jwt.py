@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -18,11 +19,13 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from llm_pool.config.values import Scope
 from llm_pool.core.errors import Overloaded, Unauthenticated
 from llm_pool.security.jwt import (
+    FETCH_TIMEOUT,
     LEEWAY,
     LIFETIME,
     MAX_AGE,
     REFRESH_AFTER,
     RETRY_AFTER,
+    WAIT,
     Claims,
     FetchedKeys,
     Issuer,
@@ -92,11 +95,13 @@ class Place:
     """Where keys are, as a test says; counts the looks."""
 
     def __init__(self, *bodies: bytes | Exception) -> None:
-        self.bodies, self.looks, self.etags = list(bodies), 0, list[str]()
+        self.bodies, self.looks, self.etags, self.hangs = list(bodies), 0, list[str](), False
 
     async def __call__(self, etag: str, /) -> FetchedKeys:
         self.looks += 1
         self.etags.append(etag)
+        if self.hangs:
+            await asyncio.sleep(3600)
         body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
         if isinstance(body, Exception):
             raise body
@@ -238,6 +243,7 @@ async def test_keys_are_fetched_once_while_they_are_fresh() -> None:
     assert place.looks == 1
     clock.passed = REFRESH_AFTER
     await claims_of(made(), known, wall=WALL)
+    await asyncio.sleep(0)  # the fetch runs behind the request
 
     assert place.looks == 2
     assert place.etags == ["", "v1"]
@@ -292,4 +298,36 @@ async def test_keys_that_have_not_changed_stay() -> None:
     clock.passed = REFRESH_AFTER
 
     assert (await claims_of(made(), known, wall=WALL)).tenant_id == "acme"
+    await asyncio.sleep(0)
     assert place.looks == 2
+
+
+async def test_an_address_that_hangs_costs_nobody_who_signs_with_a_known_key() -> None:
+    """Virtual time: ten seconds of hanging, and not one of them waited."""
+    clock, loop = Time(), asyncio.get_running_loop()
+    place = Place(SET)
+    known = issuers(place, clock)
+    await claims_of(made(), known, wall=WALL)
+    place.hangs, clock.passed = True, REFRESH_AFTER
+    began = loop.time()
+
+    for _ in range(20):
+        assert (await claims_of(made(), known, wall=WALL)).tenant_id == "acme"
+
+    assert loop.time() == began
+    await asyncio.sleep(FETCH_TIMEOUT + 1)
+
+
+async def test_without_any_key_a_request_waits_a_second_and_is_told_when_to_come_back() -> None:
+    clock, loop = Time(), asyncio.get_running_loop()
+    place = Place(SET)
+    place.hangs = True
+    known = issuers(place, clock)
+    began = loop.time()
+
+    results = await asyncio.gather(*(claims_of(made(), known, wall=WALL) for _ in range(20)), return_exceptions=True)
+
+    assert all(isinstance(result, Overloaded) and result.retry_after > 0 for result in results)
+    assert loop.time() - began == pytest.approx(WAIT)
+    assert place.looks == 1
+    await asyncio.sleep(FETCH_TIMEOUT + 1)

@@ -33,3 +33,14 @@ def test_without_a_host_nothing_is_known() -> None:
 
     with pytest.raises(PermissionDenied, match="Host"):
         check_origin([], plain)
+
+
+@pytest.mark.parametrize("name", [b"origin", b"host", b"sec-fetch-site"])
+def test_what_says_whose_page_it_is_comes_once(name: bytes) -> None:
+    """Of two, one reader would believe the first and another the last."""
+    plain = parse(ONE, Path("llm-pool.toml"))
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"sec-fetch-site", b"same-origin")]
+    check_origin(headers, plain)
+
+    with pytest.raises(PermissionDenied, match="twice"):
+        check_origin([(name, b"http://evil.example"), *headers], plain)

@@ -1,4 +1,4 @@
-"""The same door over gRPC: what is signed is the serialised message and the metadata."""
+"""The same access control over gRPC: what is signed is the serialised message and the metadata."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_what_is_changed_on_the_way_is_refused(channel: grpc.aio.Channel) 
 
 
 async def test_bearer_keys_and_limits_count_here_too(channel: grpc.aio.Channel) -> None:
-    """One door, one rate for both faces."""
+    """One rate for both protocols."""
     own = (("authorization", "Bearer other-secret-of-the-tests"),)
 
     first, _ = await call(channel, own)

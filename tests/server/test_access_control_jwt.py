@@ -1,4 +1,4 @@
-"""Tokens at the door: from an issuer's file and from its address."""
+"""Bearer tokens: from an issuer's file and from its address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC face over real sockets."""
+"""The gRPC API over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way into every HTTP face: whatever the application does, the client hears what HTTP has for it."""
+"""The middleware before every HTTP route: whatever the application does, the client hears what HTTP has for it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +60,7 @@ async def test_metrics_are_served_for_prometheus(watched: Any, ask: Any) -> None
     """With what has happened, and how the pool stands."""
     async with watched() as daemon:
         await daemon.manager.infer(Query(prompt="x"))
+        await daemon.manager.health()  # a scrape waits for no backend: it tells what was seen last
 
         said = await ask(daemon.url, "GET", "/metrics")
 
@@ -232,3 +234,13 @@ async def test_without_opentelemetry_traces_are_a_mistake_in_the_configuration(
         Monitoring(config_for("http://127.0.0.1:1", '[telemetry]\ntraces = "http://127.0.0.1:4318/v1/traces"\n'))
 
     assert caught.value.hint == "pip install 'llm-pool[otel]'"
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "x", "٣", "1e3"])
+async def test_what_is_no_number_of_a_request_is_not_found(watched: Any, ask: Any, number: str) -> None:
+    """However long: a 404, and no traceback."""
+    async with watched() as daemon:
+        said = await ask(daemon.url, "DELETE", f"/v1/requests/{quote(number)}")
+
+    assert said.status == 404
+    assert len(said.body) < 500

@@ -1,4 +1,4 @@
-"""The Ollama-shaped face, asked by Ollama's own client, and compared with recordings of a real Ollama."""
+"""The Ollama-shaped API, asked by Ollama's own client, and compared with recordings of a real Ollama."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ollama
 import pytest
 
 from llm_pool import __version__
-from llm_pool.server import ollama as face
+from llm_pool.server import ollama as api
 from llm_pool.server.daemon import Components
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ OURS = {"llm_pool"}
 
 @pytest.fixture
 async def pool(daemons: Any) -> AsyncIterator[Any]:
-    """A daemon with this face, whose models say that the sky is blue."""
-    async with daemons(components=Components(extensions=(face.add_routes,)), answer=said) as running:
+    """A daemon with this API, whose models say that the sky is blue."""
+    async with daemons(components=Components(extensions=(api.add_routes,)), answer=said) as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""The OpenAI-shaped face, asked by OpenAI's own client over real sockets."""
+"""The OpenAI-shaped API, asked by OpenAI's own client over real sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from llm_pool.core.errors import InvalidRequest, LlmPoolError, RateLimited, Unauthenticated
 from llm_pool.core.messages import StrategyName, Turn
-from llm_pool.server import openai as face
+from llm_pool.server import openai as api
 from llm_pool.server.chat import Model
 from llm_pool.server.daemon import Components
 from llm_pool.server.middleware import AllowAll
@@ -33,8 +33,8 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 
 @pytest.fixture
 async def pool(daemons: Any) -> AsyncIterator[Any]:
-    """A daemon with this face, whose models answer as ``said`` says."""
-    async with daemons(components=Components(extensions=(face.add_routes,)), answer=said) as running:
+    """A daemon with this API, whose models answer as ``said`` says."""
+    async with daemons(components=Components(extensions=(api.add_routes,)), answer=said) as running:
         yield running
 
 
@@ -246,7 +246,7 @@ async def test_the_doors_errors_have_this_shape_too(daemons: Any, error: LlmPool
             raise error
 
     async with (
-        daemons(components=Components(extensions=(face.add_routes,), access=Shut())) as running,
+        daemons(components=Components(extensions=(api.add_routes,), access=Shut())) as running,
         client_of(running) as client,
     ):
         with pytest.raises(kind) as raised:
@@ -278,7 +278,7 @@ async def test_an_error_before_the_first_word_has_its_status(pool: Any, client: 
 async def test_leaving_a_stream_stops_the_model(daemons: Any) -> None:
     """Nobody generates for a client that is gone."""
     async with daemons(
-        components=Components(extensions=(face.add_routes,)), answer=lambda _: "word " * 500, per_token="const:0.02"
+        components=Components(extensions=(api.add_routes,)), answer=lambda _: "word " * 500, per_token="const:0.02"
     ) as pool:
         async with client_of(pool) as client:
             stream = await client.chat.completions.create(model="phi3", messages=HELLO, stream=True)
@@ -328,25 +328,25 @@ async def test_a_parsed_answer_is_an_object_of_the_callers_class(client: openai.
     ],
 )
 def test_thinking_is_asked_for_in_the_words_of_other_servers(fields: dict[str, Any], think: object) -> None:
-    body = face.ChatBody(model="pool", messages=[face._Message("user", "hi")], **fields)
+    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], **fields)
 
-    assert face.query_from(body, Model("pool"), "").think == think
+    assert api.query_from(body, Model("pool"), "").think == think
 
 
 def test_another_word_for_it_is_refused() -> None:
-    body = face.ChatBody(model="pool", messages=[face._Message("user", "hi")], reasoning_effort="much")
+    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], reasoning_effort="much")
 
     with pytest.raises(InvalidRequest, match="reasoning_effort: expected one of none, minimal"):
-        face.query_from(body, Model("pool"), "")
+        api.query_from(body, Model("pool"), "")
 
 
 def test_metadata_and_what_is_ignored_are_told() -> None:
     """Tuning without a counterpart is named, and the rest becomes the query."""
-    body = face.ChatBody(
-        model="pool", messages=[face._Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
+    body = api.ChatBody(
+        model="pool", messages=[api._Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
     )
 
-    query = face.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
+    query = api.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
 
     assert body.ignored == ["top_p"]
     assert (query.meta, query.stop, query.max_tokens, query.project_id) == ({"a": "b"}, ("x",), 3, "shop")

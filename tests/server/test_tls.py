@@ -1,4 +1,4 @@
-"""S18: TLS on both faces, certificates of clients where they are wanted, and renewed files without a restart."""
+"""S18: TLS on HTTP and gRPC, certificates of clients where they are wanted, and renewed files without a restart."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def test_files_that_are_no_good_are_named(
 
 
 async def test_a_certificate_of_a_client_is_proof_enough_to_listen(config_for: Callable[..., Config]) -> None:
-    """S23: with an authority for clients, an address that others reach is no open door."""
+    """S23: with an authority for clients, an address that others reach is not open to all."""
     check_addresses(config_for("http://127.0.0.1:9", MUTUAL.replace("127.0.0.1:0", "0.0.0.0:0")))
 
 

@@ -151,8 +151,8 @@ def _batches(tokenizer: Tokenizer, *, fresh: bool, steps: int, batch: int, seed:
     rng, made = Random(seed), 0
     while made < steps:
         ease = 1 - 2 * made / steps if fresh else 0.0
-        shelf = [encode(tokenizer, example) for example in examples(rng, BUFFER_SIZE, ease=ease)]
-        packs = _packs(sorted(shelf, key=lambda row: len(row.tokens)), batch)
+        pool = [encode(tokenizer, example) for example in examples(rng, BUFFER_SIZE, ease=ease)]
+        packs = _packs(sorted(pool, key=lambda row: len(row.tokens)), batch)
         rng.shuffle(packs)
         for pack in packs[: steps - made]:
             yield _together(pack)

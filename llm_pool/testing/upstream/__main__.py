@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--model",
         action="append",
-        metavar="NAME[,SIZE[,MIN_LOAD_TIME]]",
+        metavar="NAME[,SIZE[,LOAD]]",
         help="on its disk; size in GB, loading in seconds",
     )
     add("--mode", action="append", default=[], metavar="[MODEL=]MODE", help="what goes wrong; see below")
