@@ -85,8 +85,8 @@ class OllamaProvider:
         )
         self._backend, self._transport = self._server.backend, transport
         self._asking = Asking(self._backend, transport, extra_body)
-        self._habit = ReasoningHabit(model)
         self._window, self._think = ContextWindow(context), think
+        self._habit = ReasoningHabit(model)
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
