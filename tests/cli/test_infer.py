@@ -443,3 +443,15 @@ def test_what_only_begins_like_a_no_is_none(text: str) -> None:
 def test_exit_status_says_no_nothing_or_no_agreement(answer: Answer, code: ExitCode) -> None:
     """For ``if llm-pool infer --exit-status …; then``."""
     assert verdict(answer) is code
+
+
+def test_a_first_load_that_takes_long_is_told_of_where_nobody_watches(configure: Configure, llm_pool: Run) -> None:
+    """One line on stderr, the default deadline waits, and the answer comes; with a deadline of its own it does not."""
+    with running_upstream("--model", "phi3:mini", "--cold", "--load-time", "2.3") as url:
+        configure(url, "phi3:mini", more="[qos]\nmax_deadline_ms = 1000\n[tasks.expand_queries]\n")
+        held = llm_pool("infer", "--task", "expand_queries", "cats", "--deadline-ms", "500")
+        waited = llm_pool("infer", "--task", "expand_queries", "cats")
+
+    assert held.returncode == ExitCode.DEADLINE
+    assert "phi3:mini has been loading for 0.5 s" in held.stderr
+    assert (waited.returncode, waited.stderr) == (0, "loading phi3:mini …\n")
