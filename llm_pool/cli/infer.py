@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
 from llm_pool.cli.options import add_config, add_output_options, read_config
 from llm_pool.cli.parsing import Command, integer, number
 from llm_pool.cli.prompt_input import gather_prompt, lines_of
@@ -36,7 +36,7 @@ _EXAMPLES = (
     'llm-pool infer "Is 17 prime?"',
     'llm-pool infer --task expand_queries "cinematic lounge videos"',
     "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    """echo '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}]}' | llm-pool infer --task judge --json""",
+    """echo '{"candidates":[{"id":"a","text":"blurry"},{"id":"b","text":"sharp"}]}' | llm-pool infer --task judge --json""",
     "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
     'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
 )
@@ -51,6 +51,7 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = True
     explain: bool = False
     exit_status: bool = False
+    strict: bool = False
 
 
 def _arguments(parser: Parser) -> None:
@@ -72,6 +73,7 @@ def _arguments(parser: Parser) -> None:
     parser.flag("--explain", text="draw on stderr how the answer came about")
     parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
     parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
+    parser.flag("--strict", text="refuse a degraded answer: print none and exit 12")
     parser.flag("--no-cache", text="neither use nor fill the cache")
     parser.flag("--no-stdin", text="never read stdin")
     parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
@@ -93,14 +95,19 @@ def _run(args: Namespace, console: Console) -> int:
 
         lines = list(lines_of(args.input))
         return asyncio.run(
-            runner(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
+            runner(
+                lambda pool, _: answer_lines(
+                    query, lines, pool, console, concurrency=args.concurrency, strict=args.strict
+                )
+            )
         )
     options = InferOptions(
         query=_with_prompt(query, args, console),
         output="json" if args.json else "jsonl" if args.jsonl else "text",
-        stream=args.stream,
+        stream=args.stream and not args.strict,
         explain=args.explain,
         exit_status=args.exit_status,
+        strict=args.strict,
     )
     return asyncio.run(runner(lambda pool, deadline: answer_one(options, pool, deadline, console)))
 
@@ -121,13 +128,15 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
             printer.on(event)
 
         answer = await pool.infer(options.query, on)
+    if options.strict and answer.degraded:
+        raise DegradedAnswer(answer.decision.degraded_reason)
     printer.finish(answer)
-    if options.explain:
+    if options.explain and not console.quiet:
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
     elif answer.degraded:
-        console.say(f"note: degraded: {answer.decision.degraded_reason}")
+        console.warn(f"note: degraded: {answer.decision.degraded_reason}")
     return verdict(answer) if options.exit_status else ExitCode.OK
 
 

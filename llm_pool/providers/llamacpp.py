@@ -30,9 +30,10 @@ from llm_pool.providers.gguf_header import NotGguf, read_header
 from llm_pool.providers.llamacpp_process import Worker
 from llm_pool.providers.openai import OpenAIProvider, request_body
 from llm_pool.providers.replies import probe_state
+from llm_pool.providers.vocabulary import is_foreign, read_words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from llm_pool.core.messages import Call, Condition, Delta, Json
@@ -50,6 +51,9 @@ Measured on one core with the shipped model, tokens a second: 1,600 by 32, 4,000
 
 CONTEXT: Final = 8192
 """Tokens of context where the configuration names none, if the model was trained for as many: memory is dear."""
+
+WORDS: Final = "pocket-words.json"
+"""Beside a model of ours: the words of each task; where it is missing, no input is declined for its words."""
 
 _HEALTH_TIMEOUT: Final = 2.0  # seconds to answer /health, which needs no engine
 _SLOTS_TIMEOUT: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
@@ -91,6 +95,7 @@ class LlamaCppProvider:
         self._settings: dict[str, Json] = {"threads": threads, "slots": slots, "gpu_layers": gpu_layers, "batch": BATCH}
         self._slots = asyncio.Semaphore(slots)
         self._header: GgufHeader | None = None
+        self._words: Mapping[str, frozenset[str]] = {}
         self._engine: _Engine | None = None
         self._starting: asyncio.Task[_Engine] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -103,7 +108,7 @@ class LlamaCppProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``; the time a start takes is told as ``loading``. Untaught starts nothing."""
-        await self._check_supported(call.task.name)
+        await self._check_supported(call)
         async with self._slots:
             now, was_running = asyncio.get_running_loop().time, self._running is not None
             began = now()
@@ -144,13 +149,22 @@ class LlamaCppProvider:
     def _running(self) -> _Engine | None:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
-    async def _check_supported(self, task: str) -> None:
-        """Raises Untaught if the file says that its model was taught other tasks only."""
+    async def _check_supported(self, call: Call) -> None:
+        """Raises Untaught if the file says that its model was taught other tasks only, or no such words."""
         if self._header is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
-                _, self._header = await asyncio.to_thread(self._file)
-        if self._header is not None and self._header.tasks and task not in self._header.tasks:
+                path, self._header = await asyncio.to_thread(self._file)
+                if self._header.tasks:
+                    self._words = await asyncio.to_thread(read_words, path.with_name(WORDS))
+        if self._header is None or not self._header.tasks:
+            return
+        if call.task.name not in self._header.tasks:
             raise UnsupportedTask(self.name, self._header.refusal)
+        known = self._words.get(call.task.name)
+        if known is not None and is_foreign(call.input, known):
+            raise UnsupportedTask(
+                self.name, "too much of this input lies outside the small world that this model was taught"
+            )
 
     async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
         ended = False
