@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from llm_pool.providers.gguf import BUNDLED
@@ -20,13 +20,13 @@ WORDS = BUNDLED / "pocket-words.json"
 def words() -> dict[str, str]:
     """The words that inputs of each task are made of, and under ``made up`` all that ``stranger`` may say."""
     w = world()
-    topics = (*w["media"], *w["genres"], *w["moods"], *w["moods"].values(), *sum(w["genres"].values(), []))
+    topics = (*w["media"], *w["genres"], *w["moods"], *w["moods"].values(), *chain.from_iterable(w["genres"].values()))
     search = (*topics, *w["places"], *w["purposes"], *w["unwanted"], "music song video film picture search")
     asset = (*topics, *w["places"], *w["subjects"], *w["times"], "documentary")
     signs = (sign for one in w["incidents"] for sign in one["signs"])
     report = (*signs, *w["severities"], *w["services"]["names"], *w["services"]["suffixes"], "report")
     visit = (*topics, *(one["sign"] for one in w["obstacles"]), "search box")
-    choice = (*topics, *sum(w["qualities"].values(), []))
+    choice = (*topics, *chain.from_iterable(w["qualities"].values()))
     by_task = {
         "expand_queries": search,
         "enrich_metadata": asset,
