@@ -1,4 +1,4 @@
-"""``python -m tools.pocket.words``: the words of the world by task, from which a bundled model knows what is foreign."""
+"""``python -m tools.pocket.words``: the words of the world by task, by which a bundled model knows its own."""
 
 from __future__ import annotations
 
