@@ -153,9 +153,10 @@ class LlamaCppProvider:
         """Raises Untaught if the file says that its model was taught other tasks only, or no such words."""
         if self._header is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
-                path, self._header = await asyncio.to_thread(self._file)
-                if self._header.tasks:
+                path, header = await asyncio.to_thread(self._file)
+                if header.tasks:
                     self._words = await asyncio.to_thread(read_words, path.with_name(WORDS))
+                self._header = header
         if self._header is None or not self._header.tasks:
             return
         if call.task.name not in self._header.tasks:
