@@ -114,7 +114,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """What holds for the data itself, and so is told even where ``-q`` asks for quiet. Raises PipeClosed."""
-        _write(self.stderr, text + "\n")
+        self._write(self.stderr, escaped(text) + "\n")
 
     def draw(self, text: str) -> None:
         """The one live line on stderr, in the place of what it said before; empty takes it away."""
