@@ -19,18 +19,19 @@ import asyncio
 from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
 from llm_pool.core.messages import ProviderState
-from llm_pool.providers.gguf import find_model, model_folder, source_of
+from llm_pool.providers.gguf import BUNDLED, find_model, model_folder, source_of
 from llm_pool.providers.gguf_header import NotGguf, read_header
 from llm_pool.providers.llamacpp_process import Worker
 from llm_pool.providers.openai import OpenAIProvider, request_body
 from llm_pool.providers.replies import probe_state
-from llm_pool.providers.vocabulary import is_foreign, read_words
+from llm_pool.providers.vocabulary import Vocabulary, read_vocabularies
+from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -52,8 +53,8 @@ Measured on one core with the shipped model, tokens a second: 1,600 by 32, 4,000
 CONTEXT: Final = 8192
 """Tokens of context where the configuration names none, if the model was trained for as many: memory is dear."""
 
-WORDS: Final = "pocket-words.json"
-"""Beside a model of ours: the words of each task; where it is missing, no input is declined for its words."""
+VOCABULARIES: Final = "pocket-words.json"
+"""The words of each task that a model of ours was taught: beside the model, else those of the shipped ones."""
 
 _HEALTH_TIMEOUT: Final = 2.0  # seconds to answer /health, which needs no engine
 _SLOTS_TIMEOUT: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
@@ -94,8 +95,7 @@ class LlamaCppProvider:
         self._base, self._context = base, context
         self._settings: dict[str, Json] = {"threads": threads, "slots": slots, "gpu_layers": gpu_layers, "batch": BATCH}
         self._slots = asyncio.Semaphore(slots)
-        self._header: GgufHeader | None = None
-        self._words: Mapping[str, frozenset[str]] = {}
+        self._scope: _Scope | None = None
         self._engine: _Engine | None = None
         self._starting: asyncio.Task[_Engine] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -150,22 +150,12 @@ class LlamaCppProvider:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
     async def _check_supported(self, call: Call) -> None:
-        """Raises Untaught if the file says that its model was taught other tasks only, or no such words."""
-        if self._header is None:
+        """Raises UnsupportedTask if the file says that its model was taught something else only."""
+        if self._scope is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
-                path, header = await asyncio.to_thread(self._file)
-                if header.tasks:
-                    self._words = await asyncio.to_thread(read_words, path.with_name(WORDS))
-                self._header = header
-        if self._header is None or not self._header.tasks:
-            return
-        if call.task.name not in self._header.tasks:
-            raise UnsupportedTask(self.name, self._header.refusal)
-        known = self._words.get(call.task.name)
-        if known is not None and is_foreign(call.input, known):
-            raise UnsupportedTask(
-                self.name, "too much of this input lies outside the small world that this model was taught"
-            )
+                self._scope = await asyncio.to_thread(lambda: _Scope.of(*self._file()))
+        if self._scope is not None and (refusal := self._scope.refusal(call)):
+            raise UnsupportedTask(self.name, refusal)
 
     async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
         ended = False
@@ -203,7 +193,7 @@ class LlamaCppProvider:
         if self._engine is not None:
             await self._engine.worker.stop(force=True)  # it is dead: collect what is left
         model, header = await asyncio.to_thread(self._file)
-        self._header = header
+        self._scope = await asyncio.to_thread(_Scope.of, model, header)
         context = self._context or min(header.context or CONTEXT, CONTEXT)
         worker = await Worker.start(self.name, model, {**self._settings, "context": context})
         return _Engine(self.name, self.model, self._transport, worker)
@@ -251,6 +241,39 @@ class LlamaCppProvider:
 
     def _state(self, condition: Condition, detail: str, hint: str) -> ProviderState:
         return ProviderState(name=self.name, model=self.model, condition=condition, detail=detail, hint=hint)
+
+
+class _Scope(msgspec.Struct, frozen=True):
+    """What a model was taught: if any are named, only *tasks*, and of some of them only inputs in certain words."""
+
+    tasks: tuple[str, ...]
+    other_task: str
+    vocabularies: Mapping[str, Vocabulary]
+
+    @classmethod
+    def of(cls, model: Path, header: GgufHeader) -> Self:
+        """What the file *model* and those beside it say."""
+        if not header.tasks:
+            return cls((), "", {})
+        beside = model.with_name(VOCABULARIES)
+        path = beside if beside.exists() else BUNDLED / VOCABULARIES
+        return cls(header.tasks, header.refusal, read_vocabularies(path))
+
+    def refusal(self, call: Call) -> str:
+        """Why *call* is none of it; empty if it is."""
+        if self.tasks and call.task.name not in self.tasks:
+            return self.other_task
+        vocabulary = self.vocabularies.get(call.task.name)
+        if vocabulary is None or _is_covered(call, vocabulary):
+            return ""
+        return "this pocket model only knows a small made-up world, and not all that this input speaks of"
+
+
+def _is_covered(call: Call, vocabulary: Vocabulary) -> bool:
+    if call.task.name == JUDGING.name:
+        return vocabulary.covers_judging(call.input)
+    earlier = (turn.text for turn in call.prompt.turns if turn.role == "user")
+    return all(map(vocabulary.covers, [*earlier, call.input]))
 
 
 class _Engine(OpenAIProvider):
