@@ -270,7 +270,7 @@ class _Scope(msgspec.Struct, frozen=True):
 
 
 def _is_covered(call: Call, vocabulary: Vocabulary) -> bool:
-    if call.task.name == JUDGING.name:
+    if msgspec.structs.replace(call.task, variants={}) == JUDGING:  # not a user's own task of that name
         return vocabulary.covers_judging(call.input)
     earlier = (turn.text for turn in call.prompt.turns if turn.role == "user")
     return all(map(vocabulary.covers, [*earlier, call.input]))
