@@ -112,15 +112,16 @@ def _singular(word: str) -> str:
 
 
 def _words(value: Json) -> list[str] | None:
-    """The keys and content words of *value*, in order; None if it is too long to look at."""
-    words: list[str] = []
+    """The keys and content words of *value*; None if it is too long to look at."""
+    keys: list[str] = []
+    texts: list[str] = []
     room = MAX_CHARACTERS
     for text, is_key in _texts(value):
         room -= len(text) + 1
         if room < 0:
             return None
-        words += [f"{text}:"] if is_key else content_words(text)
-    return words
+        (keys if is_key else texts).append(text)
+    return [*(f"{key}:" for key in keys), *content_words("\n".join(texts))]
 
 
 def _texts(value: Json) -> Iterator[tuple[str, bool]]:

@@ -12,19 +12,20 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 
 from llm_pool.core.errors import Busy, Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
-from llm_pool.core.messages import Task
+from llm_pool.core.messages import Task, Turn
 from llm_pool.providers import llamacpp
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.llamacpp import LlamaCppProvider, grammar
-from llm_pool.tasks import load_tasks
+from llm_pool.tasks import JUDGING, load_tasks
 from llm_pool.testing import a_call as any_call
 from llm_pool.testing.upstream import Upstream
 
@@ -176,6 +177,71 @@ async def test_a_model_declines_what_it_was_not_taught(transport: Transport) -> 
 
         assert provider._engine is None
     assert not declined.value.trips_breaker
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_model_declines_input_of_another_world(transport: Transport, *, loaded: bool) -> None:
+    """Before and after it is loaded; the words of the asker are not repeated."""
+    async with engine(transport) as provider:
+        if loaded:
+            await provider.load()
+        with pytest.raises(UnsupportedTask, match="only knows a small made-up world") as declined:
+            await ask(provider, a_call("excellent sourdough photos"))
+
+        assert (provider._engine is not None) is loaded
+    assert "sourdough" not in str(declined.value)
+    assert not declined.value.trips_breaker
+
+
+async def test_a_copy_of_a_model_declines_as_the_shipped_one_does(transport: Transport, tmp_path: Path) -> None:
+    """No word list beside it: the shipped one holds."""
+    copy = tmp_path / "mine.gguf"
+    copy.write_bytes((BUNDLED / "pocket-a.gguf").read_bytes())
+    async with engine(transport, str(copy)) as provider:
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, a_call("sourdough"))
+
+
+def _after(turns: list[Turn], call: Call) -> Call:
+    return msgspec.structs.replace(call, prompt=msgspec.structs.replace(call.prompt, turns=tuple(turns)))
+
+
+async def test_what_was_said_before_counts_too(transport: Transport) -> None:
+    """By the asker: a model's own words and a client's system text do not."""
+    said = [Turn("system", "Be brief."), Turn("user", "sharp clips"), Turn("assistant", "They are sharp.")]
+    foreign = [*said, Turn("user", "Now of sourdough!")]
+    async with engine(transport) as provider:
+        text, _ = await ask(provider, _after(said, a_call("dull photos")))
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, _after(foreign, a_call("dull photos")))
+
+    assert text
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "declines"),
+    [
+        ("calm jazz videos", "calm jazz", False),
+        ("Is 17 prime?", "calm jazz", True),
+        ("calm jazz", "It is prime.", True),
+    ],
+)
+async def test_a_judge_declines_what_it_cannot_read(
+    transport: Transport, question: str, answer: str, *, declines: bool
+) -> None:
+    """The question, or an answer to it."""
+    asked = {"question": question, "candidates": [{"id": "A", "text": answer}, {"id": "B", "text": "calm rock"}]}
+    async with engine(transport) as provider:
+        call = any_call(json.dumps(asked), task=JUDGING, input=asked, max_tokens=1)
+        with pytest.raises(UnsupportedTask, match="made-up world") if declines else nullcontext():
+            await ask(provider, call)
+
+
+async def test_a_users_task_may_have_the_name_of_our_question_to_a_judge(transport: Transport) -> None:
+    """Its input is any text."""
+    async with engine(transport) as provider:
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, any_call("hello", task=Task(name="judging", template="{{input}}")))
 
 
 async def test_the_answer_of_every_task_has_its_shape(transport: Transport) -> None:
