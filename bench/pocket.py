@@ -75,7 +75,7 @@ def main() -> None:
     rows = table(reports, [*models, *StrategyName])
     print(rows)
     if options.write:
-        told = f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n\n"
+        told = f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n"
         RESULT.write_text(_with_declined(told, declined_table(options.count)), encoding="utf-8")
         README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}\n{found[3]}", README.read_text("utf-8")), "utf-8")
     sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
@@ -172,10 +172,10 @@ def declined_table(count: int) -> str:
 def _with_declined(result: str, rows: str) -> str:
     told = (
         f"{DECLINED}`python -m bench.pocket --declined --write`, {datetime.now(UTC).date()}. Foreign: "
-        "`bench/data/foreign.jsonl`, written by hand beside the rule, many of them with some words of the world and "
-        "eight with no other; they are answered. Own: held-out inputs.\n\n"
+        "`bench/data/foreign.jsonl`, written by hand beside the rule, many of them with words of the world; "
+        "a few have no other, and those are answered. Own: held-out inputs.\n\n"
     )
-    return f"{result.partition(DECLINED)[0]}{told}{rows}\n"
+    return f"{result.partition(DECLINED)[0].rstrip()}\n\n{told}{rows}\n"
 
 
 def _is_told(measure: str) -> bool:

@@ -36,7 +36,10 @@ _EXAMPLES = (
     'llm-pool infer "Is 17 prime?"',
     'llm-pool infer --task expand_queries "cinematic lounge videos"',
     "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    """echo '{"candidates":[{"id":"a","text":"dull"},{"id":"b","text":"sharp"}]}' | llm-pool infer --task judge""",
+    (
+        """echo '{"candidates":[{"id":"a","text":"dull"},{"id":"b","text":"sharp"}]}' |"""
+        " llm-pool infer --task judge --json"
+    ),
     "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
     'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
 )
