@@ -57,12 +57,15 @@ async def answer_lines(
         PARTIAL if some lines failed; if all did, the exit code of the first.
     """
     gate = asyncio.Semaphore(concurrency)
-    codes: list[ExitCode] = []
+    codes: dict[int, ExitCode] = {}
+    degraded: set[int] = set()
 
     async def answer(index: int, number: int, text: str) -> None:
         async with gate:
             result, code = await _one(template, number, text, pool, strict=strict)
-        codes.append(code)
+        codes[index] = code
+        if result.get("degraded"):
+            degraded.add(index)
         printed.add(index, result)
         progress.update(len(codes), len(lines))
 
@@ -76,8 +79,10 @@ async def answer_lines(
             for task in tasks:
                 task.cancel()
             printed.flush()
-    failed = [code for code in codes if code is not ExitCode.OK]
+    failed = [code for _, code in sorted(codes.items()) if code is not ExitCode.OK]
     console.say(f"{len(codes) - len(failed)} answered, {len(failed)} failed")
+    if degraded:
+        console.warn(f"note: degraded: {len(degraded)} of the answers; the decision of each says why")
     if not failed:
         return ExitCode.OK
     return failed[0] if len(failed) == len(codes) else ExitCode.PARTIAL

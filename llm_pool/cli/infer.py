@@ -76,7 +76,7 @@ def _arguments(parser: Parser) -> None:
     parser.flag("--explain", text="draw on stderr how the answer came about")
     parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
     parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
-    parser.flag("--strict", text="refuse a degraded answer: print none and exit 12")
+    parser.flag("--strict", text="refuse a degraded answer: print nothing of it and exit 12")
     parser.flag("--no-cache", text="neither use nor fill the cache")
     parser.flag("--no-stdin", text="never read stdin")
     parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
@@ -107,7 +107,7 @@ def _run(args: Namespace, console: Console) -> int:
     options = InferOptions(
         query=_with_prompt(query, args, console),
         output="json" if args.json else "jsonl" if args.jsonl else "text",
-        stream=args.stream and not args.strict,
+        stream=args.stream,
         explain=args.explain,
         exit_status=args.exit_status,
         strict=args.strict,
@@ -124,15 +124,19 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
     from llm_pool.cli.wait_indicator import wait_indicator
 
     printer = printer_for(options.output, console, stream=options.stream)
+    held: list[Event] = []
+    tell = held.append if options.strict else printer.on  # whether it is degraded is known when it is whole
     async with wait_indicator(console, lambda: deadline(options.query)) as line:
 
         def on(event: Event) -> None:
             line.on(event)
-            printer.on(event)
+            tell(event)
 
         answer = await pool.infer(options.query, on)
     if options.strict and answer.degraded:
         raise DegradedAnswer(answer.decision.degraded_reason)
+    for event in held:
+        printer.on(event)
     printer.finish(answer)
     if options.explain and not console.quiet:
         from llm_pool.cli.explain import explain
