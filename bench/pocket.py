@@ -4,8 +4,8 @@ What the bundled models are worth, each alone and together: held-out inputs of t
 Every answer comes from llama.cpp in a process of its own. WEIGHTED and JUDGE trust what they learned from feedback on
 other inputs, given first. ``--write`` puts the table into ``bench/results/pocket.md`` and into the README.
 
-``--declined`` measures only what is declined, and ``--write`` puts that into its part of the same file: of the foreign
-inputs of ``bench/data/foreign.jsonl``, and of the models' own.
+``--declined`` measures only what is declined, of the foreign inputs of ``bench/data/foreign.jsonl`` and of the models'
+own; with it ``--write`` puts that alone into its part of the results, and into the model card.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "results" / "pocket.md"
 README = ROOT / "README.md"
 FOREIGN = ROOT / "bench" / "data" / "foreign.jsonl"
-DECLINED = "## What they decline\n\n"
+CARD = ROOT / "docs" / "models" / "pocket.md"
+DECLINED = re.compile(r"(<!-- declined: made by bench/pocket.py -->\n)(.*?)(<!-- end of declined -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n)(.*?)(<!-- end of pocket -->)", re.DOTALL)
 
 Reports: TypeAlias = "dict[str, dict[str, Report]]"
@@ -61,9 +62,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.declined:
-        print(rows := declined_table(options.count))
+        print(declined_table(options.count))
         if options.write:
-            RESULT.write_text(_with_declined(RESULT.read_text("utf-8"), rows), encoding="utf-8")
+            _keep_declined(options.count)
         return
     models = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
     with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +76,11 @@ def main() -> None:
     rows = table(reports, [*models, *StrategyName])
     print(rows)
     if options.write:
-        told = f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n"
-        RESULT.write_text(_with_declined(told, declined_table(options.count)), encoding="utf-8")
+        kept = DECLINED.search(RESULT.read_text("utf-8"))
+        assert kept is not None
+        told = f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n\n{kept[0]}\n"
+        RESULT.write_text(told, encoding="utf-8")
+        _keep_declined(options.count)
         README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}\n{found[3]}", README.read_text("utf-8")), "utf-8")
     sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
 
@@ -169,13 +173,16 @@ def declined_table(count: int) -> str:
     return "\n".join(lines)
 
 
-def _with_declined(result: str, rows: str) -> str:
+def _keep_declined(count: int) -> None:
+    """Write what is declined today into the results and the model card."""
     told = (
-        f"{DECLINED}`python -m bench.pocket --declined --write`, {datetime.now(UTC).date()}. Foreign: "
-        "`bench/data/foreign.jsonl`, written by hand beside the rule, many of them with words of the world; "
-        "a few have no other, and those are answered. Own: held-out inputs.\n\n"
+        f"## What they decline\n\n`python -m bench.pocket --declined --write`, {datetime.now(UTC).date()}. Foreign:\n"
+        "`bench/data/foreign.jsonl`, written by hand beside the rule, many with some words of the world; a few\n"
+        "have no other, and those are answered. Own: held-out inputs.\n\n"
+        f"{declined_table(count)}\n"
     )
-    return f"{result.partition(DECLINED)[0].rstrip()}\n\n{told}{rows}\n"
+    for page in (RESULT, CARD):
+        page.write_text(DECLINED.sub(lambda found: f"{found[1]}{told}{found[3]}", page.read_text("utf-8")), "utf-8")
 
 
 def _is_told(measure: str) -> bool:

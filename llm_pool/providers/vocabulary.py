@@ -107,8 +107,10 @@ def content_words(text: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    """*word* without the ``s`` of a plural."""
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """*word* without the ``s`` or ``ies`` of a plural, or what looks like one."""
+    if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
+        return word
+    return f"{word[:-3]}y" if word.endswith("ies") else word[:-1]
 
 
 def _words(value: Json) -> list[str] | None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.pocket import declined, foreign
+from bench.pocket import CARD, declined, foreign
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.vocabulary import MAX_CHARACTERS, Vocabulary, content_words, read_vocabularies
 from tools.pocket import words
@@ -43,6 +43,22 @@ def test_foreign_input_is_declined(task: str) -> None:
 def test_its_own_input_is_not(task: str) -> None:
     """At most 2 of 100 that training never saw."""
     assert declined(task, [one.case.text for one in inputs(count=200, seed=4242)[task]]) <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "covered"),
+    [
+        ("recovery_plan", "checkout: disk is full in production", True),
+        ("recovery_plan", "kafka: disk is full in production", False),
+        ("expand_queries", "jazz videos from Paris", False),
+        ("expand_queries", "show me calm films", False),
+        ("expand_queries", "country house in Berlin", True),
+    ],
+)
+def test_the_examples_of_the_model_card(task: str, text: str, *, covered: bool) -> None:
+    """What it says of them, the last a limit that is owned to."""
+    assert f"`{text}`" in CARD.read_text(encoding="utf-8")
+    assert VOCABULARIES[task].covers(text) is covered
 
 
 @pytest.mark.parametrize("task", MEASURES)
@@ -108,8 +124,8 @@ def test_anything_else_is_not(value: Any) -> None:
 
 def test_words_are_read_as_the_file_has_them() -> None:
     """Lower case, singular, a number as 0, a host name as one word."""
-    assert content_words("The Glasses, 2 CLIPS at https://dub.example/a?b=c: 5xx!") == [
-        "glasse", "0", "clip", "example.org", "5xx",
+    assert content_words("The Documentaries, 2 CLIPS of glass at https://dub.example/a?b=c: 5xx!") == [
+        "documentary", "0", "clip", "glass", "example.org", "5xx",
     ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def vocabularies() -> dict[str, dict[str, Any]]:
     signs = tuple(sign for one in w["incidents"] for sign in one["signs"])
     obstacles = tuple(one["sign"] for one in w["obstacles"])
     services = (*w["services"]["names"], *w["services"]["suffixes"])
-    asset = (*topics, *near, *w["subjects"], *w["places"], *w["times"], "documentary")
+    asset = (*topics, *near, *w["subjects"], *w["places"], *w["times"])
     choice = (*topics, *near, *praise, *CANDIDATES)
     taught = {
         "expand_queries": (
@@ -41,7 +41,7 @@ def vocabularies() -> dict[str, dict[str, Any]]:
         ),
         "enrich_metadata": (
             (*asset, *(f"{name}:" for name in ("medium", "genre", "mood", "subject", "place", "time"))),
-            (*topics, "documentary"),
+            topics,
         ),
         "recovery_plan": ((*signs, *services, *w["severities"], "reports", "incident:", "service:"), signs),
         "site_tactics": (
