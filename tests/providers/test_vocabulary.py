@@ -172,9 +172,10 @@ def test_long_input_takes_no_longer(piece: str) -> None:
 
 
 def _seconds(value: Any) -> float:
-    began = time.perf_counter()
+    """Of this thread's own work: others use this machine too."""
+    began = time.thread_time()
     VOCABULARIES["expand_queries"].covers(value)
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
