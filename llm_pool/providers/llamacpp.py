@@ -19,7 +19,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -107,7 +107,7 @@ class LlamaCppProvider:
         return f"<LlamaCppProvider {self.name}: {self.model}, {process}>"
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
-        """As ``Provider.stream``; the time a start takes is told as ``loading``. Untaught starts nothing."""
+        """As ``Provider.stream``; the time a start takes is told as ``loading``. Unsupported starts nothing."""
         await self._check_supported(call)
         async with self._slots:
             now, was_running = asyncio.get_running_loop().time, self._running is not None
@@ -153,7 +153,7 @@ class LlamaCppProvider:
         """Raises UnsupportedTask if the file says that its model was taught something else only."""
         if self._scope is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
-                self._scope = await asyncio.to_thread(lambda: _Scope.of(*self._file()))
+                self._scope = await asyncio.to_thread(lambda: self._read_scope(*self._file()))
         if self._scope is not None and (refusal := self._scope.refusal(call)):
             raise UnsupportedTask(self.name, refusal)
 
@@ -193,7 +193,7 @@ class LlamaCppProvider:
         if self._engine is not None:
             await self._engine.worker.stop(force=True)  # it is dead: collect what is left
         model, header = await asyncio.to_thread(self._file)
-        self._scope = await asyncio.to_thread(_Scope.of, model, header)
+        self._scope = await asyncio.to_thread(self._read_scope, model, header)
         context = self._context or min(header.context or CONTEXT, CONTEXT)
         worker = await Worker.start(self.name, model, {**self._settings, "context": context})
         return _Engine(self.name, self.model, self._transport, worker)
@@ -217,6 +217,17 @@ class LlamaCppProvider:
             return path, read_header(path)
         except NotGguf as error:
             raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull_hint(self.model)) from error
+
+    def _read_scope(self, model: Path, header: GgufHeader) -> _Scope:
+        """What the file *model* and the words beside it, else the shipped ones, say; raises ProviderError."""
+        if not header.tasks:
+            return _Scope((), "", {})
+        beside = model.with_name(VOCABULARIES)
+        path = beside if beside.exists() else BUNDLED / VOCABULARIES
+        try:
+            return _Scope(header.tasks, header.refusal, read_vocabularies(path))
+        except (OSError, ValueError) as error:
+            raise Failed(self.name, f"{path} does not hold the words that a model was taught: {error}") from error
 
     def _missing(self) -> ProviderError | None:
         if find_spec("xllamacpp") is None:
@@ -249,15 +260,6 @@ class _Scope(msgspec.Struct, frozen=True):
     tasks: tuple[str, ...]
     other_task: str
     vocabularies: Mapping[str, Vocabulary]
-
-    @classmethod
-    def of(cls, model: Path, header: GgufHeader) -> Self:
-        """What the file *model* and those beside it say."""
-        if not header.tasks:
-            return cls((), "", {})
-        beside = model.with_name(VOCABULARIES)
-        path = beside if beside.exists() else BUNDLED / VOCABULARIES
-        return cls(header.tasks, header.refusal, read_vocabularies(path))
 
     def refusal(self, call: Call) -> str:
         """Why *call* is none of it; empty if it is."""

@@ -8,7 +8,6 @@ Every word counts: a model that was taught some hundred words answers ``kafka: d
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -86,17 +85,22 @@ class _Written(msgspec.Struct, frozen=True):
     made_up: str
 
 
-@cache
 def read_vocabularies(path: Path) -> Mapping[str, Vocabulary]:
-    """By task, those in *path*, JSON made by ``tools.pocket.words``; empty where there is no such file."""
+    """
+    By task, those in *path*, JSON made by ``tools.pocket.words``.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds something else.
+    """
+    written = msgspec.json.decode(path.read_bytes(), type=dict[str, _Written])
     try:
-        written = msgspec.json.decode(path.read_bytes(), type=dict[str, _Written])
-    except FileNotFoundError:
-        return {}
-    return {
-        task: Vocabulary(frozenset(one.words.split()), one.signs, re.compile(one.made_up))
-        for task, one in written.items()
-    }
+        return {
+            task: Vocabulary(frozenset(one.words.split()), one.signs, re.compile(one.made_up))
+            for task, one in written.items()
+        }
+    except re.error as error:
+        raise ValueError(f"made_up: {error}") from None
 
 
 def content_words(text: str) -> list[str]:

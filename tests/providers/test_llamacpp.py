@@ -202,6 +202,17 @@ async def test_a_copy_of_a_model_declines_as_the_shipped_one_does(transport: Tra
             await ask(provider, a_call("sourdough"))
 
 
+async def test_broken_words_beside_a_model_are_told(transport: Transport, tmp_path: Path) -> None:
+    """They do not make it answer everything."""
+    copy = tmp_path / "mine.gguf"
+    copy.write_bytes((BUNDLED / "pocket-a.gguf").read_bytes())
+    words = copy.with_name(llamacpp.VOCABULARIES)
+    words.write_text("{", encoding="utf-8")
+    async with engine(transport, str(copy)) as provider:
+        with pytest.raises(Failed, match=f"{words} does not hold the words that a model was taught: "):
+            await ask(provider, a_call())
+
+
 def _after(turns: list[Turn], call: Call) -> Call:
     return msgspec.structs.replace(call, prompt=msgspec.structs.replace(call.prompt, turns=tuple(turns)))
 

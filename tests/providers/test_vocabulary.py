@@ -178,6 +178,10 @@ def _seconds(value: Any) -> float:
     return time.thread_time() - began
 
 
-def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
-    """A model of somebody else has none."""
-    assert read_vocabularies(tmp_path / "none.json") == {}
+@pytest.mark.parametrize("text", ["", "{}}", '{"judge": 7}', '{"judge": {"words": "a", "signs": [], "made_up": "("}}'])
+def test_a_file_of_something_else_is_told(text: str, tmp_path: Path) -> None:
+    """With the reason."""
+    path = tmp_path / "words.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r".+"):
+        read_vocabularies(path)
