@@ -1,5 +1,5 @@
 r"""
-What each rung of the repair ladder recovers from recorded answers.
+What each repair recovers from recorded answers.
 
 ::
 
@@ -8,8 +8,8 @@ What each rung of the repair ladder recovers from recorded answers.
 Each line of *PATH* is a question with the raw answers of some models: ``bench``, and ``models`` by name with
 ``raw``, the ``answer_key`` that another lenient parser found (null: none), and whether that is ``correct``.
 
-Three tables: how many answers each rung reads and how many of these are right; how many equal the key; and what
-is made of the same answers when they are cut short: never anything but what the whole says.
+Three tables: how many answers each repair reads and how many of these are right; how many equal the key; and what
+is made of the same answers when they are cut short: what the whole says, or what it said before it corrected itself.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_pool import agreement
 from llm_pool.agreement import canonical
 from llm_pool.reading import Unreadable, read
 
@@ -40,14 +41,24 @@ SCHEMA: dict[str, Any] = {
         "answer": {"type": ["string", "number", "boolean", "array", "object", "null"]},
     },
 }
-STEPS = ("strict", "extracted", "newlines", "backslashes", "literals", "repaired", "fields", "coerced")
+REPAIRS = (
+    "strict",
+    "extracted",
+    "newlines",
+    "backslashes",
+    "tolerant",
+    "closed",
+    "fields",
+    "stated",
+    "coerced",
+)
 CUTS = 8
 """Places at which each answer is cut, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer of one model, and what the ladder made of it."""
+    """One answer of one model, and what was read of it."""
 
     bench: str
     model: str
@@ -59,8 +70,13 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the ladder read what the key says."""
+        """Whether what was read is what the key says."""
         return self.reading is not None and self.key is not None and same(self.reading.value["answer"], self.key)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is right, and could not be read; blanks and answers that break off may be lost."""
+        return self.correct and self.key is not None and self.reading is None
 
 
 def same(answer: Any, key: str) -> bool:
@@ -70,10 +86,10 @@ def same(answer: Any, key: str) -> bool:
     The key is normalised: ``s:`` before text without spaces, numbers as decimals, only the first or last number of
     a longer text, sets sorted.
     """
-    if canonical(answer) == canonical(key) or _bare(str(answer)) == _bare(key.removeprefix("s:")):
+    if agreement.same(canonical(answer), canonical(key)) or _bare(str(answer)) == _bare(key.removeprefix("s:")):
         return True
     numbers = re.findall(r"-?\d[\d,]*\.?\d*", str(answer))
-    return any(canonical(number) == canonical(key) for number in (*numbers[:1], *numbers[-1:]))
+    return any(agreement.same(canonical(number), canonical(key)) for number in (*numbers[:1], *numbers[-1:]))
 
 
 def _bare(text: str) -> str:
@@ -102,23 +118,23 @@ def load(path: Path) -> list[Row]:
     return rows
 
 
-def by_step(rows: list[Row]) -> list[str]:
-    """Read and right answers for each rung, model by model."""
+def by_repair(rows: list[Row]) -> list[str]:
+    """Read and right answers for each repair, model by model."""
     groups = sorted({(row.bench, row.model) for row in rows})
     lines = [
-        "| rung | " + " | ".join(f"{bench} {model.split('-Instruct')[0]}" for bench, model in groups) + " | all |",
+        "| repair | " + " | ".join(f"{bench} {model.split('-Instruct')[0]}" for bench, model in groups) + " | all |",
         "|---|" + "---:|" * (len(groups) + 1),
     ]
-    for rung in (*STEPS, "unread"):
-        cells = [_cell([row for row in rows if (row.bench, row.model) == group], rung) for group in groups]
-        lines.append(f"| {rung} | {' | '.join(cells)} | {_cell(rows, rung)} |")
+    for repair in (*REPAIRS, "unread"):
+        cells = [_cell([row for row in rows if (row.bench, row.model) == group], repair) for group in groups]
+        lines.append(f"| {repair} | {' | '.join(cells)} | {_cell(rows, repair)} |")
     return lines
 
 
-def _cell(rows: list[Row], rung: str) -> str:
-    if rung == "unread":
+def _cell(rows: list[Row], repair: str) -> str:
+    if repair == "unread":
         return str(sum(row.reading is None for row in rows))
-    mine = [row for row in rows if row.reading is not None and row.reading.rung == rung]
+    mine = [row for row in rows if row.reading is not None and row.reading.repair == repair]
     return f"{len(mine)} / {sum(row.agrees and row.correct for row in mine)}" if mine else "·"
 
 
@@ -126,10 +142,11 @@ def against_key(rows: list[Row]) -> list[str]:
     """How the readings compare with the file's own keys."""
     keyed = [row for row in rows if row.key is not None]
     unkeyed = [row for row in rows if row.key is None]
-    lost = [row for row in keyed if row.reading is None]
+    unread = [row for row in keyed if row.reading is None]
+    lost = sum(row.is_lost for row in rows)
     right = [row for row in keyed if row.correct]
     return [
-        f"answers {len(rows)}, with a key {len(keyed)}: read {len(keyed) - len(lost)}, lost {len(lost)}",
+        f"answers {len(rows)}, with a key {len(keyed)}: read {len(keyed) - len(unread)}, right ones lost {lost}",
         f"equal to the key: {sum(row.agrees for row in keyed)}; of the {len(right)} right ones, "
         + str(sum(row.agrees for row in right)),
         f"without a key {len(unkeyed)}: read {sum(row.reading is not None for row in unkeyed)}",
@@ -159,15 +176,15 @@ def speed(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    """Print the tables; 1 if an answer that has a key was lost."""
-    parser = argparse.ArgumentParser(description="What each rung of the repair ladder recovers.")
+    """Print the tables; 1 if a right answer was lost."""
+    parser = argparse.ArgumentParser(description="What each repair recovers.")
     parser.add_argument("path", nargs="?", type=Path, default=SAMPLE)
     rows = load(parser.parse_args().path)
-    print("Answers read / of these right, by rung\n")
-    print("\n".join(by_step(rows)), end="\n\n")
+    print("Answers read / of these right, by repair\n")
+    print("\n".join(by_repair(rows)), end="\n\n")
     print("\n".join((*against_key(rows), when_cut(rows), speed(rows))))
     print(f"Python {platform.python_version()}, {platform.machine()}")
-    return int(any(row.key is not None and row.reading is None for row in rows))
+    return int(any(row.is_lost for row in rows))
 
 
 if __name__ == "__main__":

@@ -49,9 +49,8 @@ class Question(NamedTuple):
         return bool(marked["correct"]) if marked["answer_key"] is not None else self.matches(reading)
 
     def matches(self, reading: Reading) -> bool:
-        """By our own strict comparison with gold."""
-        said = agreement.canonical(reading.value["answer"], strict=True)
-        return said == agreement.canonical(self.gold, strict=True)
+        """By our own comparison with gold."""
+        return agreement.same(agreement.canonical(reading.value["answer"]), agreement.canonical(self.gold))
 
     def is_right(self, decision: Decision) -> bool:
         """Whether the winner is right."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.quality.learning import by_decisions, by_feedback, by_labels, cross_fitted
+from bench.quality.learning import by_decisions, by_feedback, by_labels, cross_fitted, curve, sure
 from bench.quality.rules import CLOCK, decided, early_stopping, oracle, raced, shares, single, trade
-from bench.quality.simulated_judge import PAIRWISE, NoPrior, by_labels_and_verdicts, judged
+from bench.quality.simulated_judge import PAIRWISE, NoPrior, by_feedback_on_verdicts, judged
 from llm_pool.ensemble.voting import Voting
 from llm_pool.ensemble.weighted import Weighted
 from llm_pool.trust.model import Trust
@@ -38,6 +38,14 @@ async def report(questions: Sequence[Question], seeds: int) -> str:
             "",
             *_consensus(questions, benches[:-1]),
             "",
+            *await _confidence(questions, benches[:-1], seeds),
+            "",
+            "WEIGHTED minus VOTING by labelled questions, in points of the average, on rows it was not taught on.",
+            "",
+            "| labels | labels alone | and its own decisions on the rest |",
+            "|---|---|---|",
+            *(f"| {count} | {alone:+.2f} | {both:+.2f} |" for count, alone, both in await curve(questions, 2 * seeds)),
+            "",
             f"Early stopping on one machine: {calls:.2f} calls, not {len(singles)}; {differing} verdicts change.",
             "",
             *extraction(questions),
@@ -56,14 +64,20 @@ async def _strategies(questions: Sequence[Question], seeds: int) -> list[str]:
     }
     rows = [_row(name, await shares(questions, rule)) for name, rule in once.items()]
     crossed: dict[str, tuple[Teach, Callable[[Trust], Rule]]] = {
+        "VOTING, ties to trust from labelled rows": (by_labels, voted),
         "WEIGHTED, learned from its own decisions": (by_decisions, weighted),
         "WEIGHTED, learned from feedback": (by_feedback, weighted),
         "WEIGHTED, learned from labelled rows": (by_labels, weighted),
-        f"{judge}, weighed with trust from labelled rows": (by_labels_and_verdicts, judged),
+        f"{judge}, weighed with trust from feedback": (by_feedback_on_verdicts, judged),
     }
     judged_last = rows.pop()
     found = [_row(name, await cross_fitted(questions, teach, rule, seeds)) for name, (teach, rule) in crossed.items()]
     return [*rows, *found[:-1], judged_last, found[-1]]
+
+
+def voted(trust: Trust) -> Rule:
+    """VOTING with ties to what *trust* knows."""
+    return decided(Voting(CLOCK, trust))
 
 
 def weighted(trust: Trust) -> Rule:
@@ -96,6 +110,20 @@ def _consensus(questions: Sequence[Question], benches: Sequence[str]) -> list[st
         *(
             f"| {asked:.2f} | " + " | ".join(f"{c:.1f} at {p:.1f}" for c, p in trade(questions, asked).values()) + " |"
             for asked in (1.0, 0.66)
+        ),
+    ]
+
+
+async def _confidence(questions: Sequence[Question], benches: Sequence[str], seeds: int) -> list[str]:
+    found = {least: await sure(questions, least, seeds) for least in (0.8, 0.9, 0.95, 0.97)}
+    return [
+        "CONSENSUS by confidence, learned from labels on other rows: coverage and precision, percent.",
+        "",
+        f"| confidence | {' | '.join(benches)} | all |",
+        "|---" * (len(benches) + 2) + "|",
+        *(
+            f"| {least:.2f} | " + " | ".join(f"{c:.1f} at {p:.1f}" for c, p in trades.values()) + " |"
+            for least, trades in found.items()
         ),
     ]
 

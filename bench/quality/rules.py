@@ -113,7 +113,7 @@ async def early_stopping(questions: Sequence[Question]) -> tuple[float, int]:
         whole = voting.decide(question.call, question.panel, question.attempts)
         calls += len(stopped.attempts)
         task = question.call.task
-        differing += agreement.key(task, stopped.reading) != agreement.key(task, whole.reading)
+        differing += not agreement.same(agreement.key(task, stopped.reading), agreement.key(task, whole.reading))
     return calls / len(questions), differing
 
 

@@ -3,8 +3,8 @@ JUDGE with a simulated judge: there is none in the file.
 
 The judge sees the real prompt and replies with a letter. Of a right and a wrong answer it prefers the right one with
 probability PAIRWISE; of three it takes each with the odds that follow (Bradley and Terry), and between answers that
-are all right or all wrong it tosses a coin. What it says of a question depends on the answers alone, so that the same
-judge can be heard under different priors.
+are all right or all wrong, or where the question in its prompt is not whole, it tosses a coin. What it says of a
+question depends on the answers alone, so that the same judge can be heard under different priors.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from bench.quality.learning import by_labels, is_divided
 from bench.quality.recorded import ignore
-from bench.quality.rules import CLOCK, any_right
+from bench.quality.rules import CLOCK
+from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.interfaces import Member
 from llm_pool.ensemble.judge import Judge, JudgeLimits
 from llm_pool.ensemble.verdict import judging_prompt
 from llm_pool.ensemble.voting import Voting
+from llm_pool.tasks.rendering import neutralized
 from llm_pool.testing import Reply, ScriptedProvider
+from llm_pool.trust.learning import panel_outcome, preferences
 from llm_pool.trust.model import JUDGE_ACCURACY
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ _SHOWN: Final = re.compile(r"<answer ([A-H]) (\w+)>\n(.*?)\n</answer \1 \2>", re
 
 class NoPrior:
     """A weigher that trusts everybody alike, so that the judge's word is law."""
+
+    def of(self, _tenant_id: str) -> NoPrior:
+        """The same for every tenant."""
+        return self
 
     @staticmethod
     def vote(_member: Member, _task: str, _traits: object = ()) -> float:
@@ -59,21 +65,26 @@ def judged(trust: TrustSource, pairwise: float = PAIRWISE) -> Rule:
     return rule
 
 
-async def by_labels_and_verdicts(trust: Trust, question: Question) -> None:
-    """Every answer is marked, and so is the judge's first choice where there was a right one to choose."""
-    if is_divided(question) and any_right(question):
-        told = (await judged(trust)(question)).judge or {}
-        for judge, words in told.items():
-            said = {a.provider: a.reading for a in question.attempts if a.reading is not None}
-            first = max(words, key=lambda name: words[name])
-            trust.learn_judge(judge, question.bench, right=question.right(first, said[first]))
-    await by_labels(trust, question)
+async def by_feedback_on_verdicts(trust: Trust, question: Question) -> None:
+    """A person says of each answer that JUDGE gave whether it was good: what daily use knows, of the judge too."""
+    try:
+        decision = await judged(trust)(question)
+    except LlmPoolError:
+        return
+    good = question.is_right(decision)
+    trust.learn(panel_outcome(question.call.task, decision), "feedback", good=good)
+    for judge, chose_it in preferences(decision).items():
+        trust.learn_judge(judge, question.bench, chose_it=chose_it, good=good)
 
 
 def _judge(question: Question, pairwise: float) -> Member:
     def verdict(call: Call) -> Reply:
         shown = sorted((text, fence, letter) for letter, fence, text in _SHOWN.findall(call.prompt.user))
-        odds = [pairwise / (1 - pairwise) if _is_right(question, text, fence) else 1.0 for text, fence, _ in shown]
+        is_authoritative = neutralized(question.call.prompt.transcript) in call.prompt.user
+        odds = [
+            pairwise / (1 - pairwise) if is_authoritative and _is_right(question, text, fence) else 1.0
+            for text, fence, _ in shown
+        ]
         return Reply(Random(call.request_id).choices([letter for *_, letter in shown], odds)[0], ttft=0.1, duration=0.1)
 
     return Member(provider=ScriptedProvider("judge", verdict), model="simulated", weight=1.0, group="judge", rank=99)

@@ -1,58 +1,84 @@
 """
 What it means that two answers are the same, by the shape of the task's answers.
 
-===========  =======================================================  ============================================
-kind         two answers are the same when                            module
-===========  =======================================================  ============================================
-``value``    the named field's values have one canonical key          ``values``: numbers, options, LaTeX, literals
+===========  =======================================================  ==================================================
+kind         two answers are the same when                            modules
+===========  =======================================================  ==================================================
+``value``    the named field's values have one key                    ``values``: numbers, units, options, LaTeX, dates
 ``object``   all fields have, lists of tags whatever their order      ``objects``: also votes field by field
 ``ranking``  they name the same ids in the same order                 ``rankings``: tau, reciprocal rank fusion
-``text``     their character n-grams overlap by 75 percent            ``texts``: chrF, sorted tokens
-===========  =======================================================  ============================================
+``text``     their wording is the same but for trifles                ``wording``; ``contradictions`` has what differs
+===========  =======================================================  ==================================================
 
-All rules are pure, and none depends on the order in which answers arrived.
+``keys`` has the rule that groups them, the same for all kinds. ``texts`` says how alike texts are, which decides whom
+to quote and never what is the same. All rules are pure, and none depends on the order in which answers arrived.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from llm_pool.agreement import wording
+from llm_pool.agreement.contradictions import Sameness, compare
 from llm_pool.agreement.grounding import grounding
+from llm_pool.agreement.keys import Key, grouped, same
 from llm_pool.agreement.objects import comparable
-from llm_pool.agreement.texts import SAME_TEXT, groups, profile, similarity
-from llm_pool.agreement.values import Key, canonical, form
+from llm_pool.agreement.options import offered
+from llm_pool.agreement.values import canonical, form
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
-    from llm_pool.core.messages import Reading, Task
+    from llm_pool.core.messages import Json, Reading, Task
 
-__all__ = ["Key", "alike", "canonical", "comparable", "evidence", "exact", "key"]
+__all__ = [
+    "Key",
+    "Sameness",
+    "alike",
+    "canonical",
+    "comparable",
+    "compare",
+    "evidence",
+    "exact",
+    "grouped",
+    "key",
+    "same",
+    "unclear",
+]
 
 
-def key(task: Task, reading: Reading) -> Key:
-    """What *reading* answers to *task*, so that equal keys are equal answers."""
+def key(task: Task, reading: Reading, question: Json = None) -> Key:
+    """
+    The key of what *reading* answers to *task*; ``grouped`` says which of several are the same.
+
+    *question* is the call's input: the options that it offers are known by their letters.
+    """
     if task.kind in {"value", "ranking"} and isinstance(reading.value, dict):
-        return canonical(reading.value.get(task.field))
+        letters = offered(question) if isinstance(question, str) else frozenset[str]()
+        return canonical(reading.value.get(task.field), share=_wants_share(task), offered=letters)
     if reading.value is not None:
         return comparable(reading.value)
-    return ("text", " ".join(reading.content.casefold().split()))
+    return wording.key(reading.content)
 
 
-def exact(task: Task, reading: Reading) -> Key:
-    """A stricter ``key``, under which wordings of the same answer differ."""
+def exact(task: Task, reading: Reading) -> Hashable:
+    """What is equal only where the wording is, too, spaces around it apart; a number is the same however written."""
     if task.kind == "value" and isinstance(reading.value, dict):
-        return canonical(reading.value.get(task.field), strict=True)
-    return ("text", reading.content)
+        found = canonical(reading.value.get(task.field))
+        return found.shape if found.shape[0] == "number" else (found, str(reading.value.get(task.field)).strip())
+    return reading.content
 
 
-def alike(task: Task, readings: Sequence[Reading], keys: Sequence[Key] | None = None) -> list[list[int]]:
-    """Indices of *readings* grouped by sameness, in ascending order; *keys* are theirs, where already known."""
-    keys = [key(task, reading) for reading in readings] if keys is None else keys
-    if task.kind != "text":
-        return groups(len(keys), lambda i, j: keys[i] == keys[j])
-    profiles = [profile(reading.content) for reading in readings]
-    return groups(len(keys), lambda i, j: keys[i] == keys[j] or similarity(profiles[i], profiles[j]) >= SAME_TEXT)
+def alike(task: Task, readings: Sequence[Reading]) -> list[list[int]]:
+    """Indices of *readings* grouped by sameness, in ascending order."""
+    return grouped([key(task, reading) for reading in readings])
+
+
+def unclear(task: Task, readings: Sequence[Reading]) -> set[int]:
+    """Indices of *readings* of free text that may say the same as another one, without a rule being able to tell."""
+    texts = [reading.content for reading in readings] if task.kind == "text" else []
+    pairs = ((i, j) for j in range(len(texts)) for i in range(j))
+    return {place for i, j in pairs if compare(texts[i], texts[j]) == "unclear" for place in (i, j)}
 
 
 def evidence(task: Task, reading: Reading) -> tuple[str, ...]:
@@ -72,3 +98,10 @@ def evidence(task: Task, reading: Reading) -> tuple[str, ...]:
     if argument:
         seen.append(f"grounded:{grounding(value, argument)}")
     return tuple(seen)
+
+
+def _wants_share(task: Task) -> bool:
+    """Whether the schema wants a number from 0 to 1 for the deciding field."""
+    properties: Any = (task.output_schema or {}).get("properties")
+    wanted: Any = properties.get(task.field) if isinstance(properties, dict) else None
+    return isinstance(wanted, dict) and wanted.get("minimum") == 0 and wanted.get("maximum") == 1

@@ -23,12 +23,12 @@ def grounding(value: Json, argument: str) -> str:
         recorded answers makes a lone answer two to six times less likely to be right; ``empty``: there is
         nothing to look for.
     """
-    key = canonical(value)
-    if key[0] == "number":
-        numbers = [canonical(number) for number in _NUMBER.findall(argument)]
-        if not numbers or key not in numbers:
+    shape = canonical(value).shape
+    if shape[0] == "number":
+        numbers = [canonical(number).shape for number in _NUMBER.findall(argument)]
+        if not numbers or shape not in numbers:
             return "absent"
-        return "concludes" if numbers[-1] == key else "mentions"
+        return "concludes" if numbers[-1] == shape else "mentions"
     needle = _NOISE.sub("", str(value)).casefold()
     if not needle:
         return "empty"

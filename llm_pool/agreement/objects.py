@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from llm_pool.agreement.keys import Key, Shape, composed, grouped, same
 from llm_pool.agreement.texts import SAME_PHRASE, groups, phrase_similarity
-from llm_pool.agreement.values import Key, canonical
+from llm_pool.agreement.values import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,13 +54,17 @@ class Vote(msgspec.Struct, frozen=True):
 
 
 def comparable(value: Json) -> Key:
-    """The canonical key of an object's field or of a whole object; lists of tags have no order."""
+    """The key of an object's field or of a whole object; lists of tags have no order, and each tag counts once."""
     if isinstance(value, dict):
-        return ("map", *sorted((canonical(k), comparable(v)) for k, v in value.items()))
-    if _is_tags(value):
-        return ("tags", *sorted({canonical(item) for item in value}))
+        fields = sorted((str(name), comparable(held)) for name, held in value.items())
+        entries: Shape = ("map", *((name, held.shape) for name, held in fields))
+        return composed(entries, (((place,), held) for place, (_, held) in enumerate(fields)))
     if isinstance(value, list):
-        return ("list", *(comparable(item) for item in value))
+        if _is_tags(value):
+            return Key(("tags", *sorted({_tag(item) for item in value}, key=repr)))
+        items = [comparable(item) for item in value]
+        shape: Shape = ("list", *(item.shape for item in items))
+        return composed(shape, (((place,), item) for place, item in enumerate(items)))
     return canonical(value)
 
 
@@ -69,9 +74,9 @@ def field_agreement(one: Json, other: Json) -> float:
         fields = one.keys() | other.keys()
         return sum(field_agreement(one.get(f), other.get(f)) for f in fields) / len(fields) if fields else 1.0
     if _is_tags(one) and _is_tags(other):
-        a, b = {canonical(item) for item in one}, {canonical(item) for item in other}
+        a, b = {_tag(item) for item in one}, {_tag(item) for item in other}
         return len(a & b) / len(a | b) if a | b else 1.0
-    return float(comparable(one) == comparable(other))
+    return float(same(comparable(one), comparable(other)))
 
 
 def most_agreeing(votes: Sequence[Vote], value: Json = None) -> int:
@@ -130,11 +135,9 @@ def _field(votes: Sequence[Vote], schema: Mapping[str, Any]) -> Json:
 
 def plurality(votes: Sequence[Vote]) -> Json:
     """The value with the most votes; ties by summed weight, then the earlier provider."""
-    piles: dict[Key, list[Vote]] = {}
-    for vote in votes:
-        piles.setdefault(comparable(vote.value), []).append(vote)
+    piles = [[votes[place] for place in group] for group in grouped([comparable(vote.value) for vote in votes])]
     best = min(
-        enumerate(piles.values()),
+        enumerate(piles),
         key=lambda pile: (-round(_total(pile[1]), 9), -round(sum(v.weight for v in pile[1]), 9), pile[0]),
     )[1]
     return max(best, key=lambda vote: vote.weight).value
@@ -153,7 +156,7 @@ def _median(votes: Sequence[Vote]) -> Json:
 
 def _tags(votes: Sequence[Vote], schema: Mapping[str, Any]) -> list[Json]:
     """Items half of the votes have, most voted and earliest first; more of them where the schema wants more."""
-    ranked = _ranked(votes, {canonical(item): item for vote in reversed(votes) for item in vote.value}, canonical)
+    ranked = _ranked(votes, {_tag(item): item for vote in reversed(votes) for item in vote.value}, _tag)
     half = HALF * _total(votes)
     wanted = max(sum(score >= half - 1e-9 for _, score in ranked), schema.get("minItems", 0))
     return [item for item, _ in ranked][: min(wanted, schema.get("maxItems", wanted))]
@@ -184,6 +187,12 @@ def _ranked(votes: Sequence[Vote], items: Mapping[Any, Json], name: _Name) -> li
 
 def _total(votes: Sequence[Vote]) -> float:
     return sum(vote.count for vote in votes)
+
+
+def _tag(item: str) -> Shape:
+    """A tag as it is counted: without what it may not state, as its case."""
+    key = canonical(item)
+    return ("tag", key.shape, *(detail.said for detail in key.details))
 
 
 def _is_number(value: Json) -> bool:

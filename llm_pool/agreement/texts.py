@@ -1,5 +1,5 @@
 """
-How alike two texts are, and which text of several to trust.
+How alike two texts are, and which text of several to quote. What is the same is for ``wording`` to say.
 
 Similarity is the F-score over character n-grams (chrF, symmetric): on recorded panels its medoid beats the one by
 sorted tokens by half a point to a point and a half, and unlike a token *set* it does not reward a short answer
@@ -23,8 +23,11 @@ Profile: TypeAlias = "tuple[Counter[str], ...]"
 
 LONGEST: Final = 4000
 """Characters compared; an answer shows its character well before that, and the cost is bounded."""
-SAME_TEXT: Final = 0.75
-"""Texts this similar say the same; two models' answers to an open question lie between 0.2 and 0.5."""
+NEAR: Final = 0.75
+"""
+Texts this similar are near each other, which is not to say the same: ``30 days`` and ``60 days`` are. Two models'
+answers to an open question lie between 0.2 and 0.5.
+"""
 SAME_PHRASE: Final = 0.85
 """Short phrases this similar are one."""
 ORDERS: Final = range(1, 7)

@@ -9,7 +9,7 @@ from llm_pool.cache.keys import cache_key, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from llm_pool.cache.idempotency import IdempotencyStore
+    from llm_pool.cache.idempotency import Idempotency
     from llm_pool.cache.single_flight import SingleFlight
     from llm_pool.core.interfaces import Cache, Emit
     from llm_pool.core.messages import Answer, Query
@@ -30,7 +30,7 @@ class CacheLayer:
 
     def __init__(
         self,
-        idempotency: IdempotencyStore,
+        idempotency: Idempotency,
         cache: Cache | None,
         single_flight: SingleFlight,
         *,
@@ -46,7 +46,7 @@ class CacheLayer:
         """
         The answer to *query*: remembered, shared or made by *run*.
 
-        Errors, partial and degraded answers are never kept.
+        Errors, degraded answers and those that were cut are never kept; of the others not what the models thought.
         """
         if not query.request_id:
             return await self._cached(query, plan, run, emit)
@@ -69,8 +69,8 @@ class CacheLayer:
 
         async def run_and_cache(notify: Emit) -> Answer:
             answer = await run(notify)
-            if self._cache is not None and not answer.degraded:
-                await self._cache.put(key, answer, self._ttl(query.task))
+            if self._cache is not None and not answer.degraded and answer.finish == "stop":
+                await self._cache.put(key, answer.without_reasoning(), self._ttl(query.task))
             return answer
 
         return await self._single_flight.share(key, run_and_cache, emit, deadline=plan.call.deadline)

@@ -22,7 +22,8 @@ async def show_plan(query: Query, pool: Orchestrator, console: Console, *, as_js
     call, members = plan.call, (*plan.panel.regular, *plan.panel.last_resort)
     console.out(f"task      {call.task.name} (version {call.task.version})")
     console.out(f"strategy  {plan.strategy}")
-    console.out(f"deadline  {(call.deadline - call.began) * 1000:.0f} ms, {call.max_tokens} tokens at most")
+    length = "to the answer's end" if call.max_tokens is None else f"{call.max_tokens} tokens at most"
+    console.out(f"deadline  {(call.deadline - call.began) * 1000:.0f} ms, {length}")
     for member in members:
         last = "  last resort" if member in plan.panel.last_resort else ""
         console.out(f"asks      {member.name} ({member.model}) weight {member.weight:g}, on {member.group}{last}")

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
-    from llm_pool.core.messages import Answer, Attempt
+    from llm_pool.core.messages import Answer, Attempt, Decision
 
 _WIDTH = 32
+_MAX_LINES, _MAX_LINE = 12, 160  # of an attempt's reasoning
+_CUT = {"length": "cut at max_tokens", "repetition": "cut: it repeated itself"}
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
 
 
@@ -16,19 +18,31 @@ def explain(answer: Answer, console: Console) -> None:
     """
     Draw how *answer* came about on stderr.
 
-    One row per attempt, on one time scale: ``·`` not started, ``░`` waiting for the first token, ``█`` writing.
+    One row per attempt, on one time scale: ``·`` not started, ``░`` waiting for the first token, ``█`` writing,
+    thoughts included. What models thought follows, shortened.
     """
-    decision = answer.decision
-    head = f"{answer.task} · {decision.asked}"
+    cached = " · from the cache" if answer.from_cache else ""
+    _draw(answer.decision, answer.decision.winner, answer.task, f" · {_time(answer.duration)}", cached, console)
+
+
+def explain_disagreement(decision: Decision, task: str, console: Console) -> None:
+    """Draw on stderr how far the panel was from the consensus that *decision* is not: nobody won."""
+    _draw(decision, "", task, "", "", console)
+
+
+def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str, console: Console) -> None:
+    head = f"{task} · {decision.asked}"
     if decision.used != decision.asked:
         head += f" → {decision.used}"
     agreement = "" if decision.agreement is None else f" · agreement {decision.agreement:.2f}"
-    cached = " · from the cache" if answer.from_cache else ""
-    console.say(f"{console.paint(head, 'bold', console.stderr)} · {_time(answer.duration)}{agreement}{cached}")
+    console.say(f"{console.paint(head, 'bold', console.stderr)}{duration}{agreement}{cached}")
     end = max((a.started + a.duration for a in decision.attempts), default=0.0)
     names = max((len(a.provider) for a in decision.attempts), default=0)
     for attempt in decision.attempts:
-        _row(attempt, decision.winner, names, end, console)
+        _row(attempt, winner, names, end, console)
+    for attempt in decision.attempts:
+        if attempt.reasoning:
+            _reasoning(attempt, console)
     for cluster in decision.clusters:
         label = f"  “{cluster.label[:60]}”" if cluster.label else ""
         console.say(f"  {cluster.score:8.3f}  {' + '.join(cluster.providers)}{label}")
@@ -52,12 +66,24 @@ def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console
         facts.append(f"first token {_time(attempt.ttft)}")
     if attempt.usage.completion_tokens is not None:
         facts.append(f"{attempt.usage.completion_tokens} tokens")
-    if attempt.reading is not None and attempt.reading.rung != "strict":
-        facts.append(f"repaired ({attempt.reading.rung})")
+    if attempt.finish in _CUT:
+        facts.append(_CUT[attempt.finish])
+    if attempt.reading is not None and attempt.reading.repair != "strict":
+        facts.append(f"repaired ({attempt.reading.repair})")
     if attempt.error:
         facts.append(attempt.error.splitlines()[0])
     line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"
     console.say(f"{mark} {line}")
+
+
+def _reasoning(attempt: Attempt, console: Console) -> None:
+    lines = [line for line in attempt.reasoning.splitlines() if line.strip()]
+    console.say(f"  {attempt.provider} thought:")
+    for line in lines[:_MAX_LINES]:
+        shown = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
+        console.say(console.paint(f"    {shown}", "dim", console.stderr))
+    if len(lines) > _MAX_LINES:
+        console.say(f"    … {len(lines) - _MAX_LINES} more lines; --json has them")
 
 
 def timeline(attempt: Attempt, end: float, width: int = _WIDTH) -> str:

@@ -12,7 +12,8 @@ from llm_pool.cli.parsing import Command, integer, number
 from llm_pool.cli.prompt_input import gather_prompt, lines_of
 from llm_pool.cli.remote import add_url, expected_deadline, reject_local_only, with_daemon
 from llm_pool.cli.shell_completion import strategy_names, task_names
-from llm_pool.core.messages import Query, StrategyName
+from llm_pool.core.errors import NoConsensus
+from llm_pool.core.messages import Query
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from llm_pool.cli.remote import Inferrer
     from llm_pool.config import Config
     from llm_pool.core.events import Event
+    from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer
+    from llm_pool.engine import App
 
     Deadline = Callable[[Query], Awaitable[float]]
     Work = Callable[[Inferrer, Deadline], Awaitable[int]]
@@ -44,6 +47,10 @@ _EXAMPLES = (
     'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
 )
 _MOST_TOKENS = 1_000_000
+_CUT = {
+    "length": "cut at max_tokens, or at the end of the model's context: the answer is not whole (--max-tokens)",
+    "repetition": "cut by the backend, because the model repeated itself: the answer is not whole",
+}
 
 
 class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +77,9 @@ def _arguments(parser: Parser) -> None:
     parser.option(
         "--concurrency", metavar="N", text="lines of --input under way at once", read=integer(1, 256), default=4
     )
-    parser.flag("--stream", text="print text as it comes; so it is unless you say otherwise", to="stream")
-    parser.flag("--no-stream", text="print the text when it is whole", to="stream", value=False)
-    parser.set_defaults(stream=True)
+    parser.flag("--stream", text="print text as it comes; so it is on a terminal", to="stream")
+    parser.flag("--no-stream", text="print the text when it is whole; so it is in a pipe", to="stream", value=False)
+    parser.set_defaults(stream=None)
     parser.flag("--explain", text="draw on stderr how the answer came about")
     parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
     parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
@@ -107,7 +114,7 @@ def _run(args: Namespace, console: Console) -> int:
     options = InferOptions(
         query=_with_prompt(query, args, console),
         output="json" if args.json else "jsonl" if args.jsonl else "text",
-        stream=args.stream,
+        stream=console.stdout.isatty() if args.stream is None else args.stream,
         explain=args.explain,
         exit_status=args.exit_status,
         strict=args.strict,
@@ -132,7 +139,14 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
             line.on(event)
             tell(event)
 
-        answer = await pool.infer(options.query, on)
+        try:
+            answer = await pool.infer(options.query, on)
+        except NoConsensus as error:
+            if options.explain:
+                from llm_pool.cli.explain import explain_disagreement
+
+                explain_disagreement(error.decision, options.query.task, console)
+            raise
     if options.strict and answer.degraded:
         raise DegradedAnswer(answer.decision.degraded_reason)
     for event in held:
@@ -142,20 +156,21 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
-    elif answer.degraded:
-        console.warn(f"note: degraded: {answer.decision.degraded_reason}")
-    return verdict(answer) if options.exit_status else ExitCode.OK
-
-
-def verdict(answer: Answer) -> ExitCode:
-    """What ``--exit-status`` says of *answer*."""
-    if answer.decision.asked is StrategyName.CONSENSUS is not answer.decision.used:
-        return ExitCode.UNDECIDED
-    if answer.json is None:
-        negative = answer.content.strip().rstrip(".!").lower() in {"", "no", "none", "false", "null"}
     else:
-        negative = answer.json is False or answer.json in ("", [], {})
-    return ExitCode.NEGATIVE if negative else ExitCode.OK
+        _tell_notes(answer, console)
+    if not options.exit_status:
+        return ExitCode.OK
+    from llm_pool.cli.verdict import verdict
+
+    return verdict(answer)
+
+
+def _tell_notes(answer: Answer, console: Console) -> None:
+    """What a person should know of *answer* beside its text."""
+    if answer.finish in _CUT:
+        console.say(f"note: {_CUT[answer.finish]}")
+    if answer.degraded:
+        console.warn(f"note: degraded: {answer.decision.degraded_reason}")
 
 
 def _query(args: Namespace) -> Query:
@@ -177,6 +192,24 @@ def _with_prompt(query: Query, args: Namespace, console: Console) -> Query:
     return msgspec.structs.replace(query, prompt=prompt)
 
 
+class PatientPool:
+    """
+    A pool in this process, which waits for a first load.
+
+    The load does not count against a default deadline: the pool begins with the command, and nobody could have loaded
+    ahead. A deadline that was asked for holds, load or not.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """The answer; *emit* is told what happens meanwhile."""
+        if query.deadline is None:
+            await self._app.load_for(query, emit or (lambda _: None))
+        return await self._app.orchestrator.infer(query, emit)
+
+
 def _with_pool(config: Config) -> Runner:
     """Works with a pool in this process."""
 
@@ -188,7 +221,7 @@ def _with_pool(config: Config) -> Runner:
             async def deadline(query: Query) -> float:
                 return (await pool.orchestrator.plan(query)).call.deadline
 
-            return await work(pool.orchestrator, deadline)
+            return await work(PatientPool(pool), deadline)
 
     return runner
 

@@ -36,7 +36,7 @@ def printer_for(output: Output, console: Console, *, stream: bool) -> Printer:
 
 
 class TextPrinter:
-    """The text alone; streamed as soon as it is certain whose text the answer is."""
+    """The text alone; where *stream*, as soon as it is certain whose text the answer is."""
 
     def __init__(self, console: Console, *, stream: bool) -> None:
         self._console, self._stream = console, stream
@@ -52,7 +52,9 @@ class TextPrinter:
         """Print what was not streamed, and end the line."""
         if self._printed:
             self._console.out("" if self._printed.endswith("\n") else "\n", end="")
-        else:
+        if self._printed.strip() != answer.content.strip():
+            if self._printed:  # a model that wrote its reasoning as text, and closed it with a tag
+                self._console.say("note: what is printed above was reasoning; the answer is below")
             self._console.out(answer.content)
 
 

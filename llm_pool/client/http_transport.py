@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -10,16 +11,20 @@ import httpx2
 import msgspec
 
 from llm_pool.client.transport import CONNECT, Health, unreachable
-from llm_pool.core.errors import DeadlineExceeded, LlmPoolError
+from llm_pool.core.errors import DeadlineExceeded, LlmPoolError, Unreachable
 from llm_pool.wire.json import EventDecoder, answer_from, error_from, state_from
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from llm_pool.client.credentials import Credentials, Tls
     from llm_pool.core.messages import Answer, Json, Query
     from llm_pool.wire.json import StreamEvent
 
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, StopIteration)
+"""What reading a body of somebody else's may raise; msgspec's errors are ValueErrors."""
+_SHOWN = 120
+"""Characters of an address in an error."""
 GRACE = 1.0
 """Seconds beyond its deadline that a server gets to say that it passed."""
 
@@ -43,7 +48,8 @@ class HttpTransport:
     async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer."""
         response = await self._ask("POST", "/v1/infer", _body(query), remaining)
-        return answer_from(_json(response))
+        with _expecting("an answer", response):
+            return answer_from(_json(response))
 
     async def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
@@ -55,10 +61,16 @@ class HttpTransport:
                 if response.status_code != 200:
                     await response.aread()
                     raise _error(response)
-                async for kind, data in _events(response):
-                    if kind == "error":
-                        raise error_from(data)
-                    event = decoder.decode({"type": kind, **data})
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    await response.aread()
+                    raise _foreign(response, "events")
+                async for kind, text in _events(response):
+                    with _expecting("an event", response):
+                        data = msgspec.json.decode(text, type=dict[str, Any])
+                        error = error_from(data) if kind == "error" else None
+                        event = None if error is not None else decoder.decode({"type": kind, **data})
+                    if error is not None:
+                        raise error
                     if event is not None:
                         yield event
                 if kind != "answer":
@@ -72,16 +84,21 @@ class HttpTransport:
 
     async def health(self) -> Health:
         """How the backends are; a server without a healthy one says so with a status of its own."""
-        body = _json(await self._ask("GET", "/health", b"", CONNECT, accept=(200, 503)))
-        if "healthy" not in body:
-            raise error_from(body)
-        return Health(body["healthy"], tuple(state_from(state) for state in body["providers"]), body["version"])
+        response = await self._ask("GET", "/health", b"", CONNECT, accept=(200, 503))
+        with _expecting("its health", response):
+            body = _json(response)
+            if "healthy" in body:
+                return Health(body["healthy"], tuple(state_from(state) for state in body["providers"]), body["version"])
+            error = error_from(body)
+        raise error
 
     async def feedback(self, request_id: str, *, good: bool) -> bool:
         """Whether something was learned of it."""
         body = msgspec.json.encode({"request_id": request_id, "good": good})
-        learned: bool = _json(await self._ask("POST", "/v1/feedback", body, None))["learned"]
-        return learned
+        response = await self._ask("POST", "/v1/feedback", body, None)
+        with _expecting("what was learned", response):
+            learned: bool = _json(response)["learned"]
+            return learned
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -135,7 +152,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+async def _events(response: httpx2.Response) -> AsyncGenerator[tuple[str, str]]:
     """Server-sent events: type and data. Ours have one data line each."""
     kind = ""
     async for line in response.aiter_lines():
@@ -143,14 +160,34 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[tuple[str, dict[s
         if name == "event":
             kind = value
         elif name == "data":
-            yield kind, msgspec.json.decode(value)
+            yield kind, value
 
 
 def _error(response: httpx2.Response) -> LlmPoolError:
-    try:
+    """The daemon's error or, where a proxy or somebody else answered, one that says so."""
+    with suppress(*_UNREADABLE):
         return error_from(_json(response))
-    except (KeyError, TypeError, ValueError):
-        return LlmPoolError(f"{response.url.host} answered {response.status_code}, which is not llm-pool's way")
+    return _foreign(response, "an error that llm-pool sends")
+
+
+def _foreign(response: httpx2.Response, expected: str) -> LlmPoolError:
+    """Something that is no llm-pool answered: a proxy in front of it, a captive portal, another program."""
+    place = f"{response.url.scheme}://{response.url.netloc.decode('ascii')}"
+    if response.is_redirect:
+        target = response.headers.get("location", "elsewhere")[:_SHOWN]
+        return Unreachable(place, f"{place} redirects to {target}", hint="give --url that address")
+    kind = response.headers.get("content-type", "").partition(";")[0][:_SHOWN] or "no content type"
+    reason = f"{place} answered {response.status_code} ({kind}) instead of {expected}"
+    return Unreachable(place, reason, hint="something else answers there, perhaps a proxy in front of llm-pool serve")
+
+
+@contextmanager
+def _expecting(what: str, response: httpx2.Response) -> Iterator[None]:
+    """Turn whatever fails while *what* is read out of a body into one sentence."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise _foreign(response, what) from error
 
 
 def _json(response: httpx2.Response) -> Any:

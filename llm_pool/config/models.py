@@ -86,7 +86,13 @@ class ServerSettings(_Table, frozen=True):
     ] = ()
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
     enable_http: Annotated[bool, _doc("Whether HTTP is served.")] = True
-    warm: Annotated[bool, _doc("Load every provider's model when the pool opens, not at the first request.")] = False
+    warm: Annotated[
+        bool,
+        _doc(
+            "Load what will be asked when the daemon starts, behind the scenes: of each machine the first model of "
+            "this file, and those that surely fit beside it."
+        ),
+    ] = True
     tls_cert: Annotated[
         str | None,
         _doc("PEM file of the certificate and its chain, for HTTP and gRPC; reloaded when renewed.", "tls/cert.pem"),
@@ -118,7 +124,10 @@ class QosSettings(_Table, frozen=True):
     ] = 16384
     max_tokens_default: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
-        _doc("Length of an answer where neither request nor task says."),
+        _doc(
+            "Length of an answer with a schema where neither request nor task says. Text without a schema may go on "
+            "to its end."
+        ),
     ] = 256
     hedge: Annotated[
         Hedge,
@@ -178,10 +187,26 @@ class ConsensusSettings(_Table, frozen=True):
             0.66,
         ),
     ] = None
+    min_confidence: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, lt=1)] | None,
+        _doc(
+            "Share of its answers that must be right, as learned from feedback on the task: the margin of WEIGHTED's "
+            "votes then decides in the place of `min_agreement`. For tasks of kind `value`; until 30 answers are "
+            "labelled `min_agreement` decides.",
+            0.95,
+        ),
+    ] = None
     quorum: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=64, extra={"unit": "providers"})] | None,
         _doc("Valid answers that must be in, whatever they say. Unset: more than half of the panel.", 2),
     ] = None
+    entailment: Annotated[
+        bool,
+        _doc(
+            "Ask a judge whether free texts that no rule can tell apart say the same: a token for each direction, two "
+            "for each text that may agree with the first. False: they count as different answers."
+        ),
+    ] = False
     strict: Annotated[bool, _doc("Fail with NoConsensus instead of trying `fallback`.")] = False
     fallback: Annotated[
         tuple[StrategyName, ...],
@@ -459,7 +484,7 @@ class GroupSettings(_Table, frozen=True):
     ] = None
     max_loaded: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1024, extra={"unit": "models"})] | None,
-        _doc("Models in memory at once. Unset: as many as fit.", 2),
+        _doc("Models in memory at once. Unset: learned from what Ollama lists.", 2),
     ] = None
 
 

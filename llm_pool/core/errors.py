@@ -22,7 +22,8 @@ Every error this package raises, in one tree.
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
        │  └─ Untaught      the model knows a few tasks, and this is none of them
        ├─ Busy             the backend asks us to come back later (429, 503)
-       │  └─ QueueFull     our own queue before the backend is full, or too slow for the deadline
+       │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
+       │  └─ Loading       the model is being loaded, and was not there in time
        ├─ Failed           the backend broke (5xx, a cut stream, an error inside a 200 stream)
        ├─ BadReply         the backend answered, but not what was asked for (schema, garbage)
        └─ BreakerOpen      our own breaker refuses to ask it now
@@ -151,8 +152,9 @@ class DeadlineExceeded(LlmPoolError):
 
     def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
+        loading = _by_reason([a for a in attempts if a.error_kind == Loading.kind])
         super().__init__(
-            f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else ""),
+            f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + loading,
             hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
@@ -248,6 +250,12 @@ class QueueFull(Busy):
     """Our own queue before the backend refuses; ``retry_after`` is when there may be room."""
 
     kind = "queue_full"
+
+
+class Loading(Busy):
+    """The backend is loading its model: nothing is wrong, and asking again a little later helps."""
+
+    kind = "loading"
 
 
 class Failed(ProviderError):

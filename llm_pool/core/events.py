@@ -34,6 +34,14 @@ class TextArrived(msgspec.Struct, frozen=True):
     committed: bool = False
 
 
+class ReasoningArrived(msgspec.Struct, frozen=True):
+    """A provider thought *text*: a sign of life, and never a part of the answer."""
+
+    request_id: str
+    provider: str
+    text: str
+
+
 class AttemptEnded(msgspec.Struct, frozen=True):
     """A call to a provider is over; *tenant_id* is who asked."""
 
@@ -44,11 +52,12 @@ class AttemptEnded(msgspec.Struct, frozen=True):
 
 
 class ModelLoading(msgspec.Struct, frozen=True):
-    """The request waits for *model* to be loaded."""
+    """The request waits for *model* to be loaded, which usually takes *usual* seconds; None: nobody knows."""
 
     request_id: str
     provider: str
     model: str
+    usual: float | None = None
 
 
 class RequestQueued(msgspec.Struct, frozen=True):
@@ -118,6 +127,7 @@ class KeyUsed(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     AttemptStarted
     | TextArrived
+    | ReasoningArrived
     | AttemptEnded
     | ModelLoading
     | RequestQueued

@@ -65,7 +65,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         weight: the configuration's, > 0.
         group: providers of one group share a machine and slow each other down.
         rank: position in the configuration file; ties go to the lower.
-        loaded: the model answers without a loading time, as far as we know.
+        load_time: seconds until the model is in memory, as far as we know; 0 if it is.
+        context: tokens of its context window, prompt and answer; None where the configuration does not say.
     """
 
     provider: Provider
@@ -73,12 +74,18 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     group: str
     rank: int
-    loaded: bool = True
+    load_time: float = 0.0
+    context: int | None = None
 
     @property
     def name(self) -> str:
         """The provider's name."""
         return self.provider.name
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model answers without a loading time, as far as we know."""
+        return self.load_time <= 0
 
 
 class ModelStore(Protocol):

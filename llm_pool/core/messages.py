@@ -156,6 +156,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         ids: ids the answer may name, in the input's order; empty where the task names none.
         began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
+        max_tokens: the longest answer; None lets the model write to its end.
         stream: somebody reads along, so the first stream to write owns a free-text answer.
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
@@ -168,7 +169,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Prompt
     schema: dict[str, Json] | None
     ids: tuple[str, ...]
-    max_tokens: int
+    max_tokens: int | None
     temperature: float
     began: float
     deadline: float
@@ -188,7 +189,8 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "other"]
+FinishReason: TypeAlias = Literal["stop", "length", "repetition"]
+"""Why an answer ends: the model's own end; the limit of tokens; the backend broke off a model that repeated itself."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -203,6 +205,9 @@ class Delta(msgspec.Struct, frozen=True):
     A piece of a stream.
 
     Attributes:
+        text: to be added to the answer.
+        reasoning: to be added to what the model thought before or between; never part of the answer.
+        retracted: what came as text so far was reasoning: *text* begins the answer anew.
         final: the backend finished properly; exactly one per good stream, and its last.
         finish: why it finished, on the final delta.
         loading: seconds the backend spent loading the model, on the final delta, where it says so.
@@ -214,6 +219,13 @@ class Delta(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     logprobs: tuple[TokenLogprob, ...] = ()
     loading: float | None = None
+    reasoning: str = ""
+    retracted: bool = False
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the model has written something, be it thought or said: a sign of life."""
+        return bool(self.text or self.reasoning)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -223,12 +235,12 @@ class Reading(msgspec.Struct, frozen=True):
     Attributes:
         content: the answer as text: the JSON alone where JSON was asked for.
         value: the parsed JSON, None for free text.
-        rung: which rung of the repair ladder made it readable; ``strict`` needed none.
+        repair: what made it readable, as listed in ``llm_pool.reading``; ``strict`` is none.
     """
 
     content: str
     value: Json
-    rung: str = "strict"
+    repair: str = "strict"
 
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
@@ -244,7 +256,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
+        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
+        reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
     """
@@ -257,13 +272,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     why: str = "primary"
     ttft: float | None = None
     usage: Usage = Usage()
-    finish: FinishReason = "other"
+    finish: FinishReason | None = None
     reading: Reading | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     error: str = ""
     error_kind: str = ""
     hint: str = ""
     retry_after: float | None = None
+    reasoning: str = ""
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -288,6 +304,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         saved: calls that early stopping made unnecessary.
         degraded: a promise was bent (quorum lost, last resort, deadline); *missing* names who did not answer.
         judge: the judge's evidence, where there was one.
+        margin: by how much the trusted votes for the winner exceed those for its best rival, a natural logarithm of
+            odds, negative where a fallback chose the rival; None where it was not measured.
+        confidence: share of labelled answers of the task that were right, of those with as great a margin; None
+            where too few are labelled.
     """
 
     asked: StrategyName
@@ -306,6 +326,20 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded_reason: str = ""
     missing: tuple[str, ...] = ()
     judge: dict[str, Json] | None = None
+    margin: float | None = None
+    confidence: float | None = None
+
+    @property
+    def winning_attempt(self) -> Attempt | None:
+        """The attempt whose text the answer is; None where it is not among the attempts."""
+        winners = (one for one in self.attempts if one.provider == self.winner and one.outcome == "ok")
+        return next((one for one in winners if one.why != "judge"), None)
+
+    @property
+    def finish(self) -> FinishReason:
+        """Why the winner's text ends."""
+        won = self.winning_attempt
+        return "stop" if won is None or won.finish is None else won.finish
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,6 +348,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         content: the text; *json* the parsed value, None for free text.
+        finish: why the text ends; anything but ``stop`` says that it is not whole.
         duration: seconds from admission to this answer.
         age: seconds since a cached answer was made; None if it is fresh.
     """
@@ -331,6 +366,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     from_cache: bool = False
     age: float | None = None
     degraded: bool = False
+    finish: FinishReason = "stop"
+
+    def without_reasoning(self) -> Answer:
+        """The same without what the models thought: the form in which answers are kept."""
+        attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
+        return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
 
 
 Condition: TypeAlias = Literal["healthy", "warming", "unreachable", "model_missing", "failing"]

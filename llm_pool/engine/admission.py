@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.messages import Json, OutputKind, Query, Task
 
+MAX_REQUEST_ID = 200
+"""Characters of a request's id, which is kept for as long as its answer."""
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
@@ -48,7 +50,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     task = _with_output_schema(task, query.output_schema)
     prepared = prepare(task, query.prompt, query.turns)
     return Call(
-        request_id=query.request_id or uuid.uuid4().hex,
+        request_id=_request_id(query),
         task=task,
         input=prepared.input,
         prompt=prepared.prompt,
@@ -147,15 +149,25 @@ def _timeout_of(query: Query, task: Task, config: Config) -> float:
     return min(query.deadline, cap)
 
 
-def _max_tokens(query: Query, task: Task, config: Config) -> int:
+def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
+    """Tokens of the answer at most; None, the model's own end, for a text that nobody limits."""
     cap = query.caps.max_tokens or sys.maxsize
     if query.max_tokens is None:
-        return min(config.task(task.name).max_tokens or task.max_tokens or config.qos.max_tokens_default, cap)
+        ends_by_itself = task.output_schema is None and query.output_schema is None
+        default = None if ends_by_itself else config.qos.max_tokens_default
+        limit = config.task(task.name).max_tokens or task.max_tokens or default
+        return query.caps.max_tokens if limit is None else min(limit, cap)
     if query.max_tokens <= 0:
         raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
     if query.max_tokens > TOKEN_LIMIT:
         raise InvalidRequest("max_tokens", f"expected at most {TOKEN_LIMIT}")
     return min(query.max_tokens, cap)
+
+
+def _request_id(query: Query) -> str:
+    if len(query.request_id) > MAX_REQUEST_ID:
+        raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
+    return query.request_id or uuid.uuid4().hex
 
 
 def _temperature(query: Query, task: Task, config: Config) -> float:

@@ -22,18 +22,21 @@ from llm_pool.qos.retrying import Retrying
 from llm_pool.qos.timed import Timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.interfaces import Clock, Emit, Member, Provider, Strategy
     from llm_pool.core.messages import Attempt, Call, Decision
     from llm_pool.ensemble.consensus import Consensus, Fallback
+    from llm_pool.ensemble.entailment import Entailment
+    from llm_pool.ensemble.formulas import Formulas
     from llm_pool.ensemble.judge import Decider, Judge
     from llm_pool.ensemble.voting import Voting
     from llm_pool.ensemble.weighted import Weighted
     from llm_pool.qos.breaking import Breakers
     from llm_pool.qos.budget import Budget
+    from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -69,12 +72,18 @@ class Machines:
         self._loaded_models: dict[str, LoadedModels] = {}
 
     def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
-        """The gate of the provider's group; the first provider of a group that can tell is asked what is loaded."""
-        group = settings.machine
+        """
+        The gate of the provider's group.
+
+        The first provider of a group that can tell is asked what is loaded. A provider that can loads its model there.
+        """
+        group, list_loaded = settings.machine, getattr(bare, "loaded", None)
         if group not in self._gates:
-            loaded_models = LoadedModels(self._clock, getattr(bare, "loaded", None))
+            loaded_models = LoadedModels(self._clock, list_loaded)
             self._loaded_models[group] = loaded_models
             self._gates[group] = Gate(group, self._limits(group), self._clock, loaded_models)
+        if list_loaded is not None:
+            self._gates[group].add_loader(model_name(settings), bare.load)
         return self._gates[group]
 
     async def refresh(self) -> None:
@@ -86,15 +95,56 @@ class Machines:
         """One for each group."""
         return tuple(self._gates.values())
 
-    def is_loaded(self, member: Member) -> bool:
-        """Whether the member's model is in memory; one that nobody can tell of counts as loaded."""
-        return (
-            not self._loaded_models[member.group].is_authoritative or member.model in self._gates[member.group].loaded
-        )
+    def load_time(self, member: Member) -> float:
+        """Seconds until the member's model is in memory, as far as can be told; 0 if it is, or nobody can tell."""
+        return self._gates[member.group].load_time(member.model)
+
+    def usual_load_time(self, member: Member) -> float | None:
+        """Seconds that the member's model took to load of late; None: nobody knows."""
+        return self._gates[member.group].usual_load_time(member.model)
 
     def has_room(self, member: Member) -> bool:
-        """Whether the member's machine has a free slot."""
-        return self._gates[member.group].has_room
+        """Whether the member's machine has a free slot, and its model in memory."""
+        gate = self._gates[member.group]
+        return gate.has_room and gate.is_loaded(member.model)
+
+    def load_behind(self, member: Member) -> None:
+        """Begin to load the member's model behind the scenes, where nobody waits for its machine and it may fit."""
+        self._gates[member.group].load_ahead(member.model, evicting="perhaps")
+
+    def can_tell(self, member: Member) -> bool:
+        """Whether the member's machine says what it holds."""
+        return self._loaded_models[member.group].is_authoritative
+
+    async def load(
+        self, members: Iterable[Member], *, others: Eviction, begun: Callable[[Member], None] = lambda _: None
+    ) -> None:
+        """
+        Load the models of *members*, machine by machine, and wait for them; one that cannot be loaded is left as it is.
+
+        Args:
+            members: in the order of preference.
+            others: what models after a machine's first may put out.
+            begun: told of each one that is waited for.
+        """
+        await self.refresh()
+        await asyncio.gather(*(self._load(each, others, begun) for each in _by_machine(members)))
+
+    async def loads_ended(self) -> None:
+        """Wait until nothing is being loaded anywhere."""
+        await asyncio.gather(*(gate.loads_ended() for gate in self.gates))
+
+    async def aclose(self) -> None:
+        """End the loads there are. Idempotent."""
+        await asyncio.gather(*(gate.aclose() for gate in self.gates))
+
+    async def _load(self, members: Sequence[Member], others: Eviction, begun: Callable[[Member], None]) -> None:
+        gate = self._gates[members[0].group]
+        for member in members:
+            await gate.loads_ended()
+            if gate.load_ahead(member.model, evicting="idle" if member is members[0] else others):
+                begun(member)
+        await gate.loads_ended()
 
     def _limits(self, group: str) -> Limits:
         settings = self._config.group(group)
@@ -105,6 +155,13 @@ class Machines:
             memory=settings.memory_mb,
             batch_wait=self._config.qos.batch_wait,
         )
+
+
+def _by_machine(members: Iterable[Member]) -> list[list[Member]]:
+    machines: dict[str, list[Member]] = {}
+    for member in members:
+        machines.setdefault(member.group, []).append(member)
+    return list(machines.values())
 
 
 def model_name(settings: ProviderSettings) -> str:
@@ -174,21 +231,27 @@ class Strategies:
     def fastest(self) -> Fastest:
         """FASTEST."""
         shared = self._shared
-        return Fastest(shared.clock, shared.budget, hedge_after=_hedge_after(shared), has_room=self._machines.has_room)
+        return Fastest(
+            shared.clock,
+            shared.budget,
+            hedge_after=_hedge_after(shared),
+            has_room=self._machines.has_room,
+            load_behind=self._machines.load_behind,
+        )
 
     @cached_property
     def voting(self) -> Voting:
         """VOTING."""
         from llm_pool.ensemble.voting import Voting
 
-        return Voting(self._shared.clock)
+        return Voting(self._shared.clock, self._shared.trust, self._formulas)
 
     @cached_property
     def weighted(self) -> Weighted:
         """WEIGHTED."""
         from llm_pool.ensemble.weighted import Weighted
 
-        return Weighted(self._shared.clock, self._shared.trust)
+        return Weighted(self._shared.clock, self._shared.trust, self._formulas)
 
     @cached_property
     def judge(self) -> Judge:
@@ -213,10 +276,35 @@ class Strategies:
 
         config = self._shared.config
         settings = config.ensemble.consensus
-        rule = ConsensusRule(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
+        rule = ConsensusRule(
+            min_agreement=settings.min_agreement,
+            min_confidence=settings.min_confidence,
+            quorum=settings.quorum,
+            share=config.judge.share,
+        )
         names = () if settings.strict else settings.fallback
         chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
-        return Consensus(self._shared.clock, rule, chain)
+        return Consensus(
+            self._shared.clock,
+            rule,
+            chain,
+            trust=self._shared.trust,
+            formulas=self._formulas,
+            entailment=self._entailment if settings.entailment else None,
+        )
+
+    @cached_property
+    def _entailment(self) -> Entailment:
+        from llm_pool.ensemble.entailment import Entailment
+
+        shared = self._shared
+        return Entailment(shared.clock, shared.rng, _judges(shared.config, self._members))
+
+    @cached_property
+    def _formulas(self) -> Formulas:
+        from llm_pool.ensemble.formulas import Formulas
+
+        return Formulas(self._shared.clock)
 
     def _decider(self, name: StrategyName) -> Decider:
         decider: Decider = getattr(self, name.lower())

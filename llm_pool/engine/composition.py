@@ -13,7 +13,9 @@ import msgspec
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
 from llm_pool.config import find, load
+from llm_pool.core.events import ModelLoading
 from llm_pool.core.interfaces import Member
+from llm_pool.core.messages import StrategyName
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, with_policies
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
@@ -26,12 +28,12 @@ from llm_pool.tasks import TaskRegistry
 from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Observer, Provider
-    from llm_pool.core.messages import ProviderState
+    from llm_pool.core.messages import ProviderState, Query
 
 
 class App:
@@ -52,13 +54,14 @@ class App:
         self,
         config: Config,
         orchestrator: Orchestrator,
-        providers: Mapping[str, Provider],
         task_registry: TaskRegistry,
         pool_state: PoolState,
         learning: TrustLearner | None,
         machines: Machines,
+        assignments: Sequence[Assignment],
     ) -> None:
-        self.config, self.orchestrator, self.providers = config, orchestrator, dict(providers)
+        self.config, self.orchestrator, self._assignments = config, orchestrator, tuple(assignments)
+        self.providers = {assignment.member.name: assignment.member.provider for assignment in assignments}
         self.task_registry, self.pool_state, self.learning, self.machines = (
             task_registry,
             pool_state,
@@ -69,6 +72,41 @@ class App:
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
         return list(await asyncio.gather(*(provider.state() for provider in self.providers.values())))
+
+    async def load_ahead(self) -> None:
+        """
+        Load what will be asked first, and wait for it: of each machine the first model, and those that fit beside it.
+
+        In the file's order, without the last resort. One that cannot be loaded is left as it is.
+        """
+        members = [assignment.member for assignment in self._assignments if not assignment.last_resort]
+        await self.machines.refresh()
+        unlisted = [member.provider.load() for member in members if not self.machines.can_tell(member)]
+        await asyncio.gather(self.machines.load(members, others="nothing"), *unlisted, return_exceptions=True)
+
+    async def load_for(self, query: Query, emit: Emit) -> None:
+        """
+        Load what *query* would ask, and wait for it: time that its deadline is not to count.
+
+        FASTEST waits for its first model where none is in memory; the other strategies for all that may fit together.
+
+        Args:
+            query: what will be asked.
+            emit: told of each model that is waited for.
+
+        Raises:
+            InvalidRequest: it cannot be served as it stands.
+        """
+        plan = await self.orchestrator.plan(query)
+        panel = plan.panel.regular
+        if plan.strategy is StrategyName.FASTEST:
+            panel = () if any(member.loaded for member in panel) else panel[:1]
+
+        def tell(member: Member) -> None:
+            usual = self.machines.usual_load_time(member)
+            emit(ModelLoading(plan.call.request_id, member.name, member.model, usual))
+
+        await self.machines.load(panel, others="perhaps", begun=tell)
 
     async def warm(self) -> None:
         """Load every model that is there and not loaded; one that cannot be loaded is left as it is."""
@@ -101,10 +139,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        app = _build(config, stack, list(observers), pool_state)
-        if config.server.warm:
-            await app.warm()
-        yield app
+        yield _build(config, stack, list(observers), pool_state)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -134,10 +169,11 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         observers.append(learning)
     machines = Machines(shared)
     assignments = _assignments(shared, machines, stack)
+    stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
         return [
-            msgspec.structs.replace(assignment.member, loaded=machines.is_loaded(assignment.member))
+            msgspec.structs.replace(assignment.member, load_time=machines.load_time(assignment.member))
             for assignment in assignments
         ]
 
@@ -151,7 +187,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
             pool_state.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),
         refresh_machines=machines.refresh,
-        is_loaded=machines.is_loaded,
+        load_time=machines.load_time,
         breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
         budget=pool_state.budget,
         cache_layer=CacheLayer(
@@ -163,8 +199,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         ),
         observers=observers,
     )
-    providers = {assignment.member.name: assignment.member.provider for assignment in assignments}
-    return App(config, orchestrator, providers, task_registry, pool_state, learning, machines)
+    return App(config, orchestrator, task_registry, pool_state, learning, machines, assignments)
 
 
 def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack) -> list[Assignment]:
@@ -199,6 +234,7 @@ def _assignment(provider: Provider, settings: ProviderSettings, rank: int) -> As
         weight=settings.weight,
         group=settings.machine,
         rank=rank,
+        context=settings.context,
     )
     return Assignment(member=member, tasks=settings.tasks, last_resort=settings.last_resort)
 

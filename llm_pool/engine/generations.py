@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,6 +107,7 @@ class PoolManager:
         self._background: set[asyncio.Task[Any]] = {saving}
         self.is_draining = False
         self._record_reload(None)
+        self._warm(first)
 
     @classmethod
     async def start(cls, config: Config, observers: Sequence[Observer] = ()) -> PoolManager:
@@ -246,6 +247,7 @@ class PoolManager:
             self._generations.add(new)
             self._current = new
             self._record_reload(None)
+            self._warm(new)
             self._start_background(self._retire(old))
 
     def record_refused(self, error: ConfigError) -> None:
@@ -274,7 +276,17 @@ class PoolManager:
 
     async def _retire(self, old: _Generation) -> None:
         await old.drained_within(RETIRE_TIMEOUT, Cancelled("a new configuration"))
+        with suppress(
+            TimeoutError
+        ):  # a backend stops loading when its asker leaves, and the new pool wants the model too
+            async with asyncio.timeout(RETIRE_TIMEOUT):
+                await old.app.machines.loads_ended()
         await self._close(old)
+
+    def _warm(self, generation: _Generation) -> None:
+        """Load what *generation* will ask, while it serves already."""
+        if generation.app.config.server.warm:
+            self._start_background(generation.app.load_ahead())
 
     async def _close(self, generation: _Generation) -> None:
         self._generations.discard(generation)

@@ -19,13 +19,17 @@ from llm_pool.core.errors import (
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
+    Loading,
+    OutOfTime,
     Overloaded,
+    QueueFull,
     UnsupportedTask,
 )
 from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, TextArrived
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
+from llm_pool.reading.schemas import forget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -58,7 +62,7 @@ class Orchestrator:
         strategies: a strategy by its name.
         last_resort: FASTEST among providers of last resort.
         refresh_machines: refreshes what is known of the machines, where that is due.
-        is_loaded: whether a member's model is in memory, as far as is known.
+        load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         breaker_refuses: whether a member's breaker refuses a task now.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
@@ -75,7 +79,7 @@ class Orchestrator:
         strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
         refresh_machines: Callable[[], Awaitable[None]],
-        is_loaded: Callable[[Member], bool],
+        load_time: Callable[[Member], float],
         breaker_refuses: Callable[[Member, str], bool],
         budget: Budget,
         cache_layer: CacheLayer,
@@ -83,9 +87,9 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._is_loaded, self._breaker_refuses, self._budget = (
+        self._refresh_machines, self._load_time, self._breaker_refuses, self._budget = (
             refresh_machines,
-            is_loaded,
+            load_time,
             breaker_refuses,
             budget,
         )
@@ -105,6 +109,7 @@ class Orchestrator:
         """
         began = self._clock.now()
         self._budget.note_request(began)
+        plan: Plan | None = None
         try:
             plan = await self._plan(query, began, stream=emit is not None)
             answer = await self._cache_layer.answer(query, plan, lambda notify: self._run_plan(plan, notify), emit)
@@ -114,6 +119,9 @@ class Orchestrator:
         except asyncio.CancelledError:
             self._observe(RequestFailed(query, Cancelled("its asker"), self._clock.now() - began))
             raise
+        finally:
+            if plan is not None and query.output_schema is not None:
+                forget(plan.call.schema)
         answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
         self._observe(RequestAnswered(query, answer))
         return answer
@@ -130,7 +138,7 @@ class Orchestrator:
         panel = panel_for(
             query.task,
             self._assignments,
-            is_loaded=self._is_loaded,
+            load_time=self._load_time,
             breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
@@ -190,6 +198,7 @@ class Orchestrator:
             usage=_usage(decision.attempts),
             duration=self._clock.now() - plan.call.began,
             degraded=decision.degraded,
+            finish=decision.finish,
         )
 
     def _observe(self, event: Event) -> None:
@@ -217,11 +226,11 @@ class _RunLog:
 def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
     kinds = {attempt.error_kind for attempt in attempts}
-    if kinds == {"out_of_time"}:
-        return DeadlineExceeded(call.deadline - call.began, attempts)
-    if kinds == {"queue_full"}:
+    if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
+    if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
+        return DeadlineExceeded(call.deadline - call.began, attempts)
     return AllProvidersFailed(call.task.name, attempts)
 
 

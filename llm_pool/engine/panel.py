@@ -67,7 +67,7 @@ def panel_for(
     task: str,
     assignments: Sequence[Assignment],
     *,
-    is_loaded: Callable[[Member], bool],
+    load_time: Callable[[Member], float],
     breaker_refuses: Callable[[Member], bool],
     bound_to: Sequence[str] = (),
     requested: Sequence[str] = (),
@@ -79,7 +79,7 @@ def panel_for(
     Args:
         task: a task's name.
         assignments: all of them, in the file's order.
-        is_loaded: whether the member's model is in memory, as far as we know.
+        load_time: seconds until a member's model is in memory, as far as we know; 0 if it is.
         breaker_refuses: whether the member's breaker refuses the task now.
         bound_to: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
         requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
@@ -98,7 +98,7 @@ def panel_for(
         if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
     ]
     fresh = [
-        (assignment, msgspec.structs.replace(assignment.member, loaded=is_loaded(assignment.member)))
+        (assignment, msgspec.structs.replace(assignment.member, load_time=load_time(assignment.member)))
         for assignment in serving
     ]
     able = [member for assignment, member in fresh if not assignment.last_resort]

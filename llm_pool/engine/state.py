@@ -22,8 +22,10 @@ from llm_pool.trust.model import Trust
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.config import Config
+    from llm_pool.cache.idempotency import Idempotency
+    from llm_pool.config import Config, Secret
     from llm_pool.core.interfaces import Cache, Clock, Emit
+    from llm_pool.qos.redis import BudgetedRedis
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +36,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cache: None where answers are not kept.
+        redis: what *idempotency* shares with other processes; None where it shares nothing.
         emit: told of the breakers' moves.
     """
 
@@ -43,13 +46,15 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     budget: Budget
     cache: Cache | None
-    idempotency: IdempotencyStore
+    redis: BudgetedRedis | None
+    idempotency: Idempotency
     emit: Emit
 
     @classmethod
     async def create(cls, config: Config, emit: Emit) -> PoolState:
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
+        redis = _redis(config, clock)
         return cls(
             clock=clock,
             breakers=_breakers(config, clock, emit),
@@ -57,7 +62,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             trust=await _trust(config),
             budget=_budget(config),
             cache=_cache(config, clock),
-            idempotency=IdempotencyStore(clock, ttl=config.idempotency.ttl),
+            redis=redis,
+            idempotency=_idempotency(config, clock, redis),
             emit=emit,
         )
 
@@ -69,6 +75,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         rules changed. Answers by request id stay whatever changed: they were given.
         """
         names = _unchanged(old, new)
+        same_redis = _shared_redis(old) == _shared_redis(new)
+        redis = self.redis if same_redis else _redis(new, self.clock)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
             clock=self.clock,
@@ -79,7 +87,10 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             trust=self.trust if old.trust == new.trust else await _trust(new),
             budget=self.budget if same_budget else _budget(new),
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
-            idempotency=self.idempotency.with_ttl(new.idempotency.ttl),
+            redis=redis,
+            idempotency=(
+                self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
+            ),
             emit=self.emit,
         )
 
@@ -87,6 +98,9 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """Close what is here and in none of *still_used_by*."""
         if self.cache is not None and all(other.cache is not self.cache for other in still_used_by):
             await self.cache.aclose()
+        if self.redis is not None and all(other.redis is not self.redis for other in still_used_by):
+            await self.idempotency.aclose()
+            await self.redis.aclose()
 
 
 def _unchanged(old: Config, new: Config) -> set[str]:
@@ -124,6 +138,30 @@ def _cache(config: Config, clock: Clock) -> Cache | None:
         assert config.cache.url is not None
         return RedisCache(config.cache.url.reveal(), clock)
     return MemoryCache(clock, max_bytes=config.cache.max_bytes)
+
+
+def _idempotency(config: Config, clock: Clock, redis: BudgetedRedis | None) -> Idempotency:
+    """Answers by request id: of this process, or of all that share *redis*."""
+    local = IdempotencyStore(clock, ttl=config.idempotency.ttl)
+    if redis is None:
+        return local
+    from llm_pool.cache.redis_idempotency import RedisIdempotency
+
+    return RedisIdempotency(local, redis, clock, ttl=config.idempotency.ttl)
+
+
+def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:
+    if (url := _shared_redis(config)) is None:
+        return None
+    from llm_pool.qos.redis import BudgetedRedis
+
+    return BudgetedRedis(url.reveal(), clock, key="cache.url")
+
+
+def _shared_redis(config: Config) -> Secret | None:
+    """The Redis that processes share: the cache's or, without one, that of nonces and rates."""
+    is_cached = config.cache.enabled and config.cache.driver is CacheDriver.REDIS
+    return config.cache.url if is_cached else config.security.redis_url
 
 
 def _cache_identity(config: Config) -> object:

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.core.errors import BadReply, BreakerOpen, Failed, ProviderError, QueueFull, TimedOut
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, TextArrived
-from llm_pool.core.messages import Attempt, Delta
-from llm_pool.reading import MAX_LENGTH, Unreadable, read
+from llm_pool.core.errors import BadReply, BreakerOpen, Failed, Loading, ProviderError, QueueFull, TimedOut
+from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
+from llm_pool.core.messages import Attempt, Usage
+from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Outcome, Reading, TokenLogprob
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
 
+MAX_REASONING = 64 * 1024
+"""Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
 DECISION_MARGIN = 0.02
 """Seconds kept at the end of a deadline to decide on what has arrived: a late decision is none."""
 
@@ -128,8 +131,9 @@ class _RunningAttempt:
         self._started = self._now()
         self._text: list[str] = []
         self._length = 0
+        self._reasoning = _Reasoning()
         self._logprobs: list[TokenLogprob] = []
-        self._last = Delta(finish="other")
+        self._last: Delta | None = None
         self._ttft: float | None = None
 
     async def run(self) -> None:
@@ -140,7 +144,7 @@ class _RunningAttempt:
             self._emit(ModelLoading(request, name, model))
         try:
             await self._gather()
-            self._end("ok", reading=self._read())
+            self._end("ok", reading=await self._read())
         except ProviderError as error:
             self._end(_outcome(error), error=error)
         except asyncio.CancelledError:
@@ -150,13 +154,24 @@ class _RunningAttempt:
     async def _gather(self) -> None:
         async with aclosing(self.member.provider.stream(self._call)) as stream:
             async for delta in stream:
+                if delta.has_token and self._ttft is None:
+                    self._ttft = self._now() - self._started
+                if delta.retracted:
+                    self._retract()
+                if delta.reasoning:
+                    self._reasoning.add(delta.reasoning)
+                    self._emit(ReasoningArrived(self._call.request_id, self.member.name, delta.reasoning))
                 if delta.text:
-                    if self._ttft is None:
-                        self._ttft = self._now() - self._started
                     self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
                 self._logprobs.extend(delta.logprobs)
-                self._last = delta
+                if delta.final:
+                    self._last = delta
+
+    def _retract(self) -> None:
+        """What was taken for text was reasoning."""
+        self._reasoning.add("".join(self._text))
+        self._text, self._length, self._logprobs = [], 0, []
 
     def _keep(self, text: str) -> None:
         """Keep a piece of the answer; a backend that never stops writing fails before it fills the memory."""
@@ -165,19 +180,35 @@ class _RunningAttempt:
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
-    def _read(self) -> Reading:
-        call = self._call
+    async def _read(self) -> Reading:
+        call, text = self._call, "".join(self._text)
+        finish = "stop" if self._last is None else self._last.finish
+        if self._reasoning and not text.strip():
+            raise self._only_thought(finish)
+        reading = partial(
+            read,
+            text,
+            schema=call.schema,
+            kind=call.task.kind,
+            field=call.task.field,
+            ids=call.ids,
+            finish="stop" if finish == "stop" else "length",
+        )
         try:
-            return read(
-                "".join(self._text),
-                schema=call.schema,
-                kind=call.task.kind,
-                field=call.task.field,
-                ids=call.ids,
-                finish=self._last.finish,
-            )
+            return reading() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(reading)
         except Unreadable as error:
             raise BadReply(self.member.name, str(error)) from error
+
+    def _only_thought(self, finish: FinishReason) -> BadReply:
+        limit = self._call.max_tokens
+        said = {
+            "stop": "its answer is empty: it reasoned and said nothing",
+            "length": "its answer is empty: reasoning took all its tokens" + (f", {limit} at most" if limit else ""),
+            "repetition": "its answer is empty: it repeated itself while it reasoned",
+        }
+        name = self.member.name
+        hint = f"set think = false in the section of provider {name}, or a larger max_tokens"
+        return BadReply(name, said[finish], hint=hint)
 
     def _end(self, outcome: Outcome, *, reading: Reading | None = None, error: ProviderError | None = None) -> None:
         self.attempt = Attempt(
@@ -188,9 +219,10 @@ class _RunningAttempt:
             duration=self._now() - self._started,
             why=self._why,
             ttft=self._ttft,
-            usage=self._last.usage,
-            finish=self._last.finish,
+            usage=Usage() if self._last is None else self._last.usage,
+            finish=None if self._last is None else self._last.finish,
             reading=reading,
+            reasoning=self._reasoning.text,
             logprobs=tuple(self._logprobs),
             error="" if error is None else str(error),
             error_kind="" if error is None else error.kind,
@@ -200,11 +232,37 @@ class _RunningAttempt:
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 
 
+class _Reasoning:
+    """What a model thought, up to MAX_REASONING bytes; true where it thought at all."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._left, self._is_cut = MAX_REASONING, False
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, text: str) -> None:
+        """Take in the next piece, as far as there is room for it."""
+        if self._is_cut or not text:
+            return
+        written = text.encode("utf-8", "replace")
+        kept = written[: self._left]
+        self._left -= len(kept)
+        self._is_cut = len(kept) < len(written)
+        self._pieces.append(kept.decode("utf-8", "ignore") + ("…" if self._is_cut else ""))
+
+    @property
+    def text(self) -> str:
+        """What was kept."""
+        return "".join(self._pieces).strip()
+
+
 def _outcome(error: ProviderError) -> Outcome:
     match error:
         case BadReply():
             return "invalid"
-        case TimedOut():
+        case TimedOut() | Loading():
             return "timed_out"
         case BreakerOpen() | QueueFull():
             return "refused"

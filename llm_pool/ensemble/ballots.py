@@ -11,6 +11,7 @@ What the voting strategies share: ballots, and asking no more of the panel than 
 from __future__ import annotations
 
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -21,7 +22,7 @@ from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
 from llm_pool.tasks import reorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_pool.agreement import Key
     from llm_pool.core.interfaces import Clock, Emit, Member
@@ -88,11 +89,13 @@ class Poll(NamedTuple):
     Attributes:
         unasked: members that did not have to be asked.
         timed_out: the deadline ended it.
+        equal: for the key of an answer, that of another one which more than the rules found equal to it.
     """
 
     attempts: tuple[Attempt, ...]
     unasked: tuple[str, ...] = ()
     timed_out: bool = False
+    equal: Mapping[Key, Key] = MappingProxyType({})
 
     @property
     def saved(self) -> int:
@@ -101,9 +104,13 @@ class Poll(NamedTuple):
 
 
 def valid_ballots(
-    call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], vote_weights: VoteWeights
+    call: Call,
+    panel: Sequence[Member],
+    attempts: Sequence[Attempt],
+    vote_weights: VoteWeights,
+    equal: Mapping[Key, Key] = MappingProxyType({}),
 ) -> list[Ballot]:
-    """The valid answers among *attempts*, in the order of the file, whatever the order they came in."""
+    """The valid answers among *attempts*, in the order of the file, whatever the order they came in; see ``Poll``."""
     valid = {attempt.provider: attempt for attempt in attempts if attempt.reading is not None}
     ballots = []
     for member in sorted(panel, key=lambda member: member.rank):
@@ -111,17 +118,17 @@ def valid_ballots(
         if attempt is not None and attempt.reading is not None:
             shown = shown_ids(call, member) if attempt.why == VOTE else call.ids
             key, (count, weight) = (
-                agreement.key(call.task, attempt.reading),
+                agreement.key(call.task, attempt.reading, call.input),
                 vote_weights.weigh(call.task, member, attempt.reading),
             )
-            ballots.append(Ballot(member, attempt.reading, key, count, weight, shown))
+            ballots.append(Ballot(member, attempt.reading, equal.get(key, key), count, weight, shown))
     return ballots
 
 
 def ballot_groups(task: Task, ballots: Sequence[Ballot]) -> list[BallotGroup]:
-    """*ballots* by sameness, the winning pile first: most votes, then weight, then the earlier provider."""
+    """*ballots* by sameness, the winning group first: most votes, then weight, then the earlier provider."""
     found = []
-    for group in agreement.alike(task, [b.reading for b in ballots], [b.key for b in ballots]):
+    for group in agreement.grouped([ballot.key for ballot in ballots]):
         same = _by_wording(task, [ballots[i] for i in group])
         found.append(BallotGroup(tuple(same), sum(b.count for b in same), sum(b.weight for b in same)))
     return sorted(
@@ -132,15 +139,17 @@ def ballot_groups(task: Task, ballots: Sequence[Ballot]) -> list[BallotGroup]:
 def group_by_answer(call: Call, attempts: Sequence[Attempt]) -> list[list[Attempt]]:
     """Valid attempts grouped by what they say."""
     valid = [(attempt, attempt.reading) for attempt in attempts if attempt.reading is not None]
-    return [[valid[i][0] for i in group] for group in agreement.alike(call.task, [reading for _, reading in valid])]
+    keys = [agreement.key(call.task, reading, call.input) for _, reading in valid]
+    return [[valid[i][0] for i in group] for group in agreement.grouped(keys)]
 
 
 def is_settled(task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], vote_weights: VoteWeights) -> bool:
     """
     Whether *pending* can no longer change the outcome, even if all of them agreed on another answer.
 
-    Values are counted, so the first pile wins once nobody can pass it. Texts and objects are weighed in other ways,
-    but no rule overturns more than half of the votes. Every ranking has its say.
+    Values are counted, so the first group wins once nobody can pass it. Texts and objects are weighed in other ways,
+    but no rule overturns more than half of the votes. Every ranking has its say. One thing is not foreseen: ``5`` and
+    ``5 km`` agree, and a later ``5 m`` would part them; on recorded answers it never has.
     """
     if not ballots or (pending and task.kind == "ranking"):
         return False
@@ -290,7 +299,7 @@ class _Polling:
 
 
 def _sort_key(count: float, weight: float, rank: int) -> tuple[float, float, int]:
-    """A pile's place, the winner's being least; rounded, so that the order of addition decides nothing."""
+    """A group's place, the winner's being least; rounded, so that the order of addition decides nothing."""
     return (-round(count, 9), -round(weight, 9), rank)
 
 

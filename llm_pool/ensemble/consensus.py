@@ -14,8 +14,10 @@ import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
-from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
-from llm_pool.ensemble.voting import EqualWeights, decide
+from llm_pool.ensemble.attempts import DECISION_MARGIN
+from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum, valid_ballots
+from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide, with_formulas
+from llm_pool.ensemble.weighted import TrustWeights, margin_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.entailment import Entailment, Heard
+    from llm_pool.ensemble.formulas import Formulas
+    from llm_pool.trust.model import Trust
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
 """Decides on candidates that are already there, within the call's deadline; ``Judge.judge`` is one."""
@@ -35,11 +40,14 @@ class ConsensusRule(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         min_agreement: share of all who were asked that must say the same, in (0, 1]; None asks for all of a panel
             of up to three, and for four fifths of a larger one.
+        min_confidence: share of answers that must be right, in (0, 1), for ``value`` tasks with enough labels: then it
+            decides in the place of agreement; None: agreement does.
         quorum: valid answers needed; None asks for more than half of the panel.
         share: part of the deadline for gathering where a fallback needs time of its own, as JUDGE does.
     """
 
     min_agreement: float | None = None
+    min_confidence: float | None = None
     quorum: int | None = None
     share: float = 1.0
 
@@ -61,12 +69,26 @@ class Consensus:
     Args:
         clock: the time.
         rule: when enough agree.
+        trust: what was learned, for *rule* with a confidence; None: nothing.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
             then disagreement is an error.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
+        entailment: asked about texts that no rule can tell apart; None: they differ.
     """
 
-    def __init__(self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = ()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        rule: ConsensusRule,
+        fallbacks: Sequence[Fallback] = (),
+        *,
+        trust: Trust | None = None,
+        formulas: Formulas | None = None,
+        entailment: Entailment | None = None,
+    ) -> None:
         self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
+        self._trust = trust if rule.min_confidence is not None else None
+        self._formulas, self._entailment = formulas, entailment
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
@@ -77,18 +99,57 @@ class Consensus:
             return is_decided(self._rule, len(panel), task, ballots, pending, vote_weights, strict=not self._fallbacks)
 
         share = self._rule.share if self._fallbacks else 1.0
-        asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=stop_rule, share=share)
-        decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
-        if is_agreed(self._rule, decision, len(panel)):
+        when = _when_all_spoke if self._by_margin(call) else stop_rule
+        asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=when, share=share)
+        asked = await with_formulas(self._formulas, call, panel, asked, EqualWeights())
+        heard = await self._heard(call, panel, asked, emit)
+        asked = asked if heard is None else asked._replace(equal=heard.equal)
+        decision = self._decided(call, panel, asked)
+        if not is_agreed(self._rule, decision, len(panel)):
+            decision = await self._fall_back(call, panel, decision, emit)
+        if heard is None:
             return decision
-        return await self._fall_back(call, panel, decision, emit)
+        attempts, notes = (*decision.attempts, *heard.attempts), (*decision.notes, *heard.notes)
+        return msgspec.structs.replace(decision, attempts=attempts, notes=notes)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The consensus among attempts made for another strategy; raises NoConsensus, AllProvidersFailed."""
-        decision = decide(StrategyName.CONSENSUS, call, panel, Poll(tuple(attempts)), EqualWeights())
+        decision = self._decided(call, panel, Poll(tuple(attempts)))
         if not is_agreed(self._rule, decision, len(panel)):
             raise NoConsensus(_disagreed(self._rule, decision, len(panel)))
         return decision
+
+    async def _heard(self, call: Call, panel: Sequence[Member], asked: Poll, emit: Emit) -> Heard | None:
+        """What a model says of texts that no rule can tell apart; a fallback keeps half of the time."""
+        if self._entailment is None or call.task.kind != "text":
+            return None
+        votes = self._rule.agreement_of(len(panel)) * len(panel)
+        left = call.deadline - DECISION_MARGIN - self._clock.now()
+        until = self._clock.now() + (left / 2 if self._fallbacks else left)
+        ballots = valid_ballots(call, panel, asked.attempts, EqualWeights())
+        if ballot_groups(call.task, ballots)[0].count >= votes - 1e-9:
+            return None
+        return await self._entailment.equal(call, panel, ballots, emit, votes=votes, until=until)
+
+    def _by_margin(self, call: Call) -> bool:
+        return self._trust is not None and call.task.kind == "value"
+
+    def _decided(self, call: Call, panel: Sequence[Member], asked: Poll) -> Decision:
+        """The plain vote; or WEIGHTED's where its margin says how far it can be trusted."""
+        plain = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
+        if self._trust is None or not self._by_margin(call):
+            return plain
+        trust = self._trust.of(call.tenant_id)
+        weighed = decide(StrategyName.CONSENSUS, call, panel, asked, TrustWeights(trust))
+        margin = margin_of(weighed)
+        confidence = trust.confidence(call.task.name, margin)
+        if confidence is None:
+            note = f"too few labelled answers on {call.task.name} to know the confidence: agreement counts"
+            return msgspec.structs.replace(plain, margin=margin, notes=(*plain.notes, note))
+        reason = f"{weighed.reason}; confidence {confidence:.2f}"
+        return msgspec.structs.replace(
+            weighed, margin=margin, confidence=round(confidence, 4), agreement=plain.agreement, reason=reason
+        )
 
     async def _fall_back(self, call: Call, panel: Sequence[Member], vote: Decision, emit: Emit) -> Decision:
         disagreed = _disagreed(self._rule, vote, len(panel))
@@ -101,6 +162,8 @@ class Consensus:
                 decision,
                 asked=StrategyName.CONSENSUS,
                 agreement=vote.agreement,
+                margin=_margin_after(vote, decision),
+                confidence=None,
                 notes=(f"no consensus: {disagreed.reason}; {decision.used} decided", *decision.notes),
                 degraded=vote.degraded or decision.degraded,
                 degraded_reason=vote.degraded_reason or decision.degraded_reason,
@@ -113,6 +176,8 @@ def is_agreed(rule: ConsensusRule, decision: Decision, size: int) -> bool:
     """Whether *decision*, a vote of a panel of *size*, is a consensus."""
     assert decision.agreement is not None
     answered = sum(attempt.reading is not None for attempt in decision.attempts)
+    if answered >= rule.quorum_of(size) and decision.confidence is not None and rule.min_confidence is not None:
+        return decision.confidence >= rule.min_confidence
     return answered >= rule.quorum_of(size) and decision.agreement >= rule.agreement_of(size) - 1e-9
 
 
@@ -142,11 +207,33 @@ def is_decided(
     return enough and is_settled(task, ballots, pending, vote_weights)
 
 
+def _doubt(vote: Decision) -> str:
+    """What *vote* could not tell, as the end of a sentence."""
+    return "".join(f"; {note}" for note in vote.notes if note.startswith(CANNOT_TELL))
+
+
+def _when_all_spoke(_task: Task, ballots: Sequence[Ballot], pending: Sequence[Member], _scale: VoteWeights) -> bool:
+    """A margin is known when everybody was heard."""
+    return bool(ballots) and not pending
+
+
+def _margin_after(vote: Decision, fallback: Decision) -> float | None:
+    """The margin of the vote, as it stands for the answer of *fallback*."""
+    if vote.margin is None:
+        return None
+    leaders = next((c.providers for c in vote.clusters if vote.winner in c.providers), ())
+    return vote.margin if fallback.winner in leaders else -vote.margin
+
+
 def _disagreed(rule: ConsensusRule, vote: Decision, size: int) -> Decision:
     """*vote* saying how far the panel was from a consensus."""
     answered = sum(attempt.reading is not None for attempt in vote.attempts)
+    sure = rule.min_confidence
+    if vote.confidence is not None and sure is not None and answered >= rule.quorum_of(size):
+        reason = f"confidence {vote.confidence:.2f}, {sure:.2f} asked for"
+        return msgspec.structs.replace(vote, reason=reason)
     reason = (
-        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for"
+        f"agreement {vote.agreement:.2f}, {rule.agreement_of(size):.2f} asked for{_doubt(vote)}"
         if answered >= rule.quorum_of(size)
         else f"{answered} of {size} gave a valid answer, {rule.quorum_of(size)} were asked for"
     )

@@ -12,6 +12,9 @@ draw on one budget shared with retries, so that trouble upstream never multiplie
 Members of one group share a machine, and a second call there slows the first down, so a group is hedged into
 only while it has a free slot.
 
+The first of the file is asked whenever its model can be had in time, which may mean that it is loaded for this request.
+Where it cannot, it is loaded behind the scenes, and the next one whose model is there is asked.
+
 Sources: Dean & Barroso, The Tail at Scale, CACM 56(2), 2013 (hedge after the 95th percentile, about 5 % more
 load); gRPC proposal A6 (a failure sends the next attempt at once, one budget, the deadline covers the chain).
 """
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import ReasoningArrived, TextArrived
 from llm_pool.core.messages import Decision, StrategyName
 from llm_pool.ensemble.attempts import AttemptGroup
 
@@ -36,9 +39,19 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
 
 
-def by_readiness(panel: Sequence[Member]) -> list[Member]:
-    """The panel in the order to ask: loaded models first, else as configured."""
-    return sorted(panel, key=lambda member: (not member.loaded, member.rank))
+LOAD_SHARE = 0.5
+"""Part of the time left that the preferred model's load may take: it has to answer too."""
+
+
+def by_readiness(panel: Sequence[Member], left: float) -> list[Member]:
+    """
+    The panel in the order to ask: as configured, behind them those whose model cannot be had in time.
+
+    Args:
+        panel: any order.
+        left: seconds to the deadline.
+    """
+    return sorted(panel, key=lambda member: (member.load_time > LOAD_SHARE * left, member.rank))
 
 
 def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()) -> Decision:
@@ -74,6 +87,7 @@ class Fastest:
         budget: shared with retries; pays for every call after the first.
         hedge_after: seconds without a first token after which *member* counts as late; None never hedges.
         has_room: whether the member's group has a free slot now.
+        load_behind: begins to load a model that could not be had in time, for the requests to come.
     """
 
     def __init__(
@@ -83,13 +97,22 @@ class Fastest:
         *,
         hedge_after: Callable[[Member, Call], float | None],
         has_room: Callable[[Member], bool],
+        load_behind: Callable[[Member], None] = lambda _: None,
     ) -> None:
-        self._clock, self._budget = clock, budget
+        self._clock, self._budget, self._load_behind = clock, budget, load_behind
         self._hedge_after, self._has_room = hedge_after, has_room
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Race *panel*; raises AllProvidersFailed."""
-        race = _Race(call, by_readiness(panel), emit)
+        order = by_readiness(panel, call.deadline - self._clock.now())
+        try:
+            return await self._race(_Race(call, order, emit))
+        finally:
+            preferred = min(panel, key=lambda member: member.rank)
+            if preferred is not order[0]:  # not before: its load may put out the model that has just answered
+                self._load_behind(preferred)
+
+    async def _race(self, race: _Race) -> Decision:
         async with race.attempt_group:
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
@@ -102,7 +125,7 @@ class Fastest:
                     self._hedge(race)
                 else:
                     break
-        return decide(call, race.attempt_group.attempts, notes=race.notes)
+        return decide(race.call, race.attempt_group.attempts, notes=race.notes)
 
     def decide(self, call: Call, _panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The first valid answer of attempts made for another strategy."""
@@ -182,7 +205,9 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, ReasoningArrived):
+            self._writing.add(event.provider)  # a model that thinks is not late
+        elif isinstance(event, TextArrived):
             self._writing.add(event.provider)
             event = self._mark_committed(event)
         self._emit(event)

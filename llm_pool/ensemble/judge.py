@@ -5,8 +5,9 @@ JUDGE: candidates first, then a model picks, and its word is weighed.
 
     ├──────── share of the deadline: candidates ────────┤── the rest: the judge ──┤
     gather ─▶ drop invalid and degenerate ─▶ one group? no judge ─▶ ask for one letter ─▶ close call and time left?
-                                                                         │ no letter        ask again, swapped
-                                                                         └▶ ask with a schema
+                                                                         │ no letter        or a bare letter?
+                                                                         └▶ ask with a schema  ask again, swapped
+    a judge that picks another one when the order is swapped has said nothing: trust in the authors decides
     weigh the words with the trust in the authors (``verdict.posterior``) ─▶ the most probable wins
     judge failed, late or unreadable ─▶ the fallback strategy decides on the same candidates, and the decision says so
 """
@@ -24,16 +25,19 @@ from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
 from llm_pool.ensemble.ballots import group_by_answer, quorum_lost
+from llm_pool.ensemble.excerpts import fitted, room_for
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
     JudgeVerdict,
     averaged,
     chosen_letter,
+    contradict,
     judging_input,
     judging_prompt,
     letter_probabilities,
     posterior,
+    undecided,
 )
 from llm_pool.tasks import JUDGING
 
@@ -42,7 +46,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from llm_pool.core.interfaces import Clock, Emit, Member
-    from llm_pool.core.messages import Attempt, Call, Reading, Task
+    from llm_pool.core.messages import Attempt, Call, Json, Reading, Task
+    from llm_pool.ensemble.excerpts import Shown
 
 MAX_CANDIDATES = 4
 """Groups shown to a judge at most: beyond, small judges read places, not answers."""
@@ -57,6 +62,9 @@ class Decider(Protocol):
 
 class TrustSource(Protocol):
     """What is known of who may be trusted."""
+
+    def of(self, tenant_id: str) -> TrustSource:
+        """What is known to that tenant."""
 
     def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
         """What an answer of *member* on *task* counts, > 0, given the *traits* seen in it."""
@@ -135,7 +143,8 @@ class Judge:
         if not verdicts:
             return self._fall_back(call, panel, attempts, judging_round)
         attempts = (*attempts, *judging_round.attempts)
-        accuracy = {judge.name: self._trust.accuracy(judge, call.task.name) for judge in judges}
+        trust = self._trust.of(call.tenant_id)
+        accuracy = {judge.name: trust.accuracy(judge, call.task.name) for judge in judges}
         chances = posterior([group.prior for group in groups], verdicts, accuracy)
         decision = self._decision(attempts, groups, chances, _reason(groups, chances, verdicts))
         evidence = {
@@ -181,8 +190,9 @@ class Judge:
         Never negative: two unsure authors that agree are worth more than one.
         """
         members = {member.name: member for member in panel}
+        trust = self._trust.of(call.tenant_id)
         return {
-            a.provider: self._trust.vote(members[a.provider], call.task.name, evidence(call.task, a.reading))
+            a.provider: trust.vote(members[a.provider], call.task.name, evidence(call.task, a.reading))
             for a in attempts
             if a.reading is not None
         }
@@ -203,7 +213,10 @@ class Judge:
             reason=reason,
             attempts=tuple(attempts),
             scores={name: round(p, 4) for group, p in zip(groups, chances, strict=True) for name in group.authors},
-            clusters=tuple(Cluster(g.authors, round(p, 4)) for g, p in zip(groups, chances, strict=True)),
+            clusters=tuple(
+                Cluster(group.authors, round(p, 4), label=_reading(group).content[:80])
+                for group, p in zip(groups, chances, strict=True)
+            ),
             agreement=len(groups[best].authors) / len(asked),
         )
 
@@ -275,30 +288,44 @@ class _JudgingRound:
         order = list(range(len(self._answers)))
         self._rng.shuffle(order)
         began = self._clock.now()
-        first = await self._letter(judge, order) or await self._by_schema(judge, order)
+        ask = self._letter
+        first = await ask(judge, order)
+        if first is None:
+            ask = self._by_schema
+            first = await ask(judge, order)
         if first is None:
             self.notes.append(f"judge {judge.name} gave no usable verdict")
             return None
-        verdicts = [JudgeVerdict(judge.name, first)]
+        if not first.is_bare and max(first.probabilities) >= CLOSE_CALL:
+            return first.probabilities
         spent = self._clock.now() - began
-        if max(first) < CLOSE_CALL and self._clock.now() + 1.5 * spent < self._until:
-            second = await self._letter(judge, order[::-1])
-            if second is not None:
-                verdicts.append(JudgeVerdict(judge.name, second, swapped=True))
-                self.notes.append(f"judge {judge.name} was asked twice, in swapped order: a close call")
-        return averaged(verdicts)
+        in_time = self._clock.now() + 1.5 * spent < self._until
+        second = await ask(judge, order[::-1]) if in_time else None
+        if second is None:
+            self.notes.append(f"judge {judge.name} was asked in one order only: no time for another")
+            return first.probabilities
+        return self._agreed(first, msgspec.structs.replace(second, swapped=True))
 
-    async def _letter(self, judge: Member, order: Sequence[int]) -> tuple[float, ...] | None:
+    def _agreed(self, first: JudgeVerdict, second: JudgeVerdict) -> tuple[float, ...]:
+        """One judge's word after both orders."""
+        if contradict([first, second]):
+            self.notes.append(f"judge {first.judge} chose another one in swapped order: trust in the authors decides")
+            return undecided(len(first.probabilities))
+        why = "it gives a letter alone" if first.is_bare else "a close call"
+        self.notes.append(f"judge {first.judge} was asked twice, in swapped order: {why}")
+        return averaged([first, second])
+
+    async def _letter(self, judge: Member, order: Sequence[int]) -> JudgeVerdict | None:
         """One token: the letter, or better the probabilities behind it."""
         attempt = await self._ask(judge, order, schema=None, max_tokens=1)
         if attempt is None:
             return None
         read = letter_probabilities(attempt.logprobs, order)
-        if read is None and attempt.reading is not None:
-            read = chosen_letter(attempt.reading.content, order)
-        return read
+        if read is not None:
+            return JudgeVerdict(judge.name, read)
+        return _bare(judge, chosen_letter(attempt.reading.content, order) if attempt.reading is not None else None)
 
-    async def _by_schema(self, judge: Member, order: Sequence[int]) -> tuple[float, ...] | None:
+    async def _by_schema(self, judge: Member, order: Sequence[int]) -> JudgeVerdict | None:
         """The letter inside JSON, for models that cannot answer in one token."""
         letters = list(LETTERS[: len(order)])
         schema = {
@@ -310,7 +337,7 @@ class _JudgingRound:
         attempt = await self._ask(judge, order, schema=schema, max_tokens=self._limits.max_tokens)
         if attempt is None or attempt.reading is None:
             return None
-        return chosen_letter(attempt.reading.value["best"], order)
+        return _bare(judge, chosen_letter(attempt.reading.value["best"], order))
 
     async def _ask(
         self, judge: Member, order: Sequence[int], *, schema: dict[str, object] | None, max_tokens: int
@@ -319,13 +346,12 @@ class _JudgingRound:
         if self._clock.now() >= self._until:
             return None
         fence = f"{self._rng.getrandbits(40):010x}"
+        shown = self._shown_to(judge)
         question = msgspec.structs.replace(
             self._call,
             task=self._task,
-            input=judging_input(self._call.input, self._answers, order),
-            prompt=judging_prompt(
-                self._call.prompt.transcript, [one.content for one in self._answers], fence=fence, order=order
-            ),
+            input=self._contest(shown, order),
+            prompt=judging_prompt(shown.question, shown.candidates, fence=fence, order=order),
             schema=schema,
             ids=(),
             max_tokens=max_tokens,
@@ -339,6 +365,26 @@ class _JudgingRound:
             attempt = await attempt_group.next(self._until)
         self.attempts.extend(attempt_group.attempts)
         return attempt
+
+    def _shown_to(self, judge: Member) -> Shown:
+        """Question and candidates as far as the judge's context holds them; what was cut is noted."""
+        room = room_for(judge.context, self._limits.max_tokens)
+        shown = fitted(self._call.prompt.transcript, [one.content for one in self._answers], room)
+        note = f"judge {judge.name} was shown less, to fit its context: {shown.cut}"
+        if shown.cut and note not in self.notes:
+            self.notes.append(note)
+        return shown
+
+    def _contest(self, shown: Shown, order: Sequence[int]) -> Json:
+        """The same as data; whole where nothing had to be cut."""
+        if shown.cut:
+            return judging_input(shown.question, shown.candidates, order)
+        whole = [one.content if one.value is None else one.value for one in self._answers]
+        return judging_input(self._call.input, whole, order)
+
+
+def _bare(judge: Member, letter: tuple[float, ...] | None) -> JudgeVerdict | None:
+    return None if letter is None else JudgeVerdict(judge.name, letter, is_bare=True)
 
 
 def _with_missing(decision: Decision, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
@@ -362,6 +408,6 @@ def _single_reason(group: _CandidateGroup) -> str:
 
 def _reason(groups: Sequence[_CandidateGroup], chances: Sequence[float], verdicts: dict[str, tuple[float, ...]]) -> str:
     best = max(range(len(groups)), key=lambda index: (chances[index], -index))
-    for_it = [judge for judge, verdict in verdicts.items() if verdict[best] == max(verdict)]
+    for_it = [judge for judge, verdict in verdicts.items() if verdict[best] == max(verdict) > min(verdict)]
     names = ", ".join(for_it) if for_it else "no judge, but trust in its author"
     return f"{groups[best].representative.provider} is the best with probability {chances[best]:.2f}; chosen by {names}"

@@ -15,13 +15,14 @@ import msgspec
 from llm_pool.agreement import evidence
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, poll
-from llm_pool.ensemble.voting import decide
+from llm_pool.ensemble.voting import decide, with_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Reading, Task
+    from llm_pool.ensemble.formulas import Formulas
     from llm_pool.trust.model import Trust
 
 
@@ -47,23 +48,36 @@ class Weighted:
     Args:
         clock: the time.
         trust: what was learned; read at every decision, so that it may go on learning.
+        formulas: looks for equal ones where there is no majority; None: nobody does.
     """
 
-    def __init__(self, clock: Clock, trust: Trust) -> None:
-        self._clock, self._trust, self._vote_weights = clock, trust, TrustWeights(trust)
+    def __init__(self, clock: Clock, trust: Trust, formulas: Formulas | None = None) -> None:
+        self._clock, self._trust, self._formulas = clock, trust, formulas
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
-        order = sorted(panel, key=lambda m: (not m.loaded, -self._trust.vote(m, call.task.name), m.rank))
-        return self._decide(call, panel, await poll(self._clock, call, order, emit, self._vote_weights))
+        trust = self._trust.of(call.tenant_id)
+        order = sorted(panel, key=lambda m: (not m.loaded, -trust.vote(m, call.task.name), m.rank))
+        vote_weights = TrustWeights(trust)
+        asked = await poll(self._clock, call, order, emit, vote_weights)
+        return self._decide(call, panel, await with_formulas(self._formulas, call, panel, asked, vote_weights))
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The weighted vote on attempts made for another strategy; raises AllProvidersFailed."""
         return self._decide(call, panel, Poll(tuple(attempts)))
 
     def _decide(self, call: Call, panel: Sequence[Member], asked: Poll) -> Decision:
-        decision = decide(StrategyName.WEIGHTED, call, panel, asked, self._vote_weights)
-        if self._trust.has_learned(call.task.name):
+        trust = self._trust.of(call.tenant_id)
+        decision = decide(StrategyName.WEIGHTED, call, panel, asked, TrustWeights(trust))
+        margin = margin_of(decision)
+        decision = msgspec.structs.replace(decision, margin=margin, confidence=trust.confidence(call.task.name, margin))
+        if trust.has_learned(call.task.name):
             return decision
         note = f"nothing learned on {call.task.name} yet: the configured weights are the trust"
         return msgspec.structs.replace(decision, notes=(*decision.notes, note))
+
+
+def margin_of(decision: Decision) -> float:
+    """By how much the votes for the winner exceed those for its best rival, of a weighted *decision*; at least 0."""
+    scores = sorted((cluster.score for cluster in decision.clusters), reverse=True)
+    return round(scores[0] - (scores[1] if len(scores) > 1 else 0.0), 4)

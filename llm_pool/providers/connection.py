@@ -11,6 +11,14 @@ import httptools
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers; real backends need less than one kilobyte."""
 
+MAX_PIECE = 8 * 1024
+"""
+Bytes that are taken from the socket at once, and handed on at once.
+
+What is done with a piece is done in one turn of the event loop: a backend that sends as fast as it can, a token or a
+byte a chunk, must not hold the loop over 10 ms.
+"""
+
 _PAUSE, _RESUME = 256 * 1024, 64 * 1024
 """Bytes waiting to be taken at which reading from the socket stops and goes on."""
 
@@ -63,10 +71,14 @@ class ResponseParser:
             raise ConnectionBroken(f"headers of more than {MAX_HEAD} bytes", began=True)
 
     def take(self) -> bytes:
-        """The next piece of the body; there must be one."""
-        piece = self.pieces.popleft()
-        self.buffered -= len(piece)
-        return piece
+        """What is here of the body, up to about MAX_PIECE bytes; there must be something."""
+        taken = [self.pieces.popleft()]
+        size = len(taken[0])
+        while self.pieces and size + len(self.pieces[0]) <= MAX_PIECE:
+            taken.append(self.pieces.popleft())
+            size += len(taken[-1])
+        self.buffered -= size
+        return b"".join(taken)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line."""
@@ -94,12 +106,13 @@ class ResponseParser:
             self.reusable = self._parser.should_keep_alive()
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A socket that carries one request at a time. ``closed`` is set once it is gone."""
 
     def __init__(self) -> None:
         self.answer = ResponseParser()
         self.closed = asyncio.Event()
+        self._buffer = bytearray(MAX_PIECE)
         self._transport: asyncio.Transport | None = None
         self._broken: str | None = None
         self._paused = False
@@ -151,10 +164,14 @@ class Connection(asyncio.Protocol):
         """The socket is open."""
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> bytearray:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """The backend speaks."""
         try:
-            self.answer.feed(data)
+            self.answer.feed(bytes(self._buffer[:nbytes]))
         except ConnectionBroken as error:
             self._break(str(error))
         if self.answer.buffered > _PAUSE:

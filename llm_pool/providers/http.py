@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, ConfigError, Failed, Rejected
-from llm_pool.core.messages import Delta, ProviderState
-from llm_pool.providers.framing import Events, JsonLines, Records
-from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.core.errors import BadReply, ConfigError, Rejected
+from llm_pool.core.messages import ProviderState
+from llm_pool.providers.chunks import Chunk
+from llm_pool.providers.completion import completion
+from llm_pool.providers.finishes import word_of
+from llm_pool.providers.inline_reasoning import ReasoningHabit
+from llm_pool.providers.json_values import reasoning_of, text_of
+from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.template import Template, at
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from llm_pool.core.messages import Call, Json
+    from llm_pool.core.messages import Call, Delta, Json
     from llm_pool.providers.transport import Response, Transport
 
 Format: TypeAlias = Literal["json", "lines", "events"]
@@ -63,6 +68,7 @@ class HttpProvider:
         self.name, self.model = name, model
         self._backend = Backend(name, base_url, headers=headers)
         self._transport = transport
+        self._habit = ReasoningHabit(model)
         self._method, self._path = method, path
         self._body = Template({"prompt": "{prompt}"} if body is None else body, "providers.request.body")
         self._answers, self._text, self._error, self._done = answers, text, error, done
@@ -77,25 +83,12 @@ class HttpProvider:
         if call.stop and not self._body.uses("stop"):
             raise Rejected(self.name, "it takes no stop texts", hint="put {stop} into request.body")
         body = msgspec.json.encode(self._body.fill(self.model, call))
-        async with self._transport.stream(self._backend, self._method, self._path, body) as response:
-            if response.status != 200:
-                raise error_for(self._backend, await response.read())
-            if self._answers == "json":
-                whole = decode(self._backend, (await response.read()).body, dict[str, Any])
-                yield Delta(self._piece(whole, needed=True))
-            else:
-                async for raw in Records(self.name, response, Events() if self._answers == "events" else JsonLines()):
-                    if raw == b"[DONE]":
-                        break
-                    record = decode(self._backend, raw, dict[str, Any])
-                    if piece := self._piece(record, needed=False):
-                        yield Delta(piece)
-                    if self._done and at(record, self._done):
-                        break
-                else:
-                    self._check_end(response)
-                await response.drain()
-        yield Delta(final=True)
+        async with (
+            self._transport.stream(self._backend, self._method, self._path, body) as response,
+            aclosing(self._completion(response)) as deltas,
+        ):
+            async for delta in deltas:
+                yield delta
 
     async def state(self) -> ProviderState:
         """Healthy as soon as something answers at base_url: more is not known of it."""
@@ -113,17 +106,33 @@ class HttpProvider:
             raise error_for(self._backend, reply)
         return ProviderState(name=self.name, model=self.model, condition="healthy")
 
-    def _piece(self, record: dict[str, Any], *, needed: bool) -> str:
-        if self._error and (wrong := at(record, self._error)):
-            raise Failed(self.name, error_text(self._backend, wrong))
-        found = at(record, self._text)
-        if found is None and not needed:
-            return ""
-        if not isinstance(found, str):
-            raise BadReply(self.name, f"no text at {self._text!r} in the answer")
-        return found
+    def _completion(self, response: Response) -> AsyncGenerator[Delta]:
+        ends_by_itself = self._answers != "json" and not self._done and response.delimited
+        return completion(
+            self._backend,
+            response,
+            self._read_whole if self._answers == "json" else self._read_piece,
+            habit=self._habit,
+            trusts_unknown_finishes=True,
+            ends_by_itself=ends_by_itself,
+        )
 
-    def _check_end(self, response: Response) -> None:
-        """An end that nobody announced may be a cut."""
-        if self._done or not response.delimited:
-            raise Failed(self.name, "the stream ended before it said that it was done")
+    def _read_whole(self, value: Json) -> Chunk:
+        found = at(value, self._text)
+        if isinstance(found, str) or self._error_in(value) is not None:
+            return msgspec.structs.replace(self._read_piece(value), done=True)
+        raise BadReply(self.name, f"no text at {self._text!r} in the answer")
+
+    def _read_piece(self, value: Json) -> Chunk:
+        found, end = at(value, self._text), at(value, self._done) if self._done else None
+        return Chunk(
+            text=text_of(found),
+            reasoning=reasoning_of(found),
+            finish=word_of(end),
+            done=bool(end),
+            error=self._error_in(value),
+        )
+
+    def _error_in(self, value: Json) -> Json:
+        """What stands at the path of an error, where anything does."""
+        return (at(value, self._error) or None) if self._error else None

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llm_pool.core.errors import Failed, ProviderError, Rejected
-from llm_pool.core.messages import Delta, ModelInfo, ProviderState, PullProgress, TokenLogprob, Usage
-from llm_pool.providers.framing import JsonLines, Records
+from llm_pool.core.messages import ModelInfo, ProviderState, PullProgress
+from llm_pool.providers.chunks import ollama_chunk
+from llm_pool.providers.completion import completion
+from llm_pool.providers.framing import Records
+from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from llm_pool.core.messages import Call, FinishReason
+    from llm_pool.core.messages import Call, Delta
     from llm_pool.providers.transport import Reply, Transport
 
-FINISHES: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
-
 encode = msgspec.json.encode
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _TokenLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-    top_logprobs: list[_TokenLogprob] = []
-
-
-class _Line(msgspec.Struct):
-    """A line of ``/api/chat``; durations in nanoseconds."""
-
-    message: _Message = msgspec.field(default_factory=_Message)
-    done: bool = False
-    done_reason: str | None = None
-    error: str | None = None
-    load_duration: int | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    logprobs: list[_TokenLogprob] | None = None
 
 
 class _Model(msgspec.Struct):
@@ -107,6 +86,7 @@ class OllamaProvider:
         self._backend = ollama_backend(name, base_url, api_key)
         self._context = {} if context is None else {"num_ctx": context}
         self._transport = transport
+        self._habit = ReasoningHabit(model)
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
 
     def __repr__(self) -> str:
@@ -116,19 +96,11 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         body = encode(self._request_body(call))
         async with self._transport.stream(self._backend, "POST", "/api/chat", body) as response:
-            if response.status != 200:
+            if response.status == 404:
                 raise _refused(self._backend, self.model, await response.read())
-            async for raw in Records(self.name, response, JsonLines()):
-                line = decode(self._backend, raw, _Line)
-                if line.error is not None:
-                    raise Failed(self.name, self._backend.redacted(line.error))
-                if line.done:
-                    await response.drain()
-                    yield _last(line)
-                    return
-                if line.message.content or line.logprobs:
-                    yield Delta(line.message.content or "", logprobs=_token_logprobs(line.logprobs))
-        raise Failed(self.name, "the stream ended before it was done")
+            async with aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas:
+                async for delta in deltas:
+                    yield delta
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
@@ -145,8 +117,14 @@ class OllamaProvider:
         return {model.name: (model.size or 0) / 1e6 for model in _listed(self._backend, reply)}
 
     async def load(self) -> None:
-        """As ``Provider.load``."""
-        body = encode({"model": self.model, "stream": False, **self._keep_alive})
+        """
+        As ``Provider.load``: a request without a prompt loads the model and says nothing.
+
+        It has the options of a call, as others would load the model anew; but not a ``keep_alive`` of 0, which unloads.
+        """
+        keep_alive = {} if str(self._keep_alive.get("keep_alive", "")).rstrip("hms") == "0" else self._keep_alive
+        options = {"options": self._context} if self._context else {}
+        body = encode({"model": self.model, "stream": False, **options, **keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
             raise _refused(self._backend, self.model, reply)
@@ -171,7 +149,9 @@ class OllamaProvider:
         return state
 
     def _request_body(self, call: Call) -> dict[str, Any]:
-        options: dict[str, Any] = {"num_predict": call.max_tokens, "temperature": call.temperature, **self._context}
+        options: dict[str, Any] = {"temperature": call.temperature, **self._context}
+        if call.max_tokens is not None:
+            options["num_predict"] = call.max_tokens
         if call.seed is not None:
             options["seed"] = call.seed
         if call.stop:
@@ -227,13 +207,14 @@ class OllamaStore:
         async with self._transport.stream(self._backend, "POST", "/api/pull", encode({"model": model})) as response:
             if response.status != 200:
                 raise error_for(self._backend, await response.read())
-            async for raw in Records(self._backend.name, response, JsonLines()):
-                step = decode(self._backend, raw, _Step)
-                if step.error is not None:
-                    raise Failed(self._backend.name, self._backend.redacted(step.error))
-                yield PullProgress(step.status, step.completed, step.total)
-                if step.status == "success":
-                    return
+            async for batch in Records(self._backend, response):
+                for record in batch:
+                    step = decode(self._backend, record.data, _Step)
+                    if step.error is not None:
+                        raise Failed(self._backend.name, self._backend.redacted(step.error))
+                    yield PullProgress(step.status, step.completed, step.total)
+                    if step.status == "success":
+                        return
         raise Failed(self._backend.name, f"the pull of {model} ended before it was done", hint=_pull_hint(model))
 
     async def show(self, model: str) -> ModelInfo:
@@ -269,21 +250,3 @@ def _listed(backend: Backend, reply: Reply) -> Sequence[_Model]:
     if reply.status != 200:
         raise error_for(backend, reply)
     return decode(backend, reply.body, _Models).models or []
-
-
-def _last(line: _Line) -> Delta:
-    return Delta(
-        line.message.content or "",
-        final=True,
-        finish=FINISHES.get(line.done_reason, "other"),
-        usage=Usage(line.prompt_eval_count, line.eval_count),
-        logprobs=_token_logprobs(line.logprobs),
-        loading=None if line.load_duration is None else line.load_duration / 1e9,
-    )
-
-
-def _token_logprobs(logprobs: list[_TokenLogprob] | None) -> tuple[TokenLogprob, ...]:
-    return tuple(
-        TokenLogprob(one.token, one.logprob, tuple((other.token, other.logprob) for other in one.top_logprobs))
-        for one in logprobs or ()
-    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, Busy, Failed, ProviderError, Rejected, Unreachable
+from llm_pool.core.errors import BadReply, Busy, Failed, Loading, ProviderError, Rejected, Unreachable
 from llm_pool.core.messages import ProviderState
+from llm_pool.providers.html import described, is_markup
+from llm_pool.providers.json_values import parse, whole_characters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +26,18 @@ T = TypeVar("T")
 _STATE_TIMEOUT = 1.8
 """Seconds a backend may take to say how it is; ``Provider.state`` promises two."""
 
+_LOADING = re.compile(
+    r"\b(?:loading|warming up|(?:is|still) starting|starting up|initiali[sz]ing|not (?:yet )?ready)\b", re.IGNORECASE
+)
+"""
+Words of a 503 that say that the model is on its way: llama-server ("Loading model"), SGLang ("The server is starting"),
+text-generation-inference ("Model is not ready"), routers of them. Every other 503 is a server that has too much to do.
+"""
+
 _MAX_ERROR_LENGTH = 300
 """Characters of a backend's own words in an error."""
+
+_WORDS = ("error", "errors", "message", "detail")  # where they stand, the best first
 
 
 def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
@@ -56,19 +70,23 @@ def error_text(backend: Backend, body: Any) -> str:
     """
     The backend's own words in an error body, on one line, without our secrets.
 
-    Knows ``{"error": "…"}``, ``{"error": {"message": "…"}}``, ``{"message": "…"}``, ``{"detail": …}`` and plain text.
+    Knows ``{"error": "…"}``, ``{"error": {"message": "…"}}``, ``{"errors": […]}``, ``{"message": "…"}``,
+    ``{"detail": …}``, plain text, and pages, of which it tells the title.
     """
     if isinstance(body, bytes):
         try:
-            body = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            body = body.decode("utf-8", "replace")
+            body = parse(body)
+        except ValueError:
+            body = described(body) if is_markup(body) else body.decode("utf-8", "replace")
     while isinstance(body, dict):
-        body = next(
-            (body[key] for key in ("error", "message", "detail") if body.get(key)), msgspec.json.encode(body).decode()
-        )
-    text = " ".join((body if isinstance(body, str) else msgspec.json.encode(body).decode()).split())
-    return backend.redacted(text)[:_MAX_ERROR_LENGTH]
+        said = (body[key] for key in _WORDS if body.get(key) and body[key] is not True)
+        body = next(said, _as_json(body))
+    text = " ".join((body if isinstance(body, str) else _as_json(body)).split())
+    return backend.redacted(whole_characters(text))[:_MAX_ERROR_LENGTH]
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def error_for(backend: Backend, reply: Reply) -> ProviderError:
@@ -77,7 +95,8 @@ def error_for(backend: Backend, reply: Reply) -> ProviderError:
     said = error_text(backend, reply.body)
     reason = f"{status}: {said}" if said else f"status {status}"
     if status in {429, 503}:
-        return Busy(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
+        kind = Loading if status == 503 and _LOADING.search(said) else Busy
+        return kind(backend.name, reason, retry_after=retry_after(reply.headers.get("retry-after"), time.time()))
     if status >= 500:
         return Failed(backend.name, reason)
     if status in {401, 403}:

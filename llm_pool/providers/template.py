@@ -20,6 +20,7 @@ class Template:
     A JSON value in which strings hold placeholders such as ``{prompt}``.
 
     A string that is one placeholder alone becomes the value itself, with its type; elsewhere its text is put in.
+    A member whose placeholder has no value, such as ``{max_tokens}`` where nobody limits the answer, is left out.
     ``{system}`` and ``{user}`` are the two parts of the prompt. ``{prompt}`` is both, or the user's part alone
     where the template puts ``{system}`` somewhere itself. Earlier turns of a conversation stand before the user's.
 
@@ -71,13 +72,18 @@ def _fill(value: Json, values: dict[str, Any]) -> Json:
     match value:
         case str():
             alone = _PLACEHOLDER.fullmatch(value)
-            return values[alone[1]] if alone else _PLACEHOLDER.sub(lambda found: str(values[found[1]]), value)
+            return values[alone[1]] if alone else _PLACEHOLDER.sub(lambda found: _text(values[found[1]]), value)
         case dict():
-            return {key: _fill(inner, values) for key, inner in value.items()}
+            filled = {key: _fill(inner, values) for key, inner in value.items()}
+            return {key: inner for key, inner in filled.items() if inner is not None or value[key] is None}
         case list() | tuple():
             return [_fill(inner, values) for inner in value]
         case _:
             return value
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _check(value: Json, key: str) -> list[str]:

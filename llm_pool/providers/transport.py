@@ -3,7 +3,8 @@ The one HTTP client behind all providers: HTTP/1.1 on asyncio, llhttp as its par
 
 Made for one purpose: many short-lived calls to a few backends, of which the losers are cancelled. Leaving
 ``stream`` before the answer is whole closes the socket at once, whatever the backend is doing. No proxies, no
-redirects, no cookies, no compression: see ``docs/decisions/0001-http-client.md`` for the reasons and the figures.
+redirects, no cookies. Compression is not asked for, and undone where it comes. The reasons and the figures are in
+``docs/decisions/0001-http-client.md``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
-from llm_pool.providers.connection import Connection, ConnectionBroken, ResponseParser
+from llm_pool.providers.connection import MAX_PIECE, Connection, ConnectionBroken, ResponseParser
+from llm_pool.providers.decompression import CorruptData, decompressor_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -79,6 +81,8 @@ class Response:
 
     def __init__(self, backend: Backend, connection: Connection) -> None:
         self._backend, self._connection = backend, connection
+        self._decompressor = decompressor_for(connection.answer.headers.get("content-encoding", ""))
+        self._given = 0  # bytes since others had their turn
 
     @property
     def status(self) -> int:
@@ -101,15 +105,36 @@ class Response:
 
     async def piece(self) -> bytes | None:
         """
-        Wait for the next bytes of the body; None is its proper end.
+        Wait for the next bytes of the body, decompressed; None is its proper end.
+
+        After each MAX_PIECE bytes others have their turn of the event loop, so that a fast backend leaves them time.
 
         Raises:
             Failed: the connection ended before the body did.
+            BadReply: the body is compressed in a way that was not asked for and cannot be undone.
         """
+        if self._given >= MAX_PIECE:
+            self._given = 0
+            await asyncio.sleep(0)
         try:
-            return await self._connection.piece()
+            piece = await self._unpacked()
         except ConnectionBroken as error:
             raise Failed(self._backend.name, f"the answer was cut short: {error}") from error
+        except CorruptData as error:
+            raise BadReply(self._backend.name, str(error)) from error
+        self._given += len(piece or b"")
+        return piece
+
+    async def _unpacked(self) -> bytes | None:
+        if self._decompressor is None:
+            return await self._connection.piece()
+        while not (piece := self._decompressor.take()):
+            packed = await self._connection.piece()
+            if packed is None:
+                self._decompressor.finish()
+                return None
+            self._decompressor.feed(packed)
+        return piece
 
     async def read(self, limit: int = MAX_BODY) -> Reply:
         """

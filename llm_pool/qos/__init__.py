@@ -5,8 +5,8 @@ Policies around a provider, each a provider itself.
 
     PromptVariant(Retrying(ConcurrencyLimited(Breaking(Timed(backend)))))
 
-    Retrying   asks again before the first token, within the shared budget
-    Limited    waits for a slot on the machine (a Gate for each group, which knows what is loaded)
+    Retrying   asks again before the first token, within the shared budget, and while a backend is loading
+    Limited    waits for a slot on the machine (a Gate for each group, which knows what is loaded, and loads it)
     Breaking   leaves an ill backend alone (Breakers, one for each provider and task)
     Timed      ends an attempt in time and records how long it took
 

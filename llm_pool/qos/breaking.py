@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.core.errors import BreakerOpen, Busy, ProviderError
+from llm_pool.core.errors import BreakerOpen, Busy, Loading, ProviderError
 from llm_pool.core.events import BreakerChanged
 from llm_pool.qos.breaker import Breaker, Permit, Refusal, Rules, State
 from llm_pool.qos.policy import Policy
@@ -110,9 +110,10 @@ class Breaking(Policy):
     Asks while the breaker lets it, and tells the breaker how it went.
 
     Failures that say "ill" (``ProviderError.trips_breaker``) count; an answer that has begun is a success even if
-    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest. A call that is cancelled
-    while the backend is silent for much longer than usual counts as well: a black hole whose hedges always win would
-    otherwise never be found out, and cost every request a hedge.
+    its asker leaves; the rest is neutral. A Busy with ``retry_after`` makes the breaker rest, but not while a model is
+    loading: each asker waits for that. A call that is cancelled while the backend is silent for much longer than usual
+    counts as well: a black hole whose hedges always win would otherwise never be found out, and cost every request a
+    hedge.
 
     Args:
         inner: what is asked.
@@ -142,12 +143,12 @@ class Breaking(Policy):
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
                 async for delta in deltas:
-                    if delta.text or delta.final:
+                    if delta.has_token or delta.final:
                         result = "ok"
                     yield delta
         except ProviderError as error:
             result = "failed" if error.trips_breaker else "neutral"
-            if isinstance(error, Busy) and error.retry_after:
+            if isinstance(error, Busy) and not isinstance(error, Loading) and error.retry_after:
                 self._breakers.back_off(self.name, task, error.retry_after)
             raise
         except (asyncio.CancelledError, GeneratorExit):

@@ -21,6 +21,8 @@ class ConcurrencyLimited(Policy):
     """
     Asks only while it holds a slot of the group's gate; a request that cannot have one in time fails with QueueFull.
 
+    The gate loads the model first where it has a loader for it.
+
     Args:
         inner: what is asked.
         gate: shared by the providers of a group.
@@ -33,7 +35,7 @@ class ConcurrencyLimited(Policy):
         self._gate, self._model, self._emit = gate, model, emit
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
-        """Wait for a slot, then ask; raises QueueFull and what *inner* raises."""
+        """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
         lease = await self._gate.acquire(self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead))
         served = False
         try:
@@ -59,5 +61,5 @@ class ConcurrencyLimited(Policy):
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
             self._gate.record_load_time(lease, delta.loading)
-        if delta.text or delta.final:
+        if delta.has_token or delta.final:
             self._gate.mark_loaded(lease)

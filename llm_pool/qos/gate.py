@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from llm_pool.core.errors import QueueFull
+import msgspec
+
+from llm_pool.core.errors import Loading, QueueFull
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
-from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, refuse
+from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
+from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, must_load, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llm_pool.core.interfaces import Clock
     from llm_pool.qos.loaded_models import LoadedModels
+    from llm_pool.qos.model_load import LoadModel, LoadOutcome
     from llm_pool.qos.queueing import Limits
 
 EWMA_WEIGHT = 0.3
 """Weight of the newest observation in what a model usually takes."""
+Eviction: TypeAlias = Literal["nothing", "perhaps", "idle"]
+LOAD_AGAIN_AFTER = 10.0
+"""Seconds after a load that failed in which calls go straight to the backend: its own words say what is wrong."""
 
 
 class Lease:
@@ -27,22 +35,25 @@ class Lease:
     Attributes:
         model: what runs in it.
         cold: the model was not in memory when the slot was given, as far as we know, and has not written yet.
+        loading: seconds the backend says it took to load the model for this call.
+        spoke: the model has written.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
-        self.loading = 0.0
+        self.loading, self.spoke = 0.0, False
 
 
 class Gate:
     """
-    Lets as many requests through to a machine as it has slots, in an order that loads few models.
+    Lets as many requests through to a machine as it has slots, in an order that loads few models, and loads them.
 
-    Shared by the providers of one group.
+    Shared by the providers of one group. Where the machine says what it holds, a model is loaded before it is called,
+    one at a time, and to its end, whoever asked for it: a backend that loads for a call stops when that call leaves.
 
     Args:
         group: the machine's name.
-        limits: slots, queue and memory.
+        limits: slots, queue and memory; how many models fit is learned where neither that nor memory is set.
         clock: the time.
         loaded_models: which models are in memory.
     """
@@ -56,17 +67,27 @@ class Gate:
         self._turn_began = 0.0
         self._loads: dict[str, float] = {}
         self._services: dict[str, float] = {}
+        self._loaders: dict[str, LoadModel] = {}
+        self._failed_loads: dict[str, float] = {}
+        self._load: ModelLoad | None = None
+        self._closed = False
+
+    def add_loader(self, model: str, load: LoadModel) -> None:
+        """Let *load* bring in *model* before it is called."""
+        self._loaders.setdefault(model, load)
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Models in memory or on their way there, as far as we know, least recently used first."""
-        known = self._loaded_models.loaded
-        return (*known, *{lease.model: None for lease in self._leases if lease.model not in known})
+        leaving = self._load.evicting if self._load is not None else ()
+        known = [model for model in self._loaded_models.loaded if model not in leaving]
+        coming = [lease.model for lease in self._leases] + ([self._load.model] if self._load is not None else [])
+        return tuple(dict.fromkeys((*known, *coming)))
 
     @property
     def has_room(self) -> bool:
         """Whether a slot is free and nobody waits for it."""
-        return len(self._leases) < self._limits.slots and not self._waiting
+        return len(self._leases) < self._limits.slots and (not self._waiting or self._load is not None)
 
     @property
     def busy(self) -> int:
@@ -83,11 +104,65 @@ class Gate:
         """Requests that wait for a slot."""
         return len(self._waiting)
 
+    def is_loaded(self, model: str) -> bool:
+        """Whether *model* answers without a loading time, as far as we know; one that nobody can tell of does."""
+        return not self._loaded_models.is_authoritative or (model in self.loaded and not self.is_loading(model))
+
     def is_loading(self, model: str) -> bool:
-        """Whether a call runs that *model* is being loaded for, to the backend's own knowledge."""
-        return self._loaded_models.is_authoritative and any(
-            lease.cold and lease.model == model for lease in self._leases
+        """Whether *model* is being loaded, to the backend's own knowledge."""
+        return self._loaded_models.is_authoritative and (
+            (self._load is not None and self._load.model == model)
+            or any(lease.cold and lease.model == model for lease in self._leases)
         )
+
+    def usual_load_time(self, model: str) -> float | None:
+        """Seconds that *model* took to load of late; where it never did, what the others took; None: nobody knows."""
+        return self._loads.get(model, sum(self._loads.values()) / len(self._loads) if self._loads else None)
+
+    def load_time(self, model: str) -> float:
+        """Seconds until *model* is loaded, as far as can be told; 0 if it is."""
+        if self.is_loaded(model):
+            return 0.0
+        own = self.usual_load_time(model) or UNKNOWN_LOAD_TIME
+        if self._load is None:
+            return own
+        usual = self.usual_load_time(self._load.model) or UNKNOWN_LOAD_TIME
+        rest = rest_of_load(usual, self._load.elapsed())
+        return rest if self._load.model == model else rest + own
+
+    def load_ahead(self, model: str, *, evicting: Eviction) -> bool:
+        """
+        Begin to load *model* though nobody waits for it, and say whether that was done.
+
+        It is not where the model is there, or another one is being loaded.
+
+        Args:
+            model: what to load.
+            evicting: what may be put out for it while nobody waits: ``nothing``; ``perhaps`` a model, as long as
+                nothing that was seen says that both do not fit; whatever is ``idle``.
+        """
+        machine, limits = self._machine(), self._limits_now()
+        if self._closed or self._load is not None or not must_load(model, machine):
+            return False
+        evicted = evicted_by(model, machine, limits)
+        learns = limits is not self._limits and self._loaded_models.capacity.may_hold(len(machine.loaded) + 1)
+        if evicted is None or (evicted and (self._waiting or evicting == "nothing")):
+            return False
+        if evicted and evicting == "perhaps" and not learns:
+            return False
+        self._begin_load(model, evicted)
+        return True
+
+    async def loads_ended(self) -> None:
+        """Wait until nothing is being loaded."""
+        while self._load is not None:
+            await self._load.wait()
+
+    async def aclose(self) -> None:
+        """End the load there is, and begin no other."""
+        self._closed = True
+        if self._load is not None:
+            await self._load.aclose()
 
     async def acquire(self, provider: str, model: str, deadline: float, queued: Callable[[int], None]) -> Lease:
         """
@@ -104,6 +179,7 @@ class Gate:
 
         Raises:
             QueueFull: the queue is full, or no slot will be, or was, free in time.
+            Loading: the model was not loaded in time; its loading goes on.
         """
         await self._loaded_models.refresh()
         waiter = self._enter(provider, model, deadline)
@@ -112,12 +188,12 @@ class Gate:
         try:
             self._admit()
             if not slot.done():
-                queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits)))
+                queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
             async with asyncio.timeout_at(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
-            raise self._refusal(provider, QueueRefusal("late", self._usual_service_time(model))) from None
+            raise self._too_late(provider, model) from None
         except BaseException:
             self._abandon(waiter, slot)
             raise
@@ -128,11 +204,13 @@ class Gate:
         if served:
             held = self._clock.now() - lease.began
             self._learn(self._services, lease.model, held - lease.loading)
+        elif not lease.spoke:
+            self._loaded_models.doubt()  # somebody else may have put its model out
         self._admit()
 
     def mark_loaded(self, lease: Lease) -> None:
         """Note the first word of an answer: its model is in memory."""
-        lease.cold = False
+        lease.cold, lease.spoke = False, True
 
     def record_load_time(self, lease: Lease, seconds: float) -> None:
         """Note what the backend says of the time it took to load."""
@@ -147,36 +225,52 @@ class Gate:
 
     def record_preload(self, model: str) -> None:
         """Note that *model* was loaded ahead of any call."""
-        self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits) or ())
+        self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits_now()) or ())
 
     def _enter(self, provider: str, model: str, deadline: float) -> Waiter:
         now = self._clock.now()
         self._tickets += 1
         waiter = Waiter(model, deadline, now, self._tickets)
-        refused = refuse(waiter, self._waiting, self._machine(), self._limits, now)
+        refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
         return waiter
 
     def _admit(self) -> None:
-        """Give free slots to those whose turn it is."""
-        while True:
-            open_slots = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(open_slots, self._machine(), self._limits, self._clock.now())
+        """Give free slots to those whose turn it is, and load the model of one whose turn that is."""
+        while not self._closed:
+            machine = self._machine()
+            still = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
+            chosen = choose(still, machine, self._limits_now(), self._clock.now())
             if chosen is None:
                 return
-            self._waiting.pop(chosen).set_result(self._lend(chosen.model))
+            evicted = evicted_by(chosen.model, machine, self._limits_now()) or ()
+            if must_load(chosen.model, machine):
+                self._begin_load(chosen.model, evicted)
+            else:
+                self._waiting.pop(chosen).set_result(self._lend(chosen.model, evicted))
 
-    def _lend(self, model: str) -> Lease:
+    def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
         cold = model not in self.loaded
-        evicting = evicted_by(model, self._machine(), self._limits)
-        self._loaded_models.mark_used(model, evicting or ())
+        self._loaded_models.mark_used(model, evicting)
         now = self._clock.now()
         if cold:
             self._turn_began = now
         lease = Lease(model, now, cold=cold)
         self._leases.add(lease)
         return lease
+
+    def _begin_load(self, model: str, evicting: tuple[str, ...]) -> None:
+        load = self._loaders[model]
+        self._load = ModelLoad(model, evicting, load, self._loaded_models, self._clock, self._load_ended)
+
+    def _load_ended(self, load: ModelLoad, outcome: LoadOutcome, took: float) -> None:
+        self._load, self._turn_began = None, self._clock.now()
+        if outcome == "failed":
+            self._failed_loads[load.model] = self._turn_began
+        elif outcome == "loaded":
+            self._learn(self._loads, load.model, took)
+        self._admit()
 
     def _abandon(self, waiter: Waiter, slot: asyncio.Future[Lease]) -> None:
         """Leave the queue, or give back a slot that came too late."""
@@ -189,6 +283,8 @@ class Gate:
     def _machine(self) -> Machine:
         return Machine(
             loaded=self.loaded,
+            loading=None if self._load is None else self._load.model,
+            loadable=self._loadable(),
             running=[lease.model for lease in self._leases],
             turn_began=self._turn_began,
             sizes=self._loaded_models.sizes,
@@ -196,15 +292,32 @@ class Gate:
             services=self._services,
         )
 
+    def _loadable(self) -> set[str]:
+        if not self._loaded_models.is_authoritative:
+            return set()
+        recently = self._clock.now() - LOAD_AGAIN_AFTER
+        return {model for model in self._loaders if self._failed_loads.get(model, -math.inf) <= recently}
+
+    def _limits_now(self) -> Limits:
+        """The limits, with as many models as the machine was seen to hold where the configuration does not say."""
+        limits = self._limits
+        if limits.max_loaded is not None or limits.memory is not None or not self._loaded_models.has_told:
+            return limits
+        return msgspec.structs.replace(limits, max_loaded=self._loaded_models.capacity.at_least)
+
+    def _too_late(self, provider: str, model: str) -> QueueFull | Loading:
+        if self._load is None or self._load.model != model:
+            return self._refusal(provider, QueueRefusal("late", self._services.get(model, 1.0)))
+        usual = self.usual_load_time(model)
+        usually = "" if usual is None else f", which usually takes {usual:.1f} s"
+        return Loading(provider, f"{model} has been loading for {self._load.elapsed():.1f} s{usually}; that goes on")
+
     def _refusal(self, provider: str, refused: QueueRefusal) -> QueueFull:
         why = {
             "full": f"the queue before {self.group} is full",
             "late": f"no answer from {self.group} before the deadline, going by earlier ones",
         }[refused.why]
         return QueueFull(provider, f"{why} ({len(self._waiting)} waiting)", retry_after=refused.retry_after)
-
-    def _usual_service_time(self, model: str) -> float:
-        return self._services.get(model, 1.0)
 
     @staticmethod
     def _learn(what: dict[str, float], model: str, seconds: float) -> None:

@@ -7,17 +7,19 @@ there costs a load, and often an eviction: served in order of arrival, ``A B A B
 
 Rules:
 
-- Requests are *free* when their model is in memory or fits beside what is there, and *costly* when it would evict one.
-- Free ones go first, the earliest deadline first (EDF), while a costly one waits.
-- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if that is longer
+- A request is *ready* when its model is in memory, *costly* when the model must be loaded first. A load is the
+  machine's own act and outlives the request that asked for it: it takes no slot, and there is one at a time.
+- A model that surely fits beside what is there is loaded at once; its requests wait for it, the others go on.
+- Any other load may put a model out. Ready requests go before it, the earliest deadline first (EDF).
+- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if longer
   (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once it has
   waited that long, and the present models have had a turn that long, a swap is *due*: of those that are due the one
-  that came first is next. Free ones hold back until the calls that use the evicted model have ended.
-- With no free request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
+  that came first is next. Ready ones hold back until the calls that use the evicted model have ended.
+- With no ready request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
   while a request could run.
-- A request is refused on arrival when the queue is full, or when the wait, as far as it can be told, ends after its
-  deadline: early, with the seconds after which asking again makes sense (at least ``MIN_RETRY_AFTER``). What is unknown
-  counts as no time at all.
+- A request is refused on arrival when the queue is full, or when the wait for those ahead, as far as it can be told,
+  ends after its deadline: early, with the seconds after which asking again makes sense (at least ``MIN_RETRY_AFTER``).
+  What is unknown counts as no time at all. Its own model's load is no reason: it has to begin some time.
 
 ::
 
@@ -67,14 +69,18 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     A machine as it stands.
 
     Attributes:
-        loaded: models in memory, least recently used first.
+        loaded: models in memory, least recently used first, with the one that is being loaded.
+        loading: the model that is being loaded now, if any.
+        loadable: models that are loaded ahead of their calls; a call for another one brings its model in itself.
         running: the model of each call that runs.
-        turn_began: instant of the latest load.
+        turn_began: instant at which the latest load ended.
         sizes: megabytes a model takes; one that is missing is unknown and counts as nothing.
         loads, services: seconds a model usually takes to load, and to answer one call; likewise.
     """
 
     loaded: Sequence[str] = ()
+    loading: str | None = None
+    loadable: Collection[str] = ()
     running: Sequence[str] = ()
     turn_began: float = 0.0
     sizes: Mapping[str, float] = msgspec.field(default_factory=dict)
@@ -122,24 +128,37 @@ def evicted_by(model: str, machine: Machine, limits: Limits) -> tuple[str, ...] 
 
 
 def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> Waiter | None:
-    """The request to start now; None when nobody can: all slots are taken, or a swap waits for calls to end."""
-    if len(machine.running) >= limits.slots:
-        return None
-    free, costly = _by_eviction(waiting, machine, limits)
-    due = [waiter for waiter in costly if _is_due(waiter, machine, limits, now)]
-    if free and not due:
-        return free[0]
-    first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
-    if first is None or evicted_by(first.model, machine, limits) is None:
-        return None
-    return first
+    """
+    The request whose turn it is: for a slot, or (``must_load``) for the load of its model.
+
+    None when it is nobody's: all slots are taken, the model is on its way, or a swap waits for calls to end.
+    """
+    ready, costly = _by_cost(waiting, machine, limits)
+    has_slot = len(machine.running) < limits.slots
+    if machine.loading is None:
+        beside = next((w for w in costly if evicted_by(w.model, machine, limits) == ()), None)
+        if beside is not None:
+            return beside
+        due = [waiter for waiter in costly if _is_due(waiter, machine, limits, now)]
+        if due or not ready:
+            first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
+            if first is None or evicted_by(first.model, machine, limits) is None:
+                return None
+            return first if has_slot or must_load(first.model, machine) else None
+    return ready[0] if ready and has_slot else None
+
+
+def must_load(model: str, machine: Machine) -> bool:
+    """Whether *model* has to be loaded before a call for it may run."""
+    return model in machine.loadable and model not in machine.loaded
 
 
 def refuse(
     newcomer: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits, now: float
 ) -> QueueRefusal | None:
     """Why *newcomer* should not even wait; None if it may."""
-    wait = expected_wait(newcomer, waiting, machine, limits)
+    own_load = 0.0 if newcomer.model in machine.loaded else machine.loads.get(newcomer.model, 0.0)
+    wait = expected_wait(newcomer, waiting, machine, limits) - own_load
     if now + wait >= newcomer.deadline:
         return QueueRefusal("late", max(MIN_RETRY_AFTER, now + wait - newcomer.deadline))
     starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
@@ -149,12 +168,12 @@ def refuse(
 
 
 def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
-    """Who is likely to be served before *waiter*: more urgent ones, and for a costly one all that are free."""
-    free, costly = _by_eviction([each for each in waiting if each is not waiter], machine, limits)
-    urgent_free = [each for each in free if each.urgency < waiter.urgency]
+    """Who is likely to be served before *waiter*: more urgent ones, the costly among them only for a costly one."""
+    ready, costly = _by_cost([each for each in waiting if each is not waiter], machine, limits)
+    urgent = [each for each in ready if each.urgency < waiter.urgency]
     if evicted_by(waiter.model, machine, limits) == ():
-        return urgent_free
-    return urgent_free + [each for each in costly if each.urgency < waiter.urgency]
+        return urgent
+    return urgent + [each for each in costly if each.urgency < waiter.urgency]
 
 
 def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> float:
@@ -171,16 +190,17 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
     return work / limits.slots + sum(machine.loads.get(model, 0.0) for model in to_load)
 
 
-def _by_eviction(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
-    """The free and the costly, each by urgency."""
+def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
+    """The ready and the costly, each by urgency; who waits for the model that is being loaded is neither."""
     models = {waiter.model for waiter in waiting}
-    free_models = {model for model in models if evicted_by(model, machine, limits) == ()}
-    in_order = sorted(waiting, key=lambda waiter: waiter.urgency)
-    return [w for w in in_order if w.model in free_models], [w for w in in_order if w.model not in free_models]
+    cheap = {m for m in models if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
+    in_order = sorted((w for w in waiting if w.model != machine.loading), key=lambda waiter: waiter.urgency)
+    return [w for w in in_order if w.model in cheap], [w for w in in_order if w.model not in cheap]
 
 
 def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> bool:
-    worth_it = MIN_LOAD_TIMES * machine.loads.get(waiter.model, 0.0)
+    usual = sum(machine.loads.values()) / len(machine.loads) if machine.loads else 0.0
+    worth_it = MIN_LOAD_TIMES * machine.loads.get(waiter.model, usual)
     batch_wait = min(max(limits.batch_wait, worth_it), (waiter.deadline - waiter.arrived) / 2)
     return now >= max(waiter.arrived, machine.turn_began) + batch_wait
 

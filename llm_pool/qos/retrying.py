@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from llm_pool.core.errors import Busy, Failed, ProviderError, QueueFull, Unreachable
+from llm_pool.core.errors import Busy, Failed, Loading, ProviderError, QueueFull, Unreachable
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 BASE_DELAY = 0.1
 MAX_DELAY = 2.0
+MIN_POLL, MAX_POLL, POLL_GROWTH = 0.1, 1.0, 1.5
+"""Seconds between two questions to a backend that is loading its model, and how they grow: it has enough to do."""
+LAST_POLL_MARGIN = 0.05
+"""Seconds before the deadline at which a loading backend is asked for the last time, so that its words are heard."""
 
 
 class Retrying(Policy):
@@ -34,6 +38,9 @@ class Retrying(Policy):
     ``retry_after`` where it gave one. Sources: gRPC A6; Brooker, Exponential Backoff And Jitter, AWS 2015 (full
     jitter).
 
+    A backend that is loading its model has not failed: it is asked again, gently, until the deadline. That is no
+    retry and costs no budget: such a backend answers before it does any work.
+
     Args:
         inner: what is asked.
         budget: shared with hedges and failovers.
@@ -48,14 +55,21 @@ class Retrying(Policy):
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask until it answers; raises the last attempt's error."""
-        for retry in range(1, self._retries + 2):
+        retry = polls = 0
+        while True:
             committed = False
             try:
                 async with aclosing(self.inner.stream(call)) as deltas:
                     async for delta in deltas:
                         committed = committed or bool(delta.text)
                         yield delta
+            except Loading as error:
+                wait = poll_delay(polls, call.deadline - self._clock.now(), at_least=error.retry_after or 0.0)
+                if committed or wait is None:
+                    raise
+                polls += 1
             except ProviderError as error:
+                retry += 1
                 wait = self._wait(error, retry)
                 if committed or not self._may_retry(error, call, retry, wait):
                     raise
@@ -72,6 +86,21 @@ class Retrying(Policy):
         if retry > self._retries or not _may_pass(error) or now + wait >= call.deadline:
             return False
         return self._budget.spend(now)
+
+
+def poll_delay(polls: int, left: float, *, at_least: float = 0.0) -> float | None:
+    """
+    Seconds to wait before a backend that is loading is asked again; None: there is no time for that.
+
+    Args:
+        polls: how often it was asked again already, >= 0.
+        left: seconds to the deadline; the last question comes ``LAST_POLL_MARGIN`` before it.
+        at_least: seconds the backend asked us to wait.
+    """
+    last = left - LAST_POLL_MARGIN
+    if last < MIN_POLL:
+        return None
+    return min(max(MIN_POLL * POLL_GROWTH ** min(polls, 32), at_least), max(MAX_POLL, at_least), last)
 
 
 def _may_pass(error: ProviderError) -> bool:

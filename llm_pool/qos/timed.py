@@ -140,7 +140,7 @@ class _Stopwatch:
     def record(self, delta: Delta) -> None:
         """Note a delta; the last one tells the whole."""
         elapsed = self._clock.now() - self.began
-        if delta.text and self._ttft is None:
+        if delta.has_token and self._ttft is None:
             self._ttft = elapsed
         if delta.final:
             self._finish(elapsed, delta.loading or 0.0)

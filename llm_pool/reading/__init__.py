@@ -1,40 +1,45 @@
 """
-What a completion says: from the text a model wrote to a value that fits the task's schema.
+What a completion says: from the text a model wrote to a value that fits the task's schema, whole or not at all.
 
 ::
 
-    strict ─▶ extracted ─▶ newlines ─▶ backslashes ─▶ literals ─▶ repaired ─▶ fields
-    as is     prose and    raw ones    LaTeX and      commas,     the json_   the required fields,
-              fences cut   in strings  paths          quotes,     repair      wherever they stand
-                                                      None        library
-                                                               └▶ closed      instead of the last two,
-                                                                              if the token limit cut the text
+    reasoning ─▶ strict ─▶ extracted ─▶ newlines ─▶ backslashes ─▶ tolerant ─▶ fields, stated
+    split off    as is     prose and    raw ones    LaTeX and      commas,     by name, or as
+                           fences cut   in strings  paths          quotes …    prose says it
 
-All rungs are tried on the first JSON in the text before any is on the next, and what a rung yields is fitted to the
-schema (``coerced``, ``ranked``) and validated. The first value that passes is the answer: models answer and then
-ramble. So a cut text reads as the whole one would, or not at all.
+At each place where JSON begins the first repair that reads it counts; what it yields is fitted to the schema
+(``coerced``, ``ranked``) and validated. A later object corrects an earlier one, unless a new question begins between
+them: models answer and then ramble. A later one that breaks off takes the earlier one back. So a cut text reads as
+the whole one would, or not at all.
 
-What each rung is worth on recorded answers: ``bench/repair.py``, figures in ``docs/tasks.md``.
+Everything takes time linear in the length of the text. What each repair is worth on recorded answers:
+``bench/repair.py``, figures in ``docs/tasks.md``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from llm_pool.core.messages import Reading
-from llm_pool.reading.fitting import fit
-from llm_pool.reading.rungs import candidates
-from llm_pool.reading.wanted import Unreadable, Wanted
+from llm_pool.reading.blanks import is_blank
+from llm_pool.reading.coercion import coerce, decides
+from llm_pool.reading.expectation import Expectation, Unreadable
+from llm_pool.reading.reasoning import split
+from llm_pool.reading.repair import candidates, strict
+from llm_pool.reading.stated import answers_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.core.messages import FinishReason, Json, OutputKind
 
-__all__ = ["MAX_LENGTH", "Unreadable", "read"]
+__all__ = ["MAX_AT_ONCE", "MAX_LENGTH", "Unreadable", "read"]
 
-MAX_LENGTH = 1_000_000
+MAX_LENGTH: Final = 1_000_000
 """Characters of an answer that are looked at; a longer one is refused."""
+MAX_AT_ONCE: Final = 4_096
+"""Characters that are read in less than 10 ms, whatever they are; an event loop has more of them read in a thread."""
 
 
 def read(
@@ -51,7 +56,7 @@ def read(
 
     Args:
         text: what the model wrote.
-        schema: JSON Schema of the answer; None takes any text that is not empty.
+        schema: JSON Schema of the answer; None takes any text that is not blank.
         kind: a ``ranking`` is mended into a permutation of *ids*.
         field: the deciding field of a ``value`` or a ``ranking``.
         ids: what a ranking permutes, in the order in which those left out are appended.
@@ -63,18 +68,50 @@ def read(
     if len(text) > MAX_LENGTH:
         raise Unreadable(f"the answer is {len(text)} characters long, over the limit of {MAX_LENGTH}")
     text = text.strip()
-    if not text:
-        raise Unreadable("the answer is empty")
-    if schema is None:
-        return Reading(_encodable(text), None)
-    wanted = Wanted(schema, kind, field, tuple(ids))
-    refusal = ""
-    for candidate in candidates(text, wanted, finish):
+    expectation = None if schema is None else Expectation(schema, kind, field, tuple(ids))
+    if expectation is not None and text[:1] in {"{", "["} and (whole := strict(text)) is not None:
+        return coerce(whole, expectation)
+    answer = _answer(text)
+    if expectation is None:
+        return Reading(_encodable(answer), None)
+    return _valued(answer, expectation, finish)
+
+
+def _answer(text: str) -> str:
+    """*text* without the reasoning before it."""
+    reasoning, answer, is_complete = split(text)
+    if not is_complete:
+        raise Unreadable("the answer ends in its reasoning, which is never closed")
+    if not answer or answer.isspace():
+        raise Unreadable("the answer is empty behind its reasoning" if reasoning else "the answer is empty")
+    if is_blank(answer):
+        raise Unreadable(f"the answer is blank: {_begin(answer)}")
+    return answer.strip()
+
+
+def _valued(text: str, expectation: Expectation, finish: FinishReason) -> Reading:
+    """The last value in *text* that fits, up to where a new question begins; else what its prose states."""
+    refusal, is_named, reading, behind = "", False, None, 0
+    for candidate in candidates(text, expectation, finish):
+        if reading is not None and _NEW_QUESTION.search(text, behind, candidate.start):
+            break
+        if candidate.is_cut:
+            reading, is_named = None, True
+            refusal = f"{expectation.field or 'the answer'}: the text breaks off before it is whole"
+            continue
+        is_named = is_named or decides(candidate.value, expectation)
         try:
-            return fit(candidate, wanted)
+            reading, behind = coerce(candidate, expectation), candidate.end
         except Unreadable as error:
             refusal = refusal or error.reason
-    raise Unreadable(refusal or _nothing_in(text, wanted, finish))
+    if reading is not None:
+        return reading
+    for candidate in () if finish == "length" or is_named else answers_given(text, expectation):
+        try:
+            return coerce(candidate, expectation)
+        except Unreadable as error:
+            refusal = refusal or error.reason
+    raise Unreadable(refusal or _nothing_in(text, expectation, finish))
 
 
 def _encodable(text: str) -> str:
@@ -85,8 +122,20 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _nothing_in(text: str, wanted: Wanted, finish: FinishReason) -> str:
+def _nothing_in(text: str, expectation: Expectation, finish: FinishReason) -> str:
     if finish == "length":
         return "the token limit cut the answer before its JSON was complete"
-    begin = text[:60].encode(errors="replace").decode()
-    return f"there is no JSON {wanted.shape or 'value'} in the answer, which begins {begin!r}"
+    return f"there is no JSON {expectation.shape or 'value'} in the answer, which begins {_begin(text)}"
+
+
+def _begin(text: str) -> str:
+    return repr(text[:60].encode(errors="replace").decode())
+
+
+_QUESTION: Final = "question|instruction|problem|exercise|example|task|input"
+_NEW_QUESTION: Final = re.compile(
+    rf"^[ \t]*+(?:(?:#{{1,6}}[ \t]*+|\*\*)(?:[\w-]{{1,20}}[ \t]){{0,3}}?(?:{_QUESTION})"
+    r"|(?:now )?(?:another|next|follow-?up|new)\b(?: \w{1,20})?[ \t]*+[:.]"
+    rf"|(?:{_QUESTION}|user|human|q)[ \t]*+\d{{0,3}}[ \t]*+(?::|$))",
+    re.IGNORECASE | re.MULTILINE,
+)

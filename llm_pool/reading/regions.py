@@ -1,98 +1,86 @@
-"""Where in a text JSON may stand: brackets outside strings, in one pass over the text."""
+"""Where in a text JSON may stand: brackets outside strings, in time linear in the text."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_pool.reading.wanted import Unreadable
+from llm_pool.reading.expectation import Unreadable
+from llm_pool.reading.marks import COLONS, OPEN_LIST, OPEN_OBJECT, QUOTES
+from llm_pool.reading.schemas import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llm_pool.reading.wanted import Wanted
+    from llm_pool.reading.expectation import Expectation
 
-MAX_DEPTH = 64
-"""Levels of nesting; a deeper answer is refused, so that no recursion here or downstream can run away."""
 MAX_REGIONS = 32
 """Places in one text where JSON may begin that are tried."""
+MAX_PASSES = 4
+"""How often the text is gone through, at most, in search of closing brackets."""
 
 # Possessive quantifiers: an unclosed string runs to the end of the text once, and is not tried again.
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _BRACKET = re.compile(_STRING + r"|[{}\[\]]", re.DOTALL)
-_TOKEN = re.compile(_STRING + r"|[{}\[\],:]", re.DOTALL)
-_OBJECT = r"""\{(?=\s*+(?:["'}]|[A-Za-z_]\w*+\s*+:))"""
+_OBJECT = rf"""[{OPEN_OBJECT}](?=\s{{0,200}}+(?:\\?[{QUOTES}}}]|//|/\*|[A-Za-z_]\w{{0,63}}+\s{{0,200}}+[{COLONS}]))"""
 _BEGIN_OBJECT = re.compile(_OBJECT)  # not the brace of \frac{1}{2}
-_BEGIN_ANY = re.compile(_OBJECT + r"|\[")
+_BEGIN_ANY = re.compile(rf"{_OBJECT}|[\{OPEN_LIST}]")
 _FENCE = re.compile(r"\n[ \t]*+```")
-_THINKING, _THOUGHT = "<think>", "</think>"  # reasoning models draft JSON there
 
 
 class Region(NamedTuple):
-    """Text from an opening bracket up to the one that closes it; *closed* is False where none does."""
-
-    text: str
-    closed: bool
-
-
-def regions(text: str, wanted: Wanted, *, cut: bool) -> Iterator[Region]:
     """
-    The outermost brackets that may be the answer, in the text's order.
+    Where JSON may stand.
 
-    After one that is not closed, a *cut* text is over; another goes on behind the next fence.
-
-    Raises:
-        Unreadable: brackets are nested deeper than MAX_DEPTH.
+    Attributes:
+        start: of its opening bracket.
+        end: behind the bracket that closes it; where none does, *limit*.
+        limit: where it ends at the latest: the text's end, or the next fence if it is not closed.
     """
-    if not wanted.shape:
-        if not cut:
-            yield Region(text, closed=True)
-        return
-    begin = _BEGIN_OBJECT if wanted.shape == "object" and wanted.kind != "ranking" else _BEGIN_ANY
-    thought, position, tried = text.rfind(_THOUGHT), 0, 0
-    if cut and thought < 0 and text.startswith(_THINKING):
-        return
-    while tried < MAX_REGIONS and (opening := begin.search(text, position)) is not None:
-        start = opening.start()
-        end = _closing(text, start)
-        if end is not None and end <= thought:
-            position = end  # a draft
-        elif end is None and start < thought:
-            position = thought
-        elif end is None and cut:
-            yield Region(text[start:], closed=False)
-            return
-        else:
+
+    start: int
+    end: int
+    limit: int
+    is_closed: bool
+
+
+class Regions:
+    """The outermost brackets that may be the answer, in the text's order; a reader may go on where it ended."""
+
+    def __init__(self, text: str, expectation: Expectation) -> None:
+        self._text = text
+        only_objects = expectation.shape == "object" and expectation.kind != "ranking"
+        self._begin = _BEGIN_OBJECT if only_objects else _BEGIN_ANY
+        self._at = 0
+        self._left = MAX_PASSES * len(text)
+
+    def go_on_behind(self, end: int) -> None:
+        """Look for the next one from *end* on, not behind the last one's bracket."""
+        self._at = end
+
+    def __iter__(self) -> Iterator[Region]:
+        """
+        Find one after the other.
+
+        Raises:
+            Unreadable: brackets are nested deeper than MAX_DEPTH.
+        """
+        text = self._text
+        for _ in range(MAX_REGIONS):
+            opening = self._begin.search(text, self._at)
+            if opening is None or self._left <= 0:
+                return
+            start = opening.start()
+            end = _closing(text, start)
+            self._left -= (end or len(text)) - start
             fence = _FENCE.search(text, start) if end is None else None
-            stop = end or (fence.start() if fence else len(text))
-            yield Region(text[start:stop], closed=end is not None)
-            position, tried = fence.end() if fence else stop, tried + 1
-
-
-def completed(tail: str) -> str:
-    """The object that *tail* begins, with its last complete member, and closed."""
-    depth, before, sure, maybe = 0, "", 1, 1
-    for match in _TOKEN.finditer(tail):
-        piece = match[0]
-        depth += (piece in "{[") - (piece in "}]")
-        if depth == 1 and piece == ",":
-            sure = match.start()
-        elif depth == 1 and (piece in "}]" or (before == ":" and _is_closed_string(piece))):
-            maybe = match.end()
-        before = piece
-    return tail[: sure if tail[maybe:].strip() else max(sure, maybe)] + "}"
-
-
-def _is_closed_string(piece: str) -> bool:
-    return len(piece) > 1 and piece[0] == piece[-1] == '"' and not _ends_in_escape(piece[:-1])
-
-
-def _ends_in_escape(text: str) -> bool:
-    return (len(text) - len(text.rstrip("\\"))) % 2 == 1
+            limit = fence.start() if fence else len(text)
+            self._at = end or (fence.end() if fence else limit)
+            yield Region(start, end or limit, limit, end is not None)
 
 
 def _closing(text: str, start: int) -> int | None:
-    """Where the bracket at *start* is closed; None if it is not."""
+    """Behind the bracket that closes the one at *start*; None if none does."""
     depth = 0
     for match in _BRACKET.finditer(text, start):
         bracket = match[0]

@@ -1,8 +1,9 @@
 """
 Which nonces were seen: each is good once per key.
 
-The memory of one process forgets when it ends. So it takes no timestamp from before it began, apart from two seconds
-for clocks that go slow; and with more than one process the memory must be Redis.
+A memory forgets when its process ends. So none takes a timestamp from before it began, apart from two seconds for
+clocks that go slow: neither this process nor a Redis server, which may come back empty. With more than one process the
+memory must be Redis; while that does not answer, what is signed is refused, since nobody can tell a replay.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from llm_pool.core.errors import Overloaded, Unauthenticated
+from llm_pool.qos.redis import RedisUnavailable
 from llm_pool.security.hmac import NONCE_TTL
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from llm_pool.core.interfaces import Clock
+    from llm_pool.qos.redis import BudgetedRedis
 
 START_TOLERANCE = 2.0
 """Seconds before its own start from which a memory still takes timestamps."""
+MAX_WAIT = 0.25
+"""Seconds that a request waits for Redis; after that it is refused, with a word when to come back."""
 
 
 class Nonces(Protocol):
@@ -46,13 +49,14 @@ class MemoryNonces:
 
     def __init__(self, clock: Clock, *, limit: int = 200_000) -> None:
         self._clock, self._limit = clock, limit
-        self._began = clock.wall()
+        self._began = clock.now()
         self._seen: dict[str, _Seen] = {}
 
     async def use(self, key: str, nonce: str, timestamp: float) -> None:
         """As the seam says."""
         now = self._clock.now()
-        if timestamp < self._began - START_TOLERANCE:
+        began = self._clock.wall() - (now - self._began)  # by today's wall clock, which may have been set since
+        if timestamp < began - START_TOLERANCE:
             raise Unauthenticated("fence")
         seen = self._seen.setdefault(key, _Seen())
         seen.forget(now - NONCE_TTL)
@@ -63,28 +67,38 @@ class MemoryNonces:
         seen.add(nonce, now)
 
 
+SCRIPT = """
+local clock = redis.call('TIME')
+local uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
+if tonumber(ARGV[1]) < clock[1] - uptime - ARGV[2] then return 'fence' end
+if redis.call('SET', KEYS[1], '', 'NX', 'EX', ARGV[3]) then return 'new' end
+return 'replay'
+"""
+"""One step on the server, by the server's clock: a server that has just begun may have forgotten nonces."""
+
+
 class RedisNonces:
     """
     In Redis, for all processes that share it.
 
     Args:
-        redis: connected; its errors mean that nobody can tell.
+        redis: while it does not answer, nobody can tell.
         prefix: of its keys.
     """
 
-    def __init__(self, redis: Redis, *, prefix: str = "llm-pool:nonce:") -> None:
+    def __init__(self, redis: BudgetedRedis, *, prefix: str = "llm-pool:nonce:") -> None:
         self._redis, self._prefix = redis, prefix
+        self._script = redis.client.register_script(SCRIPT)
 
-    async def use(self, key: str, nonce: str, timestamp: float) -> None:  # noqa: ARG002  # the seam's signature
+    async def use(self, key: str, nonce: str, timestamp: float) -> None:
         """As the seam says."""
-        from redis.exceptions import RedisError
-
+        keys, arguments = [f"{self._prefix}{key}:{nonce}"], [timestamp, START_TOLERANCE, int(NONCE_TTL)]
         try:
-            is_new = await self._redis.set(f"{self._prefix}{key}:{nonce}", b"", nx=True, ex=int(NONCE_TTL))
-        except (RedisError, OSError):
+            found = await self._redis.ask(lambda: self._script(keys=keys, args=arguments), max_wait=MAX_WAIT)
+        except RedisUnavailable:
             raise Overloaded("the memory of nonces", 1.0) from None
-        if not is_new:
-            raise Unauthenticated("replay")
+        if found != b"new":
+            raise Unauthenticated("fence" if found == b"fence" else "replay")
 
 
 class _Seen:

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from llm_pool.qos.redis import RedisUnavailable
 
+if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock
+    from llm_pool.qos.redis import BudgetedRedis
 
 _log = logging.getLogger("llm_pool.security")
-RETRY_REDIS_AFTER = 1.0
-"""Seconds that Redis is not asked after it failed."""
+MAX_WAIT = 0.1
+"""Seconds that a request waits for Redis; after that this process counts by itself."""
 _ROUNDING = 1e-6
 """Seconds: sums of floats shall not take away the last of a burst."""
 
@@ -150,16 +151,15 @@ class RedisLimiter:
     In Redis, for all processes that share it; while it is away, each counts for itself.
 
     Args:
-        redis: connected.
+        redis: asked within ``MAX_WAIT`` seconds.
         clock: the time, for counting while Redis is away.
         prefix: of its keys; the braces keep each on one node of a cluster.
     """
 
-    def __init__(self, redis: Redis, clock: Clock, *, prefix: str = "llm-pool:rate:") -> None:
+    def __init__(self, redis: BudgetedRedis, clock: Clock, *, prefix: str = "llm-pool:rate:") -> None:
         self._redis, self._prefix = redis, prefix
-        self._script = redis.register_script(SCRIPT)
-        self._fallback, self._clock = MemoryLimiter(clock), clock
-        self._unavailable_until = float("-inf")
+        self._script = redis.client.register_script(SCRIPT)
+        self._fallback, self._is_alone = MemoryLimiter(clock), False
 
     async def take(self, sender: str, rate: Rate, cost: float = 1.0) -> Verdict:
         """As the seam says."""
@@ -171,17 +171,18 @@ class RedisLimiter:
             await self._fallback.charge(sender, rate, cost)
 
     async def _run(self, sender: str, rate: Rate, cost: float, *, is_debt: bool) -> Verdict | None:
-        """None where Redis is away; after a failure it is left alone for a moment."""
-        from redis.exceptions import RedisError
-
-        if self._clock.now() < self._unavailable_until:
-            return None
+        """None where Redis is away."""
         key, arguments = f"{self._prefix}{{{sender}}}", [repr(rate.per_second), repr(rate.burst), repr(cost)]
         try:
-            allowed, *numbers = await self._script(keys=[key], args=[*arguments, "1" if is_debt else "0"])
-        except (RedisError, OSError) as error:
-            self._unavailable_until = self._clock.now() + RETRY_REDIS_AFTER
-            _log.warning("rates are counted by this process alone: redis: %s", type(error).__name__)
+            reply = await self._redis.ask(
+                lambda: self._script(keys=[key], args=[*arguments, "1" if is_debt else "0"]), max_wait=MAX_WAIT
+            )
+        except RedisUnavailable:
+            if not self._is_alone:
+                _log.warning("rates are counted by this process alone: Redis does not answer")
+            self._is_alone = True
             return None
+        self._is_alone = False
+        allowed, *numbers = reply
         remaining, wait, reset = (float(value) for value in numbers)
         return Verdict(bool(allowed), remaining, float("inf") if wait < 0 else wait, reset)

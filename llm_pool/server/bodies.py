@@ -41,6 +41,11 @@ class AttemptBody(msgspec.Struct, frozen=True):
     repaired_by: Annotated[str | None, _doc("How its JSON was read; strict needed no repair.", "strict")]
     error: str | None
     error_kind: str | None
+    finish: Annotated[
+        Literal["stop", "length", "repetition"] | None,
+        _doc("Why the answer ends: length at its most tokens; null where it did not come to an end.", "stop"),
+    ]
+    reasoning: Annotated[str | None, _doc("What the model thought, up to 64 KiB; never a part of the answer.")]
 
 
 class ClusterBody(msgspec.Struct, frozen=True):
@@ -85,6 +90,9 @@ class AnswerBody(msgspec.Struct, frozen=True):
     from_cache: bool
     age_ms: Annotated[_Milliseconds | None, _doc("Since a cached answer was made.")]
     degraded: Annotated[bool, _doc("A promise was bent: quorum lost, last resort, deadline.")]
+    finish: Annotated[
+        Literal["stop", "length", "repetition"], _doc("Why the text ends; only after stop it is whole.", "stop")
+    ]
     usage: UsageBody
     decision: DecisionBody
 
@@ -108,7 +116,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 class EventBody(msgspec.Struct, frozen=True):
     """One event of a stream. The last is an answer or an error."""
 
-    event: Literal["start", "waiting", "loading", "delta", "candidate", "attempt", "answer", "error"]
+    event: Literal["start", "waiting", "loading", "reasoning", "delta", "candidate", "attempt", "answer", "error"]
     data: Annotated[
         str,
         msgspec.Meta(

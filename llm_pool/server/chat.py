@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Attempt, Json
+    from llm_pool.core.messages import Answer, Json
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
@@ -270,16 +270,8 @@ class _TextBuffer:
 
 
 def finish(answer: Answer) -> Literal["stop", "length"]:
-    """Why the answer ends where it does."""
-    won = winning_attempt(answer)
-    return "length" if won is not None and won.finish == "length" else "stop"
-
-
-def winning_attempt(answer: Answer) -> Attempt | None:
-    """The attempt whose text the answer is; None for one that was fused from several."""
-    return next(
-        (one for one in answer.decision.attempts if one.provider == answer.winner and one.outcome == "ok"), None
-    )
+    """Why the answer ends where it does, in the words of these APIs: one that was cut ended at its length."""
+    return "stop" if answer.finish == "stop" else "length"
 
 
 def decision_details(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:

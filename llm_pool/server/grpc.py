@@ -328,7 +328,7 @@ async def _fail(context: Context, error: LlmPoolError) -> bytes:
     """End a call with *error*: its status, its sentence, and as trailers its JSON and Google's error details."""
     code = grpc.StatusCode[status_of(error).grpc]
     trailers = (
-        ("llmpool-error", _bounded(error_json(error)["error"], ("attempts", "decision"))),
+        ("llmpool-error", _bounded(_without_reasoning(error_json(error)["error"]), ("attempts", "decision"))),
         ("grpc-status-details-bin", _details(error, code)),
     )
     await context.abort(code, str(error)[:1000], trailers)
@@ -358,7 +358,15 @@ def _serialised(message: Message) -> bytes:
 
 def _decision(answer: Answer) -> str:
     """The decision as JSON, for a trailer."""
-    return _bounded(answer_json(answer)["decision"], ("attempts", "judge", "clusters", "notes", "scores", "reason"))
+    decision = _without_reasoning(answer_json(answer)["decision"])
+    return _bounded(decision, ("attempts", "judge", "clusters", "notes", "scores", "reason"))
+
+
+def _without_reasoning(body: dict[str, Json]) -> dict[str, Json]:
+    """*body* with attempts that fit into a trailer: what models thought may be long, and is in the message."""
+    if "attempts" not in body:
+        return body
+    return {**body, "attempts": [{**attempt, "reasoning": None} for attempt in body["attempts"]]}
 
 
 def _bounded(body: dict[str, Json], expendable: tuple[str, ...]) -> str:

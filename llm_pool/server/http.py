@@ -7,6 +7,7 @@ Hot routes are plain ASGI: msgspec reads and writes, pydantic is not on the way.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.events import TextArrived
 from llm_pool.server import sse
 from llm_pool.server.middleware import (
     BUG,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from llm_pool.core.events import Event
     from llm_pool.core.messages import Answer, Json, Query, Task
     from llm_pool.engine import PoolManager, ReloadResult
     from llm_pool.server.middleware import AccessControl, Application, Receive, Scope, Send
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 PING_EVERY = 15.0
 """Seconds of silence after which a stream gets a comment."""
+STATUS_WAIT = 1.0
+"""Seconds that a stream's status waits for the first text: until then, that nobody can answer is an error's status."""
 
 
 def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence[Extension] = ()) -> Application:
@@ -144,15 +149,29 @@ async def stream(manager: PoolManager, query: Query, send: Send) -> None:
     Answer *query* with server-sent events.
 
     Raises:
-        LlmPoolError: before the first event, so that its status can still be sent; later ones become an event.
+        LlmPoolError: before the first text, within ``STATUS_WAIT`` seconds, so that its status can still be sent; later
+            ones become an event.
     """
-    encoder, queue = sse.SseEncoder(), asyncio.Queue[bytes]()
-    inference = asyncio.create_task(manager.infer(query, lambda event: queue.put_nowait(encoder.event(event))))
-    inference.add_done_callback(lambda _: queue.put_nowait(b""))
+    encoder, queue, begun = sse.SseEncoder(), asyncio.Queue[bytes](), asyncio.Event()
+
+    def hear(event: Event) -> None:
+        queue.put_nowait(encoder.event(event))
+        if isinstance(event, TextArrived):
+            begun.set()
+
+    def ended(_: asyncio.Task[Answer]) -> None:
+        queue.put_nowait(b"")
+        begun.set()
+
+    inference = asyncio.create_task(manager.infer(query, hear))
+    inference.add_done_callback(ended)
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STATUS_WAIT):
+                await begun.wait()
+        if inference.done():
+            inference.result()  # raises, if nobody answered: the status can still say so
         first = await queue.get()
-        if inference.done() and not first:
-            await inference  # raises
         headers = [(b"content-type", sse.CONTENT_TYPE), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await _pump(first, queue, inference, send)

@@ -31,7 +31,6 @@ from llm_pool.server.chat import (
     reject_unsupported,
     respond,
     turn,
-    winning_attempt,
 )
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode
@@ -335,7 +334,7 @@ class _GenerateEncoder(_Encoder):
 
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
-    won = winning_attempt(answer)
+    won = answer.decision.winning_attempt
     reading = won.ttft if won is not None and won.ttft is not None else 0.0
     writing = won.duration - reading if won is not None else answer.duration
     return {

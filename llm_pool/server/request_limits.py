@@ -85,6 +85,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and all_head:
             self._unparsed += len(data)
+        if self._in_head:  # also one that was pipelined behind a request that is being answered
+            self._arm()
         if self._in_head and self._unparsed > HEAD_LIMIT and not self.transport.is_closing():
             self._refusal = (431, f"the head is over {HEAD_LIMIT} bytes")
             self.send_400_response("")
@@ -174,5 +176,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _on_timeout(self) -> None:
         self._timer = None
-        if self._is_idle() and not self._in_body:
+        if self._in_body:
+            return
+        if self._is_idle():
             self.transport.close()
+        elif self._in_head:  # the answer before it has the connection: look again once it may be over
+            self._arm()

@@ -80,7 +80,7 @@ def of_attempt(attempt: Attempt) -> dict[str, Value]:
             OUTCOME: attempt.outcome,
             INPUT_TOKENS: attempt.usage.prompt_tokens,
             OUTPUT_TOKENS: attempt.usage.completion_tokens,
-            FINISH_REASONS: (attempt.finish,),
+            FINISH_REASONS: None if attempt.finish is None else (attempt.finish,),
             FIRST_CHUNK: attempt.ttft,
             ERROR: attempt.error_kind or None,
         }

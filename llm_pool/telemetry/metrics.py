@@ -15,6 +15,7 @@ from llm_pool.core.events import (
     AttemptEnded,
     BreakerChanged,
     KeyUsed,
+    ReasoningArrived,
     Reloaded,
     RequestAnswered,
     RequestFailed,
@@ -88,14 +89,19 @@ class Metrics:
         )
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
         self._ttft = _Children(
-            histogram("time_to_first_token_seconds", "Calls, from asking to the first text.", "provider", "task")
+            histogram(
+                "time_to_first_token_seconds",
+                "Calls, from asking to the first token, thought or said.",
+                "provider",
+                "task",
+            )
         )
         self._spans = _Children(histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task"))
 
     def on(self, event: Event) -> None:
         """Count *event*."""
         match event:
-            case TextArrived():
+            case TextArrived() | ReasoningArrived():
                 pass  # most events by far
             case AttemptEnded():
                 self._attempt(event.task, event.attempt)

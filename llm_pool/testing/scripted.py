@@ -112,6 +112,10 @@ class ReceivedCall:
         """A piece of the answer."""
         self._script.put_nowait((after, Delta(text)))
 
+    def think(self, text: str, *, after: float = 0.0) -> None:
+        """A piece of what the model thinks."""
+        self._script.put_nowait((after, Delta(reasoning=text)))
+
     def reply(
         self,
         text: str = "",

@@ -4,6 +4,9 @@ What becomes of decisions: trust learned from them, at once and when a person sa
 A decision that divided the panel is a lesson. It is taken in when the pool closes and from time to time before
 (one locked change of the trust file, off the event loop), and kept by request id, so that ``llm-pool feedback``
 finds it later, in another process. Lessons hold names and clusters, never a prompt or an answer.
+
+The first word on an answer counts, and no other: a line in the same file says that it was heard. A tenant's decisions
+and its feedback teach its own trust only.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ import msgspec
 from llm_pool.agreement import evidence
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.events import RequestAnswered
-from llm_pool.core.messages import StrategyName
 from llm_pool.trust.model import PanelAnswer, PanelOutcome  # msgspec reads it when it decodes
 from llm_pool.trust.store import TrustStore
 
@@ -47,12 +49,21 @@ class StoredDecision(msgspec.Struct, frozen=True):
     One decision, as feedback needs it.
 
     Attributes:
-        correct_judges: the judges whose first choice won.
+        judges: each judge that preferred one candidate, and whether that one won.
+        margin: as in the decision.
     """
 
     request_id: str
     panel_outcome: PanelOutcome
-    correct_judges: tuple[str, ...] = ()
+    judges: dict[str, bool] = msgspec.field(default_factory=dict)
+    tenant_id: str = ""
+    margin: float | None = None
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """That somebody said how good the answer to *heard* of *tenant_id* was."""
+
+    heard: str
     tenant_id: str = ""
 
 
@@ -90,6 +101,7 @@ class TrustLearner:
         self._trust, self._store, self._decision_log, self._load_task = trust, store, decision_log, load_task
         self._pending: list[tuple[StoredDecision, Source | None]] = []
         self._already_learned: dict[int, Decision] = {}
+        self._keeping = asyncio.Lock()
 
     def on(self, event: Event) -> None:
         """Learn from an answer of several models; anything else teaches nothing."""
@@ -102,40 +114,43 @@ class TrustLearner:
         stored = _stored(event.query.tenant_id, answer, self._load_task(answer.task))
         source = self._source(answer.decision)
         if source is not None:
-            self._trust.learn(stored.panel_outcome, source)
+            self._trust.of(stored.tenant_id).learn(stored.panel_outcome, source)
         self._pending.append((stored, source))
 
     def _source(self, decision: Decision) -> Source | None:
         """What *decision* teaches as; None if it taught already: many requests may share one run."""
-        if id(decision) in self._already_learned:
+        run = id(decision.reading)  # every copy of the run's decision has it, also one that was kept without reasoning
+        if run in self._already_learned:
             return None
-        self._already_learned[id(decision)] = decision  # held, so that no other can take its place in memory
+        self._already_learned[run] = decision  # held, so that no other can take its place in memory
         if len(self._already_learned) > MAX_SHARED_DECISIONS:
             del self._already_learned[next(iter(self._already_learned))]
-        return "judge" if decision.used is StrategyName.JUDGE and decision.judge is not None else "decision"
+        return "judge" if any(preferences(decision).values()) else "decision"
 
     async def flush(self) -> None:
         """Keep what was learned since the last time; a disk that takes nothing costs these lessons, nothing else."""
-        pending, self._pending = self._pending, []
-        if pending:
-            try:
-                await asyncio.to_thread(self._save, pending)
-            except OSError as error:
-                _log.warning("what was learned could not be kept: %s", error)
+        async with self._keeping:  # who comes second finds kept what the first took away
+            pending, self._pending = self._pending, []
+            if pending:
+                try:
+                    await asyncio.to_thread(self._save, pending)
+                except OSError as error:
+                    _log.warning("what was learned could not be kept: %s", error)
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """As ``take_feedback``, of a tenant's own requests, and learn it at once."""
         await self.flush()
-        stored = await asyncio.to_thread(_find, request_id, self._decision_log, tenant_id)
+        stored = await asyncio.to_thread(_take, request_id, tenant_id, self._store, self._decision_log, good=good)
+        if stored is None:
+            return False
         _learn_feedback(stored, self._trust, good=good)
-        await asyncio.to_thread(self._store.change, lambda trust: _learn_feedback(stored, trust, good=good))
         return stored.panel_outcome.is_divided
 
     def _save(self, pending: list[tuple[StoredDecision, Source | None]]) -> None:
         def change(trust: Trust) -> None:
             for stored, source in pending:
                 if source is not None:
-                    trust.learn(stored.panel_outcome, source)
+                    trust.of(stored.tenant_id).learn(stored.panel_outcome, source)
 
         self._store.change(change)
         with self._decision_log.open("ab") as file:
@@ -149,20 +164,48 @@ def take_feedback(request_id: str, store: TrustStore, decision_log: Path, *, goo
     Learn from what a person says of the answer to *request_id*, whoever asked.
 
     Returns:
-        Whether there was anything to learn: where the panel agreed, nobody earns trust over the others.
+        Whether there was anything to learn: where the panel agreed, nobody earns trust over the others, and after
+        the first word on an answer no other counts.
 
     Raises:
-        InvalidRequest: no such request is remembered.
+        InvalidRequest: no such request is remembered, or what was learned cannot be kept.
     """
-    stored = _find(request_id, decision_log, tenant_id=None)
-    store.change(lambda trust: _learn_feedback(stored, trust, good=good))
-    return stored.panel_outcome.is_divided
+    stored = _take(request_id, None, store, decision_log, good=good)
+    return stored is not None and stored.panel_outcome.is_divided
+
+
+def _take(
+    request_id: str, tenant_id: str | None, store: TrustStore, decision_log: Path, *, good: bool
+) -> StoredDecision | None:
+    """Keep what the feedback teaches, and that it was heard; None if it was before."""
+    taken: list[StoredDecision] = []
+
+    def change(trust: Trust) -> None:  # under the file's lock, so that of several at once one is the first
+        stored, heard = _find(request_id, decision_log, tenant_id)
+        if heard:
+            return
+        _learn_feedback(stored, trust, good=good)
+        with decision_log.open("ab") as file:
+            file.write(msgspec.json.encode(Heard(request_id, stored.tenant_id)) + b"\n")
+        taken.append(stored)
+
+    try:
+        store.change(change)
+    except OSError as error:
+        raise InvalidRequest(
+            "request_id", f"what was learned cannot be kept: {error}", hint="see LLM_POOL_STATE in docs/cli.md"
+        ) from error
+    return taken[0] if taken else None
 
 
 def _learn_feedback(stored: StoredDecision, trust: Trust, *, good: bool) -> None:
-    trust.learn(stored.panel_outcome, "feedback", good=good)
-    for judge in stored.correct_judges:
-        trust.learn_judge(judge, stored.panel_outcome.task, right=good)
+    own = trust.of(stored.tenant_id)
+    own.learn(stored.panel_outcome, "feedback", good=good)
+    margin = stored.margin
+    if margin is not None and (good or margin >= 0):
+        own.learn_margin(stored.panel_outcome.task, abs(margin), right=good and margin >= 0)
+    for judge, chose_it in stored.judges.items():
+        own.learn_judge(judge, stored.panel_outcome.task, chose_it=chose_it, good=good)
 
 
 def _truncate(decision_log: Path) -> None:
@@ -173,16 +216,23 @@ def _truncate(decision_log: Path) -> None:
     shorter.replace(decision_log)
 
 
-def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> StoredDecision:
+def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> tuple[StoredDecision, bool]:
+    """The latest decision under *request_id*, and whether feedback on it was heard."""
     recent: deque[bytes] = deque(maxlen=MAX_DECISIONS)
     if decision_log.exists():
         with decision_log.open("rb") as file:
             recent.extend(file)
+    heard: set[str] = set()
     for line in reversed(recent):
-        with suppress(msgspec.DecodeError):  # a crash may have cut a line short
+        with suppress(msgspec.DecodeError, RecursionError):  # a crash may have cut a line short
+            said = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            if "heard" in said:
+                mark = msgspec.json.decode(line, type=Heard)
+                heard |= {mark.tenant_id} if mark.heard == request_id else set()
+                continue
             stored = msgspec.json.decode(line, type=StoredDecision)
             if stored.request_id == request_id and tenant_id in {None, stored.tenant_id}:
-                return stored
+                return stored, stored.tenant_id in heard
     raise InvalidRequest(
         "request_id",
         f"no decision of several models is remembered under '{request_id}'",
@@ -192,7 +242,7 @@ def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> StoredD
 
 def panel_outcome(task: Task, decision: Decision) -> PanelOutcome:
     """What *decision* can teach, now or when feedback comes: who said what, the winning cluster first."""
-    readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None}
+    readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None and a.why != "judge"}
     ordered = sorted(decision.clusters, key=lambda cluster: decision.winner not in cluster.providers)
     return PanelOutcome(
         task.name,
@@ -206,6 +256,22 @@ def panel_outcome(task: Task, decision: Decision) -> PanelOutcome:
 
 
 def _stored(tenant_id: str, answer: Answer, task: Task) -> StoredDecision:
-    judge = answer.decision.judge or {}
-    right = tuple(name for name, word in judge.items() if word.get(answer.winner) == max(word.values()))
-    return StoredDecision(answer.request_id, panel_outcome(task, answer.decision), right, tenant_id)
+    return StoredDecision(
+        answer.request_id,
+        panel_outcome(task, answer.decision),
+        preferences(answer.decision),
+        tenant_id,
+        answer.decision.margin,
+    )
+
+
+def preferences(decision: Decision) -> dict[str, bool]:
+    """Whether the winner was a judge's first choice, for each judge that had one."""
+    told = decision.judge or {}
+    winners = next((c.providers for c in decision.clusters if decision.winner in c.providers), (decision.winner,))
+    found = {}
+    for judge, word in told.items():
+        first = [name for name, p in word.items() if p == max(word.values())]
+        if len(first) == 1:
+            found[judge] = first[0] in winners
+    return found

@@ -7,6 +7,7 @@ lose nothing of each other; and the file is replaced, never written into, so a c
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_log = logging.getLogger("llm_pool.trust.model")
+
+
 class TrustStore:
     """
     The file.
@@ -33,23 +37,36 @@ class TrustStore:
         self.path = path
 
     def load(self) -> Trust:
+        """What the file holds; nothing learned, and a warning, if it cannot be read: answers matter more."""
+        try:
+            return self._read()
+        except OSError as error:
+            _log.warning("what was learned cannot be read, the pool starts without it: %s", error)
+            return Trust()
+
+    def change(self, change: Callable[[Trust], None]) -> Trust:
+        """
+        Apply *change* to what the file holds now, keep the result, and give it.
+
+        Raises:
+            OSError: the file cannot be read or replaced; one that cannot be read is not overwritten.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            trust = self._read()
+            change(trust)
+            self._replace(trust.to_json())
+        return trust
+
+    def _read(self) -> Trust:
         """What the file holds; nothing learned if there is none. A damaged one is set aside as ``.damaged``."""
         try:
             return Trust.from_json(self.path.read_bytes())
         except FileNotFoundError:
             return Trust()
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             self.path.replace(self.path.with_suffix(".damaged"))
             return Trust()
-
-    def change(self, change: Callable[[Trust], None]) -> Trust:
-        """Apply *change* to what the file holds now, keep the result, and give it; raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            trust = self.load()
-            change(trust)
-            self._replace(trust.to_json())
-        return trust
 
     def _replace(self, data: bytes) -> None:
         import tempfile  # brings shutil, bz2 and lzma; most runs learn nothing

@@ -71,6 +71,7 @@ def answer_message(body: dict[str, Json], meta: Mapping[str, str]) -> pb.Answer:
         winner=body["winner"],
         strategy_used=body["strategy_used"],
         degraded=body["degraded"],
+        finish=body["finish"],
         usage=pb.Usage(**body["usage"]),
         duration=body["duration_ms"],
         age_ms=body["age_ms"],
@@ -91,6 +92,7 @@ def answer_body(message: pb.Answer) -> dict[str, Json]:
         "from_cache": message.from_cache,
         "age_ms": _set(message, "age_ms"),
         "degraded": message.degraded,
+        "finish": message.finish or "stop",
         "usage": {
             "prompt_tokens": _set(message.usage, "prompt_tokens"),
             "completion_tokens": _set(message.usage, "completion_tokens"),
@@ -184,7 +186,8 @@ def _decision_body(message: pb.EnsembleDecision) -> dict[str, Json]:
 
 
 def _attempt_body(message: pb.Attempt) -> dict[str, Json]:
-    optional = ("ttft_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind")
+    counts = ("ttft_ms", "prompt_tokens", "completion_tokens")
+    optional = (*counts, "repaired_by", "error", "error_kind", "finish", "reasoning")
     return {**_plain(message), **{name: _set(message, name) for name in optional}}
 
 

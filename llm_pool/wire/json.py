@@ -24,7 +24,14 @@ from llm_pool.core.errors import (
     Overloaded,
     RateLimited,
 )
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestQueued, TextArrived
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    RequestQueued,
+    TextArrived,
+)
 from llm_pool.core.messages import Answer, Attempt, Cluster, Decision, ProviderState, Reading, StrategyName, Usage
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "from_cache": answer.from_cache,
         "age_ms": _ms(answer.age),
         "degraded": answer.degraded,
+        "finish": answer.finish,
         "usage": {
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,
@@ -86,7 +94,7 @@ def decision_json(decision: Decision) -> dict[str, Json]:
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Json]:
-    """*attempt* as a JSON object, without its text."""
+    """*attempt* as a JSON object, without its text; its reasoning is there."""
     return {
         "provider": attempt.provider,
         "model": attempt.model,
@@ -97,9 +105,11 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
         "duration_ms": _ms(attempt.duration),
         "prompt_tokens": attempt.usage.prompt_tokens,
         "completion_tokens": attempt.usage.completion_tokens,
-        "repaired_by": attempt.reading.rung if attempt.reading is not None else None,
+        "repaired_by": attempt.reading.repair if attempt.reading is not None else None,
         "error": attempt.error or None,
         "error_kind": attempt.error_kind or None,
+        "finish": attempt.finish,
+        "reasoning": attempt.reasoning or None,
     }
 
 
@@ -119,7 +129,8 @@ class EventEncoder:
     """
     What an asker is told of one request while it runs, as JSON objects with ``type`` and ``v``.
 
-    Types, in their order: ``start`` a model is asked; ``waiting``, ``loading`` why nothing comes yet; ``delta`` a
+    Types, in their order: ``start`` a model is asked; ``waiting``, ``loading`` why nothing comes yet; ``reasoning`` a
+    piece of what a model thinks, which is never part of the answer; ``delta`` a
     piece of the answer, or of a candidate that may yet lose (``final`` is false); ``candidate`` a whole valid answer
     of one model, ``leading`` as long as it would win; ``attempt`` how each call ended; last ``answer``, with ``final``
     true.
@@ -140,6 +151,8 @@ class EventEncoder:
                 return [_event("loading", {"provider": event.provider, "model": event.model})]
             case TextArrived():
                 return [_event("delta", {"provider": event.provider, "text": event.text, "final": event.committed})]
+            case ReasoningArrived():
+                return [_event("reasoning", {"provider": event.provider, "text": event.text})]
             case AttemptEnded():
                 return [*self._candidate(event.attempt), _event("attempt", attempt_json(event.attempt))]
             case Answer():
@@ -180,6 +193,8 @@ class EventDecoder:
                 return ModelLoading(self._request_id, body["provider"], body["model"])
             case "delta":
                 return TextArrived(self._request_id, body["provider"], body["text"], body["final"])
+            case "reasoning":
+                return ReasoningArrived(self._request_id, body["provider"], body["text"])
             case "candidate":
                 self._reading = Reading(body["content"], body["json"])
                 return None
@@ -233,6 +248,7 @@ def answer_from(body: dict[str, Json]) -> Answer:
         from_cache=body["from_cache"],
         age=_seconds(body["age_ms"]),
         degraded=body["degraded"],
+        finish=body.get("finish") or "stop",
     )
 
 
@@ -260,7 +276,7 @@ def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decisi
 
 def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Attempt:
     """The attempt that ``attempt_json`` made *body* of; *reading* is what it said, where that is known."""
-    rung = body["repaired_by"]
+    repair = body["repaired_by"]
     return Attempt(
         provider=body["provider"],
         model=body["model"],
@@ -270,9 +286,11 @@ def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Att
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
-        reading=None if rung is None else Reading(reading.content, reading.value, rung),
+        reading=None if repair is None else Reading(reading.content, reading.value, repair),
         error=body["error"] or "",
         error_kind=body["error_kind"] or "",
+        finish=body.get("finish"),
+        reasoning=body.get("reasoning") or "",
     )
 
 

@@ -73,7 +73,7 @@ class Query(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms")
+    __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms", "finish")
     class MetaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,7 @@ class Answer(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    FINISH_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     content: str
     winner_model: str
@@ -111,7 +112,8 @@ class Answer(_message.Message):
     usage: Usage
     duration: float
     age_ms: float
-    def __init__(self, request_id: _Optional[str] = ..., content: _Optional[str] = ..., winner_model: _Optional[str] = ..., duration_ms: _Optional[int] = ..., from_cache: _Optional[bool] = ..., decision: _Optional[_Union[EnsembleDecision, _Mapping[str, object]]] = ..., meta: _Optional[_Mapping[str, str]] = ..., json: _Optional[str] = ..., task_name: _Optional[str] = ..., winner: _Optional[str] = ..., strategy_used: _Optional[_Union[Strategy, str]] = ..., degraded: _Optional[bool] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., duration: _Optional[float] = ..., age_ms: _Optional[float] = ...) -> None: ...
+    finish: str
+    def __init__(self, request_id: _Optional[str] = ..., content: _Optional[str] = ..., winner_model: _Optional[str] = ..., duration_ms: _Optional[int] = ..., from_cache: _Optional[bool] = ..., decision: _Optional[_Union[EnsembleDecision, _Mapping[str, object]]] = ..., meta: _Optional[_Mapping[str, str]] = ..., json: _Optional[str] = ..., task_name: _Optional[str] = ..., winner: _Optional[str] = ..., strategy_used: _Optional[_Union[Strategy, str]] = ..., degraded: _Optional[bool] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., duration: _Optional[float] = ..., age_ms: _Optional[float] = ..., finish: _Optional[str] = ...) -> None: ...
 
 class EnsembleDecision(_message.Message):
     __slots__ = ("strategy_used", "models_queried", "model_scores", "reason", "strategy_asked", "winner", "scores", "agreement", "clusters", "notes", "saved_calls", "degraded", "degraded_reason", "missing", "judge", "attempts")
@@ -167,7 +169,7 @@ class Cluster(_message.Message):
     def __init__(self, providers: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind")
+    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +182,8 @@ class Attempt(_message.Message):
     REPAIRED_BY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
+    FINISH_FIELD_NUMBER: _ClassVar[int]
+    REASONING_FIELD_NUMBER: _ClassVar[int]
     provider: str
     model: str
     outcome: str
@@ -192,7 +196,9 @@ class Attempt(_message.Message):
     repaired_by: str
     error: str
     error_kind: str
-    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ...) -> None: ...
+    finish: str
+    reasoning: str
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens")
@@ -203,7 +209,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
 
 class AnswerChunk(_message.Message):
-    __slots__ = ("request_id", "delta", "answer", "attempt", "start", "loading", "waiting", "candidate")
+    __slots__ = ("request_id", "delta", "answer", "attempt", "start", "loading", "waiting", "candidate", "reasoning")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +218,7 @@ class AnswerChunk(_message.Message):
     LOADING_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    REASONING_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     delta: Delta
     answer: Answer
@@ -220,7 +227,8 @@ class AnswerChunk(_message.Message):
     loading: Loading
     waiting: Waiting
     candidate: Candidate
-    def __init__(self, request_id: _Optional[str] = ..., delta: _Optional[_Union[Delta, _Mapping[str, object]]] = ..., answer: _Optional[_Union[Answer, _Mapping[str, object]]] = ..., attempt: _Optional[_Union[Attempt, _Mapping[str, object]]] = ..., start: _Optional[_Union[Start, _Mapping[str, object]]] = ..., loading: _Optional[_Union[Loading, _Mapping[str, object]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping[str, object]]] = ..., candidate: _Optional[_Union[Candidate, _Mapping[str, object]]] = ...) -> None: ...
+    reasoning: Reasoning
+    def __init__(self, request_id: _Optional[str] = ..., delta: _Optional[_Union[Delta, _Mapping[str, object]]] = ..., answer: _Optional[_Union[Answer, _Mapping[str, object]]] = ..., attempt: _Optional[_Union[Attempt, _Mapping[str, object]]] = ..., start: _Optional[_Union[Start, _Mapping[str, object]]] = ..., loading: _Optional[_Union[Loading, _Mapping[str, object]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping[str, object]]] = ..., candidate: _Optional[_Union[Candidate, _Mapping[str, object]]] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping[str, object]]] = ...) -> None: ...
 
 class Delta(_message.Message):
     __slots__ = ("provider", "text", "final")
@@ -231,6 +239,14 @@ class Delta(_message.Message):
     text: str
     final: bool
     def __init__(self, provider: _Optional[str] = ..., text: _Optional[str] = ..., final: _Optional[bool] = ...) -> None: ...
+
+class Reasoning(_message.Message):
+    __slots__ = ("provider", "text")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    text: str
+    def __init__(self, provider: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("provider", "model", "content", "json", "leading")

@@ -33,6 +33,34 @@ def test_values_are_compared_by_the_named_field_only() -> None:
     assert agreement.exact(VALUE, one) == agreement.exact(VALUE, other)
 
 
+def test_a_schema_that_asks_for_a_share_makes_a_percentage_one() -> None:
+    """50% is 0.5 of a number from 0 to 1, and 50 of any other."""
+    share = {"properties": {"answer": {"minimum": 0, "maximum": 1}}}
+    asked = Task(name="share", template="", kind="value", field="answer", output_schema=share)
+    percent, half = said({"answer": "50%"}), said({"answer": 0.5})
+
+    assert agreement.same(agreement.key(asked, percent), agreement.key(asked, half))
+    assert not agreement.same(agreement.key(VALUE, percent), agreement.key(VALUE, half))
+
+
+def test_options_that_the_question_offers_are_known_by_their_letter() -> None:
+    """The clause behind the letter is cut, where it is an option and no initial."""
+    question = "Who flew the kite?\nA. Obama\nB. Franklin\nC. Curie"
+    one, other = said({"answer": "B. Franklin"}), said({"answer": "B. It was Franklin"})
+
+    assert agreement.same(agreement.key(VALUE, one, question), agreement.key(VALUE, other, question))
+    assert not agreement.same(agreement.key(VALUE, one), agreement.key(VALUE, other))
+
+
+def test_texts_that_no_rule_can_tell_apart_are_named() -> None:
+    """Those that contradict all others are not among them."""
+    readings = [Reading(text, None) for text in ("The car is big.", "It takes 60 days.", "The car is large.")]
+
+    assert agreement.unclear(TEXT, [*readings[:1], readings[2]]) == {0, 1}
+    assert agreement.unclear(TEXT, [Reading("60 days", None), Reading("30 days", None)]) == set()
+    assert agreement.unclear(VALUE, readings) == set()
+
+
 def test_objects_are_compared_with_tags_in_any_order() -> None:
     """A list of tags is a set; a list of steps is not."""
     assert comparable({"tags": ["a", "B"]}) == comparable({"tags": ["b", "a"]})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from llm_pool.cache.encoding import pack
 from llm_pool.cache.idempotency import IdempotencyStore
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import AllProvidersFailed, DeadlineExceeded, InvalidRequest
@@ -118,14 +119,26 @@ async def test_somebody_elses_run_is_waited_for_until_the_own_deadline() -> None
 
 
 async def test_old_answers_make_room() -> None:
-    """Memory is bounded: the oldest go first."""
-    store = IdempotencyStore(SystemClock(), ttl=900, max_entries=3)
+    """Memory is bounded in bytes, ids included: the oldest go first."""
+    size = len("t") + len("id-0") + len(pack(an_answer("run 1"), made=0.0)) + 700
+    store = IdempotencyStore(SystemClock(), ttl=900, max_bytes=4 * size)
     deadline = asyncio.get_running_loop().time() + 60
     work = Work()
 
-    for number in range(5):
+    for number in range(6):
         await store.run("t", f"id-{number}", "b", work.make, deadline=deadline)
-    await store.run("t", "id-4", "b", work.make, deadline=deadline)
+    await store.run("t", "id-5", "b", work.make, deadline=deadline)
     await store.run("t", "id-0", "b", work.make, deadline=deadline)
 
-    assert work.runs == 6
+    assert work.runs == 7
+
+
+async def test_a_repeated_answer_says_that_it_is_one() -> None:
+    """So that what is learned and counted of a run is learned once."""
+    store, work = IdempotencyStore(SystemClock(), ttl=900), Work()
+    first = await ask(store, work)
+    await asyncio.sleep(5)
+    again = await ask(store, work)
+
+    assert (first.from_cache, again.from_cache, again.content) == (False, True, first.content)
+    assert again.age == pytest.approx(5)

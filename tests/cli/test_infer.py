@@ -8,14 +8,14 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.infer import verdict
+from llm_pool.cli.verdict import is_negative, verdict
 from llm_pool.core.messages import Answer, Decision, Reading, StrategyName, Usage
 from llm_pool.testing.processes import running_upstream
 
@@ -151,6 +151,55 @@ def test_explain_draws_on_stderr_and_leaves_stdout_alone(llm_pool: Run) -> None:
     assert "ask · FASTEST" in done.stderr
     assert "★ phi3 primary" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.fixture
+def thinking(llm_pool: Run, configure: Configure, tmp_path: Path) -> Iterator[Run]:
+    """A model that thinks before it answers."""
+    thought = {"raw": "Yes.", "reasoning": "17 is odd.\nNothing but 1 and 17 divides it."}
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(json.dumps({"prompt": "Is 17 prime?", "models": {"phi3:mini": thought}}), encoding="utf-8")
+    with running_upstream("--model", "phi3:mini", "--answers", str(answers)) as url:
+        configure(url, "phi3:mini")
+        yield llm_pool
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_what_a_model_thinks_is_not_its_answer(how: str, thinking: Run) -> None:
+    assert thinking("infer", "Is 17 prime?", how).stdout == "Yes.\n"
+
+
+def test_what_a_model_thinks_can_be_seen(thinking: Run) -> None:
+    explained = thinking("infer", "Is 17 prime?", "--explain", "--no-cache").stderr
+    whole = json.loads(thinking("infer", "Is 17 prime?", "--json", "--no-cache").stdout)
+    told = [json.loads(line) for line in thinking("infer", "Is 17 prime?", "--jsonl", "--no-cache").stdout.splitlines()]
+
+    thought = "17 is odd.\nNothing but 1 and 17 divides it."
+    assert "  phi3 thought:\n    17 is odd.\n    Nothing but 1 and 17 divides it.\n" in explained
+    assert [attempt["reasoning"] for attempt in whole["decision"]["attempts"]] == [thought]
+    assert "".join(line["text"] for line in told if line["type"] == "reasoning") == thought
+    assert "".join(line["text"] for line in told if line["type"] == "delta") == "Yes."
+
+
+def test_thinking_that_ate_the_answer_names_the_key(thinking: Run) -> None:
+    done = thinking("infer", "Is 17 prime?", "--max-tokens", "3")
+
+    assert (done.returncode, done.stdout) == (76, "")
+    assert "reasoning took all its tokens, 3 at most" in done.stderr
+    assert "set think = false in the section of provider phi3, or a larger max_tokens" in done.stderr
+
+
+def test_an_answer_that_was_cut_is_marked(llm_pool: Run) -> None:
+    """On stderr for a person, in the JSON for a program, and in the drawing."""
+    plain = llm_pool("infer", "hello there", "--max-tokens", "2")
+    whole = json.loads(llm_pool("infer", "hello there", "--max-tokens", "2", "--json").stdout)
+    drawn = llm_pool("infer", "hello there", "--max-tokens", "2", "--explain")
+
+    assert plain.stdout == whole["content"] + "\n"
+    assert "note: cut at max_tokens" in plain.stderr
+    assert (whole["finish"], whole["decision"]["attempts"][0]["finish"]) == ("length", "length")
+    assert not whole["from_cache"]
+    assert "cut at max_tokens" in drawn.stderr
 
 
 def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, llm_pool: Run) -> None:
@@ -321,7 +370,7 @@ def slow(configure: Configure) -> Any:
 def test_ctrl_c_ends_at_once_and_closes_the_upstream(slow: str, command: list[str]) -> None:
     """Exit 130 within 300 ms, in the middle of an answer, and the model stops writing."""
     with subprocess.Popen(
-        [*command, "infer", " ".join(["word"] * 60)],
+        [*command, "infer", "--stream", " ".join(["word"] * 60)],
         bufsize=0,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -389,6 +438,34 @@ def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        *("No.", "no", "**No**", "NO!", "No, because it is even.", "No - it is even.", "No\n\nIt is even.", '"No"'),
+        *("No it is not.", "No 16 is even.", "Answer: No", "The final answer is **No**.", r"\boxed{No}", "“No.”"),
+        *("none", "Null.", "", "  ", "N/A", "False"),
+    ],
+)
+def test_a_no_is_read_however_a_model_writes_it(text: str) -> None:
+    assert is_negative(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Yes.",
+        "Yes, no doubt.",
+        "No doubt it is.",
+        "No problem: yes.",
+        "Norway",
+        "none of them is even",
+        "Nothing is lost",
+    ],
+)
+def test_what_only_begins_like_a_no_is_none(text: str) -> None:
+    assert not is_negative(text)
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         (_answer("Yes, it is."), ExitCode.OK),
@@ -396,6 +473,7 @@ def _answer(content: str, value: Any = None, **changes: Any) -> Answer:
         (_answer("  "), ExitCode.NEGATIVE),
         (_answer("false", False), ExitCode.NEGATIVE),  # the JSON value false
         (_answer("[]", []), ExitCode.NEGATIVE),
+        (_answer('"no"', "no"), ExitCode.NEGATIVE),
         (_answer("0", 0), ExitCode.OK),
         (_answer("{}", {"a": 0}), ExitCode.OK),
         (_answer("Yes", asked=StrategyName.CONSENSUS, used=StrategyName.VOTING), ExitCode.UNDECIDED),

@@ -17,6 +17,7 @@ from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.printing import TextPrinter
 from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.events import TextArrived
+from llm_pool.testing import an_answer
 
 
 class Screen(io.StringIO):
@@ -53,6 +54,18 @@ def test_text_of_a_racer_that_may_lose_is_not_printed() -> None:
     printer.on(TextArrived("r", "p", "perhaps"))
 
     assert out.getvalue() == ""
+
+
+def test_reasoning_that_was_streamed_as_text_is_told_from_the_answer() -> None:
+    """A closing tag came when it was printed: what is on the screen cannot be taken back, and is named."""
+    out, err = Screen(), io.StringIO()
+    printer = TextPrinter(Console(stdout=out, stderr=err), stream=True)
+
+    printer.on(TextArrived("r", "p", "Let me see.", committed=True))
+    printer.finish(an_answer("Yes."))
+
+    assert out.getvalue() == "Let me see.\nYes.\n"
+    assert "was reasoning; the answer is below" in err.getvalue()
 
 
 @given(st.text())

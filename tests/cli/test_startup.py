@@ -13,7 +13,6 @@ HEAVY = {
     "grpc",
     "httpx",
     "httpx2",
-    "json_repair",
     "jsonschema_rs",
     "opentelemetry",
     "prometheus_client",

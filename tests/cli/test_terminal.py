@@ -15,12 +15,13 @@ Start = Callable[..., Any]
 Configure = Callable[..., Path]
 
 
-def test_a_loading_model_is_named_with_the_time_left(terminal: Start, configure: Configure) -> None:
-    """The line goes away when text comes."""
+@pytest.mark.parametrize(("words", "shown"), [([], "0 s so far"), (["--deadline-ms", "20000"], "20 s left")])
+def test_a_loading_model_is_named(words: list[str], shown: str, terminal: Start, configure: Configure) -> None:
+    """With the time it has taken, or, where it counts, the time that is left; the line goes away when text comes."""
     with running_upstream("--model", "llama3.1:8b", "--cold", "--load-time", "0.8") as url:
         configure(url, "llama3.1:8b")
-        screen = terminal("infer", "hello")
-        screen.wait_for("loading llama3.1:8b … 20 s left")
+        screen = terminal("infer", "hello", *words)
+        screen.wait_for(f"loading llama3.1:8b … {shown}")
         assert screen.end() == 0
 
     assert screen.screen.endswith("\r\x1b[Kllama3.1:8b heard: hello\r\n")

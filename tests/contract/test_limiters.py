@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.core.clock import SystemClock
-from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
-from llm_pool.security.redis import redis_client
+from llm_pool.qos.redis import BudgetedRedis
+from llm_pool.security.ratelimit import MAX_WAIT, MemoryLimiter, Rate, RedisLimiter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +29,8 @@ async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Limiter]:
     if request.param == "memory":
         yield MemoryLimiter(SystemClock())
         return
-    redis = redis_client(request.getfixturevalue("redis_server").url)
+    redis = BudgetedRedis(request.getfixturevalue("redis_server").url, SystemClock(), key="security.redis_url")
+    await redis.client.ping()
     yield RedisLimiter(redis, SystemClock())
     await redis.aclose()
 
@@ -100,7 +101,9 @@ async def test_what_is_more_than_a_burst_is_never_given(limiter: Limiter) -> Non
 
 async def test_two_processes_share_one_rate(redis_server: RedisServer) -> None:
     """Each brings its own connection; the server's clock counts."""
-    connections = [redis_client(redis_server.url) for _ in range(2)]
+    connections = [BudgetedRedis(redis_server.url, SystemClock(), key="security.redis_url") for _ in range(2)]
+    for redis in connections:
+        await redis.client.ping()
     one, other = (RedisLimiter(redis, SystemClock()) for redis in connections)
     sender, rate = next(NAMES), Rate(0.01, 3)
 
@@ -113,16 +116,17 @@ async def test_two_processes_share_one_rate(redis_server: RedisServer) -> None:
 
 async def test_what_is_paid_back_leaves_no_key_behind(redis_server: RedisServer) -> None:
     """Each key ends soon after its debt."""
-    redis, sender = redis_client(redis_server.url), next(NAMES)
+    redis, sender = BudgetedRedis(redis_server.url, SystemClock(), key="security.redis_url"), next(NAMES)
+    await redis.client.ping()
     await RedisLimiter(redis, SystemClock()).take(sender, Rate(1, 5))
 
-    assert 0 < await redis.pttl(f"llm-pool:rate:{{{sender}}}") <= 2100
+    assert 0 < await redis.client.pttl(f"llm-pool:rate:{{{sender}}}") <= 2100
     await redis.aclose()
 
 
 async def test_without_redis_a_process_counts_for_itself(caplog: pytest.LogCaptureFixture) -> None:
     """Limits hold on, and the log says that they are this process's own."""
-    redis = redis_client("redis://127.0.0.1:9/0")
+    redis = BudgetedRedis("redis://127.0.0.1:9/0", SystemClock(), key="security.redis_url")
     limiter, sender = RedisLimiter(redis, SystemClock()), next(NAMES)
 
     with caplog.at_level(logging.WARNING):
@@ -130,4 +134,19 @@ async def test_without_redis_a_process_counts_for_itself(caplog: pytest.LogCaptu
 
     assert [verdict.allowed for verdict in verdicts] == [True, False]
     assert "alone" in caplog.text
+    await redis.aclose()
+
+
+async def test_a_frozen_redis_costs_a_request_its_budget_once(redis_server: RedisServer) -> None:
+    """Then this process counts, and nobody waits."""
+    redis = BudgetedRedis(redis_server.url, SystemClock(), key="security.redis_url")
+    await redis.client.ping()
+    limiter, sender, loop = RedisLimiter(redis, SystemClock()), next(NAMES), asyncio.get_running_loop()
+    with redis_server.frozen():
+        began = loop.time()
+        verdicts = [await limiter.take(sender, Rate(0.01, 3)) for _ in range(5)]
+        took = loop.time() - began
+
+    assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
+    assert took < 3 * MAX_WAIT
     await redis.aclose()

@@ -27,7 +27,7 @@ from llm_pool.providers.openai import OpenAIProvider
 from llm_pool.providers.transport import Transport
 from llm_pool.testing import a_call
 from llm_pool.testing.processes import upstream_process
-from llm_pool.testing.upstream import Upstream
+from llm_pool.testing.upstream import ScriptedAnswer, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -198,17 +198,17 @@ async def test_a_slow_answer_is_whole(provider: Provider, upstream: Upstream, mo
 
 
 async def test_a_piece_is_given_when_it_comes(provider: Provider, upstream: Upstream) -> None:
-    """A backend that falls silent after three pieces has given three."""
+    """A backend that falls silent after three pieces has given three, in as many deltas or fewer."""
     upstream.set_mode("*", "stall:3")
-    pieces = []
+    text = ""
 
     async with asyncio.timeout(1), aclosing(provider.stream(a_call())) as stream:
         async for delta in stream:
-            pieces.append(delta.text)
-            if len(pieces) == 3:
+            text += delta.text
+            if len(text) >= len("word0 word1 word2"):
                 break
 
-    assert LONG.startswith("".join(pieces))
+    assert LONG.startswith(text)
 
 
 @pytest.mark.parametrize("mode", ["hang", "stall:3"])
@@ -288,6 +288,42 @@ async def test_structured_output_counts_and_logprobs(name: str, transport: Trans
     assert answer[-1].usage.prompt_tokens
     (token,) = [token for delta in verdict for token in delta.logprobs]
     assert (token.token, token.top[:2]) == ("A", (("A", -0.25), ("B", -1.75)))
+
+
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name != "http"])
+async def test_a_model_that_thinks(name: str, transport: Transport) -> None:
+    """Its thoughts come as they come, and apart; with a limit they may be all that comes."""
+    subject = SUBJECTS[name]
+    thinking = ScriptedAnswer("Yes.", reasoning="17 is odd, and 3 does not divide it.")
+    async with Upstream([MODEL], flavor=subject.flavor, answer=lambda _: thinking) as upstream:
+        provider = subject.make(upstream.url, transport)
+        whole = await asked(provider, a_call(max_tokens=None))
+        cut = await asked(provider, a_call(max_tokens=3))
+
+    assert said(whole) == "Yes."
+    assert "".join(delta.reasoning for delta in whole) == thinking.reasoning
+    assert whole[0].reasoning
+    assert whole[-1].finish == "stop"
+    assert said(cut) == ""
+    assert thinking.reasoning.startswith("".join(delta.reasoning for delta in cut))
+    assert cut[-1].finish == "length"
+
+
+async def test_a_model_that_thinks_in_its_text(subject: Subject, transport: Transport) -> None:
+    """A server that knows nothing of reasoning."""
+    async with Upstream([MODEL], flavor=subject.flavor, answer=lambda _: "<think>hm</think>\n\nYes.") as upstream:
+        deltas = await asked(subject.make(upstream.url, transport))
+
+    assert said(deltas) == "Yes."
+    assert "".join(delta.reasoning for delta in deltas) == "hm"
+
+
+async def test_no_limit_is_sent_where_there_is_none(provider: Provider, upstream: Upstream) -> None:
+    await asked(provider, a_call(max_tokens=None))
+
+    body = upstream.journal.entries[-1].body
+    assert "max_tokens" not in body
+    assert "num_predict" not in body.get("options", {})
 
 
 async def test_a_cold_ollama_is_warming_until_it_is_loaded(transport: Transport) -> None:

@@ -110,10 +110,12 @@ async def test_nobody_listens_from_the_start(unused_port: int) -> None:
 
 
 async def test_bytes_of_another_version_are_a_miss(cache: RedisCache, redis_server: RedisServer) -> None:
-    """An old entry under our key does not hurt."""
-    redis_server.ask("SET", f"{PREFIX}k", "rubbish")
+    """An entry that nobody can read does not hurt, and is removed: it is a miss once."""
+    for rubbish in ("rubbish", "[" * 5000, "\\xff"):
+        redis_server.ask("SET", f"{PREFIX}k", rubbish)
 
-    assert await cache.get("k") is None
+        assert await cache.get("k") is None
+        assert redis_server.ask("EXISTS", f"{PREFIX}k") == b":0\r\n"
 
 
 async def test_a_wrong_password_is_a_miss_and_stays_ours(

@@ -30,11 +30,24 @@ CONFIG = parse(
 
 
 @pytest.mark.parametrize(
-    ("asked", "cap", "given"), [(None, 100, 100), (None, 1000, 256), (500, 100, 100), (50, 100, 50), (500, None, 500)]
+    ("asked", "cap", "schema", "given"),
+    [
+        (None, 100, {}, 100),
+        (None, 1000, {}, 256),
+        (None, None, {}, 256),
+        (500, 100, {}, 100),
+        (50, 100, {}, 50),
+        (500, None, {}, 500),
+        (None, None, None, None),
+        (None, 1000, None, 1000),
+        (500, None, None, 500),
+    ],
 )
-def test_an_answer_is_no_longer_than_its_sender_may_have(asked: int | None, cap: int | None, given: int) -> None:
-    """The cap lies over what is asked for and over the defaults, and raises neither."""
-    query = Query(prompt="p", max_tokens=asked, caps=Caps(max_tokens=cap))
+def test_an_answer_is_no_longer_than_its_sender_may_have(
+    asked: int | None, cap: int | None, schema: dict[str, Any] | None, given: int | None
+) -> None:
+    """The cap lies over what is asked for and over the default of answers with a schema; text may go on to its end."""
+    query = Query(prompt="p", max_tokens=asked, output_schema=schema, caps=Caps(max_tokens=cap))
 
     call = admit(query, Task(name="ask", template="{{input}}"), CONFIG, now=0.0, stream=False)
 
@@ -209,3 +222,9 @@ def test_numbers_that_no_backend_takes_are_refused(asked: dict[str, int]) -> Non
     """Found by schemathesis: a number of forty digits is good JSON."""
     with pytest.raises(InvalidRequest, match=next(iter(asked))):
         admit(Query(prompt="p", **asked), Task(name="ask", template="{{input}}"), CONFIG, now=0.0, stream=False)
+
+
+def test_an_id_is_short() -> None:
+    """It is kept as long as its answer."""
+    with pytest.raises(InvalidRequest, match="request_id: 201 characters, expected at most 200"):
+        admitted(request_id="x" * 201)

@@ -46,7 +46,8 @@ def config(upstream: Upstream, tmp_path: Path) -> Callable[..., Config]:
             for name in names or ("a",)
         )
         group = f'[groups."{upstream.url}"]\nslots = 8\n'
-        return parse(f"{extra}\n{group}{providers}", tmp_path / "llm-pool.toml")
+        quiet = "" if "[server]" in extra else "[server]\nwarm = false\n"
+        return parse(f"{extra}\n{quiet}{group}{providers}", tmp_path / "llm-pool.toml")
 
     return make
 

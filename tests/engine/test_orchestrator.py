@@ -29,6 +29,7 @@ from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.budget import Budget
+from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
 
@@ -84,7 +85,7 @@ class Pool:
             strategies={StrategyName.FASTEST: fastest, StrategyName.VOTING: Voting(clock)}.__getitem__,
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
-            is_loaded=lambda member: True,
+            load_time=lambda member: 0.0,
             breaker_refuses=lambda member, task: member.name in refused,
             budget=Budget(),
             cache_layer=CacheLayer(
@@ -281,6 +282,21 @@ async def test_errors_and_degraded_answers_are_never_kept() -> None:
     assert second.from_cache is False
 
 
+@pytest.mark.parametrize("finish", ["length", "repetition"])
+async def test_an_answer_that_was_cut_says_so_and_is_asked_for_anew(finish: Any) -> None:
+    provider = ScriptedProvider("p", [Reply("blu", finish=finish), Reply("blue")])
+    pool = Pool(provider)
+
+    answers = [await pool.ask() for _ in range(3)]
+
+    assert [(answer.content, answer.finish) for answer in answers] == [
+        ("blu", finish),
+        ("blue", "stop"),
+        ("blue", "stop"),
+    ]
+    assert [answer.from_cache for answer in answers] == [False, False, True]
+
+
 async def test_one_id_runs_once() -> None:
     """R13 through the orchestrator; another body under the id is an error."""
     provider = ScriptedProvider("p", Reply("blue"))
@@ -336,3 +352,15 @@ async def test_cancelling_the_query_cancels_the_calls() -> None:
 
     assert (provider.in_flight, provider.cancelled) == (0, 1)
     assert len(pool.seen.of(AttemptStarted)) == 1
+
+
+async def test_a_strangers_schema_is_compiled_for_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled for it is let go with the request."""
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "string", "pattern": r"^\p{L}{9}$"}}}
+    monkeypatch.setattr(compiled, "_kept", compiled._Kept())
+    pool = Pool(ScriptedProvider("p", Reply('{"n": "lighthous"}')))
+
+    answer = await pool.ask(output_schema=schema)
+
+    assert answer.json == {"n": "lighthous"}
+    assert compiled.kept_bytes() == 0

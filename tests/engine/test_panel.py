@@ -18,7 +18,7 @@ def assignment(name: str, *tasks: str, rank: int = 0, last_resort: bool = False)
 
 def panel(task: str, *assignments: Assignment, refusing: Collection[str] = (), bound_to: tuple[str, ...] = ()) -> Panel:
     return panel_for(
-        task, assignments, is_loaded=lambda m: True, breaker_refuses=lambda m: m.name in refusing, bound_to=bound_to
+        task, assignments, load_time=lambda m: 0.0, breaker_refuses=lambda m: m.name in refusing, bound_to=bound_to
     )
 
 
@@ -87,7 +87,7 @@ def test_a_sender_who_may_ask_few_gets_the_preferred_ones() -> None:
     """The cap counts regular members; a last resort stands by whatever it says."""
     assignments = [assignment("a"), assignment("b"), assignment("c"), assignment("last", last_resort=True)]
 
-    found = panel_for("judge", assignments, is_loaded=lambda m: True, breaker_refuses=lambda m: False, limit=2)
+    found = panel_for("judge", assignments, load_time=lambda m: 0.0, breaker_refuses=lambda m: False, limit=2)
 
     assert names(found.regular) == ["a", "b"]
     assert names(found.last_resort) == ["last"]
@@ -101,7 +101,7 @@ def test_a_provider_asked_for_by_name_answers_alone() -> None:
         found = panel_for(
             "mine",
             assignments,
-            is_loaded=lambda m: True,
+            load_time=lambda m: 0.0,
             breaker_refuses=lambda m: False,
             bound_to=("b",),
             requested=(name,),

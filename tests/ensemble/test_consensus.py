@@ -15,6 +15,7 @@ from llm_pool.core.messages import StrategyName, Task
 from llm_pool.ensemble.consensus import Consensus, ConsensusRule
 from llm_pool.ensemble.voting import Voting
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+from llm_pool.trust.model import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,3 +162,82 @@ async def test_on_one_machine_everybody_is_asked_only_while_it_can_matter() -> N
         await agree(says("p0", 4), says("p1", 5), third, group="gpu")
 
     assert third.calls == []
+
+
+async def test_texts_that_contradict_are_no_consensus() -> None:
+    """Character for character they are nearly one."""
+    with pytest.raises(NoConsensus, match=r"agreement 0\.33, 1\.00 asked for$"):
+        await of_texts("It takes 60 days.", "It takes 30 days.", "It takes 90 days.")
+
+
+async def test_texts_that_may_say_the_same_are_no_consensus_and_it_says_why() -> None:
+    """No rule can tell, and it does not pretend to."""
+    with pytest.raises(NoConsensus, match="cannot tell whether p0, p1 say the same"):
+        await of_texts("The car is big.", "The car is large.", "the car is big")
+
+
+async def test_texts_that_differ_in_trifles_are_a_consensus() -> None:
+    """Bold type, a contraction and a number in words."""
+    decision = await of_texts(
+        "It isn't open for 60 days.", "It is not open for sixty days", "It isn't open for **60** days."
+    )
+
+    assert decision.agreement == 1.0
+
+
+async def of_texts(*said: str) -> Decision:
+    providers = [ScriptedProvider(f"p{place}", Reply(text)) for place, text in enumerate(said)]
+    return await Consensus(SystemClock(), ConsensusRule()).run(a_call(), a_panel(*providers), RecordingObserver().on)
+
+
+def labelled(right_from: float, *, labels: int = 200) -> Trust:
+    """A trust that has seen *labels* answers, right exactly where they led by at least *right_from*."""
+    trust = Trust()
+    for number in range(labels):
+        margin = number % 40 / 5
+        trust.learn_margin("sum", margin, right=margin >= right_from)
+    return trust
+
+
+async def sure(trust: Trust, *answers: object, least: float = 0.9, fallbacks: Sequence[Fallback] = ()) -> Decision:
+    rule = ConsensusRule(min_confidence=least)
+    providers = [says(f"p{i}", answer) for i, answer in enumerate(answers)]
+    strategy = Consensus(SystemClock(), rule, fallbacks, trust=trust)
+    return await strategy.run(asked(60), a_panel(*providers), RecordingObserver().on)
+
+
+async def test_a_confidence_may_be_asked_for_in_the_place_of_agreement() -> None:
+    """Two of three lead by 2.2, three by 6.6: what that is worth was learned from labels, and the decision says it."""
+    decision = await sure(labelled(2.0), 4, 4, 5)
+
+    assert decision.used is StrategyName.CONSENSUS
+    assert decision.margin == pytest.approx(2.197, abs=0.01)
+    assert decision.confidence is not None
+    assert decision.confidence > 0.9
+    assert "confidence 0.9" in decision.reason
+    with pytest.raises(NoConsensus, match=r"confidence 0\.\d\d, 0\.90 asked for"):
+        await sure(labelled(5.0), 4, 4, 5)
+
+
+async def test_without_labels_agreement_counts_and_the_notes_say_so() -> None:
+    """A confidence is never guessed."""
+    decision = await sure(labelled(2.0, labels=20), 4, 4, 4)
+
+    assert decision.confidence is None
+    assert "too few labelled answers on sum" in decision.notes[-1]
+    with pytest.raises(NoConsensus, match="agreement 0"):
+        await sure(Trust(), 4, 4, 5)
+
+
+async def test_a_fallback_that_chose_the_rival_has_a_negative_margin() -> None:
+    """So that feedback on it teaches the threshold what the vote was worth."""
+
+    async def the_rival(call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
+        vote = Voting(SystemClock()).decide(call, panel, [a for a in attempts if a.provider == "p2"])
+        return msgspec.structs.replace(vote, attempts=tuple(attempts))
+
+    kept = await sure(labelled(5.0), 4, 4, 5, fallbacks=[by_vote])
+    turned = await sure(labelled(5.0), 4, 4, 5, fallbacks=[the_rival])
+
+    assert kept.margin is not None
+    assert turned.margin == -kept.margin < 0

@@ -13,7 +13,7 @@ from llm_pool.core.errors import AllProvidersFailed, BreakerOpen, Failed, Unreac
 from llm_pool.core.events import TextArrived
 from llm_pool.core.interfaces import Member
 from llm_pool.ensemble.fastest import Fastest, by_readiness
-from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel
+from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
 
 if TYPE_CHECKING:
     from llm_pool.core.messages import Decision
@@ -76,6 +76,22 @@ async def test_a_long_answer_is_not_a_late_one() -> None:
     second = ScriptedProvider("second", Reply("b"))
 
     decision = await race(fastest(hedge_after=0.3), first, second)
+
+    assert decision.winner == "first"
+    assert len(second.calls) == 0
+
+
+async def test_a_model_that_thinks_is_not_late() -> None:
+    """It has been writing since the beginning, though not its answer."""
+    first, calls = scripted("first")
+    second = ScriptedProvider("second", Reply("b"))
+
+    racing = asyncio.create_task(race(fastest(), first, second))
+    call = await calls.next()
+    for _ in range(20):
+        call.think("hm ", after=0.25)
+    call.reply("a")
+    decision = await racing
 
     assert decision.winner == "first"
     assert len(second.calls) == 0
@@ -218,14 +234,34 @@ async def test_a_stream_belongs_to_the_first_who_writes() -> None:
     assert committed == "early and very long"
 
 
-def test_loaded_models_come_first_and_else_the_order_of_the_file() -> None:
-    """A model that must be loaded waits behind those that need not."""
+def seat(name: str, rank: int, load_time: float = 0.0) -> Member:
+    provider = ScriptedProvider(name, Reply(name))
+    return Member(provider=provider, model=name, weight=1, group=name, rank=rank, load_time=load_time)
 
-    def member(name: str, rank: int, *, loaded: bool) -> Member:
-        return Member(
-            provider=ScriptedProvider(name, Reply("")), model=name, weight=1, group="g", rank=rank, loaded=loaded
-        )
 
-    panel = [member("a", 0, loaded=False), member("b", 1, loaded=True), member("c", 2, loaded=True)]
+@pytest.mark.parametrize(
+    ("left", "order"), [(60.0, "abc"), (8.0, "abc"), (7.9, "bac"), (4.0, "bac"), (1.5, "bac"), (0.0, "bac")]
+)
+def test_the_file_decides_as_long_as_the_model_can_be_had_in_time(left: float, order: str) -> None:
+    """A load may take half of what is left; models that cannot be had stand behind the others, in the file's order."""
+    panel = [seat("c", 2, load_time=9.0), seat("a", 0, load_time=4.0), seat("b", 1)]
 
-    assert [m.name for m in by_readiness(panel)] == ["b", "c", "a"]
+    assert "".join(member.name for member in by_readiness(panel, left)) == order
+
+
+async def test_a_preferred_model_that_cannot_be_had_in_time_is_loaded_behind_the_scenes() -> None:
+    """The second answers; the first is on its way for the next request."""
+    behind: list[str] = []
+    strategy = Fastest(
+        SystemClock(),
+        FixedBudget(9),
+        hedge_after=lambda m, c: None,
+        has_room=lambda m: True,
+        load_behind=lambda member: behind.append(member.name),
+    )
+    now = asyncio.get_running_loop().time()
+
+    soon = await strategy.run(a_call(deadline=now + 2.0), [seat("a", 0, load_time=4.0), seat("b", 1)], lambda _: None)
+    later = await strategy.run(a_call(), [seat("a", 0, load_time=4.0), seat("b", 1)], lambda _: None)
+
+    assert (soon.winner, later.winner, behind) == ("b", "a", ["a"])

@@ -130,6 +130,23 @@ async def test_two_unsure_authors_that_agree_are_worth_more_than_one() -> None:
     assert decision.reading.content == "blue"
 
 
+async def test_candidates_that_only_look_alike_are_judged() -> None:
+    """One number apart they are two answers, though nearly the same letters."""
+    judge = ScriptedProvider("judge", Reply("A"))
+
+    decision = await decide(
+        made(member(judge)),
+        ScriptedProvider("a", Reply("Refunds are accepted within 60 days.")),
+        ScriptedProvider("b", Reply("Refunds are accepted within 30 days.")),
+    )
+
+    assert judge.calls
+    assert [cluster.label for cluster in decision.clusters] == [
+        "Refunds are accepted within 60 days.",
+        "Refunds are accepted within 30 days.",
+    ]
+
+
 async def test_identical_candidates_skip_the_judge() -> None:
     """What all say needs no verdict."""
     judge = ScriptedProvider("judge", picks_right())
@@ -166,7 +183,7 @@ async def test_a_close_call_is_asked_again_in_swapped_order() -> None:
 
 
 async def test_a_judge_that_cannot_answer_in_one_token_is_asked_in_a_schema() -> None:
-    """Prose instead of a letter: the second question allows letters only."""
+    """Prose instead of a letter: the next question allows letters only, and so does the one in swapped order."""
 
     def chatty(call: Call) -> Reply:
         if call.schema is None:
@@ -179,8 +196,57 @@ async def test_a_judge_that_cannot_answer_in_one_token_is_asked_in_a_schema() ->
         made(member(judge)), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
     )
 
+    assert [call.schema is None for call in judge.calls] == [True, False, False]
+    assert decision.winner == "b"
+
+
+async def test_a_bare_letter_is_asked_for_in_both_orders() -> None:
+    """A judge that gives no probabilities and likes whatever comes first has said nothing: trust decides."""
+    judge = ScriptedProvider("judge", lambda call: Reply("A", ttft=0.05, duration=0.05))
+
+    decision = await decide(
+        made(member(judge)),
+        ScriptedProvider("a", Reply("one")),
+        ScriptedProvider("b", Reply("two")),
+        weights=(1.0, 1.2),
+    )
+
     assert len(judge.calls) == 2
     assert decision.winner == "b"
+    assert decision.judge == {"judge": {"a": 0.5, "b": 0.5}}
+    assert "chosen by no judge" in decision.reason
+    assert "chose another one in swapped order" in decision.notes[-1]
+
+
+async def test_without_time_for_another_order_one_letter_counts_and_the_notes_say_so() -> None:
+    """The deadline is harder than the rule."""
+    judge = ScriptedProvider("judge", lambda call: Reply(letters(call)[0], ttft=0.4, duration=0.4))
+
+    decision = await decide(
+        made(member(judge), time=0.7), ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply("right"))
+    )
+
+    assert (len(judge.calls), decision.winner) == (1, "b")
+    assert "in one order only" in decision.notes[-1]
+
+
+@pytest.mark.parametrize("context", [None, 1024, 32768])
+async def test_a_judge_is_shown_what_its_context_holds(context: int | None) -> None:
+    """The whole question where it fits, else excerpts, of the candidates first; what was cut is in the notes."""
+    judge = ScriptedProvider("judge", picks_right())
+    question = "which colour? " * 400
+    long = "right, as " + ", ".join(f"of {number} it is so" for number in range(1000))
+
+    decision = await made(member(judge, context=context)).run(
+        a_call(question),
+        a_panel(ScriptedProvider("a", Reply("wrong")), ScriptedProvider("b", Reply(long))),
+        RecordingObserver().on,
+    )
+
+    asked = judge.calls[0].prompt.user
+    assert (question.strip() in asked) == (context != 1024)
+    assert (long.strip() in asked) == (context == 32768)
+    assert [("to fit its context: 1 of 2 candidates" in note) for note in decision.notes] == [True] * (context != 32768)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +355,7 @@ def test_a_judge_that_wrote_no_candidate_goes_first() -> None:
 
 def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
     """On one machine a load would cost more than the verdict is worth."""
-    cold = member(ScriptedProvider("cold", Reply("")), loaded=False, group="desk")
+    cold = member(ScriptedProvider("cold", Reply("")), load_time=5.0, group="desk")
     warm = member(ScriptedProvider("warm", Reply("")), group="desk")
     elsewhere = member(ScriptedProvider("elsewhere", Reply("")), group="shed")
 

@@ -252,6 +252,50 @@ def test_two_texts_are_decided_by_trust() -> None:
     assert tally(asked, ballots(asked, [NORTH, ODD], (0.5, 1.0))).winner.name == "p1"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("Within 60 days.", "Within 30 days.", "Within 90 days."),
+        ("You should wait.", "You should not wait.", "You can wait."),
+        ("It is Paris, of course.", "It is Lyon, of course.", "It is Nice, of course."),
+    ],
+)
+def test_contradictions_are_no_agreement(said: tuple[str, ...]) -> None:
+    """However alike three texts are, each has one vote behind it."""
+    asked = call("text")
+
+    verdict = tally(asked, ballots(asked, said))
+
+    assert verdict.support == 1
+    assert len(verdict.ballot_groups) == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("17 is prime.", "17 is not prime.", "17 is prime"),
+        ("17 is prime.", "17 is not prime.", "17 is a prime number."),
+        ("The trip takes about 60 minutes.", "The trip takes about 90 minutes.", "It will take you 60 minutes."),
+    ],
+)
+def test_two_win_against_one_that_contradicts_them(said: tuple[str, ...]) -> None:
+    """The minority is the most trusted, and its text is not the answer; who only may say the same is no support."""
+    asked = call("text")
+
+    verdict = tally(asked, ballots(asked, said, (0.6, 2.0, 0.8)))
+
+    assert verdict.winner.name in {"p0", "p2"}
+    assert verdict.support == (2 if said[0].rstrip(".") == said[2] else 1)
+
+
+def test_long_texts_are_not_judged_by_a_number_in_them() -> None:
+    """Of two essays and a third with another number the most trusted stands, as no rule sees what they are about."""
+    asked = call("text")
+    essays = [f"{word} " * 80 + f"and {number} more" for word, number in (("sea", 5), ("hill", 5), ("road", 7))]
+
+    assert tally(asked, ballots(asked, essays, (0.5, 0.6, 1.0))).winner.name == "p2"
+
+
 # Order of arrival
 
 answer = st.sampled_from(["1", "1.0", "2", "two", "[1, 2]", "(1, 2)", "", "yes"])

@@ -44,15 +44,6 @@ def test_a_candidate_cannot_leave_its_fence(attack: str) -> None:
     assert not any(marker in prompt.user for marker in ("<|im_", "[INST]", "<start_of_turn>"))
 
 
-def test_long_candidates_keep_their_head_and_tail() -> None:
-    """An answer's point stands at its start or its end."""
-    prompt = judging_prompt("q", ["head" + "x" * 9000 + "tail", "short"], fence="f", order=[0, 1])
-
-    assert "head" in prompt.user
-    assert "tail" in prompt.user
-    assert len(prompt.user) < 4000
-
-
 def test_probabilities_are_read_off_the_alternatives_of_one_token() -> None:
     """`` A``, ``A`` and ``a`` are one letter; what is no candidate's letter counts for nothing."""
     token = TokenLogprob(

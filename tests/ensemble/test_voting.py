@@ -90,7 +90,7 @@ async def test_on_one_machine_loaded_models_go_first() -> None:
     """Loading one would evict another."""
     providers = [says("phi", 4), says("llama", 4), says("gemma", 4)]
     panel = a_panel(*providers, weights=(0.6, 1.0, 0.8), group="gpu")
-    panel[1] = msgspec.structs.replace(panel[1], loaded=False)
+    panel[1] = msgspec.structs.replace(panel[1], load_time=5.0)
 
     await Voting(SystemClock()).run(call(), panel, RecordingObserver().on)
 

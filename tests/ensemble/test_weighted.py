@@ -103,7 +103,7 @@ async def test_an_answer_its_own_argument_does_not_carry_counts_less() -> None:
 async def test_a_decision_teaches_who_agreed_with_the_winner() -> None:
     """The winning cluster first, each with the traits of its answer; it can wait for feedback."""
     decision = await Weighted(SystemClock(), Trust()).run(
-        a_call(task=SUM, schema=SCHEMA), panel(1, "two", 1), RecordingObserver().on
+        a_call(task=SUM, schema=SCHEMA), panel(1, "blue", 1), RecordingObserver().on
     )
 
     learned = panel_outcome(SUM, decision)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_pool.providers import connection
 from llm_pool.providers.connection import ConnectionBroken, ResponseParser
 
 CHUNKED = (
@@ -24,9 +25,26 @@ def test_an_answer_is_the_same_however_it_is_cut(raw: bytes, cuts: list[int]) ->
         answer.feed(raw[begin:end])
 
     assert answer.buffered == 13
-    assert b"".join(answer.take() for _ in range(len(answer.pieces))) == b"abc0123456789"
+    assert answer.take() == b"abc0123456789"
+    assert not answer.pieces
     assert (answer.status, answer.complete, answer.reusable, answer.delimited) == (200, True, True, True)
     assert answer.buffered == 0
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3 * connection.MAX_PIECE), min_size=1, max_size=8))
+def test_what_waits_is_given_in_pieces_of_bounded_size(pieces: list[bytes]) -> None:
+    """Many small pieces as one, and none is torn apart: it is as long as a read from the socket at most."""
+    answer = ResponseParser()
+    for piece in pieces:
+        answer.on_body(piece)
+
+    taken = []
+    while answer.pieces:
+        taken.append(answer.take())
+
+    assert b"".join(taken) == b"".join(pieces)
+    assert all(len(piece) <= max(connection.MAX_PIECE, *map(len, pieces)) for piece in taken)
+    assert all(len(a) + len(b) > connection.MAX_PIECE for a, b in pairwise(taken)) or len(taken) == 1
 
 
 @given(st.sampled_from([CHUNKED, SIZED]), st.data())

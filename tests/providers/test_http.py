@@ -56,6 +56,8 @@ async def test_the_request_follows_the_template(serving: Any, transport: Transpo
         ("events", b'data: {"text":"a"}\n\n: ping\n\ndata: {"text":"b"}\n\ndata: [DONE]\n\n', ""),
         ("events", b'data: {"text":"a"}\n\ndata: {"text":"b"}\n\n', ""),
         ("events", b'data: {"text":"a"}\n\ndata: {"text":"b","end":1}\n\n', "end"),
+        ("events", b'data: {"text":"a"}\n\ndata: {"text":"b","end":"our own word"}\n\n', "end"),
+        ("lines", b'data: {"text":"a"}\n\ndata: {"text":"b"}\n\ndata: [DONE]\n\n', ""),
     ],
 )
 async def test_a_stream_is_read_piece_by_piece(
@@ -64,7 +66,8 @@ async def test_a_stream_is_read_piece_by_piece(
     async with saying(serving, body) as server:
         deltas = await answered(server.url, transport, answers=answers, done=done)
 
-    assert deltas == [Delta("a"), Delta("b"), Delta(final=True)]
+    assert "".join(delta.text for delta in deltas) == "ab"
+    assert deltas[-1] == Delta(final=True)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,8 @@ async def test_a_stream_is_read_piece_by_piece(
         ({"error": "status.fault"}, b'{"status": {"fault": "no memory"}}', Failed),
         ({}, b'{"other": "x"}', BadReply),
         ({}, b'{"text": 7}', BadReply),
-        ({}, b"<html>", BadReply),
+        ({}, b"<html>", Rejected),
+        ({"answers": "events", "done": "end"}, b'data: {"text":"a","end":"abort"}\n\n', Failed),
         ({"answers": "lines"}, b'{"text":"a"}\n{"error":"no memory"}\n', Failed),
         ({"answers": "lines"}, b'{"text":"a"}\n{"te', BadReply),
         ({"answers": "lines", "done": "end"}, b'{"text":"a"}\n', Failed),
@@ -89,6 +93,17 @@ async def test_what_is_not_an_answer_is_an_error(
             await answered(server.url, transport, **settings)
 
 
+async def test_an_error_is_read_where_the_template_says(serving: Any, transport: Transport) -> None:
+    async with saying(serving, b'{"status": {"fault": "no memory"}, "trace": "long"}') as server:
+        with pytest.raises(Failed, match=r"^no memory$"):
+            await answered(server.url, transport, error="status.fault")
+
+
+async def test_what_follows_a_whole_answer_takes_nothing_from_it(serving: Any, transport: Transport) -> None:
+    async with saying(serving, b'{"text": "hi"}\n{"other": 1}\n') as server:
+        assert (await answered(server.url, transport))[0] == Delta("hi")
+
+
 async def test_an_end_that_nobody_announced_may_be_a_cut(serving: Any, transport: Transport) -> None:
     """Without a length, without chunks and without a last word, a stream that ends proves nothing."""
 
@@ -98,7 +113,7 @@ async def test_an_end_that_nobody_announced_may_be_a_cut(serving: Any, transport
         visit.close()
 
     async with serving(serve).listening() as server:
-        with pytest.raises(Failed, match="before it said that it was done"):
+        with pytest.raises(Failed, match="before it was done"):
             await answered(server.url, transport, answers="lines")
 
 

@@ -25,7 +25,8 @@ async def call() -> Call:
     [
         ({"n": "{max_tokens}", "t": "{temperature}"}, {"n": 7, "t": 0.5}),
         ({"n": "at most {max_tokens}"}, {"n": "at most 7"}),
-        ({"schema": "{schema}", "seed": "{seed}"}, {"schema": {"type": "object"}, "seed": None}),
+        ({"schema": "{schema}", "seed": "{seed}"}, {"schema": {"type": "object"}}),
+        ({"s": "seed {seed}."}, {"s": "seed ."}),
         ("{prompt}", "S\n\nU"),
         (["{system}", "{prompt}"], ["S", "U"]),
         (["{system}", "{user}"], ["S", "U"]),

@@ -15,6 +15,7 @@ from llm_pool.core.errors import (
     BreakerOpen,
     Busy,
     Failed,
+    Loading,
     OutOfTime,
     ProviderError,
     QueueFull,
@@ -92,6 +93,18 @@ async def test_only_illness_trips(ask: Ask, error: ProviderError, state: State) 
     await failing(ask, case.provider, 5)
 
     assert case.state is state
+
+
+async def test_a_loading_model_is_nobodys_fault_and_makes_nothing_rest(ask: Ask) -> None:
+    """Each asker waits for it himself: the next one is not sent away."""
+    loading = Reply.failing(Loading("phi3", "503: Loading model", retry_after=4.0))
+    case = Case([*[loading] * 20, Reply("blue")])
+
+    for _ in range(20):
+        with pytest.raises(Loading):
+            await ask(case.provider)
+
+    assert await ask(case.provider) == "blue"
 
 
 async def test_retry_after_rests_without_tripping(ask: Ask) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import Unreachable
-from llm_pool.qos.loaded_models import REFRESH_INTERVAL, REFRESH_TIMEOUT, LoadedModels
+from llm_pool.qos.loaded_models import REFRESH_INTERVAL, REFRESH_TIMEOUT, SECOND_LOOK_AFTER, LoadedModels
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -121,3 +121,58 @@ async def test_a_model_that_did_not_load_leaves() -> None:
     loaded_models.mark_unloaded("B")
 
     assert loaded_models.loaded == ("A",)
+
+
+async def test_how_many_fit_is_learned_by_looking() -> None:
+    """And unlearned when a load puts a model out."""
+    backend = Backend(["A", "B"])
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
+    nothing = loaded_models.capacity
+
+    await loaded_models.look()
+    two = loaded_models.capacity
+    loaded_models.learn("C", before=["A", "B"], after=["C"])
+    one = loaded_models.capacity
+    loaded_models.learn("D", before=["C"], after=["C"])  # it did not come: that says nothing
+
+    assert [(each.at_least, each.at_most) for each in (nothing, two, one)] == [(1, None), (2, None), (1, 1)]
+    assert loaded_models.capacity == one
+
+
+async def test_a_doubt_makes_the_next_request_look() -> None:
+    """However short ago the last look was."""
+    backend = Backend(["A"])
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
+    await loaded_models.refresh()
+
+    loaded_models.doubt()
+    await loaded_models.refresh()
+    await loaded_models.refresh()
+
+    assert backend.asked == 2
+
+
+async def test_who_comes_while_somebody_looks_waits_for_what_he_sees() -> None:
+    """The first requests after a start come together, and all know what is loaded."""
+    loaded_models = LoadedModels(SystemClock(), Backend(["A"], after=0.1).list_loaded)
+
+    async def refreshed() -> tuple[str, ...]:
+        await loaded_models.refresh()
+        return loaded_models.loaded
+
+    assert await asyncio.gather(*(refreshed() for _ in range(5))) == [("A",)] * 5
+
+
+async def test_a_first_failure_is_looked_into_soon_and_further_ones_are_not() -> None:
+    """A busy moment does not leave us blind; a server that is silent does not cost every request a look."""
+    backend = Backend(["A"], after=1000.0)
+    loaded_models = LoadedModels(SystemClock(), backend.list_loaded)
+
+    await loaded_models.refresh()
+    await asyncio.sleep(SECOND_LOOK_AFTER)
+    await loaded_models.refresh()
+    await asyncio.sleep(SECOND_LOOK_AFTER)
+    await loaded_models.refresh()
+
+    assert backend.asked == 2
+    assert not loaded_models.has_told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from llm_pool.qos.queueing import (
     choose,
     evicted_by,
     expected_wait,
+    must_load,
     refuse,
 )
 
@@ -163,12 +165,14 @@ def test_who_would_be_late_is_refused_at_once() -> None:
     assert refuse(Waiter("A", 68.0, 60.0, 9), waiters("AAAA"), machine, limits, 60.0) is None
 
 
-def test_a_load_that_outlasts_the_deadline_is_not_begun() -> None:
-    """The model's own load counts; what is unknown does not."""
-    machine = Machine(loaded=["A"], loads={"B": 5.0})
+def test_a_load_that_outlasts_the_deadline_is_no_reason_to_refuse() -> None:
+    """It has to begin some time, and goes on when its asker is gone. The loads of those ahead are a reason."""
+    machine = Machine(loaded=["A"], loads={"B": 5.0, "C": 1.0})
 
-    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) == QueueRefusal("late", 3.5)
-    assert refuse(Waiter("C", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) is None
+    assert refuse(Waiter("B", 1.5, 0.0, 1), [], machine, ONE_MODEL, 0.0) is None
+    assert refuse(Waiter("C", 1.5, 1.0, 2), waiters("B", deadline=1.0), machine, ONE_MODEL, 0.0) == QueueRefusal(
+        "late", 3.5
+    )
 
 
 def test_an_expired_request_is_refused_and_told_a_positive_time() -> None:
@@ -189,6 +193,73 @@ def test_the_expected_wait_counts_each_load_once() -> None:
     machine = Machine(loaded=["A"], loads={"B": 2.0, "C": 3.0}, services={"B": 1.0})
 
     assert expected_wait(Waiter("C", 99.0, 0.0, 9), waiters("BB"), machine, ONE_MODEL) == pytest.approx(7.0)
+
+
+LOADED_AHEAD = Machine(loaded=["A"], loadable="ABC")
+"""A machine that loads a model before it calls it."""
+
+
+def turn(waiting: str, machine: Machine, limits: Limits, *, at: float = 1.0) -> str:
+    """Whose turn it is: a model, ``+`` before it if it must be loaded; empty: nobody's."""
+    chosen = choose(waiters(waiting), machine, limits, at)
+    return "" if chosen is None else ("+" if must_load(chosen.model, machine) else "") + chosen.model
+
+
+@pytest.mark.parametrize(
+    ("waiting", "changes", "limits", "whose"),
+    [
+        ("BA", {}, ONE_MODEL, "A"),  # the loaded one first
+        ("B", {}, ONE_MODEL, "+B"),
+        ("B", {"running": ["A"]}, ONE_MODEL, ""),  # A answers: it is not put out
+        ("BA", {}, Limits(max_loaded=2), "+B"),  # B fits beside: its load costs nobody
+        ("B", {"running": ["A"]}, Limits(max_loaded=2), "+B"),  # a load takes no slot
+        ("BA", {"loaded": ["A", "B"], "loading": "B"}, Limits(max_loaded=2), "A"),  # others go on meanwhile
+        ("B", {"loaded": ["A", "B"], "loading": "B"}, Limits(max_loaded=2), ""),  # on its way
+        ("C", {"loaded": ["A", "B"], "loading": "B"}, Limits(max_loaded=3), ""),  # one load at a time
+    ],
+)
+def test_whose_turn_it_is_where_models_are_loaded_ahead(
+    waiting: str, changes: dict[str, object], limits: Limits, whose: str
+) -> None:
+    machine = msgspec.structs.replace(LOADED_AHEAD, **changes)
+
+    assert turn(waiting, machine, limits) == whose
+
+
+def test_a_load_that_nobody_has_timed_is_taken_for_as_long_as_the_others() -> None:
+    """So that the first swaps are batched like all others."""
+    machine = msgspec.structs.replace(LOADED_AHEAD, loads={"A": 1.0})
+
+    assert turn("BA", machine, ONE_MODEL, at=MIN_LOAD_TIMES - 0.1) == "A"
+    assert turn("BA", machine, ONE_MODEL, at=MIN_LOAD_TIMES + 0.1) == "+B"
+
+
+@given(st.lists(st.sampled_from("ABC"), min_size=1, max_size=18), st.integers(1, 3), st.integers(1, 3))
+def test_all_at_once_are_served_with_one_load_for_each_model(models: list[str], slots: int, holds: int) -> None:
+    """Whatever the order, with time enough: everybody is served, nobody before the load, and no model twice loaded."""
+    limits, now, loads, served = Limits(slots=slots, max_loaded=holds, batch_wait=1e6), 0.01, [], 0
+    machine, waiting = Machine(loadable="ABC"), waiters("".join(models), deadline=1e7)
+    while waiting:
+        chosen = choose(waiting, machine, limits, now)
+        if chosen is None:
+            assert machine.running
+            machine = msgspec.structs.replace(machine, running=machine.running[1:])
+            continue
+        evicted = evicted_by(chosen.model, machine, limits)
+        assert evicted is not None
+        assert not set(evicted) & set(machine.running)
+        loaded = [m for m in machine.loaded if m not in evicted]
+        if must_load(chosen.model, machine):
+            loads.append(chosen.model)
+            machine = msgspec.structs.replace(machine, loaded=[*loaded, chosen.model])
+        else:
+            assert chosen.model in machine.loaded
+            assert len(machine.running) < slots
+            waiting.remove(chosen)
+            machine = msgspec.structs.replace(machine, running=[*machine.running, chosen.model])
+            served += 1
+    assert served == len(models)
+    assert sorted(loads) == sorted(set(models))
 
 
 MODELS = st.sampled_from("ABC")

@@ -7,6 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import (
@@ -14,6 +16,7 @@ from llm_pool.core.errors import (
     BreakerOpen,
     Busy,
     Failed,
+    Loading,
     ProviderError,
     QueueFull,
     Rejected,
@@ -21,7 +24,7 @@ from llm_pool.core.errors import (
     Unreachable,
 )
 from llm_pool.qos.budget import Budget
-from llm_pool.qos.retrying import Retrying
+from llm_pool.qos.retrying import LAST_POLL_MARGIN, MAX_POLL, MIN_POLL, Retrying, poll_delay
 from llm_pool.testing import Reply, ScriptedProvider, a_call
 
 if TYPE_CHECKING:
@@ -138,3 +141,54 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(ask: Ask) -> None:
 
     assert asyncio.get_running_loop().time() == began
     assert budget.left(began) == 10
+
+
+LOADING = Reply.failing(Loading("phi3", "503: Loading model"), after=0.001)
+
+
+async def test_a_loading_backend_is_asked_until_it_is_there(ask: Ask) -> None:
+    """Gently, without retries and without budget: nothing has failed."""
+    budget, began = Budget(ratio=0.0, floor=0.0), asyncio.get_running_loop().time()
+    ready_at = began + 8.0
+
+    def script(_call: object) -> Reply:
+        return LOADING if asyncio.get_running_loop().time() < ready_at else Reply("blue", ttft=0.1, duration=0.2)
+
+    backend = ScriptedProvider("phi3", script)
+    provider = Retrying(backend, budget, SystemClock(), Random(5), retries=0)
+
+    assert await ask(provider, a_call(deadline=began + 15.0)) == "blue"
+    assert 8.0 <= asyncio.get_running_loop().time() - began <= 8.2 + MAX_POLL
+    assert len(backend.calls) <= 8 / MAX_POLL + 6
+
+
+async def test_a_backend_that_loads_too_long_is_told_of_in_its_words_before_the_deadline(ask: Ask) -> None:
+    """The last question comes just before it."""
+    provider, backend = retrying(LOADING, retries=0)
+    began = asyncio.get_running_loop().time()
+
+    with pytest.raises(Loading, match="Loading model"):
+        await ask(provider, a_call(deadline=began + 4.0))
+
+    assert 4.0 - 2 * LAST_POLL_MARGIN <= asyncio.get_running_loop().time() - began < 4.0
+    assert len(backend.calls) < 12
+
+
+async def test_a_failure_after_a_load_is_a_failure(ask: Ask) -> None:
+    """Loading counted for no retry, so there is one left."""
+    provider, backend = retrying([LOADING, LOADING, Reply.failing(Failed("phi3", "500")), Reply("blue")])
+
+    assert await ask(provider) == "blue"
+    assert len(backend.calls) == 4
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1e6), st.floats(0, 1e4))
+def test_a_poll_never_passes_the_deadline_and_never_hurries(polls: int, left: float, at_least: float) -> None:
+    wait = poll_delay(polls, left, at_least=at_least)
+
+    if wait is None:
+        assert left - LAST_POLL_MARGIN < MIN_POLL
+    else:
+        assert MIN_POLL <= wait <= left - LAST_POLL_MARGIN
+        assert wait >= min(at_least, left - LAST_POLL_MARGIN)
+        assert wait <= max(MAX_POLL, at_least)

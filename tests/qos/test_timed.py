@@ -214,3 +214,18 @@ async def test_a_failure_is_no_latency(ask: Ask) -> None:
 
     assert median(latencies, "ttft") is None
     assert median(latencies, "total") is None
+
+
+async def test_the_first_thought_counts_as_the_first_token(ask: Ask) -> None:
+    """The time that decides on hedges is that to the first sign of life."""
+    backend, calls = scripted("phi3")
+    latencies = Latencies()
+    asking = asyncio.create_task(ask(Timed(backend, latencies, SystemClock())))
+    call = await calls.next()
+
+    call.think("hm", after=0.5)
+    call.reply("blue", after=2.0)
+    await asking
+
+    assert median(latencies, "ttft") == pytest.approx(0.5, rel=0.05)
+    assert median(latencies, "total") == pytest.approx(2.5, rel=0.05)

@@ -140,14 +140,27 @@ async def test_an_error_before_the_first_event_has_its_status(daemon: Any, ask: 
     assert (reply.status, reply.headers["content-type"]) == (400, "application/json")
 
 
-async def test_an_error_within_a_stream_is_its_last_event(daemons: Any, ask: Any) -> None:
+async def test_a_stream_that_nobody_can_write_is_an_error_with_its_status(daemons: Any, ask: Any) -> None:
+    """While nothing was sent, the status still can say so."""
+    async with daemons() as running:
+        running.upstream.set_mode("*", "error:500")
+        reply = await ask(running.url, "POST", "/v1/infer", {"prompt": "hi", "stream": True})
+
+    assert (reply.status, reply.headers["content-type"]) == (502, "application/json")
+
+
+async def test_an_error_within_a_stream_is_its_last_event(
+    daemons: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The stream ends as HTTP says it should, all the same."""
+    monkeypatch.setattr("llm_pool.server.http.STATUS_WAIT", 0.05)
     async with daemons() as running:
         running.upstream.set_mode("*", "hang")
         reply = await ask(running.url, "POST", "/v1/infer", {"prompt": "hi", "stream": True, "deadline_ms": 200})
 
     kind, data = reply.events[-1]
-    assert (kind, data["error"]["code"], data["final"]) == ("error", "deadline_exceeded", True)
+    assert (reply.status, kind) == (200, "error")
+    assert (data["error"]["code"], data["final"]) == ("deadline_exceeded", True)
 
 
 async def test_the_clients_patience_is_the_deadline(daemons: Any, ask: Any) -> None:

@@ -212,3 +212,19 @@ async def talk(url: str, *pieces: bytes, pause: float = 0.0) -> bytes:
     finally:
         heard.cancel()
         writer.close()
+
+
+async def test_half_a_head_behind_a_request_is_closed_in_the_time_of_a_head(
+    daemons: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pipelined while the answer before it was written: nothing holds a connection that says no more."""
+    monkeypatch.setattr(request_limits, "HEAD_TIME", 0.3)
+    async with daemons(ttft="const:0.5") as daemon:
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            said = await talk(
+                daemon.url, post(HOST + b"Content-Length: 16\r\n", b'{"prompt": "hi"}') + b"GET /livez HT", pause=0.05
+            )
+
+    assert b"200 OK" in said
+    assert time.monotonic() - began < 2

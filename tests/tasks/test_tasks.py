@@ -120,7 +120,7 @@ class TestShippedTasks:
         prepared = prepare(task, shown[1])
         reading = read(shown[2], schema=prepared.schema, kind=task.kind, field=task.field, ids=prepared.ids)
 
-        assert reading.rung == "strict"
+        assert reading.repair == "strict"
 
     @pytest.mark.parametrize("name", SIX)
     def test_system_and_user_are_parted_and_limits_given(self, name: str) -> None:

@@ -44,7 +44,7 @@ def test_the_oracle_answers_in_the_tasks_schema(tasks: dict[str, Task], name: st
         assert ready.schema is not None
         reading = read(one.answer, schema=ready.schema, kind=task.kind, field=task.field, ids=ready.ids)
 
-        assert reading.rung == "strict"
+        assert reading.repair == "strict"
         assert list(reading.value) == list(ready.schema["properties"])
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-LESSON = PanelOutcome("judge", (PanelAnswer("a", 0), PanelAnswer("b", 1)))
+LESSON = PanelOutcome("judge", (PanelAnswer("a", 0), PanelAnswer("c", 0), PanelAnswer("b", 1)))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def learning(tmp_path: Path) -> Callable[[], TrustLearner]:
 
 
 def learn(it: TrustLearner, *ids: str, tenant: str = "") -> None:
-    it._pending += [(StoredDecision(request_id, LESSON, (), tenant), "decision") for request_id in ids]
+    it._pending += [(StoredDecision(request_id, LESSON, {}, tenant), "decision") for request_id in ids]
 
 
 async def test_feedback_is_for_ones_own_requests(learning: Callable[[], TrustLearner]) -> None:
@@ -62,6 +62,34 @@ async def test_feedback_counts_at_once_and_for_the_next_process(learning: Callab
 
     assert it._trust.trust_records()
     assert (await asyncio.to_thread(it._store.load)).trust_records()
+
+
+async def test_one_answer_has_one_vote(learning: Callable[[], TrustLearner]) -> None:
+    """However often, at once, and from another process too."""
+    it = learning()
+    learn(it, "r1", tenant="beta")
+
+    said = await asyncio.gather(*(it.feedback("r1", "beta", good=False) for _ in range(20)))
+    again = await learning().feedback("r1", "beta", good=True)
+
+    assert (sum(said), again) == (1, False)
+    [record] = [s for s in it._trust.trust_records() if s.expert == "provider:a"]
+    assert (record.task, record.losses) == ("beta/judge", STRENGTH["feedback"])
+
+
+async def test_feedback_that_cannot_be_kept_is_refused(learning: Callable[[], TrustLearner], tmp_path: Path) -> None:
+    """With a sentence, and without having learned it."""
+    it = learning()
+    learn(it, "r1")
+    await it.flush()
+    before = it._trust.trust_records()
+    (tmp_path / "trust.json").unlink()
+    (tmp_path / "trust.json").mkdir()
+
+    with pytest.raises(InvalidRequest, match="cannot be kept"):
+        await it.feedback("r1", "", good=True)
+
+    assert it._trust.trust_records() == before
 
 
 async def test_a_line_cut_short_by_a_crash_hides_no_other(learning: Callable[[], TrustLearner], tmp_path: Path) -> None:
@@ -114,11 +142,11 @@ async def test_a_decision_that_many_requests_share_teaches_once(tmp_path: Path) 
     blue, red = (Reading(content=text, value=None) for text in ("blue", "red"))
     attempts = tuple(
         Attempt(provider=name, model=name, outcome="ok", started=0, duration=1, why="vote", reading=reading)
-        for name, reading in (("a", blue), ("b", red))
+        for name, reading in (("a", blue), ("b", red), ("c", blue))
     )
     answer = an_answer("blue")
     decision = msgspec.structs.replace(
-        answer.decision, winner="a", attempts=attempts, clusters=(Cluster(("a",), 1.0), Cluster(("b",), 0.5))
+        answer.decision, winner="a", attempts=attempts, clusters=(Cluster(("a", "c"), 2.0), Cluster(("b",), 1.0))
     )
 
     for number in range(20):

@@ -52,7 +52,7 @@ def test_feedback_teaches_more_than_a_judge_and_a_judge_more_than_the_panel() ->
     learned = []
     for source in ("feedback", "judge", "decision"):
         trust = Trust()
-        trust.learn(panel_outcome("phi", "gemma"), source)
+        trust.learn(panel_outcome("phi llama", "gemma"), source)
         learned.append(trust.probability(member(), "sum"))
 
     assert learned == sorted(learned, reverse=True)
@@ -66,6 +66,68 @@ def test_an_undivided_panel_teaches_nothing() -> None:
     trust.learn(panel_outcome("phi gemma"), "feedback")
 
     assert trust.trust_records() == []
+
+
+@pytest.mark.parametrize("clusters", [("phi", "gemma", "llama"), ("phi llama", "gemma qwen"), ("phi", "gemma llama")])
+def test_a_decision_that_no_two_carried_teaches_nothing(clusters: tuple[str, ...]) -> None:
+    """A tie-break or a lone winner that counted as a win would confirm itself; a person's word counts all the same."""
+    trust = Trust()
+
+    trust.learn(panel_outcome(*clusters), "decision")
+    assert trust.trust_records() == []
+
+    trust.learn(panel_outcome(*clusters), "feedback")
+    assert trust.trust_records()
+
+
+def test_common_traits_are_not_punished_while_little_is_known() -> None:
+    """Where one answer in ten is right, a trait that all answers have says nothing, after ten answers already."""
+    trust = Trust()
+    for number in range(10):
+        trust.observe("sum", PanelAnswer("phi", 0, ("form:integer",)), "feedback", right=number == 0)
+
+    plain, with_trait = (trust.vote(member("new"), "sum", traits) for traits in ((), ("form:integer",)))
+
+    assert with_trait == pytest.approx(plain, abs=0.2)
+
+
+def test_a_judge_is_marked_where_the_truth_is_known() -> None:
+    """Chosen or not, where the answer was good; where it was bad, at most as far as another may have been right."""
+
+    def accuracy(*, chose_it: bool, good: bool) -> float:
+        trust = Trust()
+        trust.learn_judge("j", "sum", chose_it=chose_it, good=good)
+        return trust.accuracy(member("j"), "sum") - JUDGE_ACCURACY
+
+    assert accuracy(chose_it=True, good=True) > 0
+    assert accuracy(chose_it=False, good=True) < accuracy(chose_it=True, good=False) < 0
+    assert accuracy(chose_it=False, good=False) == 0
+
+
+def test_a_tenant_teaches_nobody_else() -> None:
+    """What the operator taught counts for all; what a tenant taught, for itself."""
+    trust = Trust()
+    for _ in range(100):
+        trust.of("beta").learn(panel_outcome("phi", "gemma"), "feedback", good=False)
+
+    assert trust.of("beta").probability(member(), "sum") < 0.3
+    assert trust.of("acme").probability(member(), "sum") == trust.probability(member(), "sum") == 0.5
+
+    trust.learn(panel_outcome("gemma", "phi"), "feedback")
+
+    assert trust.of("acme").probability(member("gemma"), "sum") == trust.probability(member("gemma"), "sum") > 0.5
+    assert Trust.from_json(trust.to_json()).of("beta").probability(member(), "sum") < 0.3
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tenants there are."""
+    monkeypatch.setattr("llm_pool.trust.model.TASKS", 3)
+    trust = Trust()
+
+    for number in range(9):
+        trust.of(f"t{number}").learn(panel_outcome("phi", "gemma"), "feedback")
+
+    assert {standing.task for standing in trust.trust_records()} == {"t6/sum", "t7/sum", "t8/sum"}
 
 
 def test_bad_feedback_says_who_was_wrong_and_not_who_was_right() -> None:
@@ -113,7 +175,7 @@ def test_json_gives_back_the_same_trust() -> None:
     """And the same bytes for the same records, whatever the order they were learned in."""
     trust = Trust()
     trust.learn(panel_outcome("phi", "gemma", traits=("form:word",)), "feedback")
-    trust.learn_judge("llama", "sum", right=True)
+    trust.learn_judge("llama", "sum", chose_it=True, good=True)
 
     again = Trust.from_json(trust.to_json())
 
@@ -154,3 +216,17 @@ def test_forgetting_reaches_as_far_as_asked() -> None:
 
     trust.forget()
     assert trust.trust_records() == []
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=120), st.floats(0, 30), st.floats(0, 30))
+def test_a_greater_margin_never_means_less_confidence(labels: list[tuple[float, bool]], one: float, two: float) -> None:
+    """And it is a share, of which nothing is said while little is labelled."""
+    trust = Trust()
+    for margin, right in labels:
+        trust.learn_margin("sum", margin, right=right)
+
+    low, high = (trust.confidence("sum", margin) for margin in sorted((one, two)))
+
+    assert (low is None) == (high is None)
+    if low is not None and high is not None:
+        assert 0 <= low <= high < 1

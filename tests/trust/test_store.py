@@ -80,3 +80,26 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
 
     assert wins(trust) == 1.0
     assert (tmp_path / "trust.damaged").read_bytes() == b"{half a fi"
+
+
+@pytest.mark.parametrize("data", [b"\xff{[", b"", b"[" * 100_000, b'{"a":{"b":{"c":' + b"[" * 100_000])
+def test_whatever_the_file_holds_the_pool_starts(tmp_path: Path, data: bytes) -> None:
+    """Garbage, nothing, and nesting without end."""
+    store = TrustStore(tmp_path / "trust.json")
+    store.path.write_bytes(data)
+
+    assert store.load().trust_records() == []
+
+
+def test_a_file_that_cannot_be_read_is_told_and_not_overwritten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder in its place: the pool starts without what was learned, and nothing is kept over it."""
+    store = TrustStore(tmp_path / "trust.json")
+    store.path.mkdir()
+
+    assert store.load().trust_records() == []
+    assert "starts without it" in caplog.text
+    with pytest.raises(OSError, match=r"trust\.json"):
+        store.change(win)
+    assert store.path.is_dir()

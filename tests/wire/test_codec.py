@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestQueued, TextArrived
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    RequestQueued,
+    TextArrived,
+)
 from llm_pool.core.messages import Attempt, Cluster, ProviderState, Query, Reading, StrategyName, Usage
 from llm_pool.testing import an_answer
 from llm_pool.wire import llmpool_pb2 as pb
@@ -33,11 +40,14 @@ ATTEMPT = Attempt(
     ttft=0.0,
     usage=Usage(0, 3),
     reading=Reading("[1]", [1]),
+    finish="length",
+    reasoning="one is the only one",
 )
 
 
 def rich() -> dict[str, Any]:
     plain = an_answer('{"a": null}', json={"a": None}, usage=Usage(1, None), age=0.25, from_cache=True, degraded=True)
+    plain = msgspec.structs.replace(plain, finish="repetition")
     decision = msgspec.structs.replace(
         plain.decision,
         asked=StrategyName.JUDGE,
@@ -111,6 +121,7 @@ def test_enums_keep_their_numbers() -> None:
         RequestQueued("r1", "phi3", "gpu0", 0),
         ModelLoading("r1", "phi3", "phi3:mini"),
         TextArrived("r1", "phi3", "", committed=False),
+        ReasoningArrived("r1", "phi3", "let me see"),
         AttemptEnded("r1", "", ATTEMPT),
         AttemptEnded("r1", "", msgspec.structs.replace(ATTEMPT, reading=None, ttft=None, usage=Usage())),
         an_answer(),

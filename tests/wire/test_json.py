@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from llm_pool.core import errors
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, RequestAnswered, RequestQueued, TextArrived
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    RequestAnswered,
+    RequestQueued,
+    TextArrived,
+)
 from llm_pool.core.messages import Attempt, Cluster, ProviderState, Query, Reading, Usage
 from llm_pool.testing import an_answer
 from llm_pool.wire.json import (
@@ -38,7 +46,8 @@ ATTEMPTS = (
         ttft=0.333,
         usage=Usage(7, 9),
         reading=Reading("", None, "fenced"),
-        finish="other",
+        finish="length",
+        reasoning="blue it is",
     ),
 )
 
@@ -58,7 +67,9 @@ def rich_answer() -> Answer:
         missing=("llama31",),
         judge={"verdict": ["gemma2"]},
     )
-    return msgspec.structs.replace(plain, decision=decision, usage=Usage(7, 9), age=1.25, from_cache=True)
+    return msgspec.structs.replace(
+        plain, decision=decision, usage=Usage(7, 9), age=1.25, from_cache=True, finish="length"
+    )
 
 
 ERRORS = [
@@ -83,6 +94,19 @@ def test_an_answer_reads_back_as_the_same_json(answer: Answer) -> None:
     body = answer_json(answer)
 
     assert answer_json(answer_from(msgspec.json.decode(msgspec.json.encode(body)))) == body
+
+
+def test_an_older_daemon_says_nothing_of_the_end() -> None:
+    """A client reads its answers as whole ones, as that daemon did."""
+    body = answer_json(rich_answer())
+    del body["finish"]
+    for attempt in body["decision"]["attempts"]:
+        del attempt["finish"], attempt["reasoning"]
+
+    answer = answer_from(body)
+
+    assert answer.finish == "stop"
+    assert {(attempt.finish, attempt.reasoning) for attempt in answer.decision.attempts} == {(None, "")}
 
 
 def test_an_answer_has_its_values_back() -> None:
@@ -127,6 +151,7 @@ def test_an_unknown_error_is_still_one_of_ours() -> None:
         RequestQueued("r1", "phi3", "gpu0", 3),
         ModelLoading("r1", "phi3", "phi3:mini"),
         TextArrived("r1", "phi3", "bl", committed=True),
+        ReasoningArrived("r1", "phi3", "let me see"),
         AttemptEnded("r1", "", ATTEMPTS[0]),
         AttemptEnded("r1", "", msgspec.structs.replace(ATTEMPTS[1], reading=Reading("{}", {}, "fenced"))),
         rich_answer(),

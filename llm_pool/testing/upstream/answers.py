@@ -23,6 +23,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         user: the last user's turn alone.
         schema: JSON Schema of the wanted output; an empty dict means any JSON object; None means text.
         top_logprobs: alternatives asked for per token; None asks for no logprobs.
+        thinks: False where the request switches reasoning off.
     """
 
     model: str
@@ -32,6 +33,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | None = None
     max_tokens: int | None = None
     top_logprobs: int | None = None
+    thinks: bool = True
 
 
 class ScriptedAnswer(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
         ttft, duration: seconds to the first and the last token, where they are known; else they are modelled.
         top: the alternatives weighed for the first token, as (token, natural logarithm), for requests with logprobs.
         finish: why it ends; a request's own token limit may still cut it shorter.
+        reasoning: what is thought before *text*, unless the request switches it off; its tokens count too.
     """
 
     text: str
@@ -49,6 +52,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
     duration: float | None = None
     top: tuple[tuple[str, float], ...] = ()
     finish: str = "stop"
+    reasoning: str = ""
 
 
 AnswerFunction: TypeAlias = Callable[[TextRequest], "str | ScriptedAnswer | None"]
@@ -61,9 +65,10 @@ class Recordings:
     """
     Answers that real models gave, from a file of JSON lines.
 
-    A line is ``{"prompt": TEXT, "models": {NAME: {"raw": TEXT, "ttft": S, "duration": S}}}``; the times, in seconds,
-    may be missing, and other fields are ignored. A request is matched by the longest recorded prompt that its text
-    contains, and by the model's name: the same, or the family in it (``phi3:mini`` finds ``Phi-3-mini-4k-instruct``).
+    A line is ``{"prompt": TEXT, "models": {NAME: {"raw": TEXT, "reasoning": TEXT, "ttft": S, "duration": S}}}``; the
+    reasoning and the times, in seconds, may be missing, and other fields are ignored. A request is matched by the
+    longest recorded prompt that its text contains, and by the model's name: the same, or the family in it
+    (``phi3:mini`` finds ``Phi-3-mini-4k-instruct``).
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +84,8 @@ class Recordings:
         family = _letters(text_request.model.partition(":")[0])
         for name, answer in models.items():
             if name == text_request.model or family in _letters(name):
-                return ScriptedAnswer(answer["raw"], answer.get("ttft"), answer.get("duration"))
+                times = answer.get("ttft"), answer.get("duration")
+                return ScriptedAnswer(answer["raw"], *times, reasoning=answer.get("reasoning", ""))
         return None
 
 

@@ -96,7 +96,8 @@ class Exchange:
     async def _break_off(self, mode: Mode, generation: Generation) -> None:
         self.entry.ending = "broken"
         if mode.name == "cut":
-            self.connection.cut(self.dialect.ending(generation))
+            first, *_ = self.dialect.ending(generation).splitlines(keepends=True)
+            self.connection.cut(first)  # half a line: a whole one would be a proper end
         elif mode.name == "reset":
             self._reset()
         elif mode.name == "error-in-stream":

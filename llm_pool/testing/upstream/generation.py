@@ -19,6 +19,7 @@ class Token(msgspec.Struct, frozen=True):
     text: str
     at: float
     top: tuple[tuple[str, float], ...] = ()
+    is_reasoning: bool = False
 
 
 class Generation(msgspec.Struct, kw_only=True):
@@ -43,8 +44,13 @@ class Generation(msgspec.Struct, kw_only=True):
 
     @property
     def text(self) -> str:
-        """All of it."""
-        return "".join(token.text for token in self.tokens)
+        """All that is said."""
+        return "".join(token.text for token in self.tokens if not token.is_reasoning)
+
+    @property
+    def reasoning(self) -> str:
+        """All that is thought before."""
+        return "".join(token.text for token in self.tokens if token.is_reasoning)
 
 
 class Dialect(Protocol):
@@ -79,19 +85,22 @@ def compose(text_request: TextRequest, answer: ScriptedAnswer, *, ttft: float, p
 
     Tokens that take no time come as at most eight pieces, so that fast answers are cheap.
     """
+    thoughts = _split(answer.reasoning) if answer.reasoning and text_request.thinks else []
     texts = _split(answer.text)
     finish = answer.finish
-    if text_request.max_tokens is not None and len(texts) > text_request.max_tokens > 0:
-        texts, finish = texts[: text_request.max_tokens], "length"
-    count = len(texts)
+    limit = text_request.max_tokens
+    if limit is not None and len(thoughts) + len(texts) > limit > 0:
+        thoughts, texts, finish = thoughts[:limit], texts[: max(0, limit - len(thoughts))], "length"
+    count = len(thoughts) + len(texts)
     ttft = ttft if answer.ttft is None else answer.ttft
     if answer.duration is not None:
-        per_token = max(0.0, answer.duration - ttft) / max(1, len(texts) - 1)
+        per_token = max(0.0, answer.duration - ttft) / max(1, count - 1)
     if not per_token and text_request.top_logprobs is None:
-        size = math.ceil(len(texts) / 8)
-        texts = ["".join(texts[at : at + size]) for at in range(0, len(texts), size)]
-    tokens = [
-        Token(text, at * per_token, _alternatives(text_request, answer, at, text)) for at, text in enumerate(texts)
+        thoughts, texts = _in_few(thoughts), _in_few(texts)
+    tokens = [Token(text, at * per_token, is_reasoning=True) for at, text in enumerate(thoughts)]
+    tokens += [
+        Token(text, (len(thoughts) + at) * per_token, _alternatives(text_request, answer, at, text))
+        for at, text in enumerate(texts)
     ]
     asked = 1 + len(text_request.text) // 4
     return Generation(
@@ -107,12 +116,18 @@ def slowed(generation: Generation, factor: float) -> Generation:
 
 def trickled(generation: Generation, rate: float) -> Generation:
     """The same at *rate* tokens a second."""
-    tokens = [Token(text, at / rate) for at, text in enumerate(_split(generation.text))]
+    spoken = [(text, token.is_reasoning) for token in generation.tokens for text in _split(token.text)]
+    tokens = [Token(text, at / rate, is_reasoning=thought) for at, (text, thought) in enumerate(spoken)]
     return msgspec.structs.replace(generation, tokens=tokens)
 
 
 def _split(text: str) -> list[str]:
     return re.findall(r"\s*[^\s]{1,6}\s*$|\s*[^\s]{1,6}", text) or [text]
+
+
+def _in_few(texts: list[str]) -> list[str]:
+    size = math.ceil(len(texts) / 8)
+    return ["".join(texts[at : at + size]) for at in range(0, len(texts), size)] if texts else []
 
 
 def _alternatives(

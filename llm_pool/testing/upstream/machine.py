@@ -3,7 +3,11 @@ One machine with limited memory: what is loaded, who waits, what is put out for 
 
 As in Ollama's scheduler, requests are placed strictly in their order of arrival, so the first that needs room holds
 up all behind it, even those whose model is loaded. A model makes room for another when it is idle, the one that was
-used longest ago first.
+used longest ago first. A load belongs to the request that began it: when that one leaves, the load ends with it, and
+the next request for the model begins anew.
+
+Source: ``processPending`` and ``load`` in Ollama's ``server/sched.go``, ``WaitUntilRunning`` ("client connection closed
+before llama-server finished loading, aborting load") in its ``llm/server.go``; read in November 2026.
 """
 
 from __future__ import annotations
@@ -64,7 +68,8 @@ class Machine:
         max_queue: requests that may wait for their model or for a slot (OLLAMA_MAX_QUEUE).
 
     Attributes:
-        loads, evictions: models loaded, and models put out to make room, since the start.
+        loads, evictions: loads that were begun, and models put out to make room, since the start.
+        aborted: loads that ended because their request left.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class Machine:
         self._placing = asyncio.Lock()
         self._waiting = 0
         self._idle = asyncio.Event()
-        self.loads = self.evictions = 0
+        self.loads = self.evictions = self.aborted = 0
 
     @asynccontextmanager
     async def serve(self, model: Model, *, keep_alive: float = 300.0) -> AsyncIterator[float]:
@@ -123,10 +128,18 @@ class Machine:
         resident.users += 1
         try:
             await asyncio.shield(resident.loading)
-        except asyncio.CancelledError:  # the asker left; the loading goes on, as in Ollama
+        except asyncio.CancelledError:
             resident.users -= 1
+            self._abort(resident)
             raise
         return resident
+
+    def _abort(self, resident: Resident) -> None:
+        """End a load whose request has left; requests are placed one at a time, so nobody else waits for it."""
+        if not resident.loading.done():
+            resident.loading.cancel()
+            self.unload(resident.model.name)
+            self.aborted += 1
 
     def _admit(self, model: Model, loading: asyncio.Future[None]) -> Resident:
         resident = Resident(model, self._slots, loading)

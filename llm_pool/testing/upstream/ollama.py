@@ -49,15 +49,17 @@ class Generate:
 
     def piece(self, token: Token) -> bytes:
         """A line with the token."""
-        return self._line(token.text, {"done": False} | _logprobs([token]))
+        thought, said = (token.text, "") if token.is_reasoning else ("", token.text)
+        return self._line(said, thought, {"done": False} | _logprobs([token]))
 
     def ending(self, generation: Generation) -> bytes:
         """The line that says done."""
-        return self._line("", self._done(generation, []))
+        return self._line("", "", self._done(generation, []))
 
     def whole(self, generation: Generation) -> bytes:
         """One object, with no newline after it."""
-        return self._line(generation.text, self._done(generation, generation.tokens)).rstrip(b"\n")
+        done = self._done(generation, generation.tokens)
+        return self._line(generation.text, generation.reasoning, done).rstrip(b"\n")
 
     def error(self, _status: int, message: str) -> bytes:
         """The same for every status."""
@@ -67,11 +69,11 @@ class Generate:
         """A line, under the status of the stream."""
         return encode({"error": message}) + b"\n"
 
-    def _line(self, text: str, rest: dict[str, Any]) -> bytes:
-        return encode(_begun(self._model) | self._text_field(text) | rest) + b"\n"
+    def _line(self, text: str, thinking: str, rest: dict[str, Any]) -> bytes:
+        return encode(_begun(self._model) | self._text_field(text, thinking) | rest) + b"\n"
 
-    def _text_field(self, text: str) -> dict[str, Any]:
-        return {"response": text}
+    def _text_field(self, text: str, thinking: str) -> dict[str, Any]:
+        return {"response": text} | ({"thinking": thinking} if thinking else {})
 
     def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
         done = {"done": True, "done_reason": generation.finish, "context": [268, 117, 115]}
@@ -81,8 +83,9 @@ class Generate:
 class Chat(Generate):
     """``/api/chat``."""
 
-    def _text_field(self, text: str) -> dict[str, Any]:
-        return {"message": {"role": "assistant", "content": text}}
+    def _text_field(self, text: str, thinking: str) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text}
+        return {"message": message | ({"thinking": thinking} if thinking else {})}
 
     def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
         return {"done": True, "done_reason": generation.finish} | _logprobs(tokens) | _measured(generation)
@@ -116,6 +119,7 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         schema=_schema(body.get("format")),
         max_tokens=predict if predict and predict > 0 else None,
         top_logprobs=int(body.get("top_logprobs", 0)) if body.get("logprobs") else None,
+        thinks=body.get("think") is not False,
     )
 
 

@@ -53,7 +53,8 @@ class LlamaServer:
 
     def piece(self, token: Token) -> bytes:
         """A chunk with the token."""
-        return _event(self._chunk([_choice(None, delta={"content": token.text}, tokens=[token])]))
+        field = "reasoning_content" if token.is_reasoning else "content"
+        return _event(self._chunk([_choice(None, delta={field: token.text}, tokens=[token])]))
 
     def ending(self, generation: Generation) -> bytes:
         """The reason, the counts if asked for, and ``[DONE]``."""
@@ -66,6 +67,8 @@ class LlamaServer:
     def whole(self, generation: Generation) -> bytes:
         """One object."""
         message = {"role": "assistant", "content": generation.text}
+        if generation.reasoning:
+            message["reasoning_content"] = generation.reasoning
         return encode(
             {
                 "choices": [_choice(generation.finish, message=message, tokens=generation.tokens)],
@@ -112,7 +115,8 @@ class OllamaV1:
         """A chunk with the token; the first one names the role too."""
         role = {} if self._begun else {"role": "assistant"}
         self._begun = True
-        return _event(self._chunk([_ollama_choice("delta", role | {"content": token.text}, None, [token])]))
+        spoken = {"content": "", "reasoning": token.text} if token.is_reasoning else {"content": token.text}
+        return _event(self._chunk([_ollama_choice("delta", role | spoken, None, [token])]))
 
     def ending(self, generation: Generation) -> bytes:
         """The reason, the counts if asked for, and ``[DONE]``."""
@@ -123,6 +127,8 @@ class OllamaV1:
     def whole(self, generation: Generation) -> bytes:
         """One object, and a newline."""
         message = {"role": "assistant", "content": generation.text}
+        if generation.reasoning:
+            message["reasoning"] = generation.reasoning
         choice = _ollama_choice("message", message, generation.finish, generation.tokens)
         answer = self._named("chat.completion") | {"choices": [choice], "usage": _plain_usage(generation)}
         return encode(answer) + b"\n"
@@ -166,6 +172,8 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         schema=_schema(body.get("response_format") or {}),
         max_tokens=body.get("max_tokens") or body.get("max_completion_tokens"),
         top_logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+        thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
+        and body.get("reasoning_effort") != "none",
     )
 
 

@@ -103,21 +103,33 @@ async def test_a_full_queue_refuses() -> None:
 
 
 async def test_leaving_gives_everything_back() -> None:
-    """Whether one leaves the queue, the loading or the slot; what is being loaded is loaded."""
+    """Whether one leaves the queue, the loading or the slot."""
     machine = Machine(slots=1)
     visits = Visits(machine)
     tasks = [asyncio.create_task(visits.use(model, 100.0)) for model in (A, A, B)]
-    await asyncio.sleep(1)
+    await asyncio.sleep(11)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
 
-    await asyncio.sleep(8)
     await visits.use(A)
 
-    assert visits.served == [("A", 10)]
+    assert visits.served == [("A", 10), ("A", 11)]
     assert all(resident.idle for resident in machine.loaded().values())
-    assert machine.loads == 1
+
+
+async def test_a_load_ends_with_the_request_that_began_it() -> None:
+    """As in Ollama; the next one begins anew, though it waited all the time."""
+    machine = Machine()
+    visits = Visits(machine)
+    first, second = (asyncio.create_task(visits.use(A)) for _ in range(2))
+    await asyncio.sleep(9)
+
+    first.cancel()
+    await second
+
+    assert visits.served == [("A", 19)]
+    assert (machine.loads, machine.aborted) == (2, 1)
 
 
 async def test_an_idle_model_leaves_when_its_time_is_up() -> None:

@@ -224,6 +224,32 @@ async def test_the_test_has_the_first_word(ask: Any) -> None:
     assert echoed.json["message"]["content"] == "phi3:mini heard: which colour is the sky?"
 
 
+@pytest.mark.parametrize(
+    ("path", "spoken", "field", "off"),
+    [
+        ("/api/chat", ("message",), "thinking", {"think": False}),
+        ("/api/generate", (), "thinking", {"think": False}),
+        ("/v1/chat/completions", ("choices", 0, "message"), "reasoning", {"reasoning_effort": "none"}),
+    ],
+)
+async def test_a_model_that_thinks_does_so_unless_told_not_to(
+    ask: Any, path: str, spoken: tuple[Any, ...], field: str, off: dict[str, Any]
+) -> None:
+    thinking = ScriptedAnswer("Yes.", reasoning="17 is odd.")
+    asking = {"messages": MESSAGES, "prompt": "Is 17 prime?", "stream": False, "model": "phi3:mini"}
+    async with Upstream(answer=lambda _: thinking) as up:
+        thought, plain = await ask(up.url, path, asking), await ask(up.url, path, asking | off)
+
+    def said(reply: Any) -> dict[str, Any]:
+        value = reply.json
+        for step in spoken:
+            value = value[step]
+        return value
+
+    assert said(thought)[field] == "17 is odd."
+    assert field not in said(plain)
+
+
 async def test_a_token_limit_cuts_and_says_so(up: Upstream, ask: Any) -> None:
     """``num_predict`` and ``max_tokens`` alike; the count is of tokens, not of lines."""
     path, body = PLAIN

@@ -1,4 +1,4 @@
-"""The repair ladder: what it reads, what it refuses and why."""
+"""From text to a valid value: what is read, what is refused and why."""
 
 from __future__ import annotations
 
@@ -80,38 +80,38 @@ def refusal(text: str, schema: dict[str, Any] = VERDICT, **more: Any) -> str:
     return caught.value.reason
 
 
-class TestEachRung:
-    """Each text is read by the rung that is named, and none before it."""
+class TestEachRepair:
+    """Each text is read by the repair that is named, and by none before it."""
 
     @pytest.mark.parametrize(
-        ("rung", "text"),
+        ("repair", "text"),
         [
             ("strict", TEXT),
             ("strict", f"\n  {json.dumps(RIGHT, indent=2)}\n"),
             ("extracted", f"Sure! Here it is:\n```json\n{TEXT}\n```\nAnything else?"),
             ("extracted", f"```\n```json\n{TEXT}\n```\n```"),
-            ("extracted", f"<think>{{'winner_id': 'a'}} or maybe b</think>{TEXT}"),
-            ("extracted", f'<think>{TEXT.replace("b", "a")} no, {{"winner_id": "a"</think>\n{TEXT}'),
+            ("strict", f"<think>{{'winner_id': 'a'}} or maybe b</think>{TEXT}"),
+            ("strict", f'<think>{TEXT.replace("b", "a")} no, {{"winner_id": "a"</think>\n{TEXT}'),
             ("extracted", f"The set {{1, 2}} and \\frac{{a}}{{b}} aside: {TEXT}"),
             ("extracted", f'{TEXT}\n\nNow another: {{"winner_id": "a", "confidence": 0.1, "reason": "x"}}'),
-            ("literals", "{'winner_id': 'b', 'confidence': 0.8, 'reason': 'it is shorter',}"),
-            ("literals", TEXT[:-1] + ",}"),
-            ("repaired", '{"winner_id": "b" "confidence": 0.8 "reason": "it is shorter"}'),
-            ("repaired", '{winner_id: "b", confidence: 0.8, reason: "it is shorter"}'),
+            ("tolerant", "{'winner_id': 'b', 'confidence': 0.8, 'reason': 'it is shorter',}"),
+            ("tolerant", TEXT[:-1] + ",}"),
+            ("tolerant", '{"winner_id": "b" "confidence": 0.8 "reason": "it is shorter"}'),
+            ("tolerant", '{winner_id: "b", confidence: 0.8, reason: "it is shorter"}'),
             ("coerced", '{"winner_id": "B", "confidence": "0.8", "reason": "it is shorter", "model": "me"}'),
             ("coerced", f"[{TEXT}]"),
             ("coerced", f'{{"verdict": {TEXT}}}'),
         ],
     )
-    def test_reads_the_same_verdict(self, rung: str, text: str) -> None:
+    def test_reads_the_same_verdict(self, repair: str, text: str) -> None:
         reading = verdict(text)
 
         assert reading.value == RIGHT
-        assert reading.rung == rung
+        assert reading.repair == repair
         assert json.loads(reading.content) == RIGHT
 
     @pytest.mark.parametrize(
-        ("rung", "text", "value"),
+        ("repair", "text", "value"),
         [
             ("newlines", '{"reasoning": "one\ntwo\tthree", "answer": "5"}', "5"),
             ("backslashes", r'{"reasoning": "\(x\)", "answer": "\frac{1}{2}"}', r"\frac{1}{2}"),
@@ -119,15 +119,15 @@ class TestEachRung:
             ("backslashes", r'{"reasoning": "C:\users", "answer": "5"}', "5"),
             ("strict", r'{"reasoning": "a\\b\n\"c\"", "answer": "\\frac{1}{2}"}', r"\frac{1}{2}"),
             ("strict", r'{"answer": "{\"answer\": \"}\"}"}', '{"answer": "}"}'),
-            ("fields", 'I say "reasoning": because and "answer": "5" and so on', "5"),
-            ("fields", "Six sevens make 42.\n**Answer:** 42", "42"),
-            ("fields", r"So the answer is $\boxed{\frac{9}{2}}$. Done.", r"\frac{9}{2}"),
+            ("fields", 'I say "reasoning": because and "answer": "5".', "5"),
+            ("stated", "Six sevens make 42.\n**Answer:** 42", "42"),
+            ("stated", r"So the answer is $\boxed{\frac{9}{2}}$. Done.", r"\frac{9}{2}"),
         ],
     )
-    def test_reads_the_same_answer(self, rung: str, text: str, value: str) -> None:
+    def test_reads_the_same_answer(self, repair: str, text: str, value: str) -> None:
         reading = answer(text)
 
-        assert (reading.rung, reading.value["answer"]) == (rung, value)
+        assert (reading.repair, reading.value["answer"]) == (repair, value)
 
     def test_keeps_the_text_of_what_needed_no_mending(self) -> None:
         """Formatting is the model's; only mended answers are written anew."""
@@ -151,7 +151,7 @@ class TestFreeText:
     def test_strips_and_drops_nothing_else(self) -> None:
         reading = read('  ```json\n{"a": 1}\n```\n', schema=None, kind="text")
 
-        assert (reading.content, reading.value, reading.rung) == ('```json\n{"a": 1}\n```', None, "strict")
+        assert (reading.content, reading.value, reading.repair) == ('```json\n{"a": 1}\n```', None, "strict")
 
     @pytest.mark.parametrize(
         ("text", "reason"), [(" \n\t", "the answer is empty"), ("half \ud83d", "half a character")]
@@ -186,7 +186,7 @@ class TestCoercion:
     def test_changes_the_form_and_not_the_meaning(self, given_: Any, read_: Any) -> None:
         reading = read(json.dumps(given_), schema=LIST)
 
-        assert (reading.value, reading.rung) == (read_, "coerced")
+        assert (reading.value, reading.repair) == (read_, "coerced")
 
     def test_never_shortens_the_deciding_field(self) -> None:
         """Half an answer is another answer."""
@@ -210,7 +210,7 @@ class TestRanking:
     """A ranking becomes a permutation of the ids, or is refused."""
 
     @pytest.mark.parametrize(
-        ("text", "order", "rung"),
+        ("text", "order", "repair"),
         [
             ('{"ranking": ["d", "b", "a", "c"]}', "dbac", "strict"),
             ('{"ranking": ["d", "b", "a"]}', "dbac", "ranked"),
@@ -220,10 +220,10 @@ class TestRanking:
             ('{"order": ["d", "b", "a", "c"]}', "dbac", "ranked"),
         ],
     )
-    def test_completes_it(self, text: str, order: str, rung: str) -> None:
+    def test_completes_it(self, text: str, order: str, repair: str) -> None:
         reading = ranking(text)
 
-        assert ("".join(reading.value["ranking"]), reading.rung) == (order, rung)
+        assert ("".join(reading.value["ranking"]), reading.repair) == (order, repair)
 
     @given(st.lists(st.sampled_from(["a", "b", "c", "d", "x", 1])))
     def test_is_a_permutation_or_unreadable(self, ids: list[Any]) -> None:
@@ -290,11 +290,11 @@ class TestTruncation:
 
         reading = answer(text, finish="length")
 
-        assert (reading.value, reading.rung) == ({"answer": "42"}, "closed")
+        assert (reading.value, reading.repair) == ({"answer": "42"}, "closed")
 
     @pytest.mark.parametrize("text", ['{"answer": "42', '{"answer": 4', '{"answer": "4\\"', "the answer is 4"])
     def test_makes_nothing_of_a_cut_field(self, text: str) -> None:
-        with pytest.raises(Unreadable, match=r"token limit|answer: is missing"):
+        with pytest.raises(Unreadable, match=r"token limit|breaks off"):
             answer(text, finish="length")
 
     def test_a_cut_number_is_no_number(self) -> None:
@@ -306,7 +306,7 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\b\
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4))
 objects = st.dictionaries(words, values, min_size=1, max_size=4)
-prose = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{[<"), max_size=60)
+prose = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{[<◁"), max_size=60)
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
@@ -324,7 +324,7 @@ class TestAnyJson:
 
         assert read(text, schema=ANY_OBJECT).value == value
 
-    @given(st.dictionaries(st.text("abc,: é"), st.lists(st.integers()) | st.booleans(), min_size=1))
+    @given(st.dictionaries(st.text("abc,: é", max_size=30), st.lists(st.integers()) | st.booleans(), min_size=1))
     def test_trailing_commas_change_nothing(self, value: Any) -> None:
         text = re.sub(r"(?<=[\d\]e])([\]}])", r",\1", json.dumps(value))
 
@@ -355,7 +355,7 @@ class TestAnyJson:
             except Unreadable:
                 continue
             assert validator(schema).is_valid(reading.value)
-            assert json.loads(reading.content) == reading.value or reading.rung == "extracted"
+            assert json.loads(reading.content) == reading.value or reading.repair == "extracted"
             reading.content.encode()
 
     @given(
@@ -371,7 +371,7 @@ class TestAnyJson:
     ) -> None:
         members = {"answer": said, "reasoning": why} if first else {"reasoning": why, "answer": said}
         whole = wrap.replace("{}", json.dumps(members, ensure_ascii=plain))
-        assume(answer(whole).value["answer"] == said)  # "\frac" is read as LaTeX
+        assume(_message_format(whole, said))  # not "\frac", which is read as LaTeX, nor a blank
         cut = whole[: data.draw(st.integers(0, len(whole)))]
 
         try:
@@ -382,8 +382,15 @@ class TestAnyJson:
         assert reading.value["answer"] == said
 
 
+def _message_format(text: str, said: Any) -> bool:
+    try:
+        return bool(answer(text).value["answer"] == said)
+    except Unreadable:
+        return False
+
+
 def test_valid_json_costs_next_to_nothing() -> None:
-    """The fast path is on every answer of every attempt; 5 microseconds on an idle machine."""
+    """The fast path is on every answer of every attempt; 8 microseconds on an idle machine."""
     verdict(TEXT)
 
     assert min(timeit.repeat(lambda: verdict(TEXT), timer=process_time, number=200, repeat=20)) / 200 < 20e-6

@@ -1,0 +1,1 @@
+"""How often what the agreement rules call the same is the same."""
