@@ -11,7 +11,7 @@ from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode, exit_code_for
 from llm_pool.cli.progress import Progress
 from llm_pool.cli.prompt_input import UndecodableInput
 from llm_pool.core.errors import InvalidRequest, LlmPoolError
-from llm_pool.engine import parse_strategy
+from llm_pool.engine import parse_strategy, parse_think
 from llm_pool.wire.json import answer_json, error_json
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     request_id: str | None = None
     max_tokens: int | None = None
     deadline_ms: float | None = None
+    think: bool | str | None = None
 
 
 async def answer_lines(
@@ -115,6 +116,8 @@ def _query(template: Query, number: int, text: str) -> Query:
         said["strategy"] = parse_strategy(line.strategy)
     if line.deadline_ms is not None:
         said["deadline"] = line.deadline_ms / 1000
+    if line.think is not None:
+        said["think"] = line.think if isinstance(line.think, bool) else parse_think(line.think)
     said |= {f: v for f in ("task", "request_id", "max_tokens") if (v := getattr(line, f)) is not None}
     return msgspec.structs.replace(template, **said)
 

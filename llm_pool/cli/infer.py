@@ -71,6 +71,7 @@ def _arguments(parser: Parser) -> None:
         *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
     )
     parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=integer(1, _MOST_TOKENS))
+    parser.option("--think", metavar="HOW", text="whether models think first: false, true, low, medium or high")
     parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
     parser.flag("--jsonl", text="print events as they come, one JSON object each")
     parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
@@ -174,8 +175,11 @@ def _tell_notes(answer: Answer, console: Console) -> None:
 
 
 def _query(args: Namespace) -> Query:
-    from llm_pool.engine import parse_strategy
+    from llm_pool.engine import parse_strategy, parse_think
 
+    think = None if args.think is None else parse_think(args.think)
+    if think is None and args.exit_status:
+        think = False  # yes or no
     return Query(
         prompt="",
         task=args.task,
@@ -184,6 +188,7 @@ def _query(args: Namespace) -> Query:
         deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
         strategy=None if args.strategy is None else parse_strategy(args.strategy),
         no_cache=args.no_cache,
+        think=think,
     )
 
 
@@ -237,4 +242,5 @@ async def _dry_run(query: Query, config: Config, console: Console, *, as_json: b
     from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
-        return await show_plan(query, pool.orchestrator, console, as_json=as_json)
+        variants = {one.name: one.prompt_variant or "" for one in config.active_providers}
+        return await show_plan(query, pool.orchestrator, variants, console, as_json=as_json)

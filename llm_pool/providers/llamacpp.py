@@ -305,8 +305,8 @@ class _Engine(OpenAIProvider):
         return True
 
     def _request_body(self, call: Call) -> dict[str, Any]:
-        body = request_body(self.model, msgspec.structs.replace(call, schema=None))
-        body["chat_template_kwargs"] = {"enable_thinking": False}
+        think = False if call.schema is not None else call.think or False  # a grammar leaves no room for thoughts
+        body = request_body(self.model, msgspec.structs.replace(call, schema=None), think)
         body["cache_prompt"] = call.seed is None  # a reused prefix may round differently: a seed asks for the same
         body["return_progress"] = True  # something is written after each batch of a prompt: how a cancel is noticed
         if call.schema is not None:

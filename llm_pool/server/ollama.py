@@ -33,7 +33,7 @@ from llm_pool.server.chat import (
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
-from llm_pool.server.queries import decode
+from llm_pool.server.queries import decode, think_of
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
 
@@ -86,6 +86,7 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     keep_alive: str | float | None = None
+    think: bool | str | None = None
     tools: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -246,6 +247,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn]) -> Query:
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
         output_schema=_schema(body.format),
+        think=think_of(body.think),
     )
 
 

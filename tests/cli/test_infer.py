@@ -213,6 +213,44 @@ def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, ll
     assert [seat["provider"] for seat in plan["panel"]] == ["phi3", "llama31", "gemma2"]
 
 
+def test_dry_run_shows_the_prompt_of_each_variant(configure: Configure, llm_pool: Run) -> None:
+    """Whoever is asked in other words is named with them."""
+    path = configure(NOBODY, "phi3:mini")
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        + '[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket-a"\nprompt_variant = "pocket"\n',
+        encoding="utf-8",
+    )
+    words = ("infer", "--task", "expand_queries", "lounge videos", "--dry-run")
+
+    plan = json.loads(llm_pool(*words, "--json").stdout)
+    shown = llm_pool(*words).stdout
+
+    own, pocket = plan["prompts"]
+    assert (own["variant"], own["providers"]) == ("", ["phi3"])
+    assert (pocket["variant"], pocket["providers"]) == ("pocket", ["pocket"])
+    assert (own["user"], own["sha256"]) == (plan["user"], plan["prompt_sha256"])
+    assert pocket["user"] != own["user"]
+    assert f"sha256:{pocket['sha256']}, about {pocket['tokens_estimate']} tokens for pocket, variant pocket" in shown
+
+
+@pytest.mark.parametrize(("words", "think"), [((), None), (("--think", "LOW"), "low"), (("--exit-status",), False)])
+def test_think_is_asked_for(configure: Configure, llm_pool: Run, words: tuple[str, ...], think: object) -> None:
+    """A yes or no needs none, unless one says so."""
+    configure(NOBODY)
+
+    assert json.loads(llm_pool("infer", "hello", "--dry-run", "--json", *words).stdout)["think"] == think
+
+
+def test_another_word_for_thinking_is_refused(configure: Configure, llm_pool: Run) -> None:
+    configure(NOBODY)
+
+    done = llm_pool("infer", "hello", "--think", "much")
+
+    assert done.returncode == 2
+    assert "think: expected false, true, low, medium, high, got 'much'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("variables", "words", "coloured"),
     [
@@ -260,6 +298,21 @@ def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
     assert done.returncode == ExitCode.PARTIAL
     assert done.stderr.splitlines()[0] == "answering 4 lines …"
     assert done.stderr.splitlines()[-1].endswith("failed")
+
+
+def test_a_line_of_a_batch_says_whether_the_models_think(llm_pool: Run) -> None:
+    """In words of its own; another word is that line's error alone."""
+    lines = (
+        '{"prompt": "one", "think": "low"}',
+        '{"prompt": "two", "think": false}',
+        '{"prompt": "x", "think": "much"}',
+    )
+
+    done = llm_pool("infer", "--input", "-", stdin="\n".join(lines))
+
+    one, two, wrong = map(json.loads, done.stdout.splitlines())
+    assert (one["content"], two["content"]) == ("phi3:mini heard: one", "phi3:mini heard: two")
+    assert "expected false, true, low, medium, high" in json.dumps(wrong)
 
 
 def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
