@@ -383,8 +383,9 @@ def test_strict_changes_nothing_of_a_sound_answer(output: list[str], llm_pool: R
 
 
 def _kinds(out: str) -> list[str]:
-    """Each line as it is, or the type of its event."""
-    return [json.loads(line).get("type", "answer") if line[0] == "{" else line for line in out.splitlines()]
+    """Each line as it is, or the type of its event; deltas that follow each other are one, as time alone parts them."""
+    lines = (json.loads(line).get("type", "answer") if line[0] == "{" else line for line in out.splitlines())
+    return [kind for kind, _ in groupby(lines)]
 
 
 @pytest.mark.usefixtures("degrading")
