@@ -235,7 +235,7 @@ class Rejected(ProviderError):
 
 
 class UnsupportedTask(Rejected):
-    """The model was taught a few tasks and nothing else: asked for another, it would invent an answer."""
+    """The model was taught a few tasks in a small world: asked for anything else, it would invent an answer."""
 
     kind = "unsupported_task"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +319,98 @@ def test_a_line_of_a_batch_says_whether_the_models_think(llm_pool: Run) -> None:
 def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
     done = llm_pool("infer", "--input", "-", stdin='{"prompt":"x","task":"nope"}\n')
     assert done.returncode == ExitCode.USAGE
+
+
+@pytest.fixture
+def degrading(config: Path, configure: Configure, upstream: str) -> Path:  # takes the place of it
+    """Nobody listens where the panel is; the last resort answers."""
+    spare = f'[[providers]]\nname = "spare"\ndriver = "ollama"\nbase_url = "{upstream}"\nmodel = "phi3:mini"\n'
+    path = configure(NOBODY, "gemma2:9b", more=f"{spare}last_resort = true\n")
+    path.write_text(path.read_text(encoding="utf-8").replace("[[providers]]", '[[providers]]\ntasks = ["ask"]'))
+    return path
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize(
+    "words", [[], ["-q"], ["-q", "--explain"], ["--no-stream"], ["-q", "--json"], ["-q", "--jsonl"]]
+)
+def test_a_degraded_answer_says_so(words: list[str], llm_pool: Run) -> None:
+    """On stderr, though asked to be quiet: it is about the answer. Once, and in the answer for programs."""
+    done = llm_pool("infer", "hello", *words)
+
+    assert (done.returncode, done.stderr) == (0, "note: degraded: last resort: gemma2: nobody listens at 127.0.0.1:1\n")
+    last = done.stdout.splitlines()[-1]
+    assert last == "phi3:mini heard: hello" if last[0] != "{" else json.loads(last)["degraded"] is True
+
+
+@pytest.mark.usefixtures("degrading")
+def test_the_drawing_says_it_in_its_own_line(llm_pool: Run) -> None:
+    """And the note is not repeated."""
+    done = llm_pool("infer", "hello", "--explain")
+    assert re.findall(r".*degraded: .*", done.stderr) == [
+        "  degraded: last resort: gemma2: nobody listens at 127.0.0.1:1 (missing: gemma2)"
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("words", [[], ["-q"], ["--explain"], ["--exit-status"]])
+def test_strict_prints_no_degraded_answer(words: list[str], llm_pool: Run) -> None:
+    """Nor any piece of one that would have been streamed."""
+    done = llm_pool("infer", "hello", "--strict", *words)
+
+    assert (done.returncode, done.stdout) == (ExitCode.DEGRADED, "")
+    assert done.stderr.splitlines() == [
+        "error: the answer is degraded: last resort: gemma2: nobody listens at 127.0.0.1:1",
+        "hint: without --strict it is printed, with a note",
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("output", ["--json", "--jsonl"])
+def test_strict_as_json_is_an_error_and_no_answer(output: str, llm_pool: Run) -> None:
+    done = llm_pool("infer", "hello", "--strict", output)
+
+    assert (done.returncode, done.stdout) == (12, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["exit_code"]) == ("degraded_answer", 12)
+
+
+@pytest.mark.parametrize("output", [[], ["--json"], ["--jsonl"]])
+def test_strict_changes_nothing_of_a_sound_answer(output: list[str], llm_pool: Run) -> None:
+    plain, strict = (llm_pool("infer", "hello there", *output, *words) for words in ([], ["--strict"]))
+
+    assert (strict.returncode, strict.stderr) == (0, "")
+    assert _kinds(strict.stdout) == _kinds(plain.stdout)
+
+
+def _kinds(out: str) -> list[str]:
+    """Each line as it is, or the type of its event; deltas that follow each other are one, as time alone parts them."""
+    lines = (json.loads(line).get("type", "answer") if line[0] == "{" else line for line in out.splitlines())
+    return [kind for kind, _ in groupby(lines)]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_batch_says_once_that_answers_are_degraded(quiet: list[str], llm_pool: Run) -> None:
+    done = llm_pool("infer", "--input", "-", *quiet, stdin='"one"\n"two"\n{"prompt": 7}\n')
+
+    assert done.returncode == ExitCode.PARTIAL
+    assert [json.loads(line).get("degraded") for line in done.stdout.splitlines()] == [True, True, None]
+    assert [line for line in done.stderr.splitlines() if "degraded" in line] == [
+        "note: degraded: 2 of the answers; the decision of each says why"
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+def test_a_strict_batch_fails_the_degraded_lines(llm_pool: Run) -> None:
+    """If all lines fail, the code is that of the first, whichever ended first."""
+    lines = '"one"\n{"prompt": 7}\n"two"\n'
+    done = llm_pool("infer", "--input", "-", "--strict", stdin=lines)
+
+    codes = [json.loads(line)["error"]["code"] for line in done.stdout.splitlines()]
+    assert codes == ["degraded_answer", "invalid_request", "degraded_answer"]
+    assert "heard" not in done.stdout
+    assert (done.returncode, "note: degraded" in done.stderr) == (ExitCode.DEGRADED, False)
 
 
 @pytest.fixture
