@@ -40,6 +40,10 @@ class TrustWeights:
             vote = self._trust.vote(member, task.name, evidence(task, reading))
         return vote, vote
 
+    def odds(self, task: Task, member: Member, /) -> float:
+        """Learned from the configured weight on."""
+        return self._trust.odds(member, task.name)
+
 
 class Weighted:
     """
