@@ -72,9 +72,10 @@ async def by_feedback_on_verdicts(trust: Trust, question: Question) -> None:
     except LlmPoolError:
         return
     good = question.is_right(decision)
-    trust.learn(panel_outcome(question.call.task, decision), "feedback", good=good)
+    outcome = panel_outcome(question.call.task, decision)
+    trust.learn(outcome, "feedback", good=good)
     for judge, chose_it in preferences(decision).items():
-        trust.learn_judge(judge, question.bench, chose_it=chose_it, good=good)
+        trust.learn_judge(judge, question.bench, chose_it=chose_it, good=good, rivals=outcome.rivals)
 
 
 def _judge(question: Question, pairwise: float) -> Member:

@@ -70,7 +70,7 @@ class TrustSource(Protocol):
         """What an answer of *member* on *task* counts, > 0, given the *traits* seen in it."""
 
     def accuracy(self, judge: Member, task: str) -> float:
-        """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
+        """How often *judge* prefers the better one of two candidates on *task*, in (0, 1)."""
 
 
 class JudgeLimits(msgspec.Struct, frozen=True, kw_only=True):

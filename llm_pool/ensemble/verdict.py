@@ -6,14 +6,16 @@ The prompt is short, has rules but no chain of thought, and ends in one letter: 
 Candidates are data. They stand between fences with a random token of this request, under letters that say
 nothing of their authors, in shuffled order, without chat markers.
 
-A verdict is evidence, not law. With ``p`` the probability that the judge gave to each letter and ``q`` its accuracy
-over ``n`` candidates, Bayes' rule gives each candidate ``x``::
+A verdict is evidence, not law. With ``p`` the probability that the judge gave to each letter and ``q`` how often it
+prefers the better one of two, Bayes' rule gives each candidate ``x``::
 
-    posterior(x)  ∝  prior(x) · ( q · p(x) + (1 - q) / (n - 1) · (1 - p(x)) )
+    posterior(x)  ∝  prior(x) · ( q · p(x) + (1 - q) · (1 - p(x)) )
 
-where the prior is the trust in those who wrote it. A judge no better than chance (q = 1/n) changes nothing; a
-certain word of a good one outweighs a small lead in trust. Sources: Zheng et al. 2023 (MT-Bench, position bias),
-arXiv:2306.05685; Wang et al. 2023, arXiv:2305.17926 (both orders, averaged); Dawid & Skene 1979 (observer error).
+where the prior is the trust in those who wrote it. That holds for any number of candidates: who is preferred to each of
+two others with odds of 2 is chosen among the three with odds of 2 : 1 : 1 (Luce's choice axiom). A judge no better than
+a coin (q = 1/2) changes nothing; a certain word of a good one outweighs a small lead in trust. Sources: Zheng et al.
+2023 (MT-Bench, position bias), arXiv:2306.05685; Wang et al. 2023, arXiv:2305.17926 (both orders, averaged); Dawid &
+Skene 1979 (observer error); Luce 1959, Individual choice behavior.
 """
 
 from __future__ import annotations
@@ -144,17 +146,15 @@ def posterior(
     Args:
         priors: log weight of each candidate before any judge spoke.
         words: per judge, the probability it gave to each candidate.
-        accuracy: per judge, how often its first choice is the best, in (0, 1).
+        accuracy: per judge, how often it prefers the better one of two, in (0, 1).
 
     Returns:
         Probabilities in the order of *priors*, summing to 1.
     """
-    count = len(priors)
     logs = list(priors)
     for judge, probabilities in words.items():
-        right = max(accuracy[judge], 1 / count)  # worse than chance is unlucky, not a liar to be read in reverse
-        wrong = (1 - right) / (count - 1)
-        logs = [log + math.log(right * p + wrong * (1 - p)) for log, p in zip(logs, probabilities, strict=True)]
+        right = max(accuracy[judge], 0.5)  # worse than a coin is unlucky, not a liar to be read in reverse
+        logs = [log + math.log(right * p + (1 - right) * (1 - p)) for log, p in zip(logs, probabilities, strict=True)]
     top = max(logs)
     weights = [math.exp(log - top) for log in logs]
     return [weight / sum(weights) for weight in weights]

@@ -200,12 +200,13 @@ def _take(
 
 def _learn_feedback(stored: StoredDecision, trust: Trust, *, good: bool) -> None:
     own = trust.of(stored.tenant_id)
-    own.learn(stored.panel_outcome, "feedback", good=good)
+    outcome = stored.panel_outcome
+    own.learn(outcome, "feedback", good=good)
     margin = stored.margin
     if margin is not None and (good or margin >= 0):
-        own.learn_margin(stored.panel_outcome.task, abs(margin), right=good and margin >= 0)
+        own.learn_margin(outcome.task, abs(margin), right=good and margin >= 0)
     for judge, chose_it in stored.judges.items():
-        own.learn_judge(judge, stored.panel_outcome.task, chose_it=chose_it, good=good)
+        own.learn_judge(judge, outcome.task, chose_it=chose_it, good=good, rivals=outcome.rivals)
 
 
 def _truncate(decision_log: Path) -> None:

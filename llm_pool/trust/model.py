@@ -21,10 +21,12 @@ any other answer: a tie-break that counted as a win would confirm itself. Only q
 where all agree, nobody earns anything over the others. Records decay, half gone after 700 observations, so that a new
 model under an old name is found out.
 
-A judge is marked where the truth is known: where the answer was good, its first choice was right or wrong. Where the
-answer was bad and the judge had chosen it, it erred only if another candidate was right. Nobody said so; that counts
-as the task's rate of right answers, which is about how often it is so: 24, 13 and 45 percent on three recorded tasks,
-whose rates are 27, 15 and 51.
+A judge is marked where the truth is known, by how it prefers the better one of two. Where the answer was good, it
+preferred it to each of the others, so many preferences are right; or it preferred another one to it, and one is wrong.
+So a judge that is right in 65 of 100 pairs is learned as that, from three candidates too. Where the answer was bad and
+the judge had chosen it, it erred only if another candidate was right. Nobody said so; that counts as the task's rate of
+right answers, which is about how often it is so: 24, 13 and 45 percent on three recorded tasks, whose rates are 27, 15
+and 51.
 
 Each tenant teaches its own trust. What was learned without a tenant, by the operator, counts for all of them.
 
@@ -68,7 +70,7 @@ JUDGE_ACCURACY: Final = 0.65
 BASE_RATE: Final = ""
 """The expert whose record is the task's own rate of right answers."""
 MIN_SAMPLES: Final = 30.0
-"""Observations on a task from which learned trust breaks the ties of VOTING, and labels from which there is a confidence."""
+"""Observations on a task from which trust breaks the ties of VOTING; labels from which there is a confidence."""
 BINS: Final = 48
 BIN: Final = 0.25
 """Margins are kept in so many bins of this width; greater ones in the last."""
@@ -119,6 +121,11 @@ class PanelOutcome(msgspec.Struct, frozen=True):
     def is_divided(self) -> bool:
         """Whether the panel disagreed: only then there is something to learn."""
         return len({statement.cluster for statement in self.answers_given}) > 1
+
+    @property
+    def rivals(self) -> int:
+        """How many other answers there were."""
+        return len({statement.cluster for statement in self.answers_given} - {0})
 
     @property
     def is_carried(self) -> bool:
@@ -175,7 +182,7 @@ class Trust:
         return _logit(self.probability(member, task))
 
     def accuracy(self, judge: Member, task: str) -> float:
-        """How often *judge*'s first choice on *task* is the best candidate, in (0, 1)."""
+        """How often *judge* prefers the better one of two candidates on *task*, in (0, 1)."""
         return self._record(task, _judge(judge.name)).mean(JUDGE_ACCURACY, PRIOR)
 
     def vote(self, member: Member, task: str, traits: Iterable[str] = ()) -> float:
@@ -220,7 +227,7 @@ class Trust:
         for expert in (_provider(statement.provider), BASE_RATE, *statement.traits):
             self._record_for(task, expert).add(right=right, strength=STRENGTH[source])
 
-    def learn_judge(self, judge: str, task: str, *, chose_it: bool, good: bool) -> None:
+    def learn_judge(self, judge: str, task: str, *, chose_it: bool, good: bool, rivals: int) -> None:
         """
         Count *judge*'s first choice, from a person's feedback.
 
@@ -229,9 +236,11 @@ class Trust:
             task: the task's.
             chose_it: whether the answer that was given was its first choice.
             good: whether that answer was right.
+            rivals: how many other candidates it saw, at least one.
         """
         if good:
-            self._record_for(task, _judge(judge)).add(right=chose_it, strength=STRENGTH["feedback"])
+            preferences = rivals if chose_it else 1
+            self._record_for(task, _judge(judge)).add(right=chose_it, strength=STRENGTH["feedback"] * preferences)
         elif chose_it:
             another_right = self._record(task, BASE_RATE).mean(0.5, RATE_PRIOR)
             self._record_for(task, _judge(judge)).add(right=False, strength=STRENGTH["feedback"] * another_right)

@@ -78,10 +78,16 @@ def test_a_preference_for_a_place_cancels_out_over_two_orders() -> None:
 
 
 def test_a_judge_no_better_than_chance_changes_nothing() -> None:
-    """With q = 1/n the posterior is the prior."""
+    """Of a coin's word the posterior is the prior."""
     chances = posterior([math.log(3), math.log(1)], {"j": (0.0, 1.0)}, {"j": 0.5})
 
     assert chances == pytest.approx([0.75, 0.25])
+
+
+def test_what_a_judge_is_worth_in_pairs_it_is_worth_among_three() -> None:
+    """Twice as likely to prefer the better one: its choice counts twice, beside one other or two."""
+    assert posterior([0.0, 0.0], {"j": (1.0, 0.0)}, {"j": 2 / 3}) == pytest.approx([2 / 3, 1 / 3])
+    assert posterior([0.0, 0.0, 0.0], {"j": (1.0, 0.0, 0.0)}, {"j": 2 / 3}) == pytest.approx([1 / 2, 1 / 4, 1 / 4])
 
 
 def test_a_judge_that_was_unlucky_is_not_read_in_reverse() -> None:

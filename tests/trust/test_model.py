@@ -96,12 +96,28 @@ def test_a_judge_is_marked_where_the_truth_is_known() -> None:
 
     def accuracy(*, chose_it: bool, good: bool) -> float:
         trust = Trust()
-        trust.learn_judge("j", "sum", chose_it=chose_it, good=good)
+        trust.learn_judge("j", "sum", chose_it=chose_it, good=good, rivals=1)
         return trust.accuracy(member("j"), "sum") - JUDGE_ACCURACY
 
     assert accuracy(chose_it=True, good=True) > 0
     assert accuracy(chose_it=False, good=True) < accuracy(chose_it=True, good=False) < 0
     assert accuracy(chose_it=False, good=False) == 0
+
+
+@pytest.mark.parametrize("rivals", [1, 2, 3])
+@pytest.mark.parametrize("pairwise", [0.6, 0.65, 0.8])
+def test_a_judge_is_learned_as_what_it_is_from_any_number_of_candidates(rivals: int, pairwise: float) -> None:
+    """Who prefers the better one in 65 of 100 pairs chooses the best of three in 48 only."""
+    odds = pairwise / (1 - pairwise)
+    chooses_the_best = odds / (odds + rivals)
+    trust, owed = Trust(), 0.0
+
+    for _ in range(3000):
+        owed += chooses_the_best
+        trust.learn_judge("j", "sum", chose_it=owed >= 1, good=True, rivals=rivals)
+        owed -= owed >= 1
+
+    assert trust.accuracy(member("j"), "sum") == pytest.approx(pairwise, abs=0.01)
 
 
 def test_a_tenant_teaches_nobody_else() -> None:
@@ -175,7 +191,7 @@ def test_json_gives_back_the_same_trust() -> None:
     """And the same bytes for the same records, whatever the order they were learned in."""
     trust = Trust()
     trust.learn(panel_outcome("phi", "gemma", traits=("form:word",)), "feedback")
-    trust.learn_judge("llama", "sum", chose_it=True, good=True)
+    trust.learn_judge("llama", "sum", chose_it=True, good=True, rivals=1)
 
     again = Trust.from_json(trust.to_json())
 
