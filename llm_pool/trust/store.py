@@ -65,7 +65,8 @@ class TrustStore:
         except FileNotFoundError:
             return Trust()
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            self.path.replace(self.path.with_suffix(".damaged"))
+            aside = self.path.replace(self.path.with_suffix(".damaged"))
+            _log.warning("%s was damaged and is set aside as %s: the pool learns anew", self.path, aside.name)
             return Trust()
 
     def _replace(self, data: bytes) -> None:

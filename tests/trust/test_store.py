@@ -71,14 +71,15 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trust.json", "trust.lock"]
 
 
-def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
-    """Learning starts anew, and what was there can be looked at."""
+def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Learning starts anew, what was there can be looked at, and the log says where."""
     store = TrustStore(tmp_path / "trust.json")
     store.path.write_bytes(b"{half a fi")
 
     trust = store.change(win)
 
     assert wins(trust) == 1.0
+    assert f"{store.path} was damaged and is set aside as trust.damaged: the pool learns anew" in caplog.messages
     assert (tmp_path / "trust.damaged").read_bytes() == b"{half a fi"
 
 
