@@ -116,10 +116,14 @@ class Console:
         """What holds for the data itself, and so is told even where ``-q`` asks for quiet. Raises PipeClosed."""
         self._write(self.stderr, escaped(text) + "\n")
 
+    @property
+    def width(self) -> int:
+        """Characters of a line on stderr; 80 where it is no terminal."""
+        return _width(self.stderr)
+
     def draw(self, text: str) -> None:
         """The one live line on stderr, in the place of what it said before; empty takes it away."""
-        width = _width(self.stderr) - 1
-        self._write(self.stderr, f"\r{escaped(text)[:width]}\x1b[K")
+        self._write(self.stderr, f"\r{escaped(text)[: self.width - 1]}\x1b[K")
 
     def error(self, error: LlmPoolError, code: int) -> None:
         """

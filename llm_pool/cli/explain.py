@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_pool.cli.console import Console
     from llm_pool.core.messages import Answer, Attempt, Decision
 
-_WIDTH = 32
+_MAX_WIDTH, _MIN_WIDTH = 32, 8  # of a timeline
 _MAX_LINES, _MAX_LINE = 12, 160  # of an attempt's reasoning
 _CUT = {"length": "cut at max_tokens", "repetition": "cut: it repeated itself"}
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
@@ -18,8 +20,8 @@ def explain(answer: Answer, console: Console) -> None:
     """
     Draw how *answer* came about on stderr.
 
-    One row per attempt, on one time scale: ``·`` not started, ``░`` waiting for the first token, ``█`` writing,
-    thoughts included. What models thought follows, shortened.
+    One row per attempt, on one time scale as wide as the terminal has room for: ``·`` not started, ``░`` waiting for
+    the first token, ``█`` writing, thoughts included. What models thought follows, shortened.
     """
     cached = " · from the cache" if answer.from_cache else ""
     _draw(answer.decision, answer.decision.winner, answer.task, f" · {_time(answer.duration)}", cached, console)
@@ -39,8 +41,13 @@ def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str
     console.say(f"{console.paint(head, 'bold', console.stderr)}{duration}{agreement}{confidence}{cached}")
     end = max((a.started + a.duration for a in decision.attempts), default=0.0)
     names = max((len(a.provider) for a in decision.attempts), default=0)
-    for attempt in decision.attempts:
-        _row(attempt, winner, names, end, console)
+    facts = [_facts(attempt) for attempt in decision.attempts]
+    width = _timeline_width(decision, names, facts, console)
+    for attempt, said in zip(decision.attempts, facts, strict=True):
+        mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
+        outcome = console.paint(_outcome(attempt), _COLOURS.get(attempt.outcome, "red"), console.stderr)
+        head = f"{mark} {attempt.provider.ljust(names)} {attempt.why:<11}"
+        console.say(f"{head} {timeline(attempt, end, width)} {outcome}  {said}")
     for attempt in decision.attempts:
         if attempt.reasoning:
             _reasoning(attempt, console)
@@ -59,22 +66,31 @@ def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str
         console.say(f"  {console.paint('degraded:', 'yellow', console.stderr)} {decision.degraded_reason}{missing}")
 
 
-def _row(attempt: Attempt, winner: str, names: int, end: float, console: Console) -> None:
-    mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
-    outcome = console.paint(attempt.outcome.replace("_", " "), _COLOURS.get(attempt.outcome, "red"), console.stderr)
+def _timeline_width(decision: Decision, names: int, facts: Sequence[str], console: Console) -> int:
+    """Cells for the timelines, so that a row of successes fits its line; errors may be longer than any."""
+    rows = zip(decision.attempts, facts, strict=True)
+    beside = [names + 18 + len(_outcome(attempt)) + len(said) for attempt, said in rows if not attempt.error]
+    return max(_MIN_WIDTH, min(_MAX_WIDTH, console.width - max(beside, default=0)))
+
+
+def _outcome(attempt: Attempt) -> str:
+    return attempt.outcome.replace("_", " ")
+
+
+def _facts(attempt: Attempt) -> str:
     facts = [_time(attempt.duration)]
     if attempt.ttft is not None:
         facts.append(f"first token {_time(attempt.ttft)}")
     if attempt.usage.completion_tokens is not None:
-        facts.append(f"{attempt.usage.completion_tokens} tokens")
+        count = attempt.usage.completion_tokens
+        facts.append(f"{count} token{'' if count == 1 else 's'}")
     if attempt.finish in _CUT:
         facts.append(_CUT[attempt.finish])
     if attempt.reading is not None and attempt.reading.repair != "strict":
         facts.append(f"repaired ({attempt.reading.repair})")
     if attempt.error:
         facts.append(attempt.error.splitlines()[0])
-    line = f"{attempt.provider.ljust(names)} {attempt.why:<11} {timeline(attempt, end)} {outcome}  {', '.join(facts)}"
-    console.say(f"{mark} {line}")
+    return ", ".join(facts)
 
 
 def _reasoning(attempt: Attempt, console: Console) -> None:
@@ -87,7 +103,7 @@ def _reasoning(attempt: Attempt, console: Console) -> None:
         console.say(f"    … {len(lines) - _MAX_LINES} more lines; --json has them")
 
 
-def timeline(attempt: Attempt, end: float, width: int = _WIDTH) -> str:
+def timeline(attempt: Attempt, end: float, width: int) -> str:
     """*attempt* on a scale from 0 to *end* seconds, *width* cells wide."""
     scale = width / end if end > 1e-6 else 0.0
     start = min(width - 1, int(attempt.started * scale))

@@ -16,6 +16,7 @@ from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.attempts import DECISION_MARGIN
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum, valid_ballots
+from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE
 from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide, with_formulas
 from llm_pool.ensemble.weighted import TrustWeights, margin_of
 
@@ -226,7 +227,8 @@ def _margin_after(vote: Decision, fallback: Decision) -> float | None:
 
 
 def _disagreed(rule: ConsensusRule, vote: Decision, size: int) -> Decision:
-    """*vote* saying how far the panel was from a consensus."""
+    """*vote* saying how far the panel was from a consensus; whose text it would be is beside the point."""
+    vote = msgspec.structs.replace(vote, notes=tuple(note for note in vote.notes if note != NO_WEIGHTS_NOTE))
     answered = sum(attempt.reading is not None for attempt in vote.attempts)
     sure = rule.min_confidence
     if vote.confidence is not None and sure is not None and answered >= rule.quorum_of(size):

@@ -409,6 +409,6 @@ def _single_reason(group: _CandidateGroup) -> str:
 
 def _reason(groups: Sequence[_CandidateGroup], chances: Sequence[float], verdicts: dict[str, tuple[float, ...]]) -> str:
     best = max(range(len(groups)), key=lambda index: (chances[index], -index))
-    for_it = [judge for judge, verdict in verdicts.items() if verdict[best] == max(verdict) > min(verdict)]
+    for_it = [judge for judge, verdict in verdicts.items() if verdict[best] == max(verdict) > sorted(verdict)[-2]]
     names = ", ".join(for_it) if for_it else "no judge, but trust in its author"
     return f"{groups[best].representative.provider} is the best with probability {chances[best]:.2f}; chosen by {names}"

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.cli.console import Console
 from llm_pool.cli.explain import explain
+from llm_pool.core.messages import Attempt, Reading, Usage
 from llm_pool.testing import an_answer
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_row_fits_a_line_of_eighty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeline gives way; where there is room it is no wider than it need be."""
+
+    def rows(columns: int) -> list[str]:
+        monkeypatch.setattr(Console, "width", columns)
+        log = io.StringIO()
+        attempts = [attempt(name, took) for name, took in (("phi3", 0.5), ("llama31-8b", 12.25), ("gemma2", 3.0))]
+        answer = an_answer()
+        decision = msgspec.structs.replace(answer.decision, attempts=tuple(attempts))
+        explain(msgspec.structs.replace(answer, decision=decision), Console(stderr=log))
+        return [line for line in log.getvalue().splitlines() if " vote " in line]
+
+    assert [max(map(len, rows(columns))) for columns in (80, 90, 200)] == [80, 90, 99]
+    assert "7 tokens" in rows(80)[0]
+    assert all(sum(map(line.count, "·░█")) == 8 for line in rows(20))
+
+
+def attempt(name: str, took: float) -> Attempt:
+    return Attempt(
+        provider=name,
+        model="m",
+        outcome="ok",
+        started=0.0,
+        duration=took,
+        ttft=took / 2,
+        usage=Usage(3, 7),
+        why="vote",
+        reading=Reading("blue", None),
+    )
 
 
 def head(confidence: float | None) -> str:
