@@ -63,6 +63,7 @@ def _arguments(parser: Parser) -> None:
 
 def _run(args: Namespace, console: Console) -> int:
     from llm_pool.config import find
+    from llm_pool.server.event_loop import loop_factory
 
     place = find(args.config)
     options = ServeOptions(
@@ -71,7 +72,7 @@ def _run(args: Namespace, console: Console) -> int:
         grace=args.grace,
         reload=args.reload,
     )
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve(options, console))
 
 
@@ -178,12 +179,3 @@ def _announce(daemon: Daemon, options: ServeOptions, console: Console) -> None:
     http = next((url for url in daemon.urls if url.startswith("http")), None)
     if http is not None and not needs_proof:
         console.say(f"  try  {_TRY.format(url=http)}")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The loop of uvloop where it is installed: it takes a third of the time for the same sockets."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

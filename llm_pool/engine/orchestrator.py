@@ -16,10 +16,12 @@ import msgspec
 
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    BreakerOpen,
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
     Loading,
+    OutOfResources,
     OutOfTime,
     Overloaded,
     QueueFull,
@@ -229,6 +231,8 @@ def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
+    if OutOfResources.kind in kinds and kinds <= {OutOfResources.kind, QueueFull.kind, BreakerOpen.kind}:
+        return Overloaded("llm-pool, out of file descriptors,", 1.0)
     if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
         return DeadlineExceeded(call.deadline - call.began, attempts)
     return AllProvidersFailed(call.task.name, attempts)
