@@ -3,12 +3,16 @@ What the bundled models are worth, each alone and together: held-out inputs of t
 
 Every answer comes from llama.cpp in a process of its own. WEIGHTED and JUDGE trust what they learned from feedback on
 other inputs, given first. ``--write`` puts the table into ``bench/results/pocket.md`` and into the README.
+
+``--declined`` measures only what is declined, of the foreign inputs of ``bench/data/foreign.jsonl`` and of the models'
+own; with it ``--write`` puts that alone into its part of the results, and into the model card.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import re
@@ -24,7 +28,11 @@ from llm_pool.config import parse
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine.composition import open_app
 from llm_pool.providers.gguf import BUNDLED
+from llm_pool.providers.llamacpp import VOCABULARIES
+from llm_pool.providers.vocabulary import read_vocabularies
+from llm_pool.tasks import load_task, prepare
 from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
+from tools.pocket.measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +44,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "bench" / "results" / "pocket.md"
 README = ROOT / "README.md"
+FOREIGN = ROOT / "bench" / "data" / "foreign.jsonl"
+CARD = ROOT / "docs" / "models" / "pocket.md"
+DECLINED = re.compile(r"(<!-- declined: made by bench/pocket.py -->\n)(.*?)(<!-- end of declined -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- pocket: made by bench/pocket.py -->\n)(.*?)(<!-- end of pocket -->)", re.DOTALL)
 
 Reports: TypeAlias = "dict[str, dict[str, Report]]"
@@ -47,8 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300, help="inputs of each task")
     parser.add_argument("--lessons", type=int, default=100, help="inputs of each task to give feedback on before")
+    parser.add_argument("--declined", action="store_true", help="only what is declined")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.declined:
+        print(declined_table(options.count))
+        if options.write:
+            _keep_declined(options.count)
+        return
     models = {path.stem: path for path in sorted(BUNDLED.glob("pocket-*.gguf"))}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LLM_POOL_STATE"] = folder  # what is learned here is forgotten
@@ -59,7 +76,11 @@ def main() -> None:
     rows = table(reports, [*models, *StrategyName])
     print(rows)
     if options.write:
-        RESULT.write_text(f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n", encoding="utf-8")
+        kept = DECLINED.search(RESULT.read_text("utf-8"))
+        assert kept is not None
+        told = f"{_head(options.count, options.lessons)} {loaded}\n\n{rows}\n\n{kept[0]}\n"
+        RESULT.write_text(told, encoding="utf-8")
+        _keep_declined(options.count)
         README.write_text(BLOCK.sub(lambda found: f"{found[1]}{rows}\n{found[3]}", README.read_text("utf-8")), "utf-8")
     sys.exit(0 if all(report.valid == 1 for by in reports.values() for report in by.values()) else 1)
 
@@ -123,6 +144,45 @@ def table(reports: Reports, who: Sequence[str]) -> str:
     lines.append(f"| all | calls for an answer | {' | '.join(f'{count:.1f}' for count in calls)} |")
     lines.append(f"| all | median time, ms | {' | '.join(f'{each * 1e3:.0f}' for each in times)} |")
     return "\n".join(lines)
+
+
+def foreign() -> dict[str, list[str]]:
+    """By task, the inputs of ``bench/data/foreign.jsonl``: what the bundled models were not taught."""
+    found: dict[str, list[str]] = {}
+    for line in FOREIGN.read_text("utf-8").splitlines():
+        one = json.loads(line)
+        found.setdefault(one["task"], []).append(one["prompt"])
+    return found
+
+
+def declined(task: str, prompts: Sequence[str]) -> float:
+    """The share of *prompts* that a bundled model declines."""
+    vocabulary = read_vocabularies(BUNDLED / VOCABULARIES)[task]
+    loaded = load_task(task, [ROOT / "prompts"])
+    return fmean(not vocabulary.covers(prepare(loaded, prompt).input) for prompt in prompts)
+
+
+def declined_table(count: int) -> str:
+    """Markdown: by task, how much is declined of the foreign inputs, and of *count* inputs of its own."""
+    strange, own = foreign(), inputs(count=count, seed=99)
+    lines = ["| task | foreign inputs | declined | own inputs | declined |", "|---|---:|---:|---:|---:|"]
+    for task in MEASURES:
+        mine = [one.case.text for one in own[task]]
+        of_both = f"{declined(task, strange[task]):.1%} | {len(mine)} | {declined(task, mine):.1%}"
+        lines.append(f"| {task} | {len(strange[task])} | {of_both} |")
+    return "\n".join(lines)
+
+
+def _keep_declined(count: int) -> None:
+    """Write what is declined today into the results and the model card."""
+    told = (
+        f"## What they decline\n\n`python -m bench.pocket --declined --write`, {datetime.now(UTC).date()}. Foreign:\n"
+        "`bench/data/foreign.jsonl`, written by hand beside the rule, many with some words of the world; a few\n"
+        "have no other, and those are answered. Own: held-out inputs.\n\n"
+        f"{declined_table(count)}\n"
+    )
+    for page in (RESULT, CARD):
+        page.write_text(DECLINED.sub(lambda found: f"{found[1]}{told}{found[3]}", page.read_text("utf-8")), "utf-8")
 
 
 def _is_told(measure: str) -> bool:

@@ -33,7 +33,7 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
     call = plan.call
     members = [(m.name, m.model, m.weight) for m in (*plan.panel.regular, *plan.panel.last_resort)]
     task = (call.task.name, call.task.version, call.input, call.prompt.turns, call.schema)
-    sampling = (call.max_tokens, call.temperature, call.seed, call.stop)
+    sampling = (call.max_tokens, call.temperature, call.seed, call.stop, call.think)
     named = [(field, getattr(query, field)) for field in sorted(fields)]
     return _digest((query.tenant_id, task, sampling, plan.strategy, members, named))
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.cli.exit_codes import ExitCode, exit_code_for
+from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode, exit_code_for
 from llm_pool.cli.progress import Progress
 from llm_pool.cli.prompt_input import UndecodableInput
 from llm_pool.core.errors import InvalidRequest, LlmPoolError
-from llm_pool.engine import parse_strategy
+from llm_pool.engine import parse_strategy, parse_think
 from llm_pool.wire.json import answer_json, error_json
 
 if TYPE_CHECKING:
@@ -31,10 +31,17 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     request_id: str | None = None
     max_tokens: int | None = None
     deadline_ms: float | None = None
+    think: bool | str | None = None
 
 
 async def answer_lines(
-    template: Query, lines: Sequence[tuple[int, str]], pool: Inferrer, console: Console, *, concurrency: int
+    template: Query,
+    lines: Sequence[tuple[int, str]],
+    pool: Inferrer,
+    console: Console,
+    *,
+    concurrency: int,
+    strict: bool = False,
 ) -> int:
     """
     Answer each of *lines*, printing one JSON object a line, in the order of the input.
@@ -45,17 +52,21 @@ async def answer_lines(
         pool: answers them.
         console: where the answers go.
         concurrency: lines under way at once.
+        strict: a degraded answer counts as a failed line.
 
     Returns:
         PARTIAL if some lines failed; if all did, the exit code of the first.
     """
     gate = asyncio.Semaphore(concurrency)
-    codes: list[ExitCode] = []
+    codes: dict[int, ExitCode] = {}
+    degraded: set[int] = set()
 
     async def answer(index: int, number: int, text: str) -> None:
         async with gate:
-            result, code = await _one(template, number, text, pool)
-        codes.append(code)
+            result, code = await _one(template, number, text, pool, strict=strict)
+        codes[index] = code
+        if result.get("degraded"):
+            degraded.add(index)
         printed.add(index, result)
         progress.update(len(codes), len(lines))
 
@@ -69,16 +80,22 @@ async def answer_lines(
             for task in tasks:
                 task.cancel()
             printed.flush()
-    failed = [code for code in codes if code is not ExitCode.OK]
+    failed = [code for _, code in sorted(codes.items()) if code is not ExitCode.OK]
     console.say(f"{len(codes) - len(failed)} answered, {len(failed)} failed")
+    if degraded:
+        console.warn(f"note: degraded: {len(degraded)} of the answers; the decision of each says why")
     if not failed:
         return ExitCode.OK
     return failed[0] if len(failed) == len(codes) else ExitCode.PARTIAL
 
 
-async def _one(template: Query, number: int, text: str, pool: Inferrer) -> tuple[dict[str, Json], ExitCode]:
+async def _one(
+    template: Query, number: int, text: str, pool: Inferrer, *, strict: bool
+) -> tuple[dict[str, Json], ExitCode]:
     try:
         answer = await pool.infer(_query(template, number, text))
+        if strict and answer.degraded:
+            raise DegradedAnswer(answer.decision.degraded_reason)
     except LlmPoolError as error:
         return {"line": number, **error_json(error)}, exit_code_for(error)
     return {"line": number, **answer_json(answer)}, ExitCode.OK
@@ -99,6 +116,8 @@ def _query(template: Query, number: int, text: str) -> Query:
         said["strategy"] = parse_strategy(line.strategy)
     if line.deadline_ms is not None:
         said["deadline"] = line.deadline_ms / 1000
+    if line.think is not None:
+        said["think"] = line.think if isinstance(line.think, bool) else parse_think(line.think)
     said |= {f: v for f in ("task", "request_id", "max_tokens") if (v := getattr(line, f)) is not None}
     return msgspec.structs.replace(template, **said)
 

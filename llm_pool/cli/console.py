@@ -112,6 +112,10 @@ class Console:
         if not self.quiet:
             self._write(self.stderr, escaped(text) + "\n")
 
+    def warn(self, text: str) -> None:
+        """What holds for the data itself, and so is told even where ``-q`` asks for quiet. Raises PipeClosed."""
+        self._write(self.stderr, escaped(text) + "\n")
+
     def draw(self, text: str) -> None:
         """The one live line on stderr, in the place of what it said before; empty takes it away."""
         width = _width(self.stderr) - 1

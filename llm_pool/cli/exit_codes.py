@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from llm_pool.core.errors import LlmPoolError
 
 
+class DegradedAnswer(errors.LlmPoolError):
+    """There is an answer, but it is degraded and ``--strict`` takes none such."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the answer is degraded: {reason}", hint="without --strict it is printed, with a note")
+
+
 class ExitCode(IntEnum):
     """What a command's exit code means; the text is what ``--help`` prints."""
 
@@ -30,6 +37,7 @@ class ExitCode(IntEnum):
     USAGE = 2, "the request cannot be served as it stands"
     NEGATIVE = 10, "with --exit-status: the answer says no, or nothing"
     UNDECIDED = 11, "with --exit-status: the models did not agree as far as they should"
+    DEGRADED = 12, "with --strict: the answer is degraded, and not printed"
     DATA = 65, "the input is not what it should be (encoding, JSON lines)"
     NO_INPUT = 66, "an input file is missing"
     UNAVAILABLE = 69, "no provider could answer"
@@ -74,6 +82,7 @@ _TABLE: dict[type[LlmPoolError], ExitCode] = {
     errors.AllProvidersFailed: ExitCode.UNAVAILABLE,
     errors.Rejected: ExitCode.USAGE,
     errors.ProviderError: ExitCode.UNAVAILABLE,
+    DegradedAnswer: ExitCode.DEGRADED,
     MissingInput: ExitCode.NO_INPUT,
     OutputFailed: ExitCode.OUTPUT,
     UndecodableInput: ExitCode.DATA,

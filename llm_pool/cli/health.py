@@ -37,6 +37,7 @@ def _arguments(parser: Parser) -> None:
         "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=time_span, default="0s"
     )
     parser.flag("--warm", text="load models that are there but not loaded")
+    parser.flag("--strict", text="exit 69 too where none but providers of last resort can answer")
     parser.flag("--trust", text="show what was learned instead")
     parser.flag("--reset-trust", text="forget what was learned")
     add_url(parser)
@@ -48,10 +49,10 @@ def _run(args: Namespace, console: Console) -> int:
     if args.trust or args.reset_trust:
         return _trust(console, reset=args.reset_trust, as_json=args.json)
     if args.url:
-        reject_local_only(args, "warm", "wait", "config")
+        reject_local_only(args, "warm", "wait", "strict", "config")
         health = asyncio.run(with_daemon(args.url, lambda daemon: daemon.health()))
         return _print_states(health.states, console, as_json=args.json)
-    return asyncio.run(_health(read_config(args.config), args.wait, console, warm=args.warm, as_json=args.json))
+    return asyncio.run(_health(read_config(args.config), args, console))
 
 
 COMMAND = Command(
@@ -59,14 +60,19 @@ COMMAND = Command(
 )
 
 
-async def _health(config: Config, wait: float, console: Console, *, warm: bool, as_json: bool) -> int:
+async def _health(config: Config, args: Namespace, console: Console) -> int:
     from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
-        if warm:
+        if args.warm:
             await _load(pool, console)
-        states = await _until_healthy(pool, wait, console)
-    return _print_states(states, console, as_json=as_json)
+        states = await _until_healthy(pool, args.wait, console)
+    code = _print_states(states, console, as_json=args.json)
+    last = {provider.name for provider in config.active_providers if provider.last_resort}
+    if code == ExitCode.OK and not _can_answer([state for state in states if state.name not in last]):
+        console.say("note: only providers of last resort can answer")
+        return ExitCode.UNAVAILABLE if args.strict else code
+    return code
 
 
 def _print_states(states: Sequence[ProviderState], console: Console, *, as_json: bool) -> int:

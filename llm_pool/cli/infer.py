@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
 from llm_pool.cli.options import add_config, add_output_options, read_config
 from llm_pool.cli.parsing import Command, integer, number
 from llm_pool.cli.prompt_input import gather_prompt, lines_of
@@ -39,7 +39,10 @@ _EXAMPLES = (
     'llm-pool infer "Is 17 prime?"',
     'llm-pool infer --task expand_queries "cinematic lounge videos"',
     "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    """echo '{"candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}]}' | llm-pool infer --task judge --json""",
+    (
+        """echo '{"candidates":[{"id":"a","text":"dull"},{"id":"b","text":"sharp"}]}' |"""
+        " llm-pool infer --task judge --json"
+    ),
     "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
     'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
 )
@@ -58,6 +61,7 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = True
     explain: bool = False
     exit_status: bool = False
+    strict: bool = False
 
 
 def _arguments(parser: Parser) -> None:
@@ -67,6 +71,7 @@ def _arguments(parser: Parser) -> None:
         *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
     )
     parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=integer(1, _MOST_TOKENS))
+    parser.option("--think", metavar="HOW", text="whether models think first: false, true, low, medium or high")
     parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
     parser.flag("--jsonl", text="print events as they come, one JSON object each")
     parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
@@ -79,6 +84,7 @@ def _arguments(parser: Parser) -> None:
     parser.flag("--explain", text="draw on stderr how the answer came about")
     parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
     parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
+    parser.flag("--strict", text="refuse a degraded answer: print nothing of it and exit 12")
     parser.flag("--no-cache", text="neither use nor fill the cache")
     parser.flag("--no-stdin", text="never read stdin")
     parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
@@ -100,7 +106,11 @@ def _run(args: Namespace, console: Console) -> int:
 
         lines = list(lines_of(args.input))
         return asyncio.run(
-            runner(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=args.concurrency))
+            runner(
+                lambda pool, _: answer_lines(
+                    query, lines, pool, console, concurrency=args.concurrency, strict=args.strict
+                )
+            )
         )
     options = InferOptions(
         query=_with_prompt(query, args, console),
@@ -108,6 +118,7 @@ def _run(args: Namespace, console: Console) -> int:
         stream=console.stdout.isatty() if args.stream is None else args.stream,
         explain=args.explain,
         exit_status=args.exit_status,
+        strict=args.strict,
     )
     return asyncio.run(runner(lambda pool, deadline: answer_one(options, pool, deadline, console)))
 
@@ -121,11 +132,13 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
     from llm_pool.cli.wait_indicator import wait_indicator
 
     printer = printer_for(options.output, console, stream=options.stream)
+    held: list[Event] = []
+    tell = held.append if options.strict else printer.on  # whether it is degraded is known when it is whole
     async with wait_indicator(console, lambda: deadline(options.query)) as line:
 
         def on(event: Event) -> None:
             line.on(event)
-            printer.on(event)
+            tell(event)
 
         try:
             answer = await pool.infer(options.query, on)
@@ -135,14 +148,17 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
 
                 explain_disagreement(error.decision, options.query.task, console)
             raise
+    if options.strict and answer.degraded:
+        raise DegradedAnswer(answer.decision.degraded_reason)
+    for event in held:
+        printer.on(event)
     printer.finish(answer)
-    if options.explain:
+    if options.explain and not console.quiet:
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
     else:
-        for note in _notes(answer):
-            console.say(f"note: {note}")
+        _tell_notes(answer, console)
     if not options.exit_status:
         return ExitCode.OK
     from llm_pool.cli.verdict import verdict
@@ -150,17 +166,20 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
     return verdict(answer)
 
 
-def _notes(answer: Answer) -> list[str]:
+def _tell_notes(answer: Answer, console: Console) -> None:
     """What a person should know of *answer* beside its text."""
-    notes = [_CUT[answer.finish]] if answer.finish in _CUT else []
+    if answer.finish in _CUT:
+        console.say(f"note: {_CUT[answer.finish]}")
     if answer.degraded:
-        notes.append(f"degraded: {answer.decision.degraded_reason}")
-    return notes
+        console.warn(f"note: degraded: {answer.decision.degraded_reason}")
 
 
 def _query(args: Namespace) -> Query:
-    from llm_pool.engine import parse_strategy
+    from llm_pool.engine import parse_strategy, parse_think
 
+    think = None if args.think is None else parse_think(args.think)
+    if think is None and args.exit_status:
+        think = False  # yes or no
     return Query(
         prompt="",
         task=args.task,
@@ -169,6 +188,7 @@ def _query(args: Namespace) -> Query:
         deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
         strategy=None if args.strategy is None else parse_strategy(args.strategy),
         no_cache=args.no_cache,
+        think=think,
     )
 
 
@@ -222,4 +242,5 @@ async def _dry_run(query: Query, config: Config, console: Console, *, as_json: b
     from llm_pool.engine import open_app
 
     async with open_app(config) as pool:
-        return await show_plan(query, pool.orchestrator, console, as_json=as_json)
+        variants = {one.name: one.prompt_variant or "" for one in config.active_providers}
+        return await show_plan(query, pool.orchestrator, variants, console, as_json=as_json)

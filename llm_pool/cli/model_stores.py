@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.interfaces import ModelStore
+    from llm_pool.core.messages import ModelInfo
     from llm_pool.providers.transport import Transport
 
 SOURCES = ("hf:", "http://", "https://")
@@ -37,10 +38,22 @@ class StoreTarget(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...]
     models: tuple[str, ...]
 
+    @property
+    def can_pull(self) -> bool:
+        """Whether models can be fetched into it."""
+        return self.driver is not Driver.OPENAI
+
+    def missing(self, here: Sequence[ModelInfo]) -> list[str]:
+        """The models it should have and has not, by what is *here*."""
+        names = {self.same_name(info.name) for info in here}
+        if any(info.any_name for info in here):
+            return []
+        return [model for model in self.models if self.same_name(model) not in names]
+
     def same_name(self, model: str) -> str:
         """*model* as this store lists it."""
         from llm_pool.providers.gguf import source_of
-        from llm_pool.providers.ollama import full_name
+        from llm_pool.providers.model_names import full_name
 
         if self.driver is Driver.OLLAMA:
             return full_name(model)
@@ -81,7 +94,7 @@ def target_for(targets: Sequence[StoreTarget], model: str, provider: str | None)
     if model.startswith(SOURCES) or model.endswith(".gguf"):
         return next(target for target in targets if target.driver is Driver.LLAMACPP)
     configured = [target for target in targets if target.same_name(model) in map(target.same_name, target.models)]
-    return next(iter([*configured, *targets]))
+    return next(iter([*configured, *(target for target in targets if target.can_pull), *targets]))
 
 
 async def locate(targets: Sequence[StoreTarget], model: str, provider: str | None) -> StoreTarget:
@@ -94,6 +107,20 @@ async def locate(targets: Sequence[StoreTarget], model: str, provider: str | Non
             if target.same_name(model) in [target.same_name(info.name) for info in await target.store.models()]:
                 return target
     return belongs
+
+
+async def nearest_name(targets: Sequence[StoreTarget], model: str, provider: str | None) -> str:
+    """A hint with the name closest to *model*, where it is not there under its own; else empty."""
+    from llm_pool.config.problem import nearest
+
+    names: list[str] = []
+    for target in targets if provider is None else [_of_provider(targets, provider)]:
+        with suppress(ProviderError):
+            here = await target.store.models()
+            if target.same_name(model) in {target.same_name(info.name) for info in here}:
+                return ""
+            names += [info.name for info in here]
+    return nearest(model, names)
 
 
 def to_pull(
@@ -126,13 +153,13 @@ def _targets(config: Config, transport: Transport) -> list[StoreTarget]:
 
     sharing: dict[tuple[Driver, str], list[ProviderSettings]] = {}
     for settings in config.active_providers:
-        if settings.driver is Driver.OLLAMA:
+        if settings.driver in {Driver.OLLAMA, Driver.OPENAI}:
             sharing.setdefault((settings.driver, str(settings.base_url).rstrip("/")), []).append(settings)
         elif settings.driver is Driver.LLAMACPP:
             sharing.setdefault((settings.driver, str(model_folder())), []).append(settings)
     targets = []
     for (driver, place), sharers in sharing.items():
-        made = store(sharers[0], transport)
+        made = store(sharers[0], transport, path=config.path)
         assert made is not None
         targets.append(
             StoreTarget(

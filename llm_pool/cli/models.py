@@ -8,12 +8,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llm_pool.cli.exit_codes import ExitCode, exit_code_for
-from llm_pool.cli.model_stores import StoreTarget, locate, open_stores, to_pull
+from llm_pool.cli.model_stores import StoreTarget, locate, nearest_name, open_stores, to_pull
 from llm_pool.cli.options import add_config, add_output_options, read_config
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.progress import Progress, amount
 from llm_pool.cli.shell_completion import model_names, provider_names
-from llm_pool.core.errors import InvalidRequest, ProviderError
+from llm_pool.core.errors import InvalidRequest, ProviderError, Rejected
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def show_model(
 ) -> int:
     """Print what is known of *model*; raises ProviderError if it is not there."""
     target = await locate(targets, model, provider)
-    info = await target.store.show(model)
+    info = await _shown(target, targets, model, provider)
     if as_json:
         console.json(_info_json(info))
         return ExitCode.OK
@@ -83,7 +83,7 @@ async def remove_model(
     """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
     target = await locate(targets, model, provider)
     listed = {target.same_name(info.name): info for info in await target.store.models()}
-    info = listed.get(target.same_name(model)) or await target.store.show(model)
+    info = listed.get(target.same_name(model)) or await _shown(target, targets, model, provider)
     if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
         console.say("nothing removed")
         return ExitCode.OK
@@ -99,6 +99,15 @@ async def _contents(target: StoreTarget) -> Sequence[ModelInfo] | ProviderError:
         return await target.store.models()
     except ProviderError as error:
         return error
+
+
+async def _shown(target: StoreTarget, targets: Sequence[StoreTarget], model: str, provider: str | None) -> ModelInfo:
+    """What *target* knows of *model*; raises ProviderError with the nearest name if it is not there."""
+    try:
+        return await target.store.show(model)
+    except Rejected as error:
+        near = await nearest_name(targets, model, provider)
+        raise Rejected(error.provider, error.reason, hint=near or error.hint) from error
 
 
 async def _pull(target: StoreTarget, model: str, console: Console) -> str:
@@ -134,8 +143,7 @@ def _print_store(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError
         if found.hint:
             console.out(f"  {console.paint('→', 'cyan', console.stdout)} {found.hint}")
         return
-    here = {target.same_name(info.name) for info in found}
-    missing = [model for model in target.models if target.same_name(model) not in here]
+    missing = target.missing(found)
     width = max((len(name) for name in [*(info.name for info in found), *missing]), default=0)
     configured = {target.same_name(model) for model in target.models}
     for info in sorted(found, key=lambda info: (target.same_name(info.name) not in configured, info.name)):
@@ -144,6 +152,8 @@ def _print_store(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError
         console.out(f"{mark} {info.name:<{width}}  {_size(info):>8}  {loaded}".rstrip())
     for model in missing:
         console.out(f"* {model:<{width}}  {console.paint(' missing', 'yellow', console.stdout)}")
+        if not target.can_pull:
+            continue
         console.out(f"  {'':<{width}}  {console.paint('→', 'cyan', console.stdout)} llm-pool models pull {model}")
 
 
@@ -155,9 +165,7 @@ def _store_json(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError)
     about: dict[str, Json] = {"place": target.place, "providers": list(target.providers)}
     if isinstance(found, ProviderError):
         return about | error_json(found)
-    here = {target.same_name(info.name) for info in found}
-    missing = [model for model in target.models if target.same_name(model) not in here]
-    return about | {"models": [_info_json(info) for info in found], "missing": missing}
+    return about | {"models": [_info_json(info) for info in found], "missing": target.missing(found)}
 
 
 def _info_json(info: ModelInfo) -> dict[str, Json]:
@@ -229,7 +237,7 @@ def _add_provider(parser: Parser) -> None:
 
 COMMAND = Group(
     "models",
-    "The models behind the providers: on Ollama servers, and in your folder of GGUF files.",
+    "The models behind the providers: on their servers, and in your folder of GGUF files.",
     (
         "llm-pool models list",
         "llm-pool models pull                     # every model of the configuration",

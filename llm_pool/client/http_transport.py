@@ -149,6 +149,8 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "stream": stream,
     }
     given = {name: value for name, value in fields.items() if value not in (None, "", {}, False)}
+    if query.think is not None:
+        given["think"] = query.think
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from llm_pool.config.addresses import address_fault
 from llm_pool.config.models import ANY_TENANT, ProviderSettings, Sections
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.toml import toml_value
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 ASK = "ask"
 """The task of a plain question; every pool has it."""
+RESERVED_FIELDS = {"messages", "model", "stream"}
+"""Fields of a request's body that say what is asked of whom and how the answer comes."""
+RESERVED_HEADERS = {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+"""Headers that say how a request is written."""
 
 
 def cross_field_errors(sections: Sections, raw: dict[str, Any]) -> Iterator[Problem]:
@@ -58,11 +63,21 @@ def _providers(sections: Sections) -> Iterator[Problem]:
 
 def _provider(provider: ProviderSettings, index: int) -> Iterator[Problem]:
     for name, drivers in _drivers_by_key().items():
-        if provider.driver not in drivers and getattr(provider, name) is not None:
+        if provider.driver not in drivers and getattr(provider, name) not in (None, {}):
             want = f"driver {' or '.join(drivers)} with this key"
             yield Problem(("providers", index, name), f"driver {provider.driver}", want)
     if provider.base_url is None and provider.driver in _drivers_by_key()["base_url"]:
         yield Problem(("providers", index, "base_url"), "nothing", f"the address of the {provider.driver} server")
+    elif provider.base_url is not None and (fault := address_fault(provider.driver, provider.base_url)):
+        got, want = fault
+        yield Problem(("providers", index, "base_url"), got, toml_value(want))
+    if provider.client_key is not None and provider.client_cert is None:
+        yield Problem(("providers", index, "client_key"), "no client_cert", "client_cert with it")
+    for name in RESERVED_FIELDS & provider.extra_body.keys():
+        yield Problem(("providers", index, "extra_body", name), f"{name}, which is ours to set", "other fields")
+    for name in provider.headers:
+        if name.lower() in RESERVED_HEADERS:
+            yield Problem(("providers", index, "headers", name), f"{name}, which is ours to set", "other headers")
 
 
 @cache

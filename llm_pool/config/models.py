@@ -9,7 +9,7 @@ This module does without ``from __future__ import annotations``: msgspec would c
 start-up, which costs more than reading the file.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -48,9 +48,24 @@ _HostName = Annotated[
 _Url = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^https?://[^\s@\\]+$(?!\n)", extra={"want": 'an address "http://host:port", without a password'}
+        pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s@\\]+$(?!\n)",
+        extra={"want": 'an address "http://host:port", without a password'},
     ),
 ]
+_Think = Annotated[
+    bool | Literal["low", "medium", "high"], msgspec.Meta(extra={"want": 'true, false, "low", "medium" or "high"'})
+]
+_HeaderName = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$(?!\n)", extra={"want": "the name of an HTTP header"}),
+]
+_KeepAlive = Annotated[
+    Annotated[str, msgspec.Meta(pattern=r"^[+-]?(?:[0-9.]+(?:ns|us|µs|ms|s|m|h))+$(?!\n)|^[+-]?[0-9.]+$(?!\n)")]
+    | int
+    | float,
+    msgspec.Meta(extra={"want": 'a duration such as "30m" or "1h30m", or seconds'}),
+]
+_HTTP_DRIVERS = ("ollama", "openai", "http")
 _TaskName = Annotated[
     str,
     msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", extra={"want": "a task's name: letters, digits, _ and -"}),
@@ -129,6 +144,13 @@ class QosSettings(_Table, frozen=True):
             "to its end."
         ),
     ] = 256
+    think_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
+        _doc(
+            "What a model that may think is given for that beside the length of its answer; a quarter of it with "
+            '`think = "low"`, four times as much with `"high"`.'
+        ),
+    ] = 4096
     hedge: Annotated[
         Hedge,
         _doc(
@@ -316,8 +338,9 @@ class HttpRequestSettings(_Table, frozen=True):
     How a `http` provider is asked.
 
     Placeholders in the strings of `body`: `{prompt}`; `{system}` and `{user}`, its two parts; `{model}`,
-    `{max_tokens}`, `{temperature}`, `{seed}`, `{stop}`, `{schema}`. A string that is one placeholder alone becomes
-    the value with its own type.
+    `{max_tokens}`, `{temperature}`, `{seed}`, `{stop}`, `{schema}`, `{think}`. A string that is one placeholder alone
+    becomes the value with its own type; a member whose value there is none of, such as an answer's length that nobody
+    limits, is left out.
     """
 
     path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"
@@ -359,7 +382,12 @@ class ProviderSettings(_Table, frozen=True):
         ),
     ]
     base_url: Annotated[
-        _Url | None, _doc("Where the backend listens.", "http://127.0.0.1:11434", drivers=("ollama", "openai", "http"))
+        _Url | None,
+        _doc(
+            "Where the backend listens. A path is taken as it is; `openai` adds `/v1` to an address without one.",
+            "http://127.0.0.1:11434",
+            drivers=_HTTP_DRIVERS,
+        ),
     ] = None
     tasks: Annotated[tuple[_TaskName, ...], _doc("Tasks it serves; empty: all.", ["expand_queries", "judge"])] = ()
     weight: Annotated[
@@ -383,6 +411,48 @@ class ProviderSettings(_Table, frozen=True):
     api_key: Annotated[
         Secret | None, _doc("Sent as a bearer token.", "${env:VLLM_API_KEY}", drivers=("ollama", "openai"))
     ] = None
+    headers: Annotated[
+        dict[_HeaderName, Secret],
+        _doc("Sent with every request; never shown.", {"X-Api-Key": "${env:MY_KEY}"}, drivers=_HTTP_DRIVERS),
+    ] = {}
+    extra_body: Annotated[
+        dict[str, Any],
+        _doc(
+            "JSON that is merged into the body of every question, after everything else.",
+            {"options": {"num_gpu": 20}},
+            drivers=_HTTP_DRIVERS,
+        ),
+    ] = {}
+    ca_file: Annotated[
+        str | None,
+        _doc(
+            "PEM file of the authorities that the backend's certificate may be from, instead of the system's; relative "
+            "to this file.",
+            "tls/ca.pem",
+            drivers=_HTTP_DRIVERS,
+        ),
+    ] = None
+    client_cert: Annotated[
+        str | None,
+        _doc(
+            "PEM file of the certificate that is shown to the backend, and its chain.",
+            "tls/me.pem",
+            drivers=_HTTP_DRIVERS,
+        ),
+    ] = None
+    client_key: Annotated[
+        str | None,
+        _doc("PEM file of its key; unset: it stands in `client_cert`.", "tls/me.key", drivers=_HTTP_DRIVERS),
+    ] = None
+    think: Annotated[
+        _Think | None,
+        _doc(
+            "Whether the model thinks before it answers, and how long; a request and a task say so before it. Unset: "
+            "not where JSON is asked for, else as the backend is set up.",
+            False,
+            drivers=_HTTP_DRIVERS,
+        ),
+    ] = None
     last_resort: Annotated[
         bool, _doc("Asked only when no other provider for the task can answer; the answer then says `degraded`.")
     ] = False
@@ -394,7 +464,7 @@ class ProviderSettings(_Table, frozen=True):
         _doc("Folder under `prompts/` with other phrasings of the tasks, for a model that needs them.", "small"),
     ] = None
     keep_alive: Annotated[
-        str | int | None,
+        _KeepAlive | None,
         _doc(
             "How long Ollama keeps the model loaded after a call: a duration, or seconds; -1 for ever, 0 not at all. "
             "Unset: as Ollama is set up.",
@@ -405,10 +475,9 @@ class ProviderSettings(_Table, frozen=True):
     context: Annotated[
         Annotated[int, msgspec.Meta(ge=64, le=1 << 22, extra={"unit": "tokens"})] | None,
         _doc(
-            "Length of the model's context; unset: the embedded engine takes the model's own, at most 8192; Ollama its "
-            "default.",
+            "Length of the model's context. Unset: the embedded engine takes the model's own, at most 8192; Ollama is "
+            "asked for more than its default where a prompt needs it; of other backends it is what they say.",
             4096,
-            drivers=("llamacpp", "ollama"),
         ),
     ] = None
     threads: Annotated[
@@ -505,6 +574,10 @@ class TaskSettings(_Table, frozen=True):
     ] = None
     temperature: Annotated[
         Annotated[float, msgspec.Meta(ge=0, le=2)] | None, _doc("Freedom of the models' wording; 0 is none.", 0.2)
+    ] = None
+    think: Annotated[
+        _Think | None,
+        _doc("Whether models think before they answer, and how long; a request says so before it.", "low"),
     ] = None
     ttl_seconds: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=YEAR_SECONDS, extra={"unit": "s"})] | None,

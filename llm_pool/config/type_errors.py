@@ -6,6 +6,7 @@ Runs once msgspec has refused the whole, to find them all.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from llm_pool.config.positions import KeyPath
 
 _LONGEST_GOT = 60
+_USER = re.compile(r"//\S*@")
+"""The user of an address, and their password."""
 
 
 def type_errors(raw: dict[str, Any]) -> Iterator[Problem]:
@@ -90,5 +93,5 @@ def _got(value: Any, *, secret: bool = False) -> str:
         return "a list"
     if secret:
         return f"a value that is not a string ({type(value).__name__})"
-    written = toml_value(value)
+    written = _USER.sub("//***@", toml_value(value))
     return written if len(written) <= _LONGEST_GOT else written[:_LONGEST_GOT] + "…"

@@ -11,7 +11,10 @@ class SystemClock:
 
     def now(self) -> float:
         """Monotonic seconds of the running event loop; deadlines are instants on this scale."""
-        return asyncio.get_running_loop().time()
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:  # in a thread; asyncio's and uvloop's clocks are the system's monotonic one
+            return time.monotonic()
 
     def wall(self) -> float:
         """Unix seconds, for signatures, log lines and stored records only."""

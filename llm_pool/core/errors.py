@@ -153,9 +153,9 @@ class DeadlineExceeded(LlmPoolError):
 
     def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
-        loading = _by_reason([a for a in attempts if a.error_kind == Loading.kind])
+        told = [a for a in attempts if a.outcome in {"failed", "invalid"} or a.error_kind == Loading.kind]
         super().__init__(
-            f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + loading,
+            f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + _by_reason(told),
             hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
@@ -236,7 +236,7 @@ class Rejected(ProviderError):
 
 
 class UnsupportedTask(Rejected):
-    """The model was taught a few tasks and nothing else: asked for another, it would invent an answer."""
+    """The model was taught a few tasks in a small world: asked for anything else, it would invent an answer."""
 
     kind = "unsupported_task"
 

@@ -37,6 +37,13 @@ class StrategyName(StrEnum):
         return cls.__members__.get(str(value).upper())
 
 
+Think: TypeAlias = bool | Literal["low", "medium", "high"]
+"""Whether a model may think before it answers, and how long; True leaves the length to the model."""
+
+THINK_WORDS: dict[str, Think] = {"false": False, "true": True, "low": "low", "medium": "medium", "high": "high"}
+"""What people write for it."""
+
+
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a sender may have at most; None: as much as the configuration gives anybody.
@@ -74,6 +81,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         temperature: None takes the task's.
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
+        think: None takes the task's, else each provider's own.
     """
 
     prompt: str
@@ -93,6 +101,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    think: Think | None = None
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -161,6 +170,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
         stop: texts before which the answer ends.
+        think: as request or task say; None: neither does, and the provider decides.
+        think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
     """
 
     request_id: str
@@ -179,6 +190,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     tenant_id: str = ""
     stop: tuple[str, ...] = ()
+    think: Think | None = None
+    think_tokens: int = 4096
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -211,6 +224,7 @@ class Delta(msgspec.Struct, frozen=True):
         final: the backend finished properly; exactly one per good stream, and its last.
         finish: why it finished, on the final delta.
         loading: seconds the backend spent loading the model, on the final delta, where it says so.
+        note: what a careful reader wants to know of the call, on the final delta; empty where all was as usual.
     """
 
     text: str = ""
@@ -221,6 +235,7 @@ class Delta(msgspec.Struct, frozen=True):
     loading: float | None = None
     reasoning: str = ""
     retracted: bool = False
+    note: str = ""
 
     @property
     def has_token(self) -> bool:
@@ -262,6 +277,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
+        note: what a careful reader wants to know of it.
     """
 
     provider: str
@@ -278,6 +294,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     error_kind: str = ""
     hint: str = ""
+    note: str = ""
     retry_after: float | None = None
     reasoning: str = ""
 
@@ -374,6 +391,36 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
 
 
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a backend says of one of its models; None where it does not say.
+
+    Attributes:
+        name: as the backend lists it.
+        context: tokens of context it has now or, if it is not loaded, can have at most.
+        capabilities: of ``completion``, ``embedding``, ``tools``, ``vision``, ``thinking``, and words we do not know.
+        family: the architecture, e.g. ``qwen3``.
+        size: bytes on disk.
+        loaded: whether it is in memory.
+        slots: calls it works on at once.
+        remote: it runs on another machine, and is never loaded here.
+    """
+
+    name: str
+    context: int | None = None
+    capabilities: frozenset[str] | None = None
+    family: str = ""
+    size: int | None = None
+    loaded: bool | None = None
+    slots: int | None = None
+    remote: bool = False
+
+    @property
+    def can_chat(self) -> bool:
+        """Whether it answers questions, as far as is known."""
+        return self.capabilities is None or "completion" in self.capabilities
+
+
 Condition: TypeAlias = Literal["healthy", "warming", "unreachable", "model_missing", "failing"]
 
 
@@ -388,6 +435,7 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
         detail: one clause for a person.
         hint: the next command to type; empty when healthy.
         loaded: models the backend holds in memory now, where it tells.
+        facts: what the backend says of this model.
     """
 
     name: str
@@ -396,15 +444,17 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     hint: str = ""
     loaded: tuple[str, ...] = ()
+    facts: ModelFacts | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on disk. *size* in bytes, *place* a path or an address."""
+    """One model on disk. *size* in bytes, *place* a path or an address; *any_name*: it answers to every name."""
 
     name: str
     size: int | None
     place: str
     loaded: bool = False
+    any_name: bool = False
     digest: str = ""
     detail: dict[str, Json] = msgspec.field(default_factory=dict)
 

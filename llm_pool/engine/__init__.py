@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy
+    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
     from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.orchestrator import Orchestrator
@@ -31,6 +31,7 @@ _MODULES = {
     "ended_unexpectedly": "reload",
     "open_app": "composition",
     "parse_strategy": "admission",
+    "parse_think": "admission",
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "ended_unexpectedly",
     "open_app",
     "parse_strategy",
+    "parse_think",
 ]
 
 

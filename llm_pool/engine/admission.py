@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Call, StrategyName
+from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
 if TYPE_CHECKING:
     from llm_pool.config import Config
-    from llm_pool.core.messages import Json, OutputKind, Query, Task
+    from llm_pool.core.messages import Json, OutputKind, Query, Task, Think
 
 MAX_REQUEST_ID = 200
 """Characters of a request's id, which is kept for as long as its answer."""
@@ -63,6 +63,8 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         stream=stream,
         seed=_seed(query),
         stop=query.stop,
+        think=_think(query, config),
+        think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
     )
 
@@ -168,6 +170,23 @@ def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
     return query.request_id or uuid.uuid4().hex
+
+
+def _think(query: Query, config: Config) -> Think | None:
+    return config.task(query.task).think if query.think is None else query.think
+
+
+def parse_think(text: str) -> Think:
+    """
+    What *text* says of thinking: ``true``, ``false``, ``low``, ``medium`` or ``high``, in any letter case.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    try:
+        return THINK_WORDS[text.lower()]
+    except KeyError:
+        raise InvalidRequest("think", f"expected {', '.join(THINK_WORDS)}, got '{text}'") from None
 
 
 def _temperature(query: Query, task: Task, config: Config) -> float:

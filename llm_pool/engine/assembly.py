@@ -167,7 +167,7 @@ def _by_machine(members: Iterable[Member]) -> list[list[Member]]:
 def model_name(settings: ProviderSettings) -> str:
     """The provider's model as its backend lists it."""
     if settings.driver is Driver.OLLAMA:
-        from llm_pool.providers.ollama import full_name
+        from llm_pool.providers.model_names import full_name
 
         return full_name(settings.model)
     return settings.model

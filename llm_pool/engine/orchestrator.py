@@ -187,7 +187,8 @@ class Orchestrator:
             raise _failure_of(call, log.attempts) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = _with_breaker_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
+        decision = await self._decide(plan, _RunLog(notify, self._observe))
+        decision = _with_attempt_notes(_with_breaker_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -226,8 +227,14 @@ class _RunLog:
 
 
 def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
-    """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
+    """
+    The error for *attempts* of which none is usable: out of time, no room, or truly failed.
+
+    One that ran out of time might have answered, whatever became of the others.
+    """
     kinds = {attempt.error_kind for attempt in attempts}
+    if OutOfTime.kind in kinds:
+        return DeadlineExceeded(call.deadline - call.began, attempts)
     if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
@@ -276,6 +283,12 @@ def _with_breaker_notes(decision: Decision, panel: Panel) -> Decision:
         reason = "every provider's breaker is open; they were asked all the same"
         return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
     return decision
+
+
+def _with_attempt_notes(decision: Decision) -> Decision:
+    """*decision* with what its attempts have to tell, each thing once."""
+    told = dict.fromkeys(f"{attempt.provider}: {attempt.note}" for attempt in decision.attempts if attempt.note)
+    return msgspec.structs.replace(decision, notes=(*decision.notes, *told)) if told else decision
 
 
 def _usage(attempts: Sequence[Attempt]) -> Usage:

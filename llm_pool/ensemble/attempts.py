@@ -227,6 +227,7 @@ class _RunningAttempt:
             error="" if error is None else str(error),
             error_kind="" if error is None else error.kind,
             hint="" if error is None else error.hint,
+            note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))

@@ -358,6 +358,7 @@ class _JudgingRound:
             temperature=0.0,
             deadline=self._until,
             stream=False,
+            think=False,
             top_logprobs=0 if schema else 10,
         )
         async with AttemptGroup(self._emit) as attempt_group:

@@ -80,7 +80,8 @@ async def completion(
             break
     if not ends_by_itself:
         answer.check_end()
-    await _read_counts(answer, records)
+    if not answer.is_complete:
+        await _read_counts(answer, records)
     if answer.is_complete:
         await response.drain()
     yield answer.last()

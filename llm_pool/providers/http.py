@@ -9,20 +9,23 @@ import msgspec
 
 from llm_pool.core.errors import BadReply, ConfigError, Rejected
 from llm_pool.core.messages import ProviderState
+from llm_pool.providers.asking import merged_json
 from llm_pool.providers.chunks import Chunk
 from llm_pool.providers.completion import completion
+from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.finishes import word_of
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.json_values import reasoning_of, text_of
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.template import Template, at
+from llm_pool.providers.thinking import resolved
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from llm_pool.core.messages import Call, Delta, Json
-    from llm_pool.providers.transport import Response, Transport
+    from llm_pool.core.messages import Call, Delta, Json, Think
+    from llm_pool.providers.transport import Response, TlsFiles, Transport
 
 Format: TypeAlias = Literal["json", "lines", "events"]
 
@@ -44,6 +47,10 @@ class HttpProvider:
         text: path of the text, or of each piece of it, e.g. ``choices.0.text``.
         error: path of an error message; where it is present the call failed.
         done: path of what is true in the last object of a stream; empty where the stream's own end tells.
+        extra_body: merged into the filled body.
+        think: whether the model thinks where neither request nor task says so; what ``{think}`` stands for.
+        context: tokens of the model's context; a prompt that has more words is not sent. None: not known.
+        tls: files for an https address.
 
     Raises:
         ConfigError: the template holds a placeholder that nothing fills.
@@ -64,11 +71,16 @@ class HttpProvider:
         text: str = "text",
         error: str = "error",
         done: str = "",
+        extra_body: Mapping[str, Json] | None = None,
+        think: Think | None = None,
+        context: int | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.name, self.model = name, model
-        self._backend = Backend(name, base_url, headers=headers)
+        self._backend = Backend(name, base_url, headers=headers, tls=tls)
         self._transport = transport
         self._habit = ReasoningHabit(model)
+        self._extra_body, self._think, self._context = dict(extra_body or {}), think, context
         self._method, self._path = method, path
         self._body = Template({"prompt": "{prompt}"} if body is None else body, "providers.request.body")
         self._answers, self._text, self._error, self._done = answers, text, error, done
@@ -82,7 +94,9 @@ class HttpProvider:
         """As ``Provider.stream``."""
         if call.stop and not self._body.uses("stop"):
             raise Rejected(self.name, "it takes no stop texts", hint="put {stop} into request.body")
-        body = msgspec.json.encode(self._body.fill(self.model, call))
+        check_fits(self.name, call.prompt, self._context)
+        filled = self._body.fill(self.model, call, resolved(call, self._think))
+        body = msgspec.json.encode(merged_json(filled, self._extra_body) if self._extra_body else filled)
         async with (
             self._transport.stream(self._backend, self._method, self._path, body) as response,
             aclosing(self._completion(response)) as deltas,

@@ -25,14 +25,16 @@ import msgspec
 
 from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
 from llm_pool.core.messages import ProviderState
-from llm_pool.providers.gguf import find_model, model_folder, source_of
+from llm_pool.providers.gguf import BUNDLED, find_model, model_folder, source_of
 from llm_pool.providers.gguf_header import NotGguf, read_header
 from llm_pool.providers.llamacpp_process import Worker
 from llm_pool.providers.openai import OpenAIProvider, request_body
 from llm_pool.providers.replies import probe_state
+from llm_pool.providers.vocabulary import Vocabulary, read_vocabularies
+from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from llm_pool.core.messages import Call, Condition, Delta, Json
@@ -50,6 +52,9 @@ Measured on one core with the shipped model, tokens a second: 1,600 by 32, 4,000
 
 CONTEXT: Final = 8192
 """Tokens of context where the configuration names none, if the model was trained for as many: memory is dear."""
+
+VOCABULARIES: Final = "pocket-words.json"
+"""The words of each task that a model of ours was taught: beside the model, else those of the shipped ones."""
 
 _HEALTH_TIMEOUT: Final = 2.0  # seconds to answer /health, which needs no engine
 _SLOTS_TIMEOUT: Final = 30.0  # seconds to answer /slots, which waits for the end of a batch: large models on few cores
@@ -90,7 +95,7 @@ class LlamaCppProvider:
         self._base, self._context = base, context
         self._settings: dict[str, Json] = {"threads": threads, "slots": slots, "gpu_layers": gpu_layers, "batch": BATCH}
         self._slots = asyncio.Semaphore(slots)
-        self._header: GgufHeader | None = None
+        self._scope: _Scope | None = None
         self._engine: _Engine | None = None
         self._starting: asyncio.Task[_Engine] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -102,8 +107,8 @@ class LlamaCppProvider:
         return f"<LlamaCppProvider {self.name}: {self.model}, {process}>"
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
-        """As ``Provider.stream``; the time a start takes is told as ``loading``. Untaught starts nothing."""
-        await self._check_supported(call.task.name)
+        """As ``Provider.stream``; the time a start takes is told as ``loading``. Unsupported starts nothing."""
+        await self._check_supported(call)
         async with self._slots:
             now, was_running = asyncio.get_running_loop().time, self._running is not None
             began = now()
@@ -144,13 +149,13 @@ class LlamaCppProvider:
     def _running(self) -> _Engine | None:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
-    async def _check_supported(self, task: str) -> None:
-        """Raises Untaught if the file says that its model was taught other tasks only."""
-        if self._header is None:
+    async def _check_supported(self, call: Call) -> None:
+        """Raises UnsupportedTask if the file says that its model was taught something else only."""
+        if self._scope is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
-                _, self._header = await asyncio.to_thread(self._file)
-        if self._header is not None and self._header.tasks and task not in self._header.tasks:
-            raise UnsupportedTask(self.name, self._header.refusal)
+                self._scope = await asyncio.to_thread(lambda: self._read_scope(*self._file()))
+        if self._scope is not None and (refusal := self._scope.refusal(call)):
+            raise UnsupportedTask(self.name, refusal)
 
     async def _ask(self, engine: _Engine, call: Call) -> AsyncGenerator[Delta]:
         ended = False
@@ -188,7 +193,7 @@ class LlamaCppProvider:
         if self._engine is not None:
             await self._engine.worker.stop(force=True)  # it is dead: collect what is left
         model, header = await asyncio.to_thread(self._file)
-        self._header = header
+        self._scope = await asyncio.to_thread(self._read_scope, model, header)
         context = self._context or min(header.context or CONTEXT, CONTEXT)
         worker = await Worker.start(self.name, model, {**self._settings, "context": context})
         return _Engine(self.name, self.model, self._transport, worker)
@@ -213,6 +218,17 @@ class LlamaCppProvider:
         except NotGguf as error:
             raise Failed(self.name, f"{path} is no usable model: it {error}", hint=_pull_hint(self.model)) from error
 
+    def _read_scope(self, model: Path, header: GgufHeader) -> _Scope:
+        """What the file *model* and the words beside it, else the shipped ones, say; raises ProviderError."""
+        if not header.tasks:
+            return _Scope((), "", {})
+        beside = model.with_name(VOCABULARIES)
+        path = beside if beside.exists() else BUNDLED / VOCABULARIES
+        try:
+            return _Scope(header.tasks, header.refusal, read_vocabularies(path))
+        except (OSError, ValueError) as error:
+            raise Failed(self.name, f"{path} does not hold the words that a model was taught: {error}") from error
+
     def _missing(self) -> ProviderError | None:
         if find_spec("xllamacpp") is None:
             return Unreachable(
@@ -236,6 +252,30 @@ class LlamaCppProvider:
 
     def _state(self, condition: Condition, detail: str, hint: str) -> ProviderState:
         return ProviderState(name=self.name, model=self.model, condition=condition, detail=detail, hint=hint)
+
+
+class _Scope(msgspec.Struct, frozen=True):
+    """What a model was taught: if any are named, only *tasks*, and of some of them only inputs in certain words."""
+
+    tasks: tuple[str, ...]
+    other_task: str
+    vocabularies: Mapping[str, Vocabulary]
+
+    def refusal(self, call: Call) -> str:
+        """Why *call* is none of it; empty if it is."""
+        if self.tasks and call.task.name not in self.tasks:
+            return self.other_task
+        vocabulary = self.vocabularies.get(call.task.name)
+        if vocabulary is None or _is_covered(call, vocabulary):
+            return ""
+        return "this pocket model only knows a small made-up world, and not all that this input speaks of"
+
+
+def _is_covered(call: Call, vocabulary: Vocabulary) -> bool:
+    if msgspec.structs.replace(call.task, variants={}) == JUDGING:  # not a user's own task of that name
+        return vocabulary.covers_judging(call.input)
+    earlier = (turn.text for turn in call.prompt.turns if turn.role == "user")
+    return all(map(vocabulary.covers, [*earlier, call.input]))
 
 
 class _Engine(OpenAIProvider):
@@ -265,8 +305,8 @@ class _Engine(OpenAIProvider):
         return True
 
     def _request_body(self, call: Call) -> dict[str, Any]:
-        body = request_body(self.model, msgspec.structs.replace(call, schema=None))
-        body["chat_template_kwargs"] = {"enable_thinking": False}
+        think = False if call.schema is not None else call.think or False  # a grammar leaves no room for thoughts
+        body = request_body(self.model, msgspec.structs.replace(call, schema=None), think)
         body["cache_prompt"] = call.seed is None  # a reused prefix may round differently: a seed asks for the same
         body["return_progress"] = True  # something is written after each batch of a prompt: how a cancel is noticed
         if call.schema is not None:

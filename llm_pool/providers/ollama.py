@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llm_pool.core.errors import Failed, ProviderError, Rejected
-from llm_pool.core.messages import ModelInfo, ProviderState, PullProgress
+from llm_pool.core.messages import ModelInfo, PullProgress
+from llm_pool.providers.asking import Asking
+from llm_pool.providers.capabilities import from_ollama, name_of
 from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
+from llm_pool.providers.context_window import ContextWindow, complaint
 from llm_pool.providers.framing import Records
+from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
-from llm_pool.providers.replies import chat_messages, decode, error_for, error_text, probe_state
-from llm_pool.providers.transport import Backend
+from llm_pool.providers.messages import chat_messages
+from llm_pool.providers.model_names import full_name
+from llm_pool.providers.ollama_server import OllamaServer
+from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.providers.thinking import resolved, token_limit
+from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from llm_pool.core.messages import Call, Delta
-    from llm_pool.providers.transport import Reply, Transport
+    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
+    from llm_pool.providers.transport import Backend, Reply, TlsFiles, Transport
 
 encode = msgspec.json.encode
-
-
-class _Model(msgspec.Struct):
-    name: str
-    size: int | None = None
-    digest: str = ""
-    details: dict[str, Any] | None = None
-
-
-class _Models(msgspec.Struct):
-    models: list[_Model] | None = None
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
 
 class _Step(msgspec.Struct):
@@ -43,17 +43,6 @@ class _Step(msgspec.Struct):
     error: str | None = None
     total: int | None = None
     completed: int = 0
-
-
-def full_name(model: str) -> str:
-    """*model* with its tag: ``llama3.1`` means ``llama3.1:latest``."""
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-def ollama_backend(name: str, base_url: str, api_key: str | None = None) -> Backend:
-    """An Ollama server; *api_key* is for a proxy in front of it."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
-    return Backend(name, base_url, headers=headers, hint="ollama serve")
 
 
 class OllamaProvider:
@@ -68,7 +57,11 @@ class OllamaProvider:
         api_key: for a proxy in front of Ollama.
         keep_alive: how long the model stays loaded after a call: a duration such as ``30m``, or seconds, -1 for
             ever, 0 not at all; None leaves it to the server.
-        context: tokens of context; None leaves it to the server, which cuts a longer prompt without a word.
+        context: tokens of context; None asks for more than the server's default where a prompt needs it.
+        headers: sent with every request; never shown.
+        extra_body: merged into the body of every question.
+        think: whether the model thinks where neither request nor task says so.
+        tls: files for an https address.
     """
 
     def __init__(
@@ -79,42 +72,57 @@ class OllamaProvider:
         model: str,
         transport: Transport,
         api_key: str | None = None,
-        keep_alive: str | int | None = None,
+        keep_alive: str | float | None = None,
         context: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
+        think: Think | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.name, self.model = name, model
-        self._backend = ollama_backend(name, base_url, api_key)
-        self._context = {} if context is None else {"num_ctx": context}
-        self._transport = transport
+        self._server = OllamaServer(
+            name=name, base_url=base_url, transport=transport, headers=with_bearer(headers, api_key), tls=tls
+        )
+        self._backend, self._transport = self._server.backend, transport
+        self._asking = Asking(self._backend, transport, extra_body)
+        self._window, self._think = ContextWindow(context), think
         self._habit = ReasoningHabit(model)
-        self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": keep_alive}
+        self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
         return f"<OllamaProvider {self.name}: {self.model} at {self._backend.authority}>"
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
-        body = encode(self._request_body(call))
-        async with self._transport.stream(self._backend, "POST", "/api/chat", body) as response:
-            if response.status == 404:
-                raise _refused(self._backend, self.model, await response.read())
-            async with aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas:
-                async for delta in deltas:
+        size, note = self._window_for(call)
+        body = self._request_body(call, size)
+        asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
+        async with (
+            asked as response,
+            aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
+        ):
+            async for delta in deltas:
+                if delta.final:
+                    cut = complaint(call.prompt, delta.usage.prompt_tokens, size)
+                    yield msgspec.structs.replace(delta, note=cut or note)
+                else:
                     yield delta
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
-        return await probe_state(self._backend, self.model, self._probe)
+        return await probe_state(self._backend, self.model, lambda: self._server.state(self.model))
 
     async def loaded(self) -> dict[str, float]:
         """
-        The models in the server's memory now, by name with tag: megabytes they take.
+        The models in the server's memory now, by their full names: megabytes they take.
 
         Raises:
             ProviderError: the server does not say.
         """
-        reply = await self._transport.request(self._backend, "GET", "/api/ps")
-        return {model.name: (model.size or 0) / 1e6 for model in _listed(self._backend, reply)}
+        loaded = await self._server.loaded()
+        if (own := loaded.get(full_name(self.model))) is not None:
+            self._window.note_served(own.context)
+        return {name: (facts.size or 0) / 1e6 for name, facts in loaded.items()}
 
     async def load(self) -> None:
         """
@@ -123,7 +131,8 @@ class OllamaProvider:
         It has the options of a call, as others would load the model anew; but not a ``keep_alive`` of 0, which unloads.
         """
         keep_alive = {} if str(self._keep_alive.get("keep_alive", "")).rstrip("hms") == "0" else self._keep_alive
-        options = {"options": self._context} if self._context else {}
+        size = self._window.current
+        options = {} if size is None else {"options": {"num_ctx": size}}
         body = encode({"model": self.model, "stream": False, **options, **keep_alive})
         reply = await self._transport.request(self._backend, "POST", "/api/generate", body)
         if reply.status != 200:
@@ -132,42 +141,48 @@ class OllamaProvider:
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
-    async def _probe(self) -> ProviderState:
-        reply = await self._transport.request(self._backend, "GET", "/api/tags")
-        wanted = full_name(self.model)
-        known = {full_name(model.name) for model in _listed(self._backend, reply)}
-        loaded = await self.loaded()
-        state = ProviderState(name=self.name, model=self.model, condition="healthy", loaded=tuple(loaded))
-        if wanted not in known:
-            return msgspec.structs.replace(
-                state, condition="model_missing", detail=f"{self.model} is not pulled", hint=_pull_hint(self.model)
-            )
-        if wanted not in map(full_name, loaded):
-            return msgspec.structs.replace(
-                state, condition="warming", detail="not loaded yet", hint="llm-pool health --warm"
-            )
-        return state
+    def _window_for(self, call: Call) -> tuple[int | None, str]:
+        """Tokens of context to ask for, if any, and what to tell of it where it is more than before."""
+        before = self._window.asked
+        size = self._window.size_for(call.prompt, token_limit(call, resolved(call, self._think)))
+        grown = size if self._window.asked != before else None
+        return size, "" if grown is None else f"a context of {grown} tokens was asked for, to hold the prompt"
 
-    def _request_body(self, call: Call) -> dict[str, Any]:
-        options: dict[str, Any] = {"temperature": call.temperature, **self._context}
-        if call.max_tokens is not None:
-            options["num_predict"] = call.max_tokens
+    def _request_body(self, call: Call, size: int | None) -> dict[str, Any]:
+        think = resolved(call, self._think)
+        options: dict[str, Any] = {"temperature": call.temperature}
+        if (limit := token_limit(call, think)) is not None:
+            options["num_predict"] = limit
+        if size is not None:
+            options["num_ctx"] = size
         if call.seed is not None:
             options["seed"] = call.seed
         if call.stop:
             options["stop"] = call.stop
-        question = {
+        question: dict[str, Any] = {
             "model": self.model,
             "messages": chat_messages(call.prompt),
             "stream": True,
+            "truncate": False,  # a prompt that does not fit is an error then, and not answered from its end
             "options": options,
             **self._keep_alive,
         }
+        if think is not None:
+            question["think"] = think
         if call.schema is not None:
-            question["format"] = call.schema
+            question["format"] = for_grammar(call.schema)
         if call.top_logprobs:
             question |= {"logprobs": True, "top_logprobs": call.top_logprobs}
         return question
+
+    def _with_larger_context(self, body: dict[str, Any], error: str) -> dict[str, Any] | None:
+        """*body* with a context that holds the prompt, where *error* says how long that is; else None."""
+        options = body["options"]
+        size = self._window.grown_for(error, options.get("num_predict"))
+        return None if size is None else {**body, "options": {**options, "num_ctx": size}}
+
+    def _refusal(self, reply: Reply) -> ProviderError:
+        return _refused(self._backend, self.model, reply)
 
 
 class OllamaStore:
@@ -179,28 +194,40 @@ class OllamaStore:
         base_url: e.g. ``http://127.0.0.1:11434``.
         transport: shared.
         api_key: for a proxy in front of Ollama.
+        headers: sent with every request.
+        tls: files for an https address.
     """
 
-    def __init__(self, *, name: str, base_url: str, transport: Transport, api_key: str | None = None) -> None:
-        self._backend = ollama_backend(name, base_url, api_key)
-        self._transport = transport
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        transport: Transport,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._server = OllamaServer(
+            name=name, base_url=base_url, transport=transport, headers=with_bearer(headers, api_key), tls=tls
+        )
+        self._backend, self._transport = self._server.backend, transport
 
     async def models(self) -> Sequence[ModelInfo]:
         """As ``ModelStore.models``; raises ProviderError."""
-        on_disk = await self._transport.request(self._backend, "GET", "/api/tags")
-        in_memory = await self._transport.request(self._backend, "GET", "/api/ps")
-        loaded = {model.name for model in _listed(self._backend, in_memory)}
-        return [
-            ModelInfo(
-                name=model.name,
-                size=model.size,
-                place=self._backend.authority,
-                loaded=model.name in loaded,
-                digest=model.digest,
-                detail=model.details or {},
-            )
-            for model in _listed(self._backend, on_disk)
-        ]
+        listed, loaded = await asyncio.gather(self._server.listed(), self._server.loaded_or_none())
+        return [self._info(entry, full_name(name_of(entry)) in (loaded or ())) for entry in listed]
+
+    def _info(self, entry: dict[str, Any], loaded: bool) -> ModelInfo:
+        facts, digest, details = from_ollama(entry), entry.get("digest"), entry.get("details")
+        return ModelInfo(
+            name=facts.name,
+            size=facts.size,
+            place=self._backend.authority,
+            loaded=loaded,
+            digest=digest if isinstance(digest, str) else "",
+            detail=details if isinstance(details, dict) else {},
+        )
 
     async def pull(self, model: str) -> AsyncGenerator[PullProgress]:
         """As ``ModelStore.pull``: Ollama itself resumes, verifies and reports each layer by its digest."""
@@ -235,6 +262,17 @@ class OllamaStore:
             raise _refused(self._backend, model, reply)
 
 
+def _duration(keep_alive: str | float) -> str | float:
+    """*keep_alive* as Ollama reads it: a number of seconds must not be a string, a duration must be one."""
+    if isinstance(keep_alive, str) and not _NUMBER.fullmatch(keep_alive.strip()):
+        return keep_alive
+    seconds = float(keep_alive)
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+_SIGN_IN = "ollama signin, for a model in Ollama's cloud; api_key or headers, for a proxy in front of it"
+
+
 def _pull_hint(model: str) -> str:
     return f"llm-pool models pull {model}"
 
@@ -243,10 +281,6 @@ def _refused(backend: Backend, model: str, reply: Reply) -> ProviderError:
     if reply.status == 404:
         said = error_text(backend, reply.body)
         return Rejected(backend.name, f"404: {said}", hint=_pull_hint(model) if "not found" in said else "")
+    if reply.status == 401:
+        return Rejected(backend.name, f"401: {error_text(backend, reply.body)}", hint=_SIGN_IN)
     return error_for(backend, reply)
-
-
-def _listed(backend: Backend, reply: Reply) -> Sequence[_Model]:
-    if reply.status != 200:
-        raise error_for(backend, reply)
-    return decode(backend, reply.body, _Models).models or []

@@ -5,30 +5,24 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from llm_pool.core.errors import Loading
-from llm_pool.core.messages import ProviderState
+from llm_pool.providers.asking import Asking
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
+from llm_pool.providers.context_window import check_fits
+from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
-from llm_pool.providers.replies import chat_messages, decode, error_for, probe_state
-from llm_pool.providers.transport import Backend
+from llm_pool.providers.messages import chat_messages
+from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
+from llm_pool.providers.replies import error_for, probe_state
+from llm_pool.providers.thinking import openai_fields, resolved, token_limit
+from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
-    from llm_pool.core.messages import Call, Condition, Delta
-    from llm_pool.providers.transport import Transport
-
-
-class _Model(msgspec.Struct):
-    id: str
-    owned_by: str = ""
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model] = []
+    from llm_pool.core.errors import ProviderError
+    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
+    from llm_pool.providers.transport import Reply, TlsFiles, Transport
 
 
 class OpenAIProvider:
@@ -37,11 +31,16 @@ class OpenAIProvider:
 
     Args:
         name: the name in the configuration.
-        base_url: with or without ``/v1`` at its end.
+        base_url: ``/v1`` is added to an address without a path; one with a path is taken as it is.
         model: as the server names it. llama-server answers with the one it has, whatever is asked for.
         transport: shared; not closed by ``aclose``.
         api_key: sent as a bearer token; never shown.
         hint: what a person can do when nobody listens.
+        context: tokens of the model's context; a prompt that has more words is not sent. None: not known.
+        headers: sent with every request; never shown.
+        extra_body: merged into the body of every question.
+        think: whether the model thinks where neither request nor task says so.
+        tls: files for an https address.
     """
 
     def __init__(
@@ -53,11 +52,25 @@ class OpenAIProvider:
         transport: Transport,
         api_key: str | None = None,
         hint: str = "",
+        context: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
+        think: Think | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.name, self.model = name, model
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
-        self._backend = Backend(name, base_url.rstrip("/").removesuffix("/v1"), headers=headers, hint=hint)
-        self._transport = transport
+        self._server = OpenAIServer(
+            name=name,
+            base_url=base_url,
+            transport=transport,
+            headers=with_bearer(headers, api_key),
+            hint=hint,
+            tls=tls,
+        )
+        self._backend, self._transport = self._server.backend, transport
+        self._asking = Asking(self._backend, transport, extra_body)
+        self._chat = f"{self._server.api}/chat/completions"
+        self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
 
     def __repr__(self) -> str:
@@ -65,9 +78,9 @@ class OpenAIProvider:
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
-        body = msgspec.json.encode(self._request_body(call))
+        check_fits(self.name, call.prompt, self._context)
         async with (
-            self._transport.stream(self._backend, "POST", "/v1/chat/completions", body) as response,
+            self._asking.ask(self._chat, self._request_body(call), self._error_for) as response,
             aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
@@ -75,70 +88,49 @@ class OpenAIProvider:
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
-        return await probe_state(self._backend, self.model, self._probe)
+        return await probe_state(self._backend, self.model, lambda: self._server.state(self.model))
 
     async def load(self) -> None:
-        """Nothing to do: such a server has loaded its model before it listens, or is about to."""
+        """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""
+        if (await self._server.catalogue()).kind not in ON_DEMAND:
+            return
+        question = [{"role": "user", "content": "."}]
+        body = {"model": self.model, "messages": question, "max_tokens": 1, "stream": False}
+        async with self._asking.ask(self._chat, body, self._error_for) as response:
+            await response.read()
 
     async def aclose(self) -> None:
         """Nothing: the transport is shared."""
 
     def _request_body(self, call: Call) -> dict[str, Any]:
         """The body that is sent; a server that understands more than the common API is asked for more."""
-        return request_body(self.model, call)
+        return request_body(self.model, call, resolved(call, self._think))
 
-    async def _probe(self) -> ProviderState:
-        try:
-            models = await self._models()
-            if any(model.owned_by == "llamacpp" for model in models):
-                return await self._llama_server(models)
-        except Loading as error:
-            return self._state("warming", error.reason, "llm-pool health --wait 60s")
-        if models and self.model not in {model.id for model in models}:
-            known = ", ".join(model.id for model in models[:5])
-            return self._state("model_missing", f"it has {known}", f"set model of provider {self.name} to one of these")
-        return self._state("healthy", loaded=(self.model,))
-
-    async def _models(self) -> list[_Model]:
-        reply = await self._transport.request(self._backend, "GET", "/v1/models")
-        if reply.status == 404:
-            return []  # it does not say which models it has; a call will tell
-        if reply.status != 200:
-            raise error_for(self._backend, reply)
-        return decode(self._backend, reply.body, _Models).data
-
-    async def _llama_server(self, models: list[_Model]) -> ProviderState:
-        """One model, any name; while that is being loaded ``/health`` is 503, which is Loading."""
-        reply = await self._transport.request(self._backend, "GET", "/health")
-        if reply.status != 200:
-            raise error_for(self._backend, reply)
-        return self._state("healthy", loaded=tuple(model.id for model in models))
-
-    def _state(
-        self, condition: Condition, detail: str = "", hint: str = "", loaded: tuple[str, ...] = ()
-    ) -> ProviderState:
-        return ProviderState(
-            name=self.name, model=self.model, condition=condition, detail=detail, hint=hint, loaded=loaded
-        )
+    def _error_for(self, reply: Reply) -> ProviderError:
+        return error_for(self._backend, reply)
 
 
-def request_body(model: str, call: Call) -> dict[str, Any]:
-    """The body of ``/v1/chat/completions`` for *call*."""
+def request_body(model: str, call: Call, think: Think | None = None) -> dict[str, Any]:
+    """The body of ``/v1/chat/completions`` for *call*, whose model shall *think* or not."""
     body: dict[str, Any] = {
         "model": model,
         "messages": chat_messages(call.prompt),
         "temperature": call.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
+        **openai_fields(think),
     }
-    if call.max_tokens is not None:
-        body["max_tokens"] = call.max_tokens
+    if (limit := token_limit(call, think)) is not None:
+        body["max_tokens"] = limit
     if call.seed is not None:
         body["seed"] = call.seed
     if call.stop:
         body["stop"] = call.stop
     if call.schema is not None:
-        shape = {"name": call.task.name, "schema": call.schema}  # not "strict": OpenAI's own would refuse most schemas
+        shape = {
+            "name": call.task.name,
+            "schema": for_grammar(call.schema),
+        }  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     if call.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": call.top_logprobs}

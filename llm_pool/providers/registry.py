@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from llm_pool.config import ProviderSettings, Secret
     from llm_pool.core.interfaces import ModelStore, Provider
-    from llm_pool.providers.transport import Transport
+    from llm_pool.providers.openai_server import OpenAIServer
+    from llm_pool.providers.transport import TlsFiles, Transport
 
 
 def build_provider(settings: ProviderSettings, transport: Transport, *, path: Path) -> Provider:
@@ -39,6 +40,10 @@ def build_provider(settings: ProviderSettings, transport: Transport, *, path: Pa
                 api_key=_key(settings.api_key),
                 keep_alive=settings.keep_alive,
                 context=settings.context,
+                headers=_headers(settings),
+                extra_body=settings.extra_body,
+                think=settings.think,
+                tls=_tls(settings, path),
             )
         case Driver.OPENAI:
             from llm_pool.providers.openai import OpenAIProvider
@@ -49,6 +54,11 @@ def build_provider(settings: ProviderSettings, transport: Transport, *, path: Pa
                 model=settings.model,
                 transport=transport,
                 api_key=_key(settings.api_key),
+                context=settings.context,
+                headers=_headers(settings),
+                extra_body=settings.extra_body,
+                think=settings.think,
+                tls=_tls(settings, path),
             )
         case Driver.LLAMACPP:
             from llm_pool.providers.llamacpp import LlamaCppProvider
@@ -62,11 +72,11 @@ def build_provider(settings: ProviderSettings, transport: Transport, *, path: Pa
                 threads=settings.threads,
             )
         case Driver.HTTP:
-            return _http_provider(settings, transport)
+            return _http_provider(settings, transport, path)
 
 
-def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None:
-    """Where the provider's models are kept, if that is ours to manage."""
+def store(settings: ProviderSettings, transport: Transport, *, path: Path) -> ModelStore | None:
+    """Where the provider's models are kept, if that can be looked at; arguments and errors as ``build_provider``."""
     match settings.driver:
         case Driver.OLLAMA:
             from llm_pool.providers.ollama import OllamaStore
@@ -76,7 +86,13 @@ def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None
                 base_url=_url(settings),
                 transport=transport,
                 api_key=_key(settings.api_key),
+                headers=_headers(settings),
+                tls=_tls(settings, path),
             )
+        case Driver.OPENAI:
+            from llm_pool.providers.openai_store import OpenAIStore
+
+            return OpenAIStore(openai_server(settings, transport, path=path))
         case Driver.LLAMACPP:
             from llm_pool.providers.gguf import GgufStore
 
@@ -85,7 +101,21 @@ def store(settings: ProviderSettings, transport: Transport) -> ModelStore | None
             return None
 
 
-def _http_provider(settings: ProviderSettings, transport: Transport) -> Provider:
+def openai_server(settings: ProviderSettings, transport: Transport, *, path: Path) -> OpenAIServer:
+    """The server of a provider that speaks ``openai``; arguments and errors as ``build_provider``."""
+    from llm_pool.providers.openai_server import OpenAIServer
+    from llm_pool.providers.transport import with_bearer
+
+    return OpenAIServer(
+        name=settings.name,
+        base_url=_url(settings),
+        transport=transport,
+        headers=with_bearer(_headers(settings), _key(settings.api_key)),
+        tls=_tls(settings, path),
+    )
+
+
+def _http_provider(settings: ProviderSettings, transport: Transport, path: Path) -> Provider:
     from llm_pool.config import HttpRequestSettings, HttpResponseSettings
     from llm_pool.providers.http import HttpProvider
 
@@ -97,8 +127,12 @@ def _http_provider(settings: ProviderSettings, transport: Transport) -> Provider
         model=settings.model,
         transport=transport,
         path=request.path,
-        headers={name: value.reveal() for name, value in request.headers.items()},
+        headers=_headers(settings) | {name: value.reveal() for name, value in request.headers.items()},
         body=request.body,
+        extra_body=settings.extra_body,
+        think=settings.think,
+        context=settings.context,
+        tls=_tls(settings, path),
         answers=response.format.value,
         text=response.text,
         error=response.error,
@@ -110,6 +144,17 @@ def _url(settings: ProviderSettings) -> str:
     if settings.base_url is None:  # the configuration has checked it; this is for hand-made settings
         raise ConfigError(path=None, key=f"providers.{settings.name}.base_url", got="nothing", want="an address")
     return settings.base_url
+
+
+def _headers(settings: ProviderSettings) -> dict[str, str]:
+    return {name: value.reveal() for name, value in settings.headers.items()}
+
+
+def _tls(settings: ProviderSettings, path: Path) -> TlsFiles:
+    from llm_pool.providers.transport import TlsFiles
+
+    files = (settings.ca_file, settings.client_cert, settings.client_key)
+    return TlsFiles(*(None if name is None else path.parent / name for name in files))
 
 
 def _key(secret: Secret | None) -> str | None:

@@ -18,7 +18,6 @@ from llm_pool.providers.json_values import parse, whole_characters
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.core.messages import Prompt
     from llm_pool.providers.transport import Backend, Reply
 
 T = TypeVar("T")
@@ -52,18 +51,6 @@ def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shown = backend.redacted(raw[:60].decode("utf-8", "replace"))
         raise BadReply(backend.name, f"unreadable answer {shown!r}: {error}") from error
-
-
-def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
-    """
-    The messages of *prompt*, as chat APIs take them.
-
-    All system texts are one message at the beginning: many chat templates refuse any other.
-    """
-    system = [text for text in (prompt.system, *(t.text for t in prompt.turns if t.role == "system")) if text]
-    said = [{"role": turn.role, "content": turn.text} for turn in prompt.turns if turn.role != "system"]
-    first = [{"role": "system", "content": "\n\n".join(system)}] if system else []
-    return [*first, *said, {"role": "user", "content": prompt.user}]
 
 
 def error_text(backend: Backend, body: Any) -> str:

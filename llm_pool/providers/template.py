@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.core.errors import ConfigError
+from llm_pool.providers.grammar_schemas import for_grammar
+from llm_pool.providers.thinking import token_limit
 
 if TYPE_CHECKING:
-    from llm_pool.core.messages import Call, Json
+    from llm_pool.core.messages import Call, Json, Think
 
-PLACEHOLDERS = ("prompt", "system", "user", "model", "max_tokens", "temperature", "schema", "seed", "stop")
+PLACEHOLDERS = ("prompt", "system", "user", "model", "max_tokens", "temperature", "schema", "seed", "stop", "think")
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 
@@ -40,8 +42,8 @@ class Template:
         """Whether the template holds *placeholder*."""
         return placeholder in self._used
 
-    def fill(self, model: str, call: Call) -> Json:
-        """The JSON for *call*."""
+    def fill(self, model: str, call: Call, think: Think | None = None) -> Json:
+        """The JSON for *call*, whose model shall *think* or not."""
         prompt = call.prompt
         both = not self.uses("system") and prompt.system
         values = {
@@ -49,11 +51,12 @@ class Template:
             "system": prompt.system,
             "user": prompt.transcript,
             "model": model,
-            "max_tokens": call.max_tokens,
+            "max_tokens": token_limit(call, think),
             "temperature": call.temperature,
-            "schema": call.schema,
+            "schema": for_grammar(call.schema),
             "seed": call.seed,
             "stop": call.stop,
+            "think": think,
         }
         return _fill(self._value, values)
 

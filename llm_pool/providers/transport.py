@@ -10,10 +10,11 @@ redirects, no cookies. Compression is not asked for, and undone where it comes. 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,12 +28,46 @@ from llm_pool.providers.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from pathlib import Path
 
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole."""
 
+_SHORTEST_SECRET = 4
+"""Characters of a header's value from which it is taken out of texts wherever it stands."""
+
 _DRAIN_TIMEOUT = 0.05
 """Seconds an answer may take to end properly after its last meaningful piece."""
+
+
+class TlsFiles(msgspec.Struct, frozen=True):
+    """
+    PEM files for an https address.
+
+    Attributes:
+        ca: authorities that the backend's certificate may be from; None: the system's.
+        cert: the certificate shown to the backend, and its chain.
+        key: its key; None: it stands in *cert*.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        What they come to. Reads files: tens of milliseconds.
+
+        Raises:
+            OSError: a file cannot be read, or holds something else (``ssl.SSLError``).
+        """
+        for file in (self.ca, self.cert, self.key):
+            if file is not None:
+                file.read_bytes()  # OpenSSL does not say which file is missing
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.cert is not None:
+            context.load_cert_chain(self.cert, self.key)
+        return context
 
 
 class Backend:
@@ -44,15 +79,24 @@ class Backend:
         base_url: scheme, host, port, and whatever path comes before the API's own.
         headers: sent with every request.
         hint: what a person can do when nobody listens.
+        tls: files for an https address.
     """
 
-    def __init__(self, name: str, base_url: str, *, headers: Mapping[str, str] | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        hint: str = "",
+        tls: TlsFiles | None = None,
+    ) -> None:
         parts = urlsplit(base_url)
-        self.name, self.hint = name, hint
+        self.name, self.hint, self.tls = name, hint, tls or TlsFiles()
         self.secure = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if self.secure else 80)
-        self.prefix = parts.path.rstrip("/")
+        self.prefix = re.sub("/{2,}", "/", parts.path).rstrip("/")
         self.headers = dict(headers or {})
 
     @property
@@ -64,11 +108,23 @@ class Backend:
     def redacted(self, text: str) -> str:
         """*text*, with what our headers hold taken out, should the backend have sent it back to us."""
         for value in self.headers.values():
-            text = text.replace(value, "***").replace(value.rpartition(" ")[2], "***")
+            for secret in (value, value.rpartition(" ")[2]):
+                if len(secret) >= _SHORTEST_SECRET:
+                    text = text.replace(secret, "***")
+                elif secret:  # so short a one is part of many words
+                    text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
         return text
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} at {self.authority}>"
+
+
+def with_bearer(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """*headers* with *api_key* as a bearer token, unless they hold an Authorization of their own."""
+    given = dict(headers or {})
+    if api_key and "authorization" not in map(str.lower, given):
+        given["Authorization"] = f"Bearer {api_key}"
+    return given
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -162,6 +218,9 @@ class Response:
                     pass
 
 
+_PoolKey: TypeAlias = tuple[str, int, bool, TlsFiles]
+
+
 class Transport:
     """
     Connections to backends, opened when needed and kept while they are good.
@@ -174,9 +233,9 @@ class Transport:
 
     def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 8, idle_timeout: float = 60.0) -> None:
         self._connect_timeout, self._max_idle, self._idle_timeout = connect_timeout, max_idle, idle_timeout
-        self._idle: dict[tuple[str, int, bool], list[tuple[Connection, float]]] = {}
+        self._idle: dict[_PoolKey, list[tuple[Connection, float]]] = {}
         self._open: set[Connection] = set()
-        self._tls: ssl.SSLContext | None = None
+        self._tls: dict[TlsFiles, ssl.SSLContext] = {}
         self._resolver = Resolver()
 
     @asynccontextmanager
@@ -247,7 +306,7 @@ class Transport:
     async def _connect(self, backend: Backend) -> Connection:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                context = await self._context() if backend.secure else None
+                context = await self._context(backend) if backend.secure else None
                 addresses = await self._resolver.resolve(backend.host, backend.port)
                 connection = await self._greet(backend, await open_socket(addresses), context)
         except OSError as error:
@@ -269,10 +328,14 @@ class Transport:
             raise
         return connection
 
-    async def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads files: tens of milliseconds
-        return self._tls
+    async def _context(self, backend: Backend) -> ssl.SSLContext:
+        if backend.tls not in self._tls:
+            try:
+                self._tls[backend.tls] = await asyncio.to_thread(backend.tls.context)
+            except OSError as error:
+                reason = f"ca_file, client_cert or client_key cannot be used: {error}"
+                raise Rejected(backend.name, reason, hint=f"check these of provider {backend.name}") from error
+        return self._tls[backend.tls]
 
     def _connect_error(self, backend: Backend, error: OSError) -> str:
         match error:
@@ -311,8 +374,8 @@ class Transport:
         self._open.discard(connection)
 
 
-def _pool_key(backend: Backend) -> tuple[str, int, bool]:
-    return backend.host, backend.port, backend.secure
+def _pool_key(backend: Backend) -> _PoolKey:
+    return backend.host, backend.port, backend.secure, backend.tls
 
 
 def _broken(backend: Backend, error: ConnectionBroken) -> Unreachable | Failed:

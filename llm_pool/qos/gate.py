@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 EWMA_WEIGHT = 0.3
 """Weight of the newest observation in what a model usually takes."""
 Eviction: TypeAlias = Literal["nothing", "perhaps", "idle"]
-LOAD_AGAIN_AFTER = 10.0
-"""Seconds after a load that failed in which calls go straight to the backend: its own words say what is wrong."""
+MIN_LOAD_PAUSE, MAX_LOAD_PAUSE = 10.0, 600.0
+"""
+Seconds after a load that came to nothing in which calls go straight to the backend: its own words say what is wrong.
+They double each time: some models are never listed (Ollama's cloud models, or any where it keeps none).
+"""
 
 
 class Lease:
@@ -68,7 +71,8 @@ class Gate:
         self._loads: dict[str, float] = {}
         self._services: dict[str, float] = {}
         self._loaders: dict[str, LoadModel] = {}
-        self._failed_loads: dict[str, float] = {}
+        self._vain_loads: dict[str, tuple[int, float]] = {}
+        self._unlisted: set[str] = set()
         self._load: ModelLoad | None = None
         self._closed = False
 
@@ -106,7 +110,9 @@ class Gate:
 
     def is_loaded(self, model: str) -> bool:
         """Whether *model* answers without a loading time, as far as we know; one that nobody can tell of does."""
-        return not self._loaded_models.is_authoritative or (model in self.loaded and not self.is_loading(model))
+        if not self._loaded_models.is_authoritative or model in self._unlisted:
+            return True
+        return model in self.loaded and not self.is_loading(model)
 
     def is_loading(self, model: str) -> bool:
         """Whether *model* is being loaded, to the backend's own knowledge."""
@@ -266,11 +272,22 @@ class Gate:
 
     def _load_ended(self, load: ModelLoad, outcome: LoadOutcome, took: float) -> None:
         self._load, self._turn_began = None, self._clock.now()
-        if outcome == "failed":
-            self._failed_loads[load.model] = self._turn_began
-        elif outcome == "loaded":
-            self._learn(self._loads, load.model, took)
+        self._unlisted.discard(load.model)
+        match outcome:
+            case "loaded":
+                self._vain_loads.pop(load.model, None)
+                self._learn(self._loads, load.model, took)
+            case "unlisted":
+                self._unlisted.add(load.model)
+                self._pause_loads(load.model)
+            case "failed":
+                self._pause_loads(load.model)
         self._admit()
+
+    def _pause_loads(self, model: str) -> None:
+        times, _ = self._vain_loads.get(model, (0, 0.0))
+        pause = min(MIN_LOAD_PAUSE * 2.0 ** min(times, 32), MAX_LOAD_PAUSE)
+        self._vain_loads[model] = times + 1, self._clock.now() + pause
 
     def _abandon(self, waiter: Waiter, slot: asyncio.Future[Lease]) -> None:
         """Leave the queue, or give back a slot that came too late."""
@@ -295,8 +312,8 @@ class Gate:
     def _loadable(self) -> set[str]:
         if not self._loaded_models.is_authoritative:
             return set()
-        recently = self._clock.now() - LOAD_AGAIN_AFTER
-        return {model for model in self._loaders if self._failed_loads.get(model, -math.inf) <= recently}
+        now = self._clock.now()
+        return {model for model in self._loaders if now >= self._vain_loads.get(model, (0, -math.inf))[1]}
 
     def _limits_now(self) -> Limits:
         """The limits, with as many models as the machine was seen to hold where the configuration does not say."""

@@ -24,7 +24,7 @@ UNKNOWN_LOAD_TIME = 5.0
 MIN_REST = 0.25
 """Seconds that a load which has taken as long as usual is believed to take still."""
 
-LoadOutcome: TypeAlias = Literal["loaded", "was_there", "untold", "failed"]
+LoadOutcome: TypeAlias = Literal["loaded", "was_there", "untold", "unlisted", "failed"]
 
 _log = logging.getLogger("llm_pool.qos")
 
@@ -88,10 +88,11 @@ class ModelLoad:
             _log.info("%s could not be loaded ahead: %s", self.model, str(error) or f"not within {LOAD_TIMEOUT:g} s")
             await self._loaded_models.look()
             return
-        self._outcome = "loaded"
         self._loaded_models.mark_unloaded(*self.evicting)
         self._loaded_models.mark_used(self.model)
-        if (after := await self._loaded_models.look()) is not None:
+        after = await self._loaded_models.look()
+        self._outcome = "loaded" if after is None or self.model in after else "unlisted"
+        if after is not None:
             self._loaded_models.learn(self.model, before, after)
 
 

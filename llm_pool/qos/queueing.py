@@ -11,10 +11,11 @@ Rules:
   machine's own act and outlives the request that asked for it: it takes no slot, and there is one at a time.
 - A model that surely fits beside what is there is loaded at once; its requests wait for it, the others go on.
 - Any other load may put a model out. Ready requests go before it, the earliest deadline first (EDF).
-- Its wait is bounded by ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time if longer
-  (more swaps than that and the machine mostly swaps), but never more than half of the request's time. Once it has
-  waited that long, and the present models have had a turn that long, a swap is *due*: of those that are due the one
-  that came first is next. Ready ones hold back until the calls that use the evicted model have ended.
+- Its wait is bounded: once it has waited for ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time
+  if longer (more swaps than that and the machine mostly swaps), the present models have had a turn that long, and one
+  that came later by more than ``Limits.batch_wait`` would pass it by, a swap is *due*; after half of the request's
+  time it is due in any case. Of those that are due the one that came first is next. Ready ones hold back until the
+  calls that use the evicted model have ended. What came together is so served with one load for each model.
 - With no ready request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
   while a request could run.
 - A request is refused on arrival when the queue is full, or when the wait for those ahead, as far as it can be told,
@@ -23,9 +24,9 @@ Rules:
 
 ::
 
-    waiting (EDF)        in memory      patience spent    next
-    A1 B1 A2 B2          A              no                A1, then A2, then a swap, B1, B2
-    A1 B1 A2 B2          A              by B1             a swap, B1, then B2 (B's turn), then A1, A2
+    waiting (EDF)        in memory      patience spent            next
+    A1 B1 A2 B2          A              no                        A1, then A2, then a swap, B1, B2
+    A1 B1 A2 B2          A              by B1, before A2 came     a swap, B1, then B2 (B's turn), then A1, A2
 
 Sources: Liu & Layland, JACM 20(1), 1973 (EDF); Iyer & Druschel, Anticipatory scheduling, SOSP 2001, and the elevator
 (serve together what lies together, within a bound); llama-swap issues 612 and 1004 (collate, budget of memory);
@@ -139,7 +140,7 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
         beside = next((w for w in costly if evicted_by(w.model, machine, limits) == ()), None)
         if beside is not None:
             return beside
-        due = [waiter for waiter in costly if _is_due(waiter, machine, limits, now)]
+        due = [waiter for waiter in costly if _is_due(waiter, ready, machine, limits, now)]
         if due or not ready:
             first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
             if first is None or evicted_by(first.model, machine, limits) is None:
@@ -198,11 +199,13 @@ def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> t
     return [w for w in in_order if w.model in cheap], [w for w in in_order if w.model not in cheap]
 
 
-def _is_due(waiter: Waiter, machine: Machine, limits: Limits, now: float) -> bool:
+def _is_due(waiter: Waiter, ready: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> bool:
+    waited = now - max(waiter.arrived, machine.turn_began)
+    if waited >= (waiter.deadline - waiter.arrived) / 2:
+        return True
     usual = sum(machine.loads.values()) / len(machine.loads) if machine.loads else 0.0
-    worth_it = MIN_LOAD_TIMES * machine.loads.get(waiter.model, usual)
-    batch_wait = min(max(limits.batch_wait, worth_it), (waiter.deadline - waiter.arrived) / 2)
-    return now >= max(waiter.arrived, machine.turn_began) + batch_wait
+    turn = max(limits.batch_wait, MIN_LOAD_TIMES * machine.loads.get(waiter.model, usual))
+    return waited >= turn and any(other.arrived > waiter.arrived + limits.batch_wait for other in ready)
 
 
 def _fits(models: Sequence[str], machine: Machine, limits: Limits) -> bool:

@@ -205,6 +205,7 @@ def decode_infer(body: bytes) -> Query:
         strategy=_strategy(request.strategy),
         meta=request.meta,
         no_cache=request.no_cache,
+        think=request.think,
     )
 
 

@@ -34,7 +34,7 @@ from llm_pool.server.chat import (
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
-from llm_pool.server.queries import decode
+from llm_pool.server.queries import decode, think_of
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
 
@@ -89,6 +89,7 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     keep_alive: str | float | None = None
+    think: bool | str | None = None
     tools: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -254,6 +255,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn]) -> Query:
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
         output_schema=_schema(body.format),
+        think=think_of(body.think),
     )
 
 

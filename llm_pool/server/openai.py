@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Turn
+    from llm_pool.core.messages import Answer, Json, Think, Turn
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
@@ -56,8 +56,18 @@ UNSUPPORTED = {
     "web_search_options": "nothing is searched here",
 }
 """Fields that ask for what cannot be had, and why."""
-IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "reasoning_effort", "verbosity", "prediction")
+IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
 """Fields that tune an answer and have no counterpart here."""
+EFFORTS: dict[str, Think] = {
+    "none": False,
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+"""OpenAI's words for how long a model thinks, and ours."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """OpenAI's word for a status; other 4xx are ``invalid_request_error``, 5xx ``server_error``."""
 
@@ -114,6 +124,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     verbosity: str | None = None
     prediction: Any = None
 
@@ -197,8 +208,20 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         seed=body.seed,
         stop=_stop(body.stop),
         output_schema=_schema(body.response_format),
+        think=_think(body),
         meta=body.metadata or {},
     )
+
+
+def _think(body: ChatBody) -> Think | None:
+    """What *body* says of thinking: by OpenAI's word for it, or by the switch that vLLM hands to templates."""
+    switch = (body.chat_template_kwargs or {}).get("enable_thinking")
+    if body.reasoning_effort is None:
+        return switch if isinstance(switch, bool) else None
+    if body.reasoning_effort not in EFFORTS:
+        got = body.reasoning_effort[:40]
+        raise InvalidRequest("reasoning_effort", f"expected one of {', '.join(EFFORTS)}, got '{got}'")
+    return EFFORTS[body.reasoning_effort]
 
 
 def _turn(message: _Message, at: int) -> Turn:

@@ -15,10 +15,12 @@ import msgspec
 from llm_pool.config.problem import nearest
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query
-from llm_pool.engine import TOKEN_LIMIT, parse_strategy
+from llm_pool.engine import TOKEN_LIMIT, parse_strategy, parse_think
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from llm_pool.core.messages import Think
 
 
 def _doc(description: str, *examples: Any, **bounds: Any) -> msgspec.Meta:
@@ -48,6 +50,10 @@ class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     meta: Annotated[dict[str, str] | None, _doc("Words of your own that travel along.")] = None
     no_cache: Annotated[bool | None, _doc("Neither use nor fill the cache.")] = None
+    think: Annotated[
+        bool | str | None,
+        _doc("Whether the models think first: true, false, low, medium or high; left out, as task and provider say."),
+    ] = None
     stream: Annotated[bool | None, _doc("Answer with server-sent events.")] = None
 
 
@@ -79,6 +85,7 @@ def decode_infer(body: bytes) -> InferRequest:
         strategy=decoded.strategy,
         meta=decoded.meta,
         no_cache=bool(decoded.no_cache),
+        think=decoded.think,
     )
     return InferRequest(query, bool(decoded.stream))
 
@@ -95,12 +102,13 @@ def query_from(
     strategy: str | None = None,
     meta: Mapping[str, str] | None = None,
     no_cache: bool = False,
+    think: bool | str | None = None,
 ) -> Query:
     """
     A query from words and numbers as a client gives them.
 
-    *deadline* is in seconds; 0 is the default for it and for *max_tokens*. Raises InvalidRequest where *strategy*
-    names none.
+    *deadline* is in seconds; 0 is the default for it and for *max_tokens*, an empty text for *think*. Raises
+    InvalidRequest where *strategy* names none, or *think* is no word for it.
     """
     return Query(
         prompt=prompt,
@@ -113,7 +121,15 @@ def query_from(
         strategy=parse_strategy(strategy) if strategy else None,
         meta=dict(meta or {}),
         no_cache=no_cache,
+        think=think_of(think),
     )
+
+
+def think_of(value: bool | str | None) -> Think | None:
+    """*value* as a client gives it; None where it says nothing. Raises InvalidRequest."""
+    if isinstance(value, bool):
+        return value
+    return parse_think(value) if value else None
 
 
 def with_deadline(query: Query, left: float | None) -> Query:

@@ -209,6 +209,7 @@ class Reply(msgspec.Struct, frozen=True):
     tokens: int | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     loading: float | None = None
+    note: str = ""
 
     @classmethod
     def failing(cls, error: ProviderError, *, after: float = 0.0) -> Reply:
@@ -256,7 +257,14 @@ class ScriptedProvider(FakeProvider):
         if reply.error is not None:
             raise reply.error
         usage = Usage(len(call.prompt.user.split()), len(reply.text.split()) if reply.tokens is None else reply.tokens)
-        yield Delta(final=True, finish=reply.finish, usage=usage, logprobs=reply.logprobs, loading=reply.loading)
+        yield Delta(
+            final=True,
+            finish=reply.finish,
+            usage=usage,
+            logprobs=reply.logprobs,
+            loading=reply.loading,
+            note=reply.note,
+        )
 
 
 def _pieces(text: str) -> list[str]:

@@ -47,6 +47,7 @@ def query_message(query: Query) -> pb.Query:
         strategy=query.strategy.value if query.strategy else pb.STRATEGY_UNSPECIFIED,
         meta=query.meta,
         no_cache=query.no_cache,
+        think="" if query.think is None else str(query.think).lower(),
     )
 
 

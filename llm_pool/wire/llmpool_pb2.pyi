@@ -40,7 +40,7 @@ CONSENSUS: Strategy
 JUDGE: Strategy
 
 class Query(_message.Message):
-    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache")
+    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache", "think")
     class MetaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class Query(_message.Message):
     META_FIELD_NUMBER: _ClassVar[int]
     TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    THINK_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     tenant_id: str
     project_id: str
@@ -70,7 +71,8 @@ class Query(_message.Message):
     meta: _containers.ScalarMap[str, str]
     task_name: str
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    think: str
+    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ..., think: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms", "finish")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.pocket import BLOCK, README, RESULT, table
+from bench.pocket import BLOCK, README, RESULT, declined_table, foreign, table
 from llm_pool.core.messages import StrategyName
 from llm_pool.providers.gguf import BUNDLED
 from tools.pocket.check import Report
@@ -35,3 +35,10 @@ def test_the_readme_has_the_table_that_was_measured() -> None:
     assert head.strip("| ").split(" | ")[2:] == [*models, *StrategyName]
     assert len(rows) > len(MEASURES)
     assert shown[2] in RESULT.read_text(encoding="utf-8")
+
+
+def test_the_shares_of_what_is_declined_are_those_of_today() -> None:
+    """At least 150 different foreign inputs, and the table as the shipped words make it."""
+    assert len({prompt for prompts in foreign().values() for prompt in prompts}) >= 150
+    assert set(foreign()) == set(MEASURES)
+    assert declined_table(300) in RESULT.read_text(encoding="utf-8")

@@ -87,3 +87,22 @@ def test_trust_is_shown_and_forgotten(config: Path, capsys: pytest.CaptureFixtur
 def test_feedback_on_an_unknown_request_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["feedback", "nope", "bad"]) == ExitCode.USAGE
     assert "nope" in capsys.readouterr().err
+
+
+POCKET = '[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket-a"\nlast_resort = true\n'
+
+
+@pytest.mark.parametrize(("words", "code"), [((), ExitCode.OK), (("--strict",), ExitCode.UNAVAILABLE)])
+def test_a_last_resort_alone_does_not_count_where_one_is_strict(
+    configure: Configure, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: ExitCode
+) -> None:
+    path = configure("http://127.0.0.1:1", "phi3:mini")
+    path.write_text(path.read_text(encoding="utf-8") + POCKET, encoding="utf-8")
+
+    assert run(["health", *words]) == code
+    assert capsys.readouterr().err == "note: only providers of last resort can answer\n"
+
+
+@pytest.mark.usefixtures("config")
+def test_strict_is_content_with_a_provider_of_ones_own() -> None:
+    assert run(["health", "--strict"]) == ExitCode.OK

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +214,44 @@ def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, ll
     assert [seat["provider"] for seat in plan["panel"]] == ["phi3", "llama31", "gemma2"]
 
 
+def test_dry_run_shows_the_prompt_of_each_variant(configure: Configure, llm_pool: Run) -> None:
+    """Whoever is asked in other words is named with them."""
+    path = configure(NOBODY, "phi3:mini")
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        + '[[providers]]\nname = "pocket"\ndriver = "llamacpp"\nmodel = "pocket-a"\nprompt_variant = "pocket"\n',
+        encoding="utf-8",
+    )
+    words = ("infer", "--task", "expand_queries", "lounge videos", "--dry-run")
+
+    plan = json.loads(llm_pool(*words, "--json").stdout)
+    shown = llm_pool(*words).stdout
+
+    own, pocket = plan["prompts"]
+    assert (own["variant"], own["providers"]) == ("", ["phi3"])
+    assert (pocket["variant"], pocket["providers"]) == ("pocket", ["pocket"])
+    assert (own["user"], own["sha256"]) == (plan["user"], plan["prompt_sha256"])
+    assert pocket["user"] != own["user"]
+    assert f"sha256:{pocket['sha256']}, about {pocket['tokens_estimate']} tokens for pocket, variant pocket" in shown
+
+
+@pytest.mark.parametrize(("words", "think"), [((), None), (("--think", "LOW"), "low"), (("--exit-status",), False)])
+def test_think_is_asked_for(configure: Configure, llm_pool: Run, words: tuple[str, ...], think: object) -> None:
+    """A yes or no needs none, unless one says so."""
+    configure(NOBODY)
+
+    assert json.loads(llm_pool("infer", "hello", "--dry-run", "--json", *words).stdout)["think"] == think
+
+
+def test_another_word_for_thinking_is_refused(configure: Configure, llm_pool: Run) -> None:
+    configure(NOBODY)
+
+    done = llm_pool("infer", "hello", "--think", "much")
+
+    assert done.returncode == 2
+    assert "think: expected false, true, low, medium, high, got 'much'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("variables", "words", "coloured"),
     [
@@ -261,9 +301,116 @@ def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
     assert done.stderr.splitlines()[-1].endswith("failed")
 
 
+def test_a_line_of_a_batch_says_whether_the_models_think(llm_pool: Run) -> None:
+    """In words of its own; another word is that line's error alone."""
+    lines = (
+        '{"prompt": "one", "think": "low"}',
+        '{"prompt": "two", "think": false}',
+        '{"prompt": "x", "think": "much"}',
+    )
+
+    done = llm_pool("infer", "--input", "-", stdin="\n".join(lines))
+
+    one, two, wrong = map(json.loads, done.stdout.splitlines())
+    assert (one["content"], two["content"]) == ("phi3:mini heard: one", "phi3:mini heard: two")
+    assert "expected false, true, low, medium, high" in json.dumps(wrong)
+
+
 def test_a_batch_without_any_answer_exits_as_its_first_line_would(llm_pool: Run) -> None:
     done = llm_pool("infer", "--input", "-", stdin='{"prompt":"x","task":"nope"}\n')
     assert done.returncode == ExitCode.USAGE
+
+
+@pytest.fixture
+def degrading(config: Path, configure: Configure, upstream: str) -> Path:  # takes the place of it
+    """Nobody listens where the panel is; the last resort answers."""
+    spare = f'[[providers]]\nname = "spare"\ndriver = "ollama"\nbase_url = "{upstream}"\nmodel = "phi3:mini"\n'
+    path = configure(NOBODY, "gemma2:9b", more=f"{spare}last_resort = true\n")
+    path.write_text(path.read_text(encoding="utf-8").replace("[[providers]]", '[[providers]]\ntasks = ["ask"]'))
+    return path
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize(
+    "words", [[], ["-q"], ["-q", "--explain"], ["--no-stream"], ["-q", "--json"], ["-q", "--jsonl"]]
+)
+def test_a_degraded_answer_says_so(words: list[str], llm_pool: Run) -> None:
+    """On stderr, though asked to be quiet: it is about the answer. Once, and in the answer for programs."""
+    done = llm_pool("infer", "hello", *words)
+
+    assert (done.returncode, done.stderr) == (0, "note: degraded: last resort: gemma2: nobody listens at 127.0.0.1:1\n")
+    last = done.stdout.splitlines()[-1]
+    assert last == "phi3:mini heard: hello" if last[0] != "{" else json.loads(last)["degraded"] is True
+
+
+@pytest.mark.usefixtures("degrading")
+def test_the_drawing_says_it_in_its_own_line(llm_pool: Run) -> None:
+    """And the note is not repeated."""
+    done = llm_pool("infer", "hello", "--explain")
+    assert re.findall(r".*degraded: .*", done.stderr) == [
+        "  degraded: last resort: gemma2: nobody listens at 127.0.0.1:1 (missing: gemma2)"
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("words", [[], ["-q"], ["--explain"], ["--exit-status"]])
+def test_strict_prints_no_degraded_answer(words: list[str], llm_pool: Run) -> None:
+    """Nor any piece of one that would have been streamed."""
+    done = llm_pool("infer", "hello", "--strict", *words)
+
+    assert (done.returncode, done.stdout) == (ExitCode.DEGRADED, "")
+    assert done.stderr.splitlines() == [
+        "error: the answer is degraded: last resort: gemma2: nobody listens at 127.0.0.1:1",
+        "hint: without --strict it is printed, with a note",
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("output", ["--json", "--jsonl"])
+def test_strict_as_json_is_an_error_and_no_answer(output: str, llm_pool: Run) -> None:
+    done = llm_pool("infer", "hello", "--strict", output)
+
+    assert (done.returncode, done.stdout) == (12, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["exit_code"]) == ("degraded_answer", 12)
+
+
+@pytest.mark.parametrize("output", [[], ["--json"], ["--jsonl"]])
+def test_strict_changes_nothing_of_a_sound_answer(output: list[str], llm_pool: Run) -> None:
+    plain, strict = (llm_pool("infer", "hello there", *output, *words) for words in ([], ["--strict"]))
+
+    assert (strict.returncode, strict.stderr) == (0, "")
+    assert _kinds(strict.stdout) == _kinds(plain.stdout)
+
+
+def _kinds(out: str) -> list[str]:
+    """Each line as it is, or the type of its event; deltas that follow each other are one, as time alone parts them."""
+    lines = (json.loads(line).get("type", "answer") if line[0] == "{" else line for line in out.splitlines())
+    return [kind for kind, _ in groupby(lines)]
+
+
+@pytest.mark.usefixtures("degrading")
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_batch_says_once_that_answers_are_degraded(quiet: list[str], llm_pool: Run) -> None:
+    done = llm_pool("infer", "--input", "-", *quiet, stdin='"one"\n"two"\n{"prompt": 7}\n')
+
+    assert done.returncode == ExitCode.PARTIAL
+    assert [json.loads(line).get("degraded") for line in done.stdout.splitlines()] == [True, True, None]
+    assert [line for line in done.stderr.splitlines() if "degraded" in line] == [
+        "note: degraded: 2 of the answers; the decision of each says why"
+    ]
+
+
+@pytest.mark.usefixtures("degrading")
+def test_a_strict_batch_fails_the_degraded_lines(llm_pool: Run) -> None:
+    """If all lines fail, the code is that of the first, whichever ended first."""
+    lines = '"one"\n{"prompt": 7}\n"two"\n'
+    done = llm_pool("infer", "--input", "-", "--strict", stdin=lines)
+
+    codes = [json.loads(line)["error"]["code"] for line in done.stdout.splitlines()]
+    assert codes == ["degraded_answer", "invalid_request", "degraded_answer"]
+    assert "heard" not in done.stdout
+    assert (done.returncode, "note: degraded" in done.stderr) == (ExitCode.DEGRADED, False)
 
 
 @pytest.fixture
@@ -390,3 +537,15 @@ def test_what_only_begins_like_a_no_is_none(text: str) -> None:
 def test_exit_status_says_no_nothing_or_no_agreement(answer: Answer, code: ExitCode) -> None:
     """For ``if llm-pool infer --exit-status …; then``."""
     assert verdict(answer) is code
+
+
+def test_a_first_load_that_takes_long_is_told_of_where_nobody_watches(configure: Configure, llm_pool: Run) -> None:
+    """One line on stderr, the default deadline waits, and the answer comes; with a deadline of its own it does not."""
+    with running_upstream("--model", "phi3:mini", "--cold", "--load-time", "2.3") as url:
+        configure(url, "phi3:mini", more="[qos]\nmax_deadline_ms = 1000\n[tasks.expand_queries]\n")
+        held = llm_pool("infer", "--task", "expand_queries", "cats", "--deadline-ms", "500")
+        waited = llm_pool("infer", "--task", "expand_queries", "cats")
+
+    assert held.returncode == ExitCode.DEADLINE
+    assert "phi3:mini has been loading for 0.5 s" in held.stderr
+    assert (waited.returncode, waited.stderr) == (0, "loading phi3:mini …\n")

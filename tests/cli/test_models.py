@@ -117,6 +117,30 @@ def test_show_of_a_missing_model_says_how_to_get_it(url: str, capsys: pytest.Cap
     assert capsys.readouterr().err.splitlines()[-1] == "hint: llm-pool models pull nope"
 
 
+@pytest.mark.parametrize("words", [("show",), ("rm", "--yes")])
+def test_a_name_that_is_not_there_is_told_the_nearest(
+    url: str, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert run(["models", words[0], "phi3:mni", *words[1:]]) == ExitCode.USAGE
+    assert capsys.readouterr().err.splitlines()[-1] == "hint: did you mean phi3:mini?"
+
+
+def test_list_has_the_models_of_other_servers_too(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    """What such a server has not, it cannot be told to fetch."""
+    with running_upstream("--model", "phi3:mini") as url:
+        path = configure(url, "phi3:mini")
+        other = f'[[providers]]\nname = "vllm"\ndriver = "openai"\nbase_url = "{url}/v1"\nmodel = "nope"\n'
+        path.write_text(path.read_text(encoding="utf-8") + other, encoding="utf-8")
+        assert run(["models", "list"]) == ExitCode.OK
+        lines = capsys.readouterr().out.splitlines()
+        assert run(["models", "pull", "nope", "--provider", "vllm"]) == ExitCode.USAGE
+
+    assert f"{url}/v1  for vllm" in lines
+    (missing,) = (number for number, line in enumerate(lines) if line.split() == ["*", "nope", "missing"])
+    assert "pull nope" not in lines[missing + 1]
+    assert "cannot pull nope" in capsys.readouterr().err
+
+
 def test_rm_needs_a_yes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody is there to ask: without --yes nothing happens."""
     assert run(["models", "rm", "stray:1b"]) == ExitCode.USAGE

@@ -213,9 +213,51 @@ MISTAKES = [
     ),
     pytest.param(
         '[[providers]]\nname = "two"\ndriver = "ollama"\nmodel = "m"\nbase_url = "http://u:p@h"',
-        '10: providers[1].base_url: expected an address "http://host:port", without a password, got "http://u:p@h"',
+        '10: providers[1].base_url: expected an address "http://host:port", without a password, got "http://***@h"',
         "llm-pool config explain providers.base_url",
         id="url with a password",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "openai"\nmodel = "m"\nbase_url = "http://h/v1/chat/completions"',
+        '10: providers[1].base_url: expected "http://h/v1", got /v1/chat/completions, which is the path of one call',
+        "",
+        id="url of one call",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "llamacpp"\nmodel = "m"\nheaders = { X-Key = "k" }',
+        "10: providers[1].headers: expected driver ollama or openai or http with this key, got driver llamacpp",
+        "",
+        id="headers of a driver without HTTP",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "openai"\nmodel = "m"\nbase_url = "http://h"\nclient_key = "k.pem"',
+        "11: providers[1].client_key: expected client_cert with it, got no client_cert",
+        "",
+        id="key without certificate",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "openai"\nmodel = "m"\nbase_url = "http://h"\nextra_body = {model=1}',
+        "11: providers[1].extra_body.model: expected other fields, got model, which is ours to set",
+        "",
+        id="extra body with a field of ours",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "openai"\nmodel = "m"\nbase_url = "http://h"\nheaders = { Host = "x" }',
+        "11: providers[1].headers.Host: expected other headers, got Host, which is ours to set",
+        "",
+        id="header of ours",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "openai"\nmodel = "m"\nbase_url = "http://h"\nthink = "much"',
+        '11: providers[1].think: expected true, false, "low", "medium" or "high", got "much"',
+        "llm-pool config explain providers.think",
+        id="another word for thinking",
+    ),
+    pytest.param(
+        '[[providers]]\nname = "two"\ndriver = "ollama"\nmodel = "m"\nbase_url = "http://h"\nkeep_alive = "a while"',
+        '11: providers[1].keep_alive: expected a duration such as "30m" or "1h30m", or seconds, got "a while"',
+        "llm-pool config explain providers.keep_alive",
+        id="no duration",
     ),
     pytest.param(
         '[[providers]]\nname = "a b"\ndriver = "llamacpp"\nmodel = ""',

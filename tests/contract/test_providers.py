@@ -396,3 +396,27 @@ async def test_a_real_llama_server(transport: Transport) -> None:
     assert deltas[-1].usage.completion_tokens
     assert said(again) == said(deltas)
     assert caught.value.hint == "check api_key of provider it"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="the embedded extra is not installed")
+async def test_a_real_llama_server_takes_what_it_is_sent(transport: Transport) -> None:
+    """Thinking on and off, a schema that grammars know in part, a prompt too long; and what it says of its model."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}},
+    }
+    async with real_engine() as url:
+        provider = OpenAIProvider(name="it", base_url=f"{url}/v1", model="any", transport=transport, api_key="sesame")
+        for think in (None, False, True, "low"):
+            assert (await asked(provider, a_call("hello", max_tokens=4, think=think, think_tokens=4)))[-1].final
+        assert (await asked(provider, a_call("hello", max_tokens=16, schema=schema)))[-1].final
+        with pytest.raises(Rejected, match=r"request \(\d+ tokens\) exceeds") as caught:
+            await asked(provider, a_call("word " * 30_000))
+        facts = (await provider.state()).facts
+
+    assert caught.value.hint == "shorten the prompt, or raise context of provider it"
+    assert facts is not None
+    assert facts.context
+    assert facts.slots
+    assert facts.size
+    assert facts.can_chat

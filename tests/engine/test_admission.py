@@ -15,12 +15,12 @@ from llm_pool.agreement.objects import Vote, merge
 from llm_pool.config import parse
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Caps, Prompt, Query, Task, Turn
-from llm_pool.engine.admission import ANY_OBJECT, admit
+from llm_pool.engine.admission import ANY_OBJECT, admit, parse_think
 from llm_pool.reading import Unreadable, read
 from llm_pool.tasks import with_variant
 
 if TYPE_CHECKING:
-    from llm_pool.core.messages import Call
+    from llm_pool.core.messages import Call, Think
 
 CONFIG = parse(
     "[qos]\nmax_deadline_ms = 3000\nmax_tokens_default = 256\n[tasks.slow]\ndeadline_ms = 60000\n"
@@ -228,3 +228,32 @@ def test_an_id_is_short() -> None:
     """It is kept as long as its answer."""
     with pytest.raises(InvalidRequest, match="request_id: 201 characters, expected at most 200"):
         admitted(request_id="x" * 201)
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "given"),
+    [("ask", None, None), ("deep", None, "high"), ("deep", False, False), ("ask", True, True)],
+)
+def test_thinking_as_the_request_says_and_else_the_task(task: str, asked: Think | None, given: Think | None) -> None:
+    """Where neither does, each provider decides."""
+    config = parse(
+        '[qos]\nthink_tokens = 99\n[tasks.deep]\nthink = "high"\n'
+        '[[providers]]\nname = "p"\ndriver = "ollama"\nbase_url = "http://127.0.0.1:9"\nmodel = "m"\n',
+        Path("llm-pool.toml"),
+    )
+
+    call = admit(
+        Query(prompt="p", task=task, think=asked), Task(name=task, template="{{input}}"), config, now=0.0, stream=False
+    )
+
+    assert (call.think, call.think_tokens) == (given, 99)
+
+
+@pytest.mark.parametrize(("text", "think"), [("true", True), ("FALSE", False), ("Low", "low"), ("high", "high")])
+def test_words_for_thinking(text: str, think: Think) -> None:
+    assert parse_think(text) == think
+
+
+def test_another_word_for_thinking_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="think: expected false, true, low, medium, high, got 'much'"):
+        parse_think("much")

@@ -142,6 +142,23 @@ async def test_a_hanging_provider_ends_at_the_deadline() -> None:
     assert provider.in_flight == 0
 
 
+async def test_one_that_failed_and_one_that_hangs_end_at_the_deadline() -> None:
+    """Time ran out: the others' failures are told beside it."""
+    pool = Pool(ScriptedProvider("a", Reply.failing(Failed("a", "no memory"))), ScriptedProvider("b", Reply.hanging()))
+
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 1000 ms.*\n  a: no memory"):
+        await pool.ask(deadline=1.0)
+
+
+async def test_what_a_provider_has_to_tell_is_in_the_decision() -> None:
+    """Once, under its name."""
+    pool = Pool(ScriptedProvider("p", Reply("blue", note="the prompt was cut")))
+
+    answer = await pool.ask()
+
+    assert answer.decision.notes == ("p: the prompt was cut",)
+
+
 @pytest.mark.parametrize(
     ("task", "asked", "given"), [("ask", 9.0, 3.0), ("ask", 1.0, 1.0), ("slow", 9.0, 9.0), ("slow", None, 60.0)]
 )

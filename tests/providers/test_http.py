@@ -167,3 +167,31 @@ async def test_stop_texts_go_where_the_template_has_them(serving: Any, transport
 
     (visit,) = server.visits
     assert visit.json == {"halt": ["\n"]}
+
+
+async def test_extra_fields_thinking_and_the_length_it_may_have(serving: Any, transport: Transport) -> None:
+    """The template says where thinking is switched; the body is merged with what the provider adds."""
+    async with saying(serving, b'{"text": "hi"}') as server:
+        await answered(
+            server.url,
+            transport,
+            body={"p": "{prompt}", "n": "{max_tokens}", "kwargs": {"enable_thinking": "{think}"}},
+            extra_body={"kwargs": {"x": 1}},
+            think=True,
+        )
+
+    assert server.visits[0].json == {
+        "p": "hello",
+        "n": 100 + 4096,
+        "kwargs": {"enable_thinking": True, "x": 1},
+    }
+
+
+async def test_a_prompt_longer_than_the_context_is_not_sent(serving: Any, transport: Transport) -> None:
+    async with saying(serving, b'{"text": "hi"}') as server:
+        provider = HttpProvider(name="tgi", base_url=server.url, model="m", transport=transport, context=64)
+        with pytest.raises(Rejected, match="100 tokens at least, its context 64"):
+            async with aclosing(provider.stream(a_call("word " * 100))) as stream:
+                await anext(stream)
+
+    assert server.visits == []

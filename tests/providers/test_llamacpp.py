@@ -12,20 +12,20 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import aclosing, asynccontextmanager, suppress
-from functools import partial
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 
 from llm_pool.core.errors import Busy, Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
-from llm_pool.core.messages import Task
+from llm_pool.core.messages import Task, Turn
 from llm_pool.providers import llamacpp
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.providers.llamacpp import LlamaCppProvider, grammar
-from llm_pool.tasks import load_tasks
+from llm_pool.tasks import JUDGING, load_tasks
 from llm_pool.testing import a_call as any_call
 from llm_pool.testing.upstream import Upstream
 
@@ -45,9 +45,12 @@ SHAPES = {
 }
 LONG = {"type": "object", "properties": {"text": {"type": "string", "minLength": 100_000}}, "required": ["text"]}
 PROC = Path("/proc")
-a_call = partial(any_call, task=Task(name="judge", template="{{input}}"))
-"""A call in the name of a task that the shipped model was taught, whatever it asks for."""
 WIDE = 16_384  # tokens
+
+
+def a_call(prompt: str = "excellent photos", **changes: Any) -> Call:
+    """A call in the name of a task that the shipped model was taught; *prompt* is in its words."""
+    return any_call(prompt, task=Task(name="judge", template="{{input}}"), **changes)
 
 
 @asynccontextmanager
@@ -103,6 +106,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
     head, key, tail = (BUNDLED / "pocket-a.gguf").read_bytes().partition(b"llama.context_length")
     assert tail[:4] == struct.pack("<I", 4)
     path.write_bytes(head + key + tail[:4] + struct.pack("<I", WIDE) + tail[8:])
+    path.with_name(llamacpp.VOCABULARIES).write_text("{}", encoding="utf-8")  # it takes any words
     return str(path)
 
 
@@ -175,14 +179,88 @@ async def test_a_model_declines_what_it_was_not_taught(transport: Transport) -> 
     assert not declined.value.trips_breaker
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_model_declines_input_of_another_world(transport: Transport, *, loaded: bool) -> None:
+    """Before and after it is loaded; the words of the asker are not repeated."""
+    async with engine(transport) as provider:
+        if loaded:
+            await provider.load()
+        with pytest.raises(UnsupportedTask, match="only knows a small made-up world") as declined:
+            await ask(provider, a_call("excellent sourdough photos"))
+
+        assert (provider._engine is not None) is loaded
+    assert "sourdough" not in str(declined.value)
+    assert not declined.value.trips_breaker
+
+
+async def test_a_copy_of_a_model_declines_as_the_shipped_one_does(transport: Transport, tmp_path: Path) -> None:
+    """No word list beside it: the shipped one holds."""
+    copy = tmp_path / "mine.gguf"
+    copy.write_bytes((BUNDLED / "pocket-a.gguf").read_bytes())
+    async with engine(transport, str(copy)) as provider:
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, a_call("sourdough"))
+
+
+async def test_broken_words_beside_a_model_are_told(transport: Transport, tmp_path: Path) -> None:
+    """They do not make it answer everything."""
+    copy = tmp_path / "mine.gguf"
+    copy.write_bytes((BUNDLED / "pocket-a.gguf").read_bytes())
+    words = copy.with_name(llamacpp.VOCABULARIES)
+    words.write_text("{", encoding="utf-8")
+    async with engine(transport, str(copy)) as provider:
+        with pytest.raises(Failed, match=f"{words} does not hold the words that a model was taught: "):
+            await ask(provider, a_call())
+
+
+def _after(turns: list[Turn], call: Call) -> Call:
+    return msgspec.structs.replace(call, prompt=msgspec.structs.replace(call.prompt, turns=tuple(turns)))
+
+
+async def test_what_was_said_before_counts_too(transport: Transport) -> None:
+    """By the asker: a model's own words and a client's system text do not."""
+    said = [Turn("system", "Be brief."), Turn("user", "sharp clips"), Turn("assistant", "They are sharp.")]
+    foreign = [*said, Turn("user", "Now of sourdough!")]
+    async with engine(transport) as provider:
+        text, _ = await ask(provider, _after(said, a_call("dull photos")))
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, _after(foreign, a_call("dull photos")))
+
+    assert text
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "declines"),
+    [
+        ("calm jazz videos", "calm jazz", False),
+        ("Is 17 prime?", "calm jazz", True),
+        ("calm jazz", "It is prime.", True),
+    ],
+)
+async def test_a_judge_declines_what_it_cannot_read(
+    transport: Transport, question: str, answer: str, *, declines: bool
+) -> None:
+    """The question, or an answer to it."""
+    asked = {"question": question, "candidates": [{"id": "A", "text": answer}, {"id": "B", "text": "calm rock"}]}
+    async with engine(transport) as provider:
+        call = any_call(json.dumps(asked), task=JUDGING, input=asked, max_tokens=1)
+        with pytest.raises(UnsupportedTask, match="made-up world") if declines else nullcontext():
+            await ask(provider, call)
+
+
+async def test_a_users_task_may_have_the_name_of_our_question_to_a_judge(transport: Transport) -> None:
+    """Its input is any text."""
+    async with engine(transport) as provider:
+        with pytest.raises(UnsupportedTask, match="made-up world"):
+            await ask(provider, any_call("hello", task=Task(name="judging", template="{{input}}")))
+
+
 async def test_the_answer_of_every_task_has_its_shape(transport: Transport) -> None:
     """However little the model knows: compact, and valid but for what no grammar can say (uniqueItems)."""
     answers = {}
     async with engine(transport) as provider:
         for name, schema in SHAPES.items():
-            answers[name], _ = await ask(
-                provider, a_call("go", schema=schema, max_tokens=2000, temperature=1.0, seed=1)
-            )
+            answers[name], _ = await ask(provider, a_call(schema=schema, max_tokens=2000, temperature=1.0, seed=1))
 
     assert len(answers) == 6
     for name, text in answers.items():
@@ -226,10 +304,10 @@ async def test_max_tokens_cut_the_answer_and_say_so(transport: Transport) -> Non
 
 async def test_a_seed_makes_the_same_answer(transport: Transport) -> None:
     """Also when the prompt before it was another, and the engine has something of it in memory."""
-    call = a_call("one two", temperature=0.9, seed=42, schema=LONG, max_tokens=40)
+    call = a_call("dull clips", temperature=0.9, seed=42, schema=LONG, max_tokens=40)
     async with engine(transport) as provider:
         first, _ = await ask(provider, call)
-        await ask(provider, a_call("one three", max_tokens=5))
+        await ask(provider, a_call("dull films", max_tokens=5))
 
         again, _ = await ask(provider, call)
 
@@ -253,7 +331,7 @@ async def test_a_prompt_that_does_not_fit_is_refused(transport: Transport) -> No
     """Rejected: asking again cannot help, and the engine is well."""
     async with engine(transport, context=256) as provider:
         with pytest.raises(Rejected, match="exceeds the available context size"):
-            await ask(provider, a_call("many words " * 400))
+            await ask(provider, a_call("sharp photos " * 400))
 
         text, _ = await ask(provider, a_call(max_tokens=3))
 
@@ -363,7 +441,7 @@ async def test_two_slots_answer_two_calls_at_once(transport: Transport) -> None:
     """Each with the whole context."""
     async with engine(transport, slots=2, context=512) as provider:
         first = await begun(provider, a_call(schema=LONG, max_tokens=480))
-        text, _ = await ask(provider, a_call("many words " * 60, max_tokens=3))
+        text, _ = await ask(provider, a_call("sharp photos " * 60, max_tokens=3))
         at_once = not first.done()
         await first
 
@@ -564,7 +642,7 @@ async def test_an_engine_that_errs_and_lives_is_kept(
             with pytest.raises(error):
                 await ask(provider, a_call())
             upstream.set_mode("*", "ok")
-            text, end = await ask(provider, a_call("blue"))
+            text, end = await ask(provider, a_call("sharp photos"))
 
-    assert text == "pocket-a heard: blue"
+    assert text == "pocket-a heard: sharp photos"
     assert end.loading is None

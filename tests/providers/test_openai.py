@@ -177,10 +177,12 @@ async def test_the_address_may_end_in_v1(serving: Any, transport: Transport, suf
 
 
 async def test_llama_server_answers_to_any_name(replay: Replay, transport: Transport) -> None:
-    async with replay("llama-server/models", "llama-server/health").listening() as server:
+    async with replay("llama-server/models", "llama-server/health", "llama-server/props").listening() as server:
         state = await openai(server.url, transport, "another").state()
 
     assert (state.condition, state.loaded) == ("healthy", ("phi3-mini",))
+    assert state.facts is not None
+    assert state.facts.context == 2048
 
 
 @pytest.mark.parametrize(("model", "condition"), [("phi3:mini", "healthy"), ("nope", "model_missing")])
@@ -247,3 +249,21 @@ async def test_nobody_listening_is_unreachable(transport: Transport) -> None:
 
 async def test_the_repr_tells_no_secret(transport: Transport) -> None:
     assert repr(openai("http://h:1/v1", transport, api_key="sk-1")) == "<OpenAIProvider phi: phi3-mini at h:1>"
+
+
+async def test_thinking_schema_headers_and_extra_fields(serving: Any, transport: Transport) -> None:
+    async def serve(visit: Any) -> None:
+        visit.whole(b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+
+    schema = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+    async with serving(serve).listening() as server:
+        provider = openai(server.url, transport, headers={"X-Key": "k"}, extra_body={"top_k": 4}, think="low")
+        await answered(provider, a_call("x", schema=schema))
+        await answered(provider, a_call("x", schema=schema, think=False))
+
+    first, second = (visit.json for visit in server.visits)
+    assert first["response_format"]["json_schema"]["schema"] == {"type": "array", "items": {"type": "string"}}
+    assert (first["reasoning_effort"], first["chat_template_kwargs"]["enable_thinking"]) == ("low", True)
+    assert (first["max_tokens"], second["max_tokens"]) == (100 + 1024, 100)
+    assert ("reasoning_effort" in second, second["chat_template_kwargs"]["enable_thinking"]) == (False, False)
+    assert (first["top_k"], server.visits[0].headers["x-key"]) == (4, "k")

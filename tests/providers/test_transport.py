@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
-from llm_pool.providers.transport import Backend, Transport
+from llm_pool.providers.transport import Backend, TlsFiles, Transport, with_bearer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,6 +223,80 @@ async def test_https_with_a_certificate_we_trust(tmp_path: Path, monkeypatch: py
 
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_https_with_files_of_its_own(tmp_path: Path) -> None:
+    """``ca_file`` says whom to trust, ``client_cert`` who we are; each backend has its own connections."""
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    await asyncio.to_thread(_make_certificate, key, certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    await asyncio.to_thread(context.load_cert_chain, certificate, key)
+    await asyncio.to_thread(context.load_verify_locations, certificate)
+    shown = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(writer.get_extra_info("peercert")["subject"])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    mine = TlsFiles(ca=certificate, cert=certificate, key=key)
+
+    assert await _asked_once(Backend("p", url, tls=mine)) == b"ok"
+    assert shown == [((("commonName", "test"),),)]
+    with pytest.raises((Unreachable, Failed)):
+        await _asked_once(Backend("p", url, tls=TlsFiles(ca=certificate)))
+
+    server.close()
+    await server.wait_closed()
+
+
+async def test_files_that_are_no_certificates_are_named(tmp_path: Path, transport: Transport) -> None:
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("nothing of the kind")
+
+    with pytest.raises(Rejected, match="ca_file, client_cert or client_key cannot be used") as caught:
+        await transport.request(Backend("p", "https://127.0.0.1:1", tls=TlsFiles(ca=wrong)), "GET", "/")
+
+    assert caught.value.hint == "check these of provider p"
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [
+        ("Bearer sk-12345", "bad key sk-12345!", "bad key ***!"),
+        ("Basic dTpw", "Basic dTpw refused", "*** refused"),
+        ("k", "unknown key k", "unknown key ***"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_what_headers_hold_is_taken_out_of_texts(value: str, text: str, shown: str) -> None:
+    """A value as short as a word is taken out as a word."""
+    assert Backend("p", "http://h", headers={"X-Key": value}).redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"), [("http://h", ""), ("HTTP://h/", ""), ("http://h//v1", "/v1"), ("http://h/a//b/", "/a/b")]
+)
+def test_a_path_is_written_once(url: str, prefix: str) -> None:
+    assert Backend("p", url).prefix == prefix
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, {"Authorization": "Bearer k"}),
+        ({"X": "1"}, {"X": "1", "Authorization": "Bearer k"}),
+        ({"authorization": "Basic x"}, {"authorization": "Basic x"}),
+    ],
+)
+def test_an_authorization_of_ones_own_comes_before_the_key(headers: dict[str, str], expected: dict[str, str]) -> None:
+    assert with_bearer(headers, "k") == expected
 
 
 def _make_certificate(key: Path, certificate: Path) -> None:

@@ -35,6 +35,7 @@ class Box:
     Attributes:
         order: what it did: ``+A`` began to load A, ``A`` was called.
         fails: models that cannot be loaded.
+        hides: models that it does not list.
     """
 
     def __init__(self, *, holds: int = 1, load_time: float = 4.0, limits: Limits | None = None) -> None:
@@ -42,13 +43,14 @@ class Box:
         self.memory: list[str] = []
         self.order: list[str] = []
         self.fails: set[str] = set()
+        self.hides: set[str] = set()
         self.cancelled_loads = 0
         clock = SystemClock()
         self.gate = Gate("box", limits or Limits(batch_wait=10.0), clock, LoadedModels(clock, self._list))
         self.providers = {name: self._provider(name) for name in "ABC"}
 
     async def _list(self) -> list[str]:
-        return list(self.memory)
+        return [name for name in self.memory if name not in self.hides]
 
     def _provider(self, name: str) -> ConcurrencyLimited:
         def script(_call: Call) -> Reply:
@@ -214,6 +216,20 @@ async def test_a_model_that_cannot_be_loaded_is_called_all_the_same(box: Callabl
 
     assert await asked(one, ask, "AA") == ["blue", "blue"]
     assert one.order == ["+A", "A", "A"]
+
+
+async def test_a_model_that_is_never_listed_is_called_all_the_same(box: Callable[..., Box], ask: Ask) -> None:
+    """As Ollama's cloud models are not: it counts as loaded, and is loaded ahead less and less often."""
+    one = box(load_time=0.1)
+    one.hides = {"A"}
+
+    assert await asked(one, ask, "AA") == ["blue", "blue"]
+    assert one.order == ["+A", "A", "A"]
+    assert one.gate.is_loaded("A")
+    for _ in range(100):
+        await asked(one, ask, "A")
+        await asyncio.sleep(5)
+    assert 4 <= one.loads <= 7
 
 
 async def test_a_load_that_never_ends_is_ended(box: Callable[..., Box], ask: Ask) -> None:

@@ -36,14 +36,16 @@ def waiters(models: str, *, deadline: float = 60.0, arrived: float = 0.0) -> lis
     ]
 
 
-def served(models: str, limits: Limits, *, service: float, load: float = 0.0) -> str:
-    """The order in which a machine that holds A serves requests that all come at once."""
-    waiting, order, now = waiters(models), "", 0.01
+def served(models: str, limits: Limits, *, service: float, load: float = 0.0, every: float = 0.001) -> str:
+    """The order in which a machine that holds A serves requests that come one *every* so many seconds."""
+    coming = [Waiter(model, 60.0 + at * every, at * every, at) for at, model in enumerate(models.replace(" ", ""))]
+    order, now = "", 0.0
     machine = Machine(loaded=["A"], loads=dict.fromkeys("ABC", load))
-    while waiting:
-        chosen = choose(waiting, machine, limits, now)
+    while coming:
+        now = max(now, coming[0].arrived)
+        chosen = choose([each for each in coming if each.arrived <= now], machine, limits, now)
         assert chosen is not None
-        waiting.remove(chosen)
+        coming.remove(chosen)
         if chosen.model not in machine.loaded:
             machine = Machine(loaded=[chosen.model], loads=machine.loads, turn_began=now)
             now += load
@@ -62,18 +64,21 @@ def test_without_memory_limits_the_order_is_the_deadlines() -> None:
     assert served("C B A", Limits(), service=1.0) == "CBA"
 
 
+def test_what_came_together_is_served_with_one_load_for_each_model() -> None:
+    """However long it takes: nobody who came later passes by."""
+    assert served("A B C A B C A B C", ONE_MODEL, service=3.0) == "AAABBBCCC"
+
+
 def test_the_bound_ends_a_turn() -> None:
-    """With a patience of two seconds and a second each, B does not wait for all of the A."""
-    assert served("A B A A A A B A", ONE_MODEL, service=1.0) == "AABBAAAA"
+    """With a patience of two seconds and a second each, B does not wait for the A that come long after it."""
+    assert served("A B A A A A A A", ONE_MODEL, service=1.0, every=0.5) == "AAABAAAA"
 
 
 def test_a_turn_is_worth_its_load() -> None:
     """Where a load takes a second, turns last eight, whatever the patience."""
-    order = served("AB" * 20, ONE_MODEL, service=1.0, load=1.0)
+    order = served("AB" * 20, ONE_MODEL, service=1.0, load=1.0, every=0.5)
 
-    assert order.startswith(
-        "A" * int(MIN_LOAD_TIMES) + "B" * (int(MIN_LOAD_TIMES) - 1) + "A" * (int(MIN_LOAD_TIMES) - 1)
-    )
+    assert order.startswith("A" * int(MIN_LOAD_TIMES + 1) + "B" * int(MIN_LOAD_TIMES - 1))
 
 
 def test_nobody_waits_longer_for_others_than_half_of_its_time() -> None:
@@ -103,7 +108,7 @@ def test_no_slot_no_choice() -> None:
 def test_a_due_swap_holds_the_others_back_until_the_machine_is_free_for_it() -> None:
     """With two slots, requests for A must not keep A busy for ever while B is due."""
     limits = Limits(slots=2, max_loaded=1, batch_wait=2.0)
-    waiting = waiters("B A A")
+    waiting = [*waiters("B A"), Waiter("A", 63.0, 2.5, 3)]
 
     before_due = choose(waiting, Machine(loaded=["A"], running=["A"]), limits, 1.0)
     due = choose(waiting, Machine(loaded=["A"], running=["A"]), limits, 3.0)
@@ -229,9 +234,12 @@ def test_whose_turn_it_is_where_models_are_loaded_ahead(
 def test_a_load_that_nobody_has_timed_is_taken_for_as_long_as_the_others() -> None:
     """So that the first swaps are batched like all others."""
     machine = msgspec.structs.replace(LOADED_AHEAD, loads={"A": 1.0})
+    waiting = [*waiters("B"), Waiter("A", 70.0, 5.0, 2)]
 
-    assert turn("BA", machine, ONE_MODEL, at=MIN_LOAD_TIMES - 0.1) == "A"
-    assert turn("BA", machine, ONE_MODEL, at=MIN_LOAD_TIMES + 0.1) == "+B"
+    before, after = (choose(waiting, machine, ONE_MODEL, MIN_LOAD_TIMES + more) for more in (-0.1, 0.1))
+
+    assert before is waiting[1]
+    assert after is waiting[0]
 
 
 @given(st.lists(st.sampled_from("ABC"), min_size=1, max_size=18), st.integers(1, 3), st.integers(1, 3))

@@ -18,6 +18,7 @@ from llm_pool.server.access_control import OPEN, REQUIRED_SCOPES, required_scope
 from llm_pool.server.daemon import Components
 from llm_pool.server.grpc import SERVICES, HealthService, PoolService, Reflection, decode_infer, grpc_server
 from llm_pool.server.middleware import AllowAll
+from llm_pool.testing.upstream import ScriptedAnswer
 from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
@@ -83,6 +84,24 @@ async def test_the_decision_rides_in_the_trailers(running: Any) -> None:
 
     assert decision["strategy_used"] == "VOTING"
     assert decision["winner"] == answer.winner
+
+
+async def test_what_models_thought_is_told_in_pieces_and_kept_out_of_trailers(running: Any) -> None:
+    """Trailers are short; the message has room for it."""
+    thought = "hm, " * 4000 + "yes"
+    async with running(answer=lambda _: ScriptedAnswer("Yes.", reasoning=thought)) as pool:
+        call = pool.call("Infer")(pb.Query(prompt="Is 17 prime?", no_cache=True).SerializeToString())
+        answer = pb.Answer.FromString(await call)
+        decision = json.loads(dict(await call.trailing_metadata())["llmpool-decision"])
+        query = pb.Query(prompt="Is 17 prime?", no_cache=True).SerializeToString()
+        stream = pool.channel.unary_stream(f"/{SERVICES[0]}/InferStream")(query)
+        chunks = [pb.AnswerChunk.FromString(piece) async for piece in stream]
+
+    assert (answer.content, answer.finish) == ("Yes.", "stop")
+    assert answer.decision.attempts[0].reasoning == thought
+    assert decision["attempts"][0]["outcome"] == "ok"
+    assert decision["attempts"][0]["reasoning"] is None
+    assert "".join(chunk.reasoning.text for chunk in chunks if chunk.HasField("reasoning")) == thought
 
 
 async def test_a_stream_tells_what_happens_and_ends_with_the_answer(running: Any) -> None:

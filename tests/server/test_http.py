@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from llm_pool import __version__
+from llm_pool.testing.upstream import ScriptedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -147,6 +148,19 @@ async def test_a_stream_that_nobody_can_write_is_an_error_with_its_status(daemon
         reply = await ask(running.url, "POST", "/v1/infer", {"prompt": "hi", "stream": True})
 
     assert (reply.status, reply.headers["content-type"]) == (502, "application/json")
+
+
+async def test_what_a_model_thinks_has_events_of_its_own(daemons: Any, ask: Any) -> None:
+    """The text stays free of it; the answer says how it ended."""
+    async with daemons(answer=lambda _: ScriptedAnswer("Yes, it is.", reasoning="17 is odd.")) as daemon:
+        body = {"prompt": "Is 17 prime?", "stream": True}
+        events = (await ask(daemon.url, "POST", "/v1/infer", body)).events
+        cut = (await ask(daemon.url, "POST", "/v1/infer", {"prompt": "Is 19 prime?", "max_tokens": 4})).json
+
+    assert "".join(data["text"] for kind, data in events if kind == "reasoning") == "17 is odd."
+    assert "".join(data["text"] for kind, data in events if kind == "delta") == "Yes, it is."
+    assert (events[-1][1]["finish"], events[-1][1]["decision"]["attempts"][0]["reasoning"]) == ("stop", "17 is odd.")
+    assert (cut["content"], cut["finish"]) == ("Yes,", "length")
 
 
 async def test_an_error_within_a_stream_is_its_last_event(

@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from llm_pool.core.errors import LlmPoolError, RateLimited, Unauthenticated
+from llm_pool.core.errors import InvalidRequest, LlmPoolError, RateLimited, Unauthenticated
 from llm_pool.core.messages import StrategyName, Turn
 from llm_pool.server import openai as api
 from llm_pool.server.chat import Model
@@ -313,6 +313,31 @@ async def test_a_parsed_answer_is_an_object_of_the_callers_class(client: openai.
     chat = await client.chat.completions.parse(model="pool/consensus", messages=HELLO, response_format=City)
 
     assert chat.choices[0].message.parsed == City(city="Rome", people=2800000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({}, None),
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning_effort": "minimal"}, "low"),
+        ({"reasoning_effort": "xhigh"}, "high"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"chat_template_kwargs": {"enable_thinking": "yes"}}, None),
+        ({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}, "low"),
+    ],
+)
+def test_thinking_is_asked_for_in_the_words_of_other_servers(fields: dict[str, Any], think: object) -> None:
+    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], **fields)
+
+    assert api.query_from(body, Model("pool"), "").think == think
+
+
+def test_another_word_for_it_is_refused() -> None:
+    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], reasoning_effort="much")
+
+    with pytest.raises(InvalidRequest, match="reasoning_effort: expected one of none, minimal"):
+        api.query_from(body, Model("pool"), "")
 
 
 def test_metadata_and_what_is_ignored_are_told() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from llm_pool.core.messages import Reading
 from llm_pool.ensemble.verdict import judging_input
 from llm_pool.providers.gguf import BUNDLED
 from llm_pool.reading import read
@@ -64,7 +63,7 @@ def test_training_shows_a_judge_what_the_pool_shows_it(tasks: dict[str, Task]) -
     """The contests are laid out as JUDGE lays out candidates, and the variant puts them into words."""
     one = example(Random(3), "judging")
     case = json.loads(one.case.text)
-    answers = [Reading(json.dumps(candidate["text"]), candidate["text"]) for candidate in case["candidates"]]
+    answers = [candidate["text"] for candidate in case["candidates"]]
 
     sent = judging_input(case["question"], answers, range(len(answers)))
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.pocket import README
+from llm_pool.cli import infer
+from llm_pool.cli.bench.subjects import INPUTS
 from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 from llm_pool.core.messages import Query, StrategyName
 from llm_pool.providers.gguf import BUNDLED
 from tools.pocket.check import ask, check, configured, inputs, is_right, pool_of
+from tools.pocket.oracle import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +112,26 @@ async def test_feedback_moves_trust_between_the_models() -> None:
 
     assert {(one.task, one.expert) for one in known} == {("judge", f"provider:{name}") for name in TRIO}
     assert len({one.wins - one.losses for one in known}) > 1
+
+
+def shown() -> set[tuple[str, str]]:
+    """Task and input of each example that a reader may type first."""
+    pages = [README, *(README.parent / "docs").glob("*.md")]
+    text = "\n".join([*(page.read_text(encoding="utf-8") for page in pages), *infer.COMMAND.examples])
+    found = re.findall(r'--task (\w+) "([^"]+)"', text) + re.findall(r'"task": ?"(\w+)", ?"prompt": ?"([^"]+)"', text)
+    piped = re.findall(r"echo '(\{.+?\})' \|\s+llm-pool infer --task (\w+)", text)
+    return {one for one in [*found, *((task, asked) for asked, task in piped), *INPUTS.items()] if one[0] in TASKS}
+
+
+@pytest.mark.anyio
+async def test_what_a_reader_types_first_is_answered() -> None:
+    """The examples of the README, the pages and ``infer --help``, and what ``bench`` asks."""
+    async with pool_of(TRIO) as app:
+        answers = {one: await app.orchestrator.infer(Query(prompt=one[1], task=one[0])) for one in shown()}
+
+    assert {task for task, _ in answers} == set(TASKS)
+    assert {task for task, prompt in answers if prompt != INPUTS[task]} >= {"judge"}
+    assert {a.json["winner_id"] for (task, _), a in answers.items() if task == "judge"} == {"b"}
 
 
 def test_bench_measures_the_three_and_the_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from llm_pool.core.events import (
     TextArrived,
 )
 from llm_pool.core.messages import Attempt, Cluster, ProviderState, Query, Reading, StrategyName, Usage
+from llm_pool.server.queries import think_of
 from llm_pool.testing import an_answer
 from llm_pool.wire import llmpool_pb2 as pb
 from llm_pool.wire.codec import (
@@ -30,6 +31,9 @@ from llm_pool.wire.codec import (
     state_message,
 )
 from llm_pool.wire.json import EventEncoder, answer_json, state_json
+
+if TYPE_CHECKING:
+    from llm_pool.core.messages import Think
 
 ATTEMPT = Attempt(
     provider="phi3",
@@ -162,3 +166,11 @@ def test_deadlines_fit_their_field() -> None:
     assert query_message(Query(prompt="?", deadline=0.0001)).deadline_ms == 1
     assert query_message(Query(prompt="?", deadline=1e9)).deadline_ms == MAX_DEADLINE_MS
     assert query_message(Query(prompt="?")).deadline_ms == 0
+
+
+@pytest.mark.parametrize(("think", "word"), [(None, ""), (True, "true"), (False, "false"), ("low", "low")])
+def test_thinking_reads_back(think: Think | None, word: str) -> None:
+    message = query_message(Query(prompt="?", think=think))
+
+    assert message.think == word
+    assert think_of(message.think) == think

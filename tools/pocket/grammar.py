@@ -107,10 +107,15 @@ class Question:
 Case: TypeAlias = "Search | Asset | Incident | Visit | Choice | Question"
 
 
+SHAPES = ("bdfgklmnprstvz aeiou nlrstmk", "bcdfgmprst aeiou lmnrv aeo")
+"""Of made-up words: the letters to draw from, place by place."""
+ENDINGS = ("", "", "a", "ix", "on", "ello")
+
+
 def random_word(rng: Random) -> str:
     """A word nobody knows, so that copying is learnt and not only recognising."""
-    shape = rng.choice(("bdfgklmnprstvz aeiou nlrstmk", "bcdfgmprst aeiou lmnrv aeo"))
-    return "".join(rng.choice(letters) for letters in shape.split()) + rng.choice(("", "", "a", "ix", "on", "ello"))
+    shape = rng.choice(SHAPES)
+    return "".join(rng.choice(letters) for letters in shape.split()) + rng.choice(ENDINGS)
 
 
 def with_article(words: str) -> str:

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 INPUTS = {
     "ask": "Name three primary colours, in one short sentence.",
     "expand_queries": "cinematic lounge videos",
-    "site_tactics": '{"site":"example.org","goal":"find the newest videos about lounge music"}',
-    "rerank_candidates": '{"query":"lounge music","candidates":[{"id":"a","text":"a quiet evening of lounge music"},'
-    '{"id":"b","text":"how to mow a lawn"},{"id":"c","text":"lounge chairs on sale"}]}',
-    "judge": '{"query":"2+2?","candidates":[{"id":"a","text":"4"},{"id":"b","text":"5"}]}',
-    "recovery_plan": "the crawler gets HTTP 403 from one site since this morning",
-    "enrich_metadata": '{"title":"lounge mix 4","description":"two hours of quiet lounge music, no vocals"}',
+    "site_tactics": '{"site":"example.org","goal":"lounge videos","obstacles":["cookie banner","infinite scroll"]}',
+    "rerank_candidates": '{"query":"calm lounge videos","candidates":[{"id":"a","text":"dark metal albums"},'
+    '{"id":"b","text":"calm lounge videos"},{"id":"c","text":"calm lounge photos"}]}',
+    "judge": '{"question":"calm lounge videos","candidates":[{"id":"a","text":"blurry lounge videos"},'
+    '{"id":"b","text":"excellent lounge videos"}]}',
+    "recovery_plan": "crawler: 403 forbidden for some users",
+    "enrich_metadata": "calm lounge video, tea house in Lisbon at night",
 }
-"""What the tasks that come with us are asked where nobody says."""
+"""What the tasks that come with us are asked where nobody says: in words that the bundled models know too."""
 
 
 class Subject(msgspec.Struct, frozen=True):
