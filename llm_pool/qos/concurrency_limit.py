@@ -36,7 +36,9 @@ class ConcurrencyLimited(Policy):
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
-        lease = await self._gate.acquire(self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead))
+        lease = await self._gate.acquire(
+            self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead), tenant=call.tenant_id
+        )
         served = False
         try:
             async with aclosing(self.inner.stream(call)) as deltas:

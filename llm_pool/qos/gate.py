@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import Loading, QueueFull
+from llm_pool.qos.fair_queueing import Turns, displaced_by
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
-from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, must_load, refuse
+from llm_pool.qos.queueing import (
+    MIN_RETRY_AFTER,
+    Machine,
+    QueueRefusal,
+    Waiter,
+    ahead_of,
+    choose,
+    evicted_by,
+    must_load,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +40,10 @@ MIN_LOAD_PAUSE, MAX_LOAD_PAUSE = 10.0, 600.0
 Seconds after a load that came to nothing in which calls go straight to the backend: its own words say what is wrong.
 They double each time: some models are never listed (Ollama's cloud models, or any where it keeps none).
 """
+
+
+class _Displaced(Exception):
+    """A request left a full queue for one of a tenant who has fewer in it."""
 
 
 class Lease:
@@ -66,7 +81,7 @@ class Gate:
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
         self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
         self._leases: set[Lease] = set()
-        self._tickets = 0
+        self._tickets, self._turns = 0, Turns()
         self._turn_began = 0.0
         self._loads: dict[str, float] = {}
         self._services: dict[str, float] = {}
@@ -170,7 +185,9 @@ class Gate:
         if self._load is not None:
             await self._load.aclose()
 
-    async def acquire(self, provider: str, model: str, deadline: float, queued: Callable[[int], None]) -> Lease:
+    async def acquire(
+        self, provider: str, model: str, deadline: float, queued: Callable[[int], None], *, tenant: str = ""
+    ) -> Lease:
         """
         Wait for a slot.
 
@@ -179,6 +196,7 @@ class Gate:
             model: what will run in the slot.
             deadline: instant after which the slot is of no use.
             queued: told, if the request has to wait, how many are ahead of it.
+            tenant: whose request it is; tenants have turns.
 
         Returns:
             The slot; give it back with ``release``.
@@ -188,18 +206,22 @@ class Gate:
             Loading: the model was not loaded in time; its loading goes on.
         """
         await self._loaded_models.refresh()
-        waiter = self._enter(provider, model, deadline)
+        waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = slot
         try:
             self._admit()
             if not slot.done():
+                self._keep_to_limit(waiter)
                 queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
             async with asyncio.timeout_at(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
             raise self._too_late(provider, model) from None
+        except _Displaced:
+            wait = self._services.get(model, MIN_RETRY_AFTER)
+            raise self._refusal(provider, QueueRefusal("full", max(MIN_RETRY_AFTER, wait))) from None
         except BaseException:
             self._abandon(waiter, slot)
             raise
@@ -233,14 +255,22 @@ class Gate:
         """Note that *model* was loaded ahead of any call."""
         self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits_now()) or ())
 
-    def _enter(self, provider: str, model: str, deadline: float) -> Waiter:
+    def _enter(self, provider: str, model: str, deadline: float, tenant: str) -> Waiter:
         now = self._clock.now()
         self._tickets += 1
-        waiter = Waiter(model, deadline, now, self._tickets)
+        waiter = Waiter(model, deadline, now, self._tickets, tenant)
         refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
         return waiter
+
+    def _keep_to_limit(self, newcomer: Waiter) -> None:
+        """Let another tenant's request leave where the queue is too long since *newcomer* waits in it."""
+        if len(self._waiting) <= self._limits.queue:
+            return
+        displaced = displaced_by(newcomer, [waiter for waiter in self._waiting if waiter is not newcomer])
+        if displaced is not None:
+            self._waiting.pop(displaced).set_exception(_Displaced())
 
     def _admit(self) -> None:
         """Give free slots to those whose turn it is, and load the model of one whose turn that is."""
@@ -254,7 +284,9 @@ class Gate:
             if must_load(chosen.model, machine):
                 self._begin_load(chosen.model, evicted)
             else:
-                self._waiting.pop(chosen).set_result(self._lend(chosen.model, evicted))
+                slot = self._waiting.pop(chosen)
+                self._turns.serve(chosen.tenant, last=not self._waiting)
+                slot.set_result(self._lend(chosen.model, evicted))
 
     def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
         cold = model not in self.loaded
@@ -304,6 +336,7 @@ class Gate:
             loadable=self._loadable(),
             running=[lease.model for lease in self._leases],
             turn_began=self._turn_began,
+            turns_ahead=self._turns.ahead,
             sizes=self._loaded_models.sizes,
             loads=self._loads,
             services=self._services,
