@@ -13,7 +13,16 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.core.errors import BadReply, BreakerOpen, Failed, Loading, ProviderError, QueueFull, TimedOut
+from llm_pool.core.errors import (
+    BadReply,
+    BreakerOpen,
+    Failed,
+    Loading,
+    OutOfResources,
+    ProviderError,
+    QueueFull,
+    TimedOut,
+)
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 from llm_pool.core.messages import Attempt, Usage
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
@@ -265,7 +274,7 @@ def _outcome(error: ProviderError) -> Outcome:
             return "invalid"
         case TimedOut() | Loading():
             return "timed_out"
-        case BreakerOpen() | QueueFull():
+        case BreakerOpen() | QueueFull() | OutOfResources():
             return "refused"
         case _:
             return "failed"
