@@ -121,7 +121,7 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        if ":" in host:
+        if ":" in host or authority.startswith("["):
             raise _unusable("no host") from None
         return host.lower() or LOOPBACK, _port(port, default)
     return LOOPBACK if address.is_unspecified else str(address), _port(port, default)
