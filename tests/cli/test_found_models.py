@@ -75,7 +75,7 @@ def test_a_file_that_is_named_or_ones_own_switches_finding_off(llm_pool: Run) ->
     own = '[[providers]]\nname = "gone"\ndriver = "ollama"\nbase_url = "http://127.0.0.1:11434"\nmodel = "gone"\n'
     named = Path("named.toml")
     named.write_text(f"[discovery]\nenabled = true\n{own}", encoding="utf-8")
-    assert "found" not in llm_pool("infer", "hi", "--config", "named.toml").stderr
+    assert "found on this machine" not in llm_pool("infer", "hi", "--config", "named.toml").stderr
     assert "found on this machine" not in llm_pool("infer", "hi", LLM_POOL_CONFIG="named.toml").stderr
 
     Path("llm-pool.toml").write_text(own, encoding="utf-8")

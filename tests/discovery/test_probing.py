@@ -43,7 +43,7 @@ def serving(replies: dict[str, Any], kind: str = "application/json") -> Iterator
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815  # http.server's names
 
         def log_message(self, *_words: Any) -> None:
             """Say nothing."""
