@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.options import add_config, add_output_options, effective_config
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.shell_completion import key_names
-from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +192,9 @@ def path(config: Path | None, console: Console, *, as_json: bool) -> int:
     from llm_pool.config import find
 
     place = find(config)
-    note = effective_config(place).note
+    note = ""
+    with suppress(ConfigError):  # which file it is can be said of one with mistakes too
+        note = effective_config(place).note
     if as_json:
         console.json({"path": str(place.path), "why": place.why, "found": note})
         return ExitCode.OK

@@ -34,7 +34,7 @@ One TOML file says everything. The first of these that exists is used, alone:
 | `llm-pool config check [FILE]` | names every mistake with its line, and the nearest known name |
 | `llm-pool config show [--origin] [--json]` | prints the effective configuration; `--origin` adds file and line |
 | `llm-pool config explain KEY` | says what a key or a table means |
-| `llm-pool config init [FILE] [--full] [--interactive]` | writes a file to start from, with the models found on this machine; `--full` with every key; `--interactive` lets you choose the models |
+| `llm-pool config init [FILE]` | writes a file to start from; `--full` with every key, `--interactive` as you choose |
 | `llm-pool config schema` | writes the JSON Schema |
 
 Any string may hold `${env:NAME}`, an environment variable, or `${file:PATH}`, a file's text without its last line
