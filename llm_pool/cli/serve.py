@@ -90,7 +90,7 @@ async def serve(options: ServeOptions, console: Console) -> int:
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
 
-    config = options.read()
+    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     stops = _StopSignals()
     async with open_daemon(config, build_components(config)) as daemon:
         stops.listen()

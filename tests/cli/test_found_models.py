@@ -85,6 +85,17 @@ def test_a_file_that_is_named_or_ones_own_switches_finding_off(llm_pool: Run) ->
     assert "in the place of gone" in llm_pool("infer", "hi").stderr
 
 
+@pytest.mark.usefixtures("machine")
+def test_the_daemon_serves_what_was_found(terminal: Callable[..., Any]) -> None:
+    daemon = terminal("serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0")
+    daemon.wait_for("llm-pool config init")
+    daemon.wait_for("try  curl")
+    daemon.process.terminate()
+
+    assert daemon.end() == 0
+    assert "qwen3:4b (Ollama)" in " ".join(daemon.screen.split())
+
+
 def test_ollama_host_is_heard(llm_pool: Run) -> None:
     with running_upstream("--model", "qwen3:4b") as url:
         done = llm_pool("infer", "hi", OLLAMA_HOST=url.removeprefix("http://"))
