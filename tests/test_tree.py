@@ -14,6 +14,7 @@ FOLDERS = {
     "client",
     "config",
     "core",
+    "discovery",
     "engine",
     "ensemble",
     "models",

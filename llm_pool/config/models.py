@@ -534,6 +534,31 @@ class JudgeSettings(_Table, frozen=True):
         return (self.model_provider,) if isinstance(self.model_provider, str) else self.model_provider
 
 
+class DiscoverySettings(_Table, frozen=True):
+    """
+    Models that serve in the place of missing ones.
+
+    Where a model below is not installed, those that this machine has serve its tasks, before any last resort: of
+    Ollama (at `OLLAMA_HOST`, else port 11434), LM Studio (1234), llama-server and llama-swap (8080), vLLM (8000),
+    SGLang (30000) and Jan (1337). They are asked at 127.0.0.1, and nobody else is. At most three are taken: of
+    different families first, and such as fit the memory together. What was found is good for a minute. A file that
+    `--config` or `LLM_POOL_CONFIG` names is taken as it is. `llm-pool config init` writes down what was found.
+    """
+
+    enabled: Annotated[
+        bool, _doc("Whether they are looked for. The file that comes with llm-pool says true; a file of your own may.")
+    ] = False
+    timeout_ms: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=10_000, extra={"unit": "ms"})],
+        _doc("How long the servers have to say which models they have, all together."),
+    ] = 150
+
+    @property
+    def timeout(self) -> float:
+        """Seconds."""
+        return self.timeout_ms / 1000
+
+
 class TrustSettings(_Table, frozen=True):
     """What is learned of each provider for each task, for WEIGHTED and JUDGE."""
 
@@ -752,6 +777,7 @@ class Sections(_Table, frozen=True):
     trust: TrustSettings = TrustSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     groups: dict[str, GroupSettings] = {}
+    discovery: DiscoverySettings = DiscoverySettings()
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}
