@@ -35,7 +35,8 @@ def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str
     if decision.used != decision.asked:
         head += f" → {decision.used}"
     agreement = "" if decision.agreement is None else f" · agreement {decision.agreement:.2f}"
-    console.say(f"{console.paint(head, 'bold', console.stderr)}{duration}{agreement}{cached}")
+    confidence = "" if decision.confidence is None else f" · confidence {decision.confidence:.2f}"
+    console.say(f"{console.paint(head, 'bold', console.stderr)}{duration}{agreement}{confidence}{cached}")
     end = max((a.started + a.duration for a in decision.attempts), default=0.0)
     names = max((len(a.provider) for a in decision.attempts), default=0)
     for attempt in decision.attempts:

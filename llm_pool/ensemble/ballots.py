@@ -43,6 +43,9 @@ class VoteWeights(Protocol):
         The second decides where votes are equal or cannot be counted. No *reading* asks for the most of both.
         """
 
+    def odds(self, task: Task, member: Member, /) -> float:
+        """The odds, > 0, that *member* is right on *task*, whatever it says; by them members can be compared."""
+
 
 StopRule: TypeAlias = "Callable[[Task, Sequence[Ballot], Sequence[Member], VoteWeights], bool]"
 """Whether ballots decide whatever the members still to be heard will say; ``is_settled`` is one."""
@@ -53,6 +56,7 @@ class Ballot(msgspec.Struct, frozen=True):
     One valid answer, with its count and weight on the strategy's scale.
 
     Attributes:
+        odds: that its author is right on the task, whatever it says.
         shown: for a ranking, the ids in the order its author was shown.
     """
 
@@ -61,6 +65,7 @@ class Ballot(msgspec.Struct, frozen=True):
     key: Key
     count: float
     weight: float
+    odds: float
     shown: tuple[str, ...] = ()
 
     @property
@@ -121,7 +126,8 @@ def valid_ballots(
                 agreement.key(call.task, attempt.reading, call.input),
                 vote_weights.weigh(call.task, member, attempt.reading),
             )
-            ballots.append(Ballot(member, attempt.reading, equal.get(key, key), count, weight, shown))
+            odds = vote_weights.odds(call.task, member)
+            ballots.append(Ballot(member, attempt.reading, equal.get(key, key), count, weight, odds, shown))
     return ballots
 
 
@@ -290,8 +296,11 @@ class _Polling:
         )
 
     def _hypothetical(self, said: Ballot, members: Sequence[Member]) -> list[Ballot]:
-        task = self._call.task
-        return [Ballot(m, said.reading, said.key, *self._vote_weights.weigh(task, m, said.reading)) for m in members]
+        task, weights = self._call.task, self._vote_weights
+        return [
+            Ballot(m, said.reading, said.key, *weights.weigh(task, m, said.reading), weights.odds(task, m))
+            for m in members
+        ]
 
     def _running(self) -> list[Member]:
         ended = {attempt.provider for attempt in self.attempt_group.attempts}

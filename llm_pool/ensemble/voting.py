@@ -46,11 +46,20 @@ class EqualWeights:
 
     def weigh(self, task: Task, member: Member, reading: Reading | None, /) -> tuple[float, float]:
         """One, and what a vote would count in WEIGHTED or the configured weight, the same for the whole panel."""
-        if self._trust is None or not self._trust.has_enough(task.name):
+        trust = self._learned(task)
+        if trust is None:
             return 1.0, member.weight
         if reading is None:
-            return 1.0, self._trust.max_vote(member, task.name)
-        return 1.0, self._trust.vote(member, task.name, evidence(task, reading))
+            return 1.0, trust.max_vote(member, task.name)
+        return 1.0, trust.vote(member, task.name, evidence(task, reading))
+
+    def odds(self, task: Task, member: Member, /) -> float:
+        """What was learned, where that is enough, else the configured weight."""
+        trust = self._learned(task)
+        return member.weight if trust is None else trust.odds(member, task.name)
+
+    def _learned(self, task: Task) -> Trust | None:
+        return self._trust if self._trust is not None and self._trust.has_enough(task.name) else None
 
 
 class Voting:

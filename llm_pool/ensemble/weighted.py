@@ -40,6 +40,10 @@ class TrustWeights:
             vote = self._trust.vote(member, task.name, evidence(task, reading))
         return vote, vote
 
+    def odds(self, task: Task, member: Member, /) -> float:
+        """Learned from the configured weight on."""
+        return self._trust.odds(member, task.name)
+
 
 class Weighted:
     """
@@ -70,7 +74,8 @@ class Weighted:
         trust = self._trust.of(call.tenant_id)
         decision = decide(StrategyName.WEIGHTED, call, panel, asked, TrustWeights(trust))
         margin = margin_of(decision)
-        decision = msgspec.structs.replace(decision, margin=margin, confidence=trust.confidence(call.task.name, margin))
+        confidence = trust.confidence(call.task.name, margin)
+        decision = msgspec.structs.replace(decision, margin=margin, confidence=confidence)
         if trust.has_learned(call.task.name):
             return decision
         note = f"nothing learned on {call.task.name} yet: the configured weights are the trust"

@@ -66,6 +66,14 @@ class DecisionBody(msgspec.Struct, frozen=True):
     models_queried: list[str]
     scores: Annotated[dict[str, float], _doc("By provider; comparable within one decision only.")]
     agreement: Annotated[float, msgspec.Meta(ge=0, le=1)] | None
+    margin: Annotated[
+        float | None,
+        _doc("Log odds by which the trusted votes for the winner lead; negative where a fallback chose a rival."),
+    ]
+    confidence: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=1)] | None,
+        _doc("Share of labelled answers with as great a margin that were right; null while too few are labelled."),
+    ]
     clusters: list[ClusterBody]
     notes: list[str]
     missing: list[str]

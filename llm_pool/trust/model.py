@@ -154,6 +154,10 @@ class Trust:
         p0 = member.weight / (1.0 + member.weight)
         return self._record(task, _provider(member.name)).mean(p0, PRIOR)
 
+    def odds(self, member: Member, task: str) -> float:
+        """The odds, > 0, that *member* is right on *task*."""
+        return math.exp(self.log_odds(member, task))
+
     def log_odds(self, member: Member, task: str) -> float:
         """Natural logarithm of the odds that *member* is right on *task*."""
         return _logit(self.probability(member, task))

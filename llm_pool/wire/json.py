@@ -79,6 +79,8 @@ def decision_json(decision: Decision) -> dict[str, Json]:
         "models_queried": list(dict.fromkeys(attempt.model for attempt in decision.attempts)),
         "scores": decision.scores,
         "agreement": decision.agreement,
+        "margin": decision.margin,
+        "confidence": decision.confidence,
         "clusters": [
             {"providers": list(cluster.providers), "score": cluster.score, "label": cluster.label}
             for cluster in decision.clusters
@@ -265,6 +267,8 @@ def decision_from(body: dict[str, Json], reading: Reading, model: str) -> Decisi
         scores=body["scores"],
         clusters=tuple(Cluster(tuple(c["providers"]), c["score"], c["label"]) for c in body["clusters"]),
         agreement=body["agreement"],
+        margin=body.get("margin"),
+        confidence=body.get("confidence"),
         notes=tuple(body["notes"]),
         saved=body["saved_calls"],
         degraded=body["degraded"],

@@ -118,7 +118,7 @@ class Answer(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., content: _Optional[str] = ..., winner_model: _Optional[str] = ..., duration_ms: _Optional[int] = ..., from_cache: _Optional[bool] = ..., decision: _Optional[_Union[EnsembleDecision, _Mapping[str, object]]] = ..., meta: _Optional[_Mapping[str, str]] = ..., json: _Optional[str] = ..., task_name: _Optional[str] = ..., winner: _Optional[str] = ..., strategy_used: _Optional[_Union[Strategy, str]] = ..., degraded: _Optional[bool] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., duration: _Optional[float] = ..., age_ms: _Optional[float] = ..., finish: _Optional[str] = ...) -> None: ...
 
 class EnsembleDecision(_message.Message):
-    __slots__ = ("strategy_used", "models_queried", "model_scores", "reason", "strategy_asked", "winner", "scores", "agreement", "clusters", "notes", "saved_calls", "degraded", "degraded_reason", "missing", "judge", "attempts")
+    __slots__ = ("strategy_used", "models_queried", "model_scores", "reason", "strategy_asked", "winner", "scores", "agreement", "clusters", "notes", "saved_calls", "degraded", "degraded_reason", "missing", "judge", "attempts", "margin", "confidence")
     class ScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,8 @@ class EnsembleDecision(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     JUDGE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     strategy_used: Strategy
     models_queried: _containers.RepeatedScalarFieldContainer[str]
     model_scores: _containers.RepeatedScalarFieldContainer[float]
@@ -158,7 +160,9 @@ class EnsembleDecision(_message.Message):
     missing: _containers.RepeatedScalarFieldContainer[str]
     judge: str
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
-    def __init__(self, strategy_used: _Optional[_Union[Strategy, str]] = ..., models_queried: _Optional[_Iterable[str]] = ..., model_scores: _Optional[_Iterable[float]] = ..., reason: _Optional[str] = ..., strategy_asked: _Optional[_Union[Strategy, str]] = ..., winner: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., agreement: _Optional[float] = ..., clusters: _Optional[_Iterable[_Union[Cluster, _Mapping[str, object]]]] = ..., notes: _Optional[_Iterable[str]] = ..., saved_calls: _Optional[int] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., judge: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping[str, object]]]] = ...) -> None: ...
+    margin: float
+    confidence: float
+    def __init__(self, strategy_used: _Optional[_Union[Strategy, str]] = ..., models_queried: _Optional[_Iterable[str]] = ..., model_scores: _Optional[_Iterable[float]] = ..., reason: _Optional[str] = ..., strategy_asked: _Optional[_Union[Strategy, str]] = ..., winner: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., agreement: _Optional[float] = ..., clusters: _Optional[_Iterable[_Union[Cluster, _Mapping[str, object]]]] = ..., notes: _Optional[_Iterable[str]] = ..., saved_calls: _Optional[int] = ..., degraded: _Optional[bool] = ..., degraded_reason: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., judge: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping[str, object]]]] = ..., margin: _Optional[float] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class Cluster(_message.Message):
     __slots__ = ("providers", "score", "label")

@@ -16,6 +16,7 @@ from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE, tally
 from llm_pool.ensemble.voting import EqualWeights
 from llm_pool.tasks import reorder
 from llm_pool.testing import Reply, ScriptedProvider
+from llm_pool.trust.model import PanelAnswer, PanelOutcome, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,16 +215,41 @@ NORTHWARD = "Take the blue line northward to the harbour, then walk."
 ODD = "I would rather cook some soup at home tonight."
 
 
-def test_the_trusted_text_wins_unless_it_is_the_outlier() -> None:
-    """The heaviest wins with company, and loses when it stands apart."""
+def test_the_trusted_text_wins_unless_it_is_the_outlier_among_equals() -> None:
+    """The heaviest wins with company, and loses when it stands apart and the others are nearly as trusted."""
     asked = call("text")
 
-    with_company = tally(asked, ballots(asked, [NORTH, NORTHWARD, ODD], (0.5, 1.0, 0.5)))
-    apart = tally(asked, ballots(asked, [NORTH, NORTHWARD, ODD], (0.5, 0.6, 1.0)))
+    with_company = tally(asked, ballots(asked, [NORTH, NORTHWARD, ODD], (0.8, 1.0, 0.8)))
+    apart = tally(asked, ballots(asked, [NORTH, NORTHWARD, ODD], (0.8, 0.9, 1.2)))
 
     assert with_company.winner.name == "p1"
     assert apart.winner.name in {"p0", "p1"}
     assert "p2, more trusted, stands apart" in apart.reason
+
+
+@given(odds=st.lists(st.floats(0.01, 100), min_size=3, max_size=3).filter(lambda found: max(found) > 1.51 * min(found)))
+def test_the_clearly_most_trusted_text_is_never_passed_over(odds: list[float]) -> None:
+    """However far it stands apart from the rest: there the pool is what its best model is."""
+    asked = call("text")
+    trusted = odds.index(max(odds))
+    said = [NORTH, NORTHWARD]
+    said.insert(trusted, ODD)
+
+    assert tally(asked, ballots(asked, said, odds)).winner.name == f"p{trusted}"
+
+
+@pytest.mark.parametrize(("times", "winner"), [(0, "p2"), (100, "p0")])
+def test_how_far_models_are_apart_is_what_was_learned_where_there_is_enough(times: int, winner: str) -> None:
+    """Configured far apart, the odd one most trusted; after a hundred of its answers were bad another one is."""
+    asked, trust = call("text"), Trust()
+    for _ in range(times):
+        trust.learn(PanelOutcome("t", (PanelAnswer("p2", 0), PanelAnswer("p0", 1))), "feedback", good=False)
+        trust.learn(PanelOutcome("t", (PanelAnswer("p0", 0), PanelAnswer("p1", 1))), "feedback")
+    told = attempts([NORTH, NORTHWARD, ODD])
+
+    verdict = tally(asked, valid_ballots(asked, panel(3, (0.5, 0.6, 1.0)), told, EqualWeights(trust)))
+
+    assert verdict.winner.name == winner
 
 
 def test_text_without_weights_says_that_it_is_not_to_be_trusted() -> None:

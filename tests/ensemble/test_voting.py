@@ -14,14 +14,18 @@ from hypothesis import strategies as st
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import AllProvidersFailed, DeadlineExceeded, Unreachable
 from llm_pool.core.messages import StrategyName, Task
+from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE
 from llm_pool.ensemble.voting import Voting
+from llm_pool.ensemble.weighted import Weighted
 from llm_pool.testing import RecordingObserver, Reply, ScriptedProvider, VirtualLoop, a_call, a_panel
+from llm_pool.trust.model import PanelAnswer, Record, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.core.messages import Call, Decision
+    from llm_pool.core.interfaces import Member
+    from llm_pool.core.messages import Attempt, Call, Decision
 
 SCHEMA = {"type": "object", "properties": {"answer": {}}, "required": ["answer"]}
 SUM = Task(name="sum", template="", kind="value", field="answer", output_schema=SCHEMA)
@@ -200,14 +204,105 @@ async def test_rankings_are_asked_for_in_an_order_of_each_models_own() -> None:
     assert decision.agreement == 1.0
 
 
+# Ties
+
+
+def taught(*, right: str, times: float) -> Trust:
+    """A trust that saw *right* alone be right on divided questions; each is one observation of each of three."""
+    trust = Trust()
+    for _ in range(int(times)):
+        for name in ("phi", "llama", "gemma"):
+            trust.observe("sum", PanelAnswer(name, 0), "feedback", right=name == right)
+    return trust
+
+
+async def tied(trust: Trust | None, *answers: object, tenant_id: str = "") -> Decision:
+    """What phi, llama and gemma, with the weights of the default configuration, decide by one vote each."""
+    providers = [says(name, answer) for name, answer in zip(("phi", "llama", "gemma"), answers, strict=True)]
+    asked = msgspec.structs.replace(call(), tenant_id=tenant_id)
+    return await Voting(SystemClock(), trust).run(
+        asked, a_panel(*providers, weights=(0.6, 1.0, 0.8)), RecordingObserver().on
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("trust", [None, Trust(), taught(right="phi", times=9)], ids=["off", "nothing", "27 of 30"])
+async def test_a_tie_goes_to_the_configured_weight_while_little_is_learned(trust: Trust | None) -> None:
+    """Whatever the little says."""
+    decision = await tied(trust, 1, 2, 3)
+
+    assert decision.winner == "llama"
+    assert decision.reason == "1 votes each; llama won by the greater weight"
+
+
+@pytest.mark.anyio
+async def test_a_tie_goes_to_the_learned_trust_once_there_is_enough() -> None:
+    """The lightest by configuration is the one that proved to be right here; on another task it is not."""
+    trust = taught(right="phi", times=40)
+
+    assert (await tied(trust, 1, 2, 3)).winner == "phi"
+    assert (await tied(Trust({"other": {"": Record(30.0, 30.0)}}), 1, 2, 3)).winner == "llama"
+
+
+@pytest.mark.anyio
+async def test_trust_breaks_ties_and_nothing_else() -> None:
+    """Two that agree win against the one that is always right: whoever wants that asks for WEIGHTED."""
+    trust = taught(right="phi", times=400)
+
+    assert (await tied(trust, 1, 2, 2)).reading.value == {"answer": 2}
+    assert Weighted(SystemClock(), trust).decide(*(await _heard(1, 2, 2))).reading.value == {"answer": 1}
+
+
+@pytest.mark.anyio
+async def test_ties_between_two_pairs_go_to_the_pair_that_is_trusted_more() -> None:
+    """The sum of what its members count."""
+    trust = Trust()
+    for _ in range(40):
+        for name in "abcd":
+            trust.observe("sum", PanelAnswer(name, 0), "feedback", right=name in {"c", "d"})
+    providers = [says(name, answer) for name, answer in zip("abcd", (1, 1, 2, 2), strict=True)]
+    panel = a_panel(*providers, weights=(1.0, 1.0, 0.5, 0.5))
+
+    before = await Voting(SystemClock()).run(call(), panel, RecordingObserver().on)
+    after = await Voting(SystemClock(), trust).run(call(), panel, RecordingObserver().on)
+
+    assert (before.reading.value, after.reading.value) == ({"answer": 1}, {"answer": 2})
+
+
+@pytest.mark.anyio
+async def test_a_tie_goes_by_what_the_asking_tenant_taught() -> None:
+    """And by the configured weight for a tenant that taught nothing."""
+    trust = Trust()
+    for _ in range(40):
+        for name in ("phi", "llama", "gemma"):
+            trust.of("acme").observe("sum", PanelAnswer(name, 0), "feedback", right=name == "phi")
+
+    assert (await tied(trust, 1, 2, 3, tenant_id="acme")).winner == "phi"
+    assert (await tied(trust, 1, 2, 3, tenant_id="other")).winner == "llama"
+
+
+async def _heard(*answers: object) -> tuple[Call, list[Member], tuple[Attempt, ...]]:
+    """A call, its panel, and all of its answers."""
+    providers = [says(name, answer) for name, answer in zip(("phi", "llama", "gemma"), answers, strict=True)]
+    asked, panel = call(), a_panel(*providers, weights=(0.6, 1.0, 0.8))
+    async with AttemptGroup(RecordingObserver().on) as group:
+        for member in panel:
+            group.start(member, asked, why="vote")
+        async for _ in group.as_completed():
+            pass
+    return asked, panel, group.attempts
+
+
 answers = st.lists(st.sampled_from([1, 2, 3, None]), min_size=1, max_size=6)
 
 
 @settings(max_examples=500, deadline=None)
 @given(data=st.data(), said=answers)
 def test_early_stopping_loses_nothing(data: st.DataObject, said: Sequence[int | None]) -> None:
-    """The verdict of asking all, whoever is quick, wherever they run, whoever fails."""
+    """The verdict of asking all, whoever is quick, wherever they run, whoever fails, whatever was learned."""
     count = len(said)
+    records = {f"provider:p{i}": Record(data.draw(st.integers(0, 40)), data.draw(st.integers(0, 40))) for i in range(6)}
+    trust = data.draw(st.sampled_from([None, Trust({"sum": {"": Record(20.0, 20.0), **records}})]))
     weights = tuple(data.draw(st.lists(st.sampled_from([0.1, 0.6, 0.8, 1.0]), min_size=count, max_size=count)))
     delays = data.draw(st.lists(st.sampled_from([0.5, 1.0, 2.0, 5.0]), min_size=count, max_size=count))
     group = data.draw(st.sampled_from([None, "gpu"]))
@@ -218,7 +313,7 @@ def test_early_stopping_loses_nothing(data: st.DataObject, said: Sequence[int | 
             for i, (answer, delay) in enumerate(zip(said, delays, strict=True))
         ]
         panel = a_panel(*providers, weights=weights, group=group)
-        voting, asked = Voting(SystemClock()), call()
+        voting, asked = Voting(SystemClock(), trust), call()
         try:
             stopped = await voting.run(asked, panel, RecordingObserver().on)
         except AllProvidersFailed:

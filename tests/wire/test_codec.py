@@ -58,6 +58,8 @@ def rich() -> dict[str, Any]:
         used=StrategyName.VOTING,
         scores={"phi3": 0.1, "gemma2": 2.0},
         agreement=0.0,
+        margin=0.0,
+        confidence=1.0,
         clusters=(Cluster(("phi3",), 1.5, "é"),),
         notes=("a", "b"),
         saved=2,

@@ -60,6 +60,8 @@ def rich_answer() -> Answer:
         scores={"phi3": 0.25},
         clusters=(Cluster(("phi3", "gemma2"), 1.5, "blue"),),
         agreement=0.75,
+        margin=-1.25,
+        confidence=0.5,
         notes=("a note",),
         saved=1,
         degraded=True,
@@ -96,16 +98,17 @@ def test_an_answer_reads_back_as_the_same_json(answer: Answer) -> None:
     assert answer_json(answer_from(msgspec.json.decode(msgspec.json.encode(body)))) == body
 
 
-def test_an_older_daemon_says_nothing_of_the_end() -> None:
-    """A client reads its answers as whole ones, as that daemon did."""
+def test_an_older_daemon_says_nothing_of_the_end_or_the_margin() -> None:
+    """A client reads its answers as whole ones, as that daemon did, and knows no confidence."""
     body = answer_json(rich_answer())
-    del body["finish"]
+    del body["finish"], body["decision"]["margin"], body["decision"]["confidence"]
     for attempt in body["decision"]["attempts"]:
         del attempt["finish"], attempt["reasoning"]
 
     answer = answer_from(body)
 
     assert answer.finish == "stop"
+    assert (answer.decision.margin, answer.decision.confidence) == (None, None)
     assert {(attempt.finish, attempt.reasoning) for attempt in answer.decision.attempts} == {(None, "")}
 
 

@@ -239,7 +239,8 @@ function why(decision, said) {
   const notes = [decision.degraded ? decision.degraded_reason : "", ...decision.notes].filter(Boolean);
   return [
     el("p", {}, el("strong", {}, decision.winner), ` won by ${decision.strategy_used}: ${sentence(decision.reason)}`,
-      decision.agreement === null ? "" : ` Agreement: ${percent(decision.agreement)}.`),
+      decision.agreement === null ? "" : ` Agreement: ${percent(decision.agreement)}.`,
+      decision.confidence === null ? "" : ` Confidence: ${percent(decision.confidence)}.`),
     notes.length ? el("p", { class: "muted" }, notes.join(" · ")) : null,
     waterfall(decision.attempts, decision.winner),
     votes(decision),
