@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
+    from llm_pool.core.messages import Answer, Attempt, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
 
 
 Emit: TypeAlias = "Callable[[Event], None]"
@@ -66,6 +66,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         group: providers of one group share a machine and slow each other down.
         rank: position in the configuration file; ties go to the lower.
         loaded: the model answers without a loading time, as far as we know.
+        suspect: it was silent the last few times; others are asked first.
     """
 
     provider: Provider
@@ -74,6 +75,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     rank: int
     loaded: bool = True
+    suspect: bool = False
 
     @property
     def name(self) -> str:
@@ -110,6 +112,14 @@ class Strategy(Protocol):
             emit: told of attempts, hedges and partial text as they happen.
         Raises:
             AllProvidersFailed, NoConsensus: nothing usable came, or the panel disagreed and the rule is strict.
+        """
+
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+        """
+        Decide on what is there, asking nobody: *attempts* that *panel* made for this or another strategy.
+
+        Raises:
+            AllProvidersFailed, NoConsensus: as ``run``.
         """
 
 

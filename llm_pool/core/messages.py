@@ -156,6 +156,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         ids: ids the answer may name, in the input's order; empty where the task names none.
         began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
+        reserve: seconds after the deadline that are kept for a last resort; a failover may have part of them.
         stream: somebody reads along, so the first stream to write owns a free-text answer.
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
@@ -178,6 +179,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     tenant_id: str = ""
     stop: tuple[str, ...] = ()
+    reserve: float = 0.0
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

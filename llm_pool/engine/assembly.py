@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from llm_pool.ensemble.fastest import Fastest
 from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.latency import LatencyKey
 from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
+from llm_pool.qos.suspecting import Suspecting
 from llm_pool.qos.timed import Timed
 
 if TYPE_CHECKING:
@@ -35,16 +37,9 @@ if TYPE_CHECKING:
     from llm_pool.qos.breaking import Breakers
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.latency import Latencies
+    from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
-
-MIN_HEDGE_DELAY = 0.05
-"""Seconds; a hedge sooner than that doubles the load for noise."""
-LATE_FACTOR = 2.5
-"""
-Medians after which a first token is late, whatever the 95th percentile says: where one call in twenty is slow, the 95th
-percentile is a slow one.
-"""
 
 
 class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +51,25 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     latencies: Latencies
     breakers: Breakers
+    suspicions: Suspicions
     trust: Trust
     emit: Emit
+
+    @property
+    def patience(self) -> Patience:
+        """How long silence is borne; without hedges it is still held against a provider."""
+        qos = self.config.qos
+        return Patience(self.latencies, self.clock, hedge_after=qos.hedge_after, adaptive=qos.hedge is Hedge.AUTO)
+
+    def is_suspect(self, member: Member, call: Call) -> bool:
+        """Whether *member* was silent the last few times."""
+        return self.suspicions.is_suspect(member.name, call, self.patience)
+
+    def vote_patience(self, member: Member, call: Call) -> float:
+        """How long *member*'s vote is waited for in silence; while its model is loaded silence means nothing."""
+        if not member.loaded:
+            return math.inf
+        return self.patience.before_deciding(member.name, call, suspect=member.suspect)
 
 
 class Machines:
@@ -93,8 +105,8 @@ class Machines:
         )
 
     def has_room(self, member: Member) -> bool:
-        """Whether the member's machine has a free slot."""
-        return self._gates[member.group].has_room
+        """Whether the member's machine has a slot for it."""
+        return self._gates[member.group].has_room_for(member.model)
 
     def _limits(self, group: str) -> Limits:
         settings = self._config.group(group)
@@ -120,7 +132,7 @@ def with_policies(
     bare: Provider, settings: ProviderSettings, gate: Gate, shared: SharedParts, has_alternative: Callable[[str], bool]
 ) -> Provider:
     """
-    *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Timed(bare)))))``.
+    *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Suspecting(Timed(bare))))))``.
 
     ``qos`` says why in that order.
 
@@ -131,16 +143,15 @@ def with_policies(
         shared: the pool's parts.
         has_alternative: whether another provider could be asked for a task.
     """
-    model = model_name(settings)
-    timed = Timed(
-        bare,
-        shared.latencies,
-        shared.clock,
-        timeout=settings.timeout,
-        is_loading=lambda: gate.is_loading(model),
-    )
-    breaking = Breaking(timed, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit)
+    model, patience = model_name(settings), shared.patience
+
+    def is_loading() -> bool:
+        return gate.is_loading(model)
+
+    timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
+    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
+    breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
+    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, clock=shared.clock, patience=patience)
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
@@ -174,21 +185,29 @@ class Strategies:
     def fastest(self) -> Fastest:
         """FASTEST."""
         shared = self._shared
-        return Fastest(shared.clock, shared.budget, hedge_after=_hedge_after(shared), has_room=self._machines.has_room)
+        return Fastest(
+            shared.clock,
+            shared.budget,
+            hedge_after=_hedge_after(shared),
+            has_room=self._machines.has_room,
+            replaces=lambda late, other, call: (
+                shared.is_suspect(late, call) and shared.suspicions.is_clear(other.name, call)
+            ),
+        )
 
     @cached_property
     def voting(self) -> Voting:
         """VOTING."""
         from llm_pool.ensemble.voting import Voting
 
-        return Voting(self._shared.clock)
+        return Voting(self._shared.clock, self._shared.vote_patience)
 
     @cached_property
     def weighted(self) -> Weighted:
         """WEIGHTED."""
         from llm_pool.ensemble.weighted import Weighted
 
-        return Weighted(self._shared.clock, self._shared.trust)
+        return Weighted(self._shared.clock, self._shared.trust, self._shared.vote_patience)
 
     @cached_property
     def judge(self) -> Judge:
@@ -204,6 +223,7 @@ class Strategies:
             judges=_judges(shared.config, self._members),
             fallback=self._decider(settings.fallback_strategy),
             load_task=self._task_registry.judging,
+            patience=shared.vote_patience,
         )
 
     @cached_property
@@ -216,7 +236,7 @@ class Strategies:
         rule = ConsensusRule(min_agreement=settings.min_agreement, quorum=settings.quorum, share=config.judge.share)
         names = () if settings.strict else settings.fallback
         chain = [self._fallback(name) for name in names if name not in config.ensemble.disabled]
-        return Consensus(self._shared.clock, rule, chain)
+        return Consensus(self._shared.clock, rule, chain, self._shared.vote_patience)
 
     def _decider(self, name: StrategyName) -> Decider:
         decider: Decider = getattr(self, name.lower())
@@ -234,25 +254,11 @@ class Strategies:
 
 
 def _hedge_after(shared: SharedParts) -> Callable[[Member, Call], float | None]:
-    """The delay of ``qos.hedge``; adaptive at the 95th percentile of time to first token (The Tail at Scale)."""
-    qos = shared.config.qos
-
-    def adaptive(member: Member, call: Call) -> float:
-        now = shared.clock.now()
-        p50, p95 = (
-            shared.latencies.quantile(LatencyKey(member.name, call.task.name, "ttft"), q, now) for q in (0.5, 0.95)
-        )
-        if p50 is None or p95 is None:
-            return qos.hedge_after
-        return min(max(min(p95, LATE_FACTOR * p50), MIN_HEDGE_DELAY), (call.deadline - call.began) / 2)
-
-    match qos.hedge:
-        case Hedge.OFF:
-            return lambda _member, _call: None
-        case Hedge.FIXED:
-            return lambda _member, _call: qos.hedge_after
-        case Hedge.AUTO:
-            return adaptive
+    """The delay of ``qos.hedge``."""
+    if shared.config.qos.hedge is Hedge.OFF:
+        return lambda _member, _call: None
+    patience = shared.patience
+    return lambda member, call: patience.before_hedge(member.name, call)
 
 
 def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable[[Sequence[Member]], Sequence[Member]]:

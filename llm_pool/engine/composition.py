@@ -123,6 +123,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         budget=pool_state.budget,
         latencies=pool_state.latencies,
         breakers=pool_state.breakers,
+        suspicions=pool_state.suspicions,
         trust=pool_state.trust,
         emit=emit_to(observers),
     )
@@ -149,6 +150,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         ),
         refresh_machines=machines.refresh,
         is_loaded=machines.is_loaded,
+        is_suspect=shared.is_suspect,
         breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
         budget=pool_state.budget,
         cache_layer=CacheLayer(

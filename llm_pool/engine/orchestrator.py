@@ -26,6 +26,7 @@ from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, T
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
+from llm_pool.ensemble.attempts import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
-"""Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
+"""
+Part of the deadline kept for the last resort, so that it can still answer when the others hang. A failover among the
+others draws on it: it has half of what remains at least.
+"""
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
 
@@ -59,6 +63,7 @@ class Orchestrator:
         last_resort: FASTEST among providers of last resort.
         refresh_machines: refreshes what is known of the machines, where that is due.
         is_loaded: whether a member's model is in memory, as far as is known.
+        is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refuses: whether a member's breaker refuses a task now.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
@@ -76,6 +81,7 @@ class Orchestrator:
         last_resort: Strategy,
         refresh_machines: Callable[[], Awaitable[None]],
         is_loaded: Callable[[Member], bool],
+        is_suspect: Callable[[Member, Call], bool],
         breaker_refuses: Callable[[Member, str], bool],
         budget: Budget,
         cache_layer: CacheLayer,
@@ -83,12 +89,8 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._is_loaded, self._breaker_refuses, self._budget = (
-            refresh_machines,
-            is_loaded,
-            breaker_refuses,
-            budget,
-        )
+        self._refresh_machines, self._budget = refresh_machines, budget
+        self._is_loaded, self._is_suspect, self._breaker_refuses = is_loaded, is_suspect, breaker_refuses
         self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
@@ -131,6 +133,7 @@ class Orchestrator:
             query.task,
             self._assignments,
             is_loaded=self._is_loaded,
+            is_suspect=lambda member: self._is_suspect(member, call),
             breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
@@ -165,14 +168,19 @@ class Orchestrator:
         return _degraded(decision, plan, error, before)
 
     async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _RunLog) -> Decision:
-        """Run *strategy*; the one place where the deadline stands."""
+        """
+        Run *strategy*; the one place where the deadline stands.
+
+        Strategies end by themselves before it. One that does not, as the machine is busy, decides on what is there.
+        """
         if not panel:
             raise AllProvidersFailed(call.task.name)
+        before = len(log.attempts)
         try:
-            async with asyncio.timeout_at(call.deadline):
+            async with asyncio.timeout_at(call.deadline + call.reserve):
                 return await strategy.run(call, panel, log.on)
         except TimeoutError:
-            raise DeadlineExceeded(call.deadline - call.began, log.attempts) from None
+            return _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:
             raise _failure_of(call, log.attempts) from error
 
@@ -205,6 +213,10 @@ class _RunLog:
         self.attempts: list[Attempt] = []
         self.committed = False
 
+    def candidates(self, since: int) -> list[Attempt]:
+        """The attempts after the first *since* that answered the question itself, as a judge's do not."""
+        return [attempt for attempt in self.attempts[since:] if attempt.why != JUDGED]
+
     def on(self, event: Event) -> None:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
@@ -214,11 +226,31 @@ class _RunLog:
             listener(event)
 
 
+def _decided_at_deadline(
+    strategy: Strategy, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], candidates: Sequence[Attempt]
+) -> Decision:
+    """What *strategy* makes of the valid *candidates*, now that nobody is waited for; raises DeadlineExceeded."""
+    valid = {attempt.provider for attempt in candidates if attempt.reading is not None}
+    if not valid:
+        raise DeadlineExceeded(_span(call), attempts)
+    decision = strategy.decide(call, panel, candidates)
+    missing = tuple(member.name for member in panel if member.name not in valid)
+    if not missing or decision.used is StrategyName.FASTEST:
+        return decision
+    reason = f"the deadline came before {', '.join(missing)} answered"
+    return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason, missing=missing)
+
+
+def _span(call: Call) -> float:
+    """Seconds the asker gave."""
+    return call.deadline + call.reserve - call.began
+
+
 def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
     """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
     kinds = {attempt.error_kind for attempt in attempts}
     if kinds == {"out_of_time"}:
-        return DeadlineExceeded(call.deadline - call.began, attempts)
+        return DeadlineExceeded(_span(call), attempts)
     if kinds == {"queue_full"}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
@@ -230,9 +262,8 @@ def _all_unsupported(attempts: Sequence[Attempt]) -> bool:
 
 
 def _less_reserve(call: Call) -> Call:
-    span = call.deadline - call.began
-    reserve = min(span * LAST_RESORT_SHARE, MAX_LAST_RESORT_TIME)
-    return msgspec.structs.replace(call, deadline=call.deadline - reserve)
+    reserve = min(_span(call) * LAST_RESORT_SHARE, MAX_LAST_RESORT_TIME)
+    return msgspec.structs.replace(call, deadline=call.deadline - reserve, reserve=reserve)
 
 
 def _degraded(decision: Decision, plan: Plan, error: LlmPoolError, before: Sequence[Attempt]) -> Decision:

@@ -15,6 +15,7 @@ import msgspec
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
+from llm_pool.ensemble.stragglers import endless
 from llm_pool.ensemble.voting import EqualWeights, decide
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.stragglers import Patience
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
 """Decides on candidates that are already there, within the call's deadline; ``Judge.judge`` is one."""
@@ -62,11 +64,14 @@ class Consensus:
         clock: the time.
         rule: what counts as a consensus.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
-            then disagreement is an error.
+            then disagreement is an error, and everybody is waited for.
+        patience: how long a member's silence is borne.
     """
 
-    def __init__(self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = ()) -> None:
-        self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
+    def __init__(
+        self, clock: Clock, rule: ConsensusRule, fallbacks: Sequence[Fallback] = (), patience: Patience = endless
+    ) -> None:
+        self._clock, self._rule, self._fallbacks, self._patience = clock, rule, tuple(fallbacks), patience
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
@@ -76,19 +81,37 @@ class Consensus:
         ) -> bool:
             return is_decided(self._rule, len(panel), task, ballots, pending, vote_weights, strict=not self._fallbacks)
 
-        share = self._rule.share if self._fallbacks else 1.0
-        asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=stop_rule, share=share)
+        asked = await poll(
+            self._clock,
+            call,
+            panel,
+            emit,
+            EqualWeights(),
+            stop_rule=stop_rule,
+            share=self._rule.share if self._fallbacks else 1.0,
+            patience=self._patience if self._fallbacks else endless,
+            enough=self._rule.quorum_of(len(panel)),
+        )
         decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
         if is_agreed(self._rule, decision, len(panel)):
             return decision
         return await self._fall_back(call, panel, decision, emit)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
-        """The consensus among attempts made for another strategy; raises NoConsensus, AllProvidersFailed."""
+        """
+        The consensus among *attempts*, or the vote where a fallback may decide: there is no time to ask one.
+
+        Raises:
+            NoConsensus, AllProvidersFailed: as ``run``.
+        """
         decision = decide(StrategyName.CONSENSUS, call, panel, Poll(tuple(attempts)), EqualWeights())
-        if not is_agreed(self._rule, decision, len(panel)):
-            raise NoConsensus(_disagreed(self._rule, decision, len(panel)))
-        return decision
+        if is_agreed(self._rule, decision, len(panel)):
+            return decision
+        disagreed = _disagreed(self._rule, decision, len(panel))
+        if not self._fallbacks:
+            raise NoConsensus(disagreed)
+        note = f"no consensus: {disagreed.reason}; most votes decided"
+        return msgspec.structs.replace(decision, used=StrategyName.VOTING, notes=(note, *decision.notes))
 
     async def _fall_back(self, call: Call, panel: Sequence[Member], vote: Decision, emit: Emit) -> Decision:
         disagreed = _disagreed(self._rule, vote, len(panel))

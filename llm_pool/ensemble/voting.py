@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.ballots import Poll, cheapest_first, poll, quorum_lost, valid_ballots
+from llm_pool.ensemble.stragglers import endless
 from llm_pool.ensemble.tally import tally
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
+    from llm_pool.ensemble.stragglers import Patience
     from llm_pool.ensemble.tally import TallyResult
 
 
@@ -39,14 +41,16 @@ class Voting:
 
     Args:
         clock: the time.
+        patience: how long a member's silence is borne.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._vote_weights = clock, EqualWeights()
+    def __init__(self, clock: Clock, patience: Patience = endless) -> None:
+        self._clock, self._patience, self._vote_weights = clock, patience, EqualWeights()
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
-        asked = await poll(self._clock, call, cheapest_first(panel), emit, self._vote_weights)
+        order = cheapest_first(panel)
+        asked = await poll(self._clock, call, order, emit, self._vote_weights, patience=self._patience)
         return decide(StrategyName.VOTING, call, panel, asked, self._vote_weights)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
@@ -96,8 +100,7 @@ def clusters(result: TallyResult) -> tuple[Cluster, ...]:
 
 def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) -> tuple[str, ...]:
     """Who gave no valid answer though one was wanted: failed, invalid, or overtaken by the deadline."""
-    called_off = {a.provider for a in asked.attempts if a.outcome == "cancelled"} if not asked.timed_out else set()
-    spared = called_off | (set(asked.unasked) if not asked.timed_out else set())
+    spared = asked.called_off | (set(asked.unasked) if not asked.timed_out else set())
     answered = {ballot.name for ballot in ballots}
     return tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered | spared)
 
@@ -106,6 +109,8 @@ def _shortfall(size: int, missing: Sequence[str], asked: Poll) -> str:
     """The promise that was bent, in one sentence; empty if none was."""
     if asked.timed_out:
         return f"the deadline came before {', '.join(missing)} answered"
+    if asked.stragglers:
+        return f"decided without {', '.join(asked.stragglers)}: silent for too long"
     return quorum_lost(size, len(missing))
 
 

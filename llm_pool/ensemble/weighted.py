@@ -15,6 +15,7 @@ import msgspec
 from llm_pool.agreement import evidence
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, poll
+from llm_pool.ensemble.stragglers import endless
 from llm_pool.ensemble.voting import decide
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Reading, Task
+    from llm_pool.ensemble.stragglers import Patience
     from llm_pool.trust.model import Trust
 
 
@@ -47,15 +49,18 @@ class Weighted:
     Args:
         clock: the time.
         trust: what was learned; read at every decision, so that it may go on learning.
+        patience: how long a member's silence is borne.
     """
 
-    def __init__(self, clock: Clock, trust: Trust) -> None:
-        self._clock, self._trust, self._vote_weights = clock, trust, TrustWeights(trust)
+    def __init__(self, clock: Clock, trust: Trust, patience: Patience = endless) -> None:
+        self._clock, self._trust, self._patience = clock, trust, patience
+        self._vote_weights = TrustWeights(trust)
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
-        order = sorted(panel, key=lambda m: (not m.loaded, -self._trust.vote(m, call.task.name), m.rank))
-        return self._decide(call, panel, await poll(self._clock, call, order, emit, self._vote_weights))
+        order = sorted(panel, key=lambda m: (m.suspect, not m.loaded, -self._trust.vote(m, call.task.name), m.rank))
+        asked = await poll(self._clock, call, order, emit, self._vote_weights, patience=self._patience)
+        return self._decide(call, panel, asked)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """The weighted vote on attempts made for another strategy; raises AllProvidersFailed."""

@@ -10,7 +10,7 @@ from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from llm_pool.core.interfaces import Clock
     from llm_pool.qos.loaded_models import LoadedModels
@@ -27,11 +27,13 @@ class Lease:
     Attributes:
         model: what runs in it.
         cold: the model was not in memory when the slot was given, as far as we know, and has not written yet.
+        late: the call has gone silent; others overtake it.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
         self.loading = 0.0
+        self.late = False
 
 
 class Gate:
@@ -67,6 +69,13 @@ class Gate:
     def has_room(self) -> bool:
         """Whether a slot is free and nobody waits for it."""
         return len(self._leases) < self._limits.slots and not self._waiting
+
+    def has_room_for(self, model: str) -> bool:
+        """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
+        if self.has_room:
+            return True
+        rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
+        return not rivals and len(self._punctual) < self._limits.slots and self._may_overtake(model)
 
     @property
     def busy(self) -> int:
@@ -130,6 +139,11 @@ class Gate:
             self._learn(self._services, lease.model, held - lease.loading)
         self._admit()
 
+    def mark_late(self, lease: Lease) -> None:
+        """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
+        lease.late = True
+        self._admit()
+
     def mark_loaded(self, lease: Lease) -> None:
         """Note the first word of an answer: its model is in memory."""
         lease.cold = False
@@ -162,10 +176,25 @@ class Gate:
         """Give free slots to those whose turn it is."""
         while True:
             open_slots = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(open_slots, self._machine(), self._limits, self._clock.now())
+            chosen = choose(open_slots, self._machine(), self._limits, self._clock.now()) or self._overtaker(open_slots)
             if chosen is None:
                 return
             self._waiting.pop(chosen).set_result(self._lend(chosen.model))
+
+    def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
+        """Who may go beside calls that are silent."""
+        able = [waiter for waiter in waiting if self._may_overtake(waiter.model)]
+        return choose(able, self._machine(self._punctual), self._limits, self._clock.now()) if able else None
+
+    def _may_overtake(self, model: str) -> bool:
+        """Whether silent calls are all that stands before *model*: another one, and in memory."""
+        silent = {lease.model for lease in self._leases if lease.late}
+        ready = model in self.loaded or not self._loaded_models.is_authoritative
+        return bool(silent) and model not in silent and ready
+
+    @property
+    def _punctual(self) -> list[Lease]:
+        return [lease for lease in self._leases if not lease.late]
 
     def _lend(self, model: str) -> Lease:
         cold = model not in self.loaded
@@ -186,10 +215,11 @@ class Gate:
         else:
             self._admit()  # others may have held back for this one
 
-    def _machine(self) -> Machine:
+    def _machine(self, leases: Collection[Lease] | None = None) -> Machine:
+        """The machine as it stands, working on *leases* only; None: on all there are."""
         return Machine(
             loaded=self.loaded,
-            running=[lease.model for lease in self._leases],
+            running=[lease.model for lease in (self._leases if leases is None else leases)],
             turn_began=self._turn_began,
             sizes=self._loaded_models.sizes,
             loads=self._loads,

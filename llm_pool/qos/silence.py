@@ -1,0 +1,104 @@
+"""
+How long a call has said nothing, and when that is too long.
+
+Rule: a call is *late* when nothing has come for the asker's patience. Before the first token that is the patience
+alone. Afterwards it is at least ``GAP_FACTOR`` times the longest silence the call has shown so far: a model that takes
+two seconds a token is slow, one that wrote ten a second and then nothing is stuck. And it is never more than half of
+the time that was left when it was last heard, so that another may still answer in the other half.
+
+Source: Hayashibara et al., The phi accrual failure detector, SRDS 2004 (a silence is judged by the silences before it,
+and a suspicion is taken back at the next sign of life).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GAP_FACTOR = 3.0
+"""As many times the longest silence so far make a silence unusual, once a call has written."""
+MIN_INTERVAL = 0.01
+"""Seconds between two looks at a silence that is excused."""
+
+
+def never() -> bool:
+    """No silence is excused."""
+    return False
+
+
+class Silence:
+    """
+    What one call has been heard to say, and when; instants come in.
+
+    Args:
+        began: instant at which it was sent.
+        deadline: instant at which it ends in any case.
+    """
+
+    __slots__ = ("_deadline", "_longest", "heard_at")
+
+    def __init__(self, began: float, deadline: float) -> None:
+        self.heard_at, self._deadline, self._longest = began, deadline, 0.0
+
+    def hear(self, now: float) -> None:
+        """Note a sign of life."""
+        self._longest = max(self._longest, now - self.heard_at)
+        self.heard_at = now
+
+    def late_at(self, patience: float) -> float:
+        """
+        The instant at which the call is late if nothing more comes, for an asker with *patience* (seconds).
+
+        Infinite patience makes it never late.
+        """
+        if math.isinf(patience):
+            return math.inf
+        longest = max(patience, GAP_FACTOR * self._longest)
+        return self.heard_at + min(longest, max(0.0, self._deadline - self.heard_at) / 2)
+
+
+@contextmanager
+def when_late(
+    silence: Silence,
+    patience: Callable[[], float],
+    tell: Callable[[float], None],
+    *,
+    soonest: float,
+    excused: Callable[[], bool] = never,
+) -> Iterator[None]:
+    """
+    Tell once, as soon as a call is late, while the block runs.
+
+    A sign of life costs nothing here: the timer looks whether there was one, and waits on.
+
+    Args:
+        silence: of the call.
+        patience: seconds; asked when there is a reason to, as looking it up takes longer than most calls.
+        tell: gets the seconds without a word.
+        soonest: seconds that *patience* is never less than.
+        excused: whether silence means nothing now, as while a model is loaded; it is asked again later.
+    """
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        now, waited_for = loop.time(), patience()
+        at = silence.late_at(waited_for)
+        if now < at:
+            timer = loop.call_at(at, look)
+        elif excused():
+            timer = loop.call_at(now + max(waited_for, MIN_INTERVAL), look)
+        else:
+            tell(now - silence.heard_at)
+
+    timer = loop.call_at(silence.late_at(soonest), look)
+    try:
+        yield
+    finally:
+        timer.cancel()
