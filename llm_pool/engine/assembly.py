@@ -151,7 +151,7 @@ def with_policies(
     timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
     breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, clock=shared.clock, patience=patience)
+    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, patience=patience)
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 

@@ -22,11 +22,12 @@ from llm_pool.core.errors import (
     Overloaded,
     UnsupportedTask,
 )
-from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, TextArrived
+from llm_pool.core.events import AttemptEnded, AttemptStarted, RequestAnswered, RequestFailed, TextArrived
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
 from llm_pool.ensemble.attempts import JUDGED
+from llm_pool.ensemble.fastest import FURTHER, shared_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -175,10 +176,16 @@ class Orchestrator:
         """
         if not panel:
             raise AllProvidersFailed(call.task.name)
-        before = len(log.attempts)
+        before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
+
+        def note(event: Event) -> None:
+            if call.reserve and isinstance(event, AttemptStarted) and event.why in FURTHER:
+                limit.reschedule(shared_reserve(call, self._clock.now()).deadline)
+            log.on(event)
+
         try:
-            async with asyncio.timeout_at(call.deadline + call.reserve):
-                return await strategy.run(call, panel, log.on)
+            async with limit:
+                return await strategy.run(call, panel, note)
         except TimeoutError:
             return _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:

@@ -5,7 +5,7 @@ Rules:
 - A provider with ``tasks`` serves only those; one without serves every task.
 - A plain question (``ask``) goes to the providers that name it or, if none does, to all that are no last resort.
 - A provider whose breaker is open is left out while another can be asked; the last one able is never dark.
-- A provider that was silent the last few times comes after the others (``qos.suspicion``). Else the order is the file's.
+- A provider that was silent the last few times comes after the others (``suspicion``). Else the order is the file's.
 - A last resort sits apart: it is asked when nobody else can answer.
 """
 

@@ -70,6 +70,8 @@ def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()
     )
 
 
+FURTHER = frozenset({"hedge", "failover"})
+"""Why these attempts are started, and no first one."""
 LOOKS = 4
 """Looks for a machine with room in each hedge delay, while none has any."""
 

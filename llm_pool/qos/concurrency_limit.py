@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import ProviderError
@@ -12,8 +13,9 @@ from llm_pool.qos.silence import Silence, when_late
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractContextManager
 
-    from llm_pool.core.interfaces import Clock, Emit, Provider
+    from llm_pool.core.interfaces import Emit, Provider
     from llm_pool.core.messages import Call, Delta
     from llm_pool.qos.gate import Gate, Lease
     from llm_pool.qos.patience import Patience
@@ -31,32 +33,25 @@ class ConcurrencyLimited(Policy):
         gate: shared by the providers of a group.
         model: the provider's model, by the name its backend lists it under.
         emit: told when a request has to wait.
-        clock: the time.
-        patience: how long its silence is usual.
+        patience: how long its silence is usual; None: for ever, it keeps its slot.
     """
 
     def __init__(
-        self, inner: Provider, gate: Gate, model: str, emit: Emit, *, clock: Clock, patience: Patience
+        self, inner: Provider, gate: Gate, model: str, emit: Emit, *, patience: Patience | None = None
     ) -> None:
         super().__init__(inner)
-        self._gate, self._model, self._emit, self._clock, self._patience = gate, model, emit, clock, patience
+        self._gate, self._model, self._emit, self._patience = gate, model, emit, patience
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull and what *inner* raises."""
         lease = await self._gate.acquire(self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead))
-        served, silence = False, Silence(self._clock.now(), call.deadline)
-        watching = when_late(
-            silence,
-            lambda: self._patience.before_overtaking(self.name, call),
-            lambda _: self._gate.mark_late(lease),
-            soonest=self._patience.soonest,
-            excused=lambda: self._gate.is_loading(self._model),
-        )
+        served, now = False, asyncio.get_running_loop().time
+        silence = Silence(now(), call.deadline)
         try:
-            with watching:
+            with self._lending(lease, call, silence):
                 async with aclosing(self.inner.stream(call)) as deltas:
                     async for delta in deltas:
-                        silence.hear(self._clock.now())
+                        silence.hear(now())
                         self._watch(lease, delta)
                         served = delta.final
                         yield delta
@@ -70,6 +65,19 @@ class ConcurrencyLimited(Policy):
         """Load, and remember that it is."""
         await self.inner.load()
         self._gate.record_preload(self._model)
+
+    def _lending(self, lease: Lease, call: Call, silence: Silence) -> AbstractContextManager[None]:
+        """Lends the slot once the call is silent for too long."""
+        patience = self._patience
+        if patience is None:
+            return nullcontext()
+        return when_late(
+            silence,
+            lambda: patience.before_overtaking(self.name, call),
+            lambda _: self._gate.mark_late(lease),
+            soonest=patience.soonest,
+            excused=lambda: self._gate.is_loading(self._model),
+        )
 
     def _tell(self, call: Call, ahead: int) -> None:
         self._emit(RequestQueued(call.request_id, self.name, self._gate.group, ahead))

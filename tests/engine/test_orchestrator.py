@@ -85,6 +85,7 @@ class Pool:
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
             is_loaded=lambda member: True,
+            is_suspect=lambda member, call: False,
             breaker_refuses=lambda member, task: member.name in dark,
             budget=Budget(),
             cache_layer=CacheLayer(
