@@ -179,7 +179,8 @@ class Orchestrator:
         before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
 
         def note(event: Event) -> None:
-            if call.reserve and isinstance(event, AttemptStarted) and event.why in FURTHER:
+            further = isinstance(event, AttemptStarted) and event.why in FURTHER
+            if further and call.reserve and not limit.expired():
                 limit.reschedule(shared_reserve(call, self._clock.now()).deadline)
             log.on(event)
 
