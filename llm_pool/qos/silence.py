@@ -3,8 +3,9 @@ How long a call has said nothing, and when that is too long.
 
 Rule: a call is *late* when nothing has come for the asker's patience. Before the first token that is the patience
 alone. Afterwards it is at least ``MIN_GAP``, and ``GAP_FACTOR`` times the longest silence the call has shown so far: a
-model that takes two seconds a token is slow, one that wrote ten a second and then nothing is stuck. And it is never
-more than half of the time that was left when it was last heard, so that another may still answer in the other half.
+model that takes two seconds a token is slow, one that wrote ten a second and then nothing is stuck. And it is no more
+than half of the time that was left when it was last heard, so that another may still answer in the other half; a call
+that keeps its pace (``PACE_FACTOR``) is not late for being near its end.
 
 Source: Hayashibara et al., The phi accrual failure detector, SRDS 2004 (a silence is judged by the silences before it,
 and a suspicion is taken back at the next sign of life).
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 GAP_FACTOR = 3.0
 """As many times the longest silence so far make a silence unusual, once a call has written."""
+PACE_FACTOR = 1.5
+"""As many times the longest silence so far are no change of pace."""
 MIN_GAP = 0.5
 """Seconds between two tokens that no model is blamed for: some take as long on a processor."""
 MIN_INTERVAL = 0.01
@@ -61,7 +64,8 @@ class Silence:
         if math.isinf(patience):
             return math.inf
         longest = max(patience, MIN_GAP, GAP_FACTOR * self._longest) if self._longest else patience
-        return self.heard_at + min(longest, max(0.0, self._deadline - self.heard_at) / 2)
+        half = max(0.0, self._deadline - self.heard_at) / 2
+        return self.heard_at + min(longest, max(half, PACE_FACTOR * self._longest))
 
 
 @contextmanager

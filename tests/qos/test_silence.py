@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, Silence, when_late
+from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, PACE_FACTOR, Silence, when_late
 
 SECONDS = st.floats(0.001, 100.0)
 
@@ -25,9 +25,9 @@ def test_half_of_the_time_is_left_to_another() -> None:
     """However patient the asker, and again after each word."""
     silence = Silence(100.0, 100.3)
     before = silence.late_at(1.0)
-    silence.hear(100.1)
+    silence.hear(100.02)
 
-    assert (before, silence.late_at(1.0)) == (pytest.approx(100.15), pytest.approx(100.2))
+    assert (before, silence.late_at(1.0)) == (pytest.approx(100.15), pytest.approx(100.16))
 
 
 def test_a_slow_writer_is_measured_by_its_own_pace() -> None:
@@ -54,19 +54,26 @@ def test_endless_patience_is_never_disappointed() -> None:
 
 @given(gaps=st.lists(SECONDS, max_size=8), patience=SECONDS, span=SECONDS)
 def test_a_sign_of_life_never_makes_a_call_late_sooner(gaps: list[float], patience: float, span: float) -> None:
-    """While there is time, and a call is never late before it has been silent, nor later than half of what was left."""
+    """Nor later than half of what was left, unless that is its pace."""
     now, deadline = 100.0, 100.0 + span
     silence = Silence(now, deadline)
     for gap in gaps:
-        before = silence.late_at(patience)
         now += gap
         silence.hear(now)
-        late_at = silence.late_at(patience)
+        late_at, half = silence.late_at(patience), max(0.0, deadline - now) / 2
 
         assert late_at >= now
-        assert late_at <= now + max(0.0, deadline - now) / 2
-        if now < before:
-            assert late_at >= min(before, now + (deadline - now) / 2)
+        assert late_at <= now + max(half, PACE_FACTOR * max(gaps)) + 1e-9
+        assert late_at >= now + min(patience, half) - 1e-9
+
+
+def test_a_call_that_keeps_its_pace_is_not_late_for_being_near_its_end() -> None:
+    """A word every quarter of a second, until there is no time left."""
+    silence = Silence(100.0, 101.5)
+    for number in range(1, 6):
+        silence.hear(100.0 + 0.25 * number)
+
+        assert silence.late_at(0.3) > 100.0 + 0.25 * (number + 1)
 
 
 @pytest.mark.anyio
