@@ -263,7 +263,7 @@ def _hedge_after(shared: SharedParts) -> Callable[[Member, Call], float | None]:
 
 def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable[[Sequence[Member]], Sequence[Member]]:
     """
-    The configured judges as they are now; where none is configured, the heaviest of the panel.
+    The configured judges as they are now; where none is configured, the heaviest of the panel that is not silent.
 
     Providers of last resort judge among themselves: they are asked when the others, the judge too, do not answer.
     """
@@ -272,7 +272,7 @@ def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable
 
     def judges(panel: Sequence[Member]) -> Sequence[Member]:
         if not names or reserve.issuperset(member.name for member in panel):
-            return (max(panel, key=lambda member: (member.weight, -member.rank)),)
+            return (max(panel, key=lambda member: (not member.suspect, member.weight, -member.rank)),)
         return [member for member in members() if member.name in names]
 
     return judges

@@ -238,8 +238,8 @@ async def poll(
     Raises:
         DeadlineExceeded: the deadline is near, and nobody has answered.
     """
-    polling = _Polling(call, panel, AttemptGroup(emit), vote_weights, stop_rule, patience)
     enough = quorum(len(panel)) if enough is None else enough
+    polling = _Polling(call, panel, AttemptGroup(emit), vote_weights, stop_rule, patience, enough)
     end = call.deadline - DECISION_MARGIN
     soon = min(end, clock.now() + share * (end - clock.now()))
     gave_up = timed_out = False
@@ -250,7 +250,7 @@ async def poll(
             attempt = await attempt_group.next(min(until, polling.stragglers.next_at(clock.now())))
             timed_out = attempt is None and clock.now() >= until
             polling.start_needed(clock.now())
-            gave_up = not timed_out and polling.may_give_up(enough, clock.now())
+            gave_up = not timed_out and polling.may_give_up(clock.now())
         timed_out = timed_out and bool(attempt_group.running) and not polling.is_settled()
         stragglers = tuple(attempt_group.running) if gave_up and not polling.is_settled() else ()
     if timed_out and not polling.ballots():
@@ -269,8 +269,10 @@ class _Polling:
         vote_weights: VoteWeights,
         stop_rule: StopRule,
         patience: Patience,
+        enough: int,
     ) -> None:
         self._call, self._panel, self._vote_weights, self._stop_rule = call, tuple(panel), vote_weights, stop_rule
+        self._enough = enough
         self.attempt_group, self.waiting = attempt_group, list(panel)
         self.stragglers = Stragglers(call, panel, attempt_group, patience)
 
@@ -290,15 +292,17 @@ class _Polling:
         while self.waiting and not self._could_settle(now):
             self.start(1)
 
-    def may_give_up(self, enough: int, now: float) -> bool:
-        """Whether only stragglers are out, and the answers that are in are *enough*."""
+    def may_give_up(self, now: float) -> bool:
+        """Whether only stragglers are out, and the answers that are in are enough."""
         stragglers = self.stragglers.at(now)
         only = bool(stragglers) and len(stragglers) == len(self._running())
-        return only and is_enough(len(self.ballots()), enough, stragglers)
+        return only and is_enough(len(self.ballots()), self._enough, stragglers)
 
     def _could_settle(self, now: float) -> bool:
         stragglers = {member.name for member in self.stragglers.at(now)}
         ballots, running = self.ballots(), [m for m in self._running() if m.name not in stragglers]
+        if stragglers and len(ballots) + len(running) < self._enough:
+            return False
         if not ballots:
             return len(running) >= quorum(len(self._panel))
         return any(

@@ -123,7 +123,8 @@ class Judge:
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
-        attempts = await self._candidates(call, panel, emit)
+        attempts, silent = await self._candidates(call, panel, emit)
+        panel = [msgspec.structs.replace(m, suspect=m.suspect or m.name in silent) for m in panel]
         return _with_missing(await self.judge(call, panel, attempts, emit), panel, attempts)
 
     async def judge(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
@@ -154,9 +155,11 @@ class Judge:
         note = f"no time for a judge: {decision.used} decided on the same candidates"
         return msgspec.structs.replace(decision, asked=StrategyName.JUDGE, notes=(*decision.notes, note))
 
-    async def _candidates(self, call: Call, panel: Sequence[Member], emit: Emit) -> tuple[Attempt, ...]:
+    async def _candidates(
+        self, call: Call, panel: Sequence[Member], emit: Emit
+    ) -> tuple[tuple[Attempt, ...], frozenset[str]]:
         """
-        What the panel wrote in the candidates' share; beyond it, the wait goes on for a first valid one only.
+        What the panel wrote in the candidates' share, and who was silent; beyond it, only a first valid one is awaited.
 
         Whoever is silent for too long is not waited for, once there are candidates of more than half of the panel.
         """
@@ -169,12 +172,12 @@ class Judge:
                 now = self._clock.now()
                 valid = sum(attempt.outcome == "ok" for attempt in attempt_group.attempts)
                 late = stragglers.at(now)
-                if valid and now >= until:
-                    break
-                if len(late) == len(attempt_group.running) and is_enough(valid, quorum(len(panel)), late):
+                only = len(late) == len(attempt_group.running)
+                if (valid and now >= until) or (only and is_enough(valid, quorum(len(panel)), late)):
                     break
                 await attempt_group.next(min(until, stragglers.next_at(now)) if valid else None)
-        return attempt_group.attempts
+            silent = frozenset(member.name for member in stragglers.at(self._clock.now()))
+        return attempt_group.attempts, silent
 
     def _groups(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> list[_CandidateGroup]:
         """The distinct candidates, most trusted first."""
@@ -251,18 +254,18 @@ def select_judges(judges: Sequence[Member], panel: Sequence[Member], authors: se
     """
     The judges to ask.
 
-    A judge that was silent the last few times is asked only where there is no other. One that wrote no candidate goes
-    before one that would judge itself. Where none of them is loaded but a member of the panel on the same machine is,
-    that member judges: loading a model would cost more than the verdict is worth, and evict a member.
+    A judge that is silent is asked only where there is no other. One that wrote no candidate goes before one that would
+    judge itself. Where none of them is awake and loaded but a member of the panel on the same machine is, that member
+    judges: loading a model would cost more than the verdict is worth, and evict a member.
     """
-    suspects = {member.name for member in panel if member.suspect}
-    awake = tuple(judge for judge in judges if judge.name not in suspects) or tuple(judges)
+    silent = {member.name for member in panel if member.suspect}
+    awake = tuple(judge for judge in judges if judge.name not in silent) or tuple(judges)
     neutral = tuple(judge for judge in awake if judge.name not in authors) or awake
-    loaded = tuple(judge for judge in neutral if judge.loaded)
-    if loaded:
-        return loaded
+    ready = tuple(judge for judge in neutral if judge.loaded and judge.name not in silent)
+    if ready:
+        return ready
     machines = {judge.group for judge in neutral}
-    stand_ins = [member for member in panel if member.loaded and member.group in machines]
+    stand_ins = [m for m in panel if m.loaded and m.group in machines and not m.suspect]
     return (max(stand_ins, key=lambda member: (member.weight, -member.rank)),) if stand_ins else neutral
 
 
