@@ -193,7 +193,7 @@ class Orchestrator:
             raise _failure_of(call, log.attempts) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = _with_breaker_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
+        decision = _with_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -293,8 +293,12 @@ def _failure_summary(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
     return "; ".join(troubles) or str(error).splitlines()[0]
 
 
-def _with_breaker_notes(decision: Decision, panel: Panel) -> Decision:
-    """*decision*, saying what the breakers did to its panel."""
+def _with_notes(decision: Decision, panel: Panel) -> Decision:
+    """*decision*, saying what suspicions and breakers did to its panel."""
+    suspects = [member.name for member in panel.regular if member.suspect]
+    if 0 < len(suspects) < len(panel.regular):
+        note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
+        decision = msgspec.structs.replace(decision, notes=(*decision.notes, note))
     if panel.skipped:
         note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"
         return msgspec.structs.replace(decision, notes=(*decision.notes, note))
