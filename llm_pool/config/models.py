@@ -455,8 +455,8 @@ class GroupSettings(_Table, frozen=True):
     slots: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
         _doc(
-            "Calls at once. One that goes silent lends its slot to another model that is loaded. Unset: 1 for Ollama "
-            "and embedded engines, 8 for servers that batch.",
+            "Calls at once. One that goes silent lends its slot to another model that is loaded. Unset: what the "
+            "server says, as llama-server does; else 1 for Ollama and embedded engines, 8 for servers that batch.",
             1,
         ),
     ] = None

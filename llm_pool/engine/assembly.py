@@ -20,6 +20,7 @@ from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
+from llm_pool.qos.slot_count import SlotCount
 from llm_pool.qos.suspecting import Suspecting
 from llm_pool.qos.timed import Timed
 
@@ -79,19 +80,26 @@ class Machines:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
+        self._slot_counts: dict[str, SlotCount] = {}
 
     def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
-        """The gate of the provider's group; the first provider of a group that can tell is asked what is loaded."""
+        """The gate of the provider's group; the group's first provider is asked what is loaded, and for its slots."""
         group = settings.machine
         if group not in self._gates:
             loaded_models = LoadedModels(self._clock, getattr(bare, "loaded", None))
             self._loaded_models[group] = loaded_models
-            self._gates[group] = Gate(group, self._limits(group), self._clock, loaded_models)
+            self._gates[group] = gate = Gate(group, self._limits(group), self._clock, loaded_models)
+            count_slots = getattr(bare, "slots", None)
+            if count_slots is not None and self._config.group(group).slots is None:
+                self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
         return self._gates[group]
 
     async def refresh(self) -> None:
-        """Refresh what is known of each machine's memory, where that is due."""
-        await asyncio.gather(*(loaded_models.refresh() for loaded_models in self._loaded_models.values()))
+        """Refresh what is known of each machine's memory and slots, where that is due."""
+        await asyncio.gather(
+            *(loaded_models.refresh() for loaded_models in self._loaded_models.values()),
+            *(slot_count.refresh() for slot_count in self._slot_counts.values()),
+        )
 
     @property
     def gates(self) -> tuple[Gate, ...]:

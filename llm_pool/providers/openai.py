@@ -61,6 +61,10 @@ class _Models(msgspec.Struct):
     data: list[_Model] = []
 
 
+class _Props(msgspec.Struct):
+    total_slots: int | None = None
+
+
 class OpenAIProvider:
     """
     One model on an OpenAI-compatible server.
@@ -117,6 +121,16 @@ class OpenAIProvider:
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
         return await probe_state(self._backend, self.model, self._probe)
+
+    async def slots(self) -> int | None:
+        """
+        Calls that the server takes at once; None where it does not say. llama-server does, others have no ``/props``.
+
+        Raises:
+            ProviderError: it cannot be asked.
+        """
+        reply = await self._transport.request(self._backend, "GET", "/props")
+        return decode(self._backend, reply.body, _Props).total_slots if reply.status == 200 else None
 
     async def load(self) -> None:
         """Nothing to do: such a server has loaded its model before it listens, or is about to."""

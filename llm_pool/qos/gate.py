@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llm_pool.core.errors import QueueFull
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, refuse
@@ -91,6 +93,11 @@ class Gate:
     def waiting(self) -> int:
         """Requests that wait for a slot."""
         return len(self._waiting)
+
+    def learn_slots(self, slots: int) -> None:
+        """Let through as many requests as the machine says it takes; *slots* >= 1."""
+        self._limits = msgspec.structs.replace(self._limits, slots=slots)
+        self._admit()
 
     def is_loading(self, model: str) -> bool:
         """Whether a call runs that *model* is being loaded for, to the backend's own knowledge."""
