@@ -53,14 +53,9 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     latencies: Latencies
     breakers: Breakers
     suspicions: Suspicions
+    patience: Patience
     trust: Trust
     emit: Emit
-
-    @property
-    def patience(self) -> Patience:
-        """How long silence is borne; without hedges it is still held against a provider."""
-        qos = self.config.qos
-        return Patience(self.latencies, self.clock, hedge_after=qos.hedge_after, adaptive=qos.hedge is Hedge.AUTO)
 
     def is_suspect(self, member: Member, call: Call) -> bool:
         """Whether *member* was silent the last few times."""
@@ -125,6 +120,11 @@ class Machines:
             memory=settings.memory_mb,
             batch_wait=self._config.qos.batch_wait,
         )
+
+
+def patience_of(config: Config, latencies: Latencies, clock: Clock) -> Patience:
+    """How long silence is borne; without hedges it is still held against a provider."""
+    return Patience(latencies, clock, hedge_after=config.qos.hedge_after, adaptive=config.qos.hedge is Hedge.AUTO)
 
 
 def model_name(settings: ProviderSettings) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
 from llm_pool.core.interfaces import Member
-from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, with_policies
+from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
 from llm_pool.engine.state import PoolState
@@ -124,6 +124,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         latencies=pool_state.latencies,
         breakers=pool_state.breakers,
         suspicions=pool_state.suspicions,
+        patience=patience_of(config, pool_state.latencies, pool_state.clock),
         trust=pool_state.trust,
         emit=emit_to(observers),
     )

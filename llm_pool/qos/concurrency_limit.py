@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llm_pool.core.errors import ProviderError
 from llm_pool.core.events import RequestQueued
 from llm_pool.qos.policy import Policy
-from llm_pool.qos.silence import Silence, when_late
+from llm_pool.qos.silence import Silence, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -71,7 +71,7 @@ class ConcurrencyLimited(Policy):
         patience = self._patience
         if patience is None:
             return nullcontext()
-        return when_late(
+        return Watch(
             silence,
             lambda: patience.before_overtaking(self.name, call),
             lambda _: self._gate.mark_late(lease),

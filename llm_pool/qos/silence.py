@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
 GAP_FACTOR = 3.0
 """As many times the longest silence so far make a silence unusual, once a call has written."""
@@ -68,17 +68,9 @@ class Silence:
         return self.heard_at + min(longest, max(half, PACE_FACTOR * self._longest))
 
 
-@contextmanager
-def when_late(
-    silence: Silence,
-    patience: Callable[[], float],
-    tell: Callable[[float], None],
-    *,
-    soonest: float,
-    excused: Callable[[], bool] = never,
-) -> Iterator[None]:
+class Watch:
     """
-    Tell once, as soon as a call is late, while the block runs.
+    Tells once, as soon as a call is late, while the block runs.
 
     A sign of life costs nothing here: the timer looks whether there was one, and waits on.
 
@@ -89,22 +81,36 @@ def when_late(
         soonest: seconds that *patience* is never less than.
         excused: whether silence means nothing now, as while a model is loaded; it is asked again later.
     """
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle
 
-    def look() -> None:
-        nonlocal timer
-        now, waited_for = loop.time(), patience()
-        at = silence.late_at(waited_for)
-        if now < at:
-            timer = loop.call_at(at, look)
-        elif excused():
-            timer = loop.call_at(now + max(waited_for, MIN_INTERVAL), look)
+    __slots__ = ("_excused", "_loop", "_patience", "_silence", "_soonest", "_tell", "_timer")
+
+    def __init__(
+        self,
+        silence: Silence,
+        patience: Callable[[], float],
+        tell: Callable[[float], None],
+        *,
+        soonest: float,
+        excused: Callable[[], bool] = never,
+    ) -> None:
+        self._silence, self._patience, self._tell = silence, patience, tell
+        self._soonest, self._excused = soonest, excused
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(self._silence.late_at(self._soonest), self._look)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now, patience = self._loop.time(), self._patience()
+        late_at = self._silence.late_at(patience)
+        if now < late_at:
+            self._timer = self._loop.call_at(late_at, self._look)
+        elif self._excused():
+            self._timer = self._loop.call_at(now + max(patience, MIN_INTERVAL), self._look)
         else:
-            tell(now - silence.heard_at)
-
-    timer = loop.call_at(silence.late_at(soonest), look)
-    try:
-        yield
-    finally:
-        timer.cancel()
+            self._tell(now - self._silence.heard_at)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llm_pool.qos.policy import Policy
-from llm_pool.qos.silence import Silence, never, when_late
+from llm_pool.qos.silence import Silence, Watch, never
 from llm_pool.qos.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Suspecting(Policy):
 
         silence = Silence(began, call.deadline)
         suspicion.begin(began)
-        watching = when_late(
+        watching = Watch(
             silence,
             lambda: self._patience.before_suspicion(self.name, call),
             hold_against,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, PACE_FACTOR, Silence, when_late
+from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, PACE_FACTOR, Silence, Watch
 
 SECONDS = st.floats(0.001, 100.0)
 
@@ -83,7 +83,7 @@ async def test_it_is_told_once_when_a_call_is_late() -> None:
     began = loop.time()
     silence = Silence(began, began + 100.0)
 
-    with when_late(silence, lambda: 1.0, lambda silent: told.append((loop.time() - began, silent)), soonest=0.5):
+    with Watch(silence, lambda: 1.0, lambda silent: told.append((loop.time() - began, silent)), soonest=0.5):
         await asyncio.sleep(0.8)
         silence.hear(loop.time())
         await asyncio.sleep(10)
@@ -96,7 +96,7 @@ async def test_nothing_is_told_after_the_block() -> None:
     """The timer goes with it."""
     loop, told = asyncio.get_running_loop(), list[float]()
 
-    with when_late(Silence(loop.time(), loop.time() + 9.0), lambda: 1.0, told.append, soonest=1.0):
+    with Watch(Silence(loop.time(), loop.time() + 9.0), lambda: 1.0, told.append, soonest=1.0):
         await asyncio.sleep(0.9)
     await asyncio.sleep(9)
 
@@ -109,7 +109,7 @@ async def test_an_excused_silence_is_looked_at_again() -> None:
     loop, told = asyncio.get_running_loop(), list[float]()
     began = loop.time()
 
-    with when_late(
+    with Watch(
         Silence(began, began + 100.0), lambda: 1.0, told.append, soonest=1.0, excused=lambda: loop.time() < began + 4.5
     ):
         await asyncio.sleep(20)
