@@ -26,7 +26,7 @@ from llm_pool.core.events import AttemptEnded, AttemptStarted, RequestAnswered, 
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
-from llm_pool.ensemble.attempts import JUDGED
+from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
 from llm_pool.ensemble.fastest import FURTHER, shared_reserve
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Orchestrator:
         except TimeoutError:
             return _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:
-            raise _failure_of(call, log.attempts) from error
+            raise _failure_of(call, log.attempts, self._clock.now()) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
         decision = _with_notes(await self._decide(plan, _RunLog(notify, self._observe)), plan.panel)
@@ -254,10 +254,11 @@ def _span(call: Call) -> float:
     return call.deadline + call.reserve - call.began
 
 
-def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
+def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolError:
     """The error for *attempts* of which none is usable: out of time, no room, or truly failed."""
     kinds = {attempt.error_kind for attempt in attempts}
-    if kinds == {"out_of_time"}:
+    cut_short = now >= call.deadline - DECISION_MARGIN and not kinds.isdisjoint({"out_of_time", "timed_out"})
+    if cut_short or kinds == {"out_of_time"}:
         return DeadlineExceeded(_span(call), attempts)
     if kinds == {"queue_full"}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.errors import DeadlineExceeded, Failed, LlmPoolError
 from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing import Reply
 from llm_pool.testing.upstream import Upstream
@@ -131,3 +131,14 @@ def trials(app: App, began: float) -> int:
     while (at := at + hold) <= now:
         count, hold = count + 1, min(2 * hold, 60.0)
     return count
+
+
+@pytest.mark.parametrize("strategy", [StrategyName.FASTEST, StrategyName.VOTING])
+async def test_a_deadline_that_ended_it_is_what_is_told(on_virtual_time: Any, strategy: StrategyName) -> None:
+    """One had failed before; it was the silence of the others that took the time."""
+    broken = Reply.failing(Failed("p0", "500"))
+    async with on_virtual_time(broken, Reply.hanging(), Reply.hanging()) as (app, _):
+        with pytest.raises(DeadlineExceeded) as caught:
+            await app.orchestrator.infer(Query(prompt="q", deadline=0.5, strategy=strategy))
+
+    assert caught.value.asked == pytest.approx(0.5)
