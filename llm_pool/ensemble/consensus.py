@@ -15,7 +15,7 @@ import msgspec
 from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum
-from llm_pool.ensemble.stragglers import endless
+from llm_pool.ensemble.stragglers import endless, with_suspects
 from llm_pool.ensemble.voting import EqualWeights, decide
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Consensus:
         decision = decide(StrategyName.CONSENSUS, call, panel, asked, EqualWeights())
         if is_agreed(self._rule, decision, len(panel)):
             return decision
-        return await self._fall_back(call, panel, decision, emit)
+        return await self._fall_back(call, with_suspects(panel, asked.stragglers), decision, emit)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
         """

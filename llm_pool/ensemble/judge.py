@@ -24,7 +24,7 @@ from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED, AttemptGroup
 from llm_pool.ensemble.ballots import group_by_answer, quorum, quorum_lost
-from llm_pool.ensemble.stragglers import Stragglers, endless, is_enough
+from llm_pool.ensemble.stragglers import Stragglers, endless, is_enough, with_suspects
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
@@ -124,8 +124,8 @@ class Judge:
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
         attempts, silent = await self._candidates(call, panel, emit)
-        panel = [msgspec.structs.replace(m, suspect=m.suspect or m.name in silent) for m in panel]
-        return _with_missing(await self.judge(call, panel, attempts, emit), panel, attempts)
+        decision = await self.judge(call, with_suspects(panel, silent), attempts, emit)
+        return _with_missing(decision, panel, attempts)
 
     async def judge(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
         """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""

@@ -18,8 +18,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from llm_pool.core.interfaces import Member
     from llm_pool.core.messages import Call
@@ -46,6 +48,11 @@ def is_enough(valid: int, quorum: int, stragglers: Sequence[Member]) -> bool:
         stragglers: at least one.
     """
     return valid >= quorum or (valid > 0 and all(member.suspect for member in stragglers))
+
+
+def with_suspects(panel: Sequence[Member], silent: Collection[str]) -> list[Member]:
+    """*panel*, in which those that are named *silent* are suspects: nobody asks them next."""
+    return [msgspec.structs.replace(m, suspect=m.suspect or m.name in silent) for m in panel]
 
 
 class Stragglers:

@@ -202,3 +202,18 @@ def test_more_answers_are_never_less_enough(valid: int, quorum: int, suspects: l
     assert not enough or is_enough(valid + 1, quorum, stragglers)
     assert not is_enough(0, quorum, stragglers)
     assert is_enough(quorum, quorum, stragglers)
+
+
+@pytest.mark.anyio
+async def test_who_decides_instead_is_told_who_is_silent() -> None:
+    """So that the member that hangs is not chosen to judge."""
+    told: list[tuple[str, bool]] = []
+
+    async def fallback(call: Call, panel: Any, attempts: Any, _emit: Any) -> Decision:
+        told.extend((member.name, member.suspect) for member in panel)
+        return Voting(SystemClock()).decide(call, panel, attempts)
+
+    strategy = Consensus(SystemClock(), ConsensusRule(), [fallback], patience)
+    await decided(strategy, says("phi", 5), says("llama", 4), hangs("gemma"))
+
+    assert told == [("phi", False), ("llama", False), ("gemma", True)]
