@@ -154,13 +154,16 @@ class QosSettings(_Table, frozen=True):
     hedge: Annotated[
         Hedge,
         _doc(
-            "When FASTEST asks a second provider beside a late first one: `fixed` after `hedge_after_ms`; `auto` "
+            "When FASTEST asks a second provider beside a silent first one: `fixed` after `hedge_after_ms`; `auto` "
             "after the provider's own 95th percentile of time to first token; `off` never."
         ),
     ] = Hedge.FIXED
     hedge_after_ms: Annotated[
         _Ms,
-        _doc("Time without a first token after which a provider counts as late. With `auto`: until enough is known."),
+        _doc(
+            "Silence after which a provider counts as late, at most half of the time left. With `auto`: until enough "
+            "is known."
+        ),
     ] = 300
     budget_ratio: Annotated[
         _Share,
@@ -570,7 +573,11 @@ class GroupSettings(_Table, frozen=True):
 
     slots: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
-        _doc("Calls at once. Unset: 1 for Ollama and embedded engines, 8 for servers that batch.", 1),
+        _doc(
+            "Calls at once. One that goes silent lends its slot to another model that is loaded. Unset: what the "
+            "server says, as llama-server does; else 1 for Ollama and embedded engines, 8 for servers that batch.",
+            1,
+        ),
     ] = None
     memory_mb: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "MB"})] | None,

@@ -114,6 +114,10 @@ class OpenAIServer:
             models = _with_running(models, await self._running())
         return Catalogue(kind, models, _aliases(listed), _troubles(listed), owners)
 
+    async def slots(self) -> int | None:
+        """Calls that it takes at once; None where it does not say: llama-server does, others have no ``/props``."""
+        return with_props(ModelFacts(name=self.backend.name), await self._said("/props")).slots
+
     async def state(self, model: str) -> ProviderState:
         """
         Whether *model* can answer.

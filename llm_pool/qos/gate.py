@@ -25,7 +25,7 @@ from llm_pool.qos.queueing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from llm_pool.core.interfaces import Clock
     from llm_pool.qos.loaded_models import LoadedModels
@@ -55,11 +55,12 @@ class Lease:
         cold: the model was not in memory when the slot was given, as far as we know, and has not written yet.
         loading: seconds the backend says it took to load the model for this call.
         spoke: the model has written.
+        late: the call has gone silent; others overtake it.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
-        self.loading, self.spoke = 0.0, False
+        self.loading, self.spoke, self.late = 0.0, False, False
 
 
 class Gate:
@@ -108,6 +109,13 @@ class Gate:
         """Whether a slot is free and nobody waits for it."""
         return len(self._leases) < self._limits.slots and (not self._waiting or self._load is not None)
 
+    def has_room_for(self, model: str) -> bool:
+        """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
+        if self.has_room:
+            return True
+        rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
+        return not rivals and len(self._punctual) < self._limits.slots and self._may_overtake(model)
+
     @property
     def busy(self) -> int:
         """Slots that are taken."""
@@ -128,6 +136,11 @@ class Gate:
         if not self._loaded_models.is_authoritative or model in self._unlisted:
             return True
         return model in self.loaded and not self.is_loading(model)
+
+    def learn_slots(self, slots: int) -> None:
+        """Let through as many requests as the machine says it takes; *slots* >= 1."""
+        self._limits = msgspec.structs.replace(self._limits, slots=slots)
+        self._admit()
 
     def is_loading(self, model: str) -> bool:
         """Whether *model* is being loaded, to the backend's own knowledge."""
@@ -236,6 +249,11 @@ class Gate:
             self._loaded_models.doubt()  # somebody else may have put its model out
         self._admit()
 
+    def mark_late(self, lease: Lease) -> None:
+        """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
+        lease.late = True
+        self._admit()
+
     def mark_loaded(self, lease: Lease) -> None:
         """Note the first word of an answer: its model is in memory."""
         lease.cold, lease.spoke = False, True
@@ -277,7 +295,7 @@ class Gate:
         while not self._closed:
             machine = self._machine()
             still = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(still, machine, self._limits_now(), self._clock.now())
+            chosen = choose(still, machine, self._limits_now(), self._clock.now()) or self._overtaker(still)
             if chosen is None:
                 return
             evicted = evicted_by(chosen.model, machine, self._limits_now()) or ()
@@ -287,6 +305,20 @@ class Gate:
                 slot = self._waiting.pop(chosen)
                 self._turns.serve(chosen.tenant, last=not self._waiting)
                 slot.set_result(self._lend(chosen.model, evicted))
+
+    def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
+        """Who may go beside calls that are silent."""
+        able = [waiter for waiter in waiting if self._may_overtake(waiter.model)]
+        return choose(able, self._machine(self._punctual), self._limits_now(), self._clock.now()) if able else None
+
+    def _may_overtake(self, model: str) -> bool:
+        """Whether silent calls are all that stands before *model*: another one, and in memory."""
+        silent = {lease.model for lease in self._leases if lease.late}
+        return bool(silent) and model not in silent and self.is_loaded(model)
+
+    @property
+    def _punctual(self) -> list[Lease]:
+        return [lease for lease in self._leases if not lease.late]
 
     def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
         cold = model not in self.loaded
@@ -329,12 +361,13 @@ class Gate:
         else:
             self._admit()  # others may have held back for this one
 
-    def _machine(self) -> Machine:
+    def _machine(self, leases: Collection[Lease] | None = None) -> Machine:
+        """The machine as it stands, working on *leases* only; None: on all there are."""
         return Machine(
             loaded=self.loaded,
             loading=None if self._load is None else self._load.model,
             loadable=self._loadable(),
-            running=[lease.model for lease in self._leases],
+            running=[lease.model for lease in (self._leases if leases is None else leases)],
             turn_began=self._turn_began,
             turns_ahead=self._turns.ahead,
             sizes=self._loaded_models.sizes,
