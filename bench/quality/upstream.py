@@ -85,7 +85,7 @@ async def expected(questions: Sequence[Question], count: int) -> Verdicts:
     trust = await taught([question for question in questions if id(question) not in chosen], by_labels)
     rules = {
         StrategyName.FASTEST: raced(hedge_after=None),
-        StrategyName.VOTING: decided(Voting(CLOCK)),
+        StrategyName.VOTING: decided(Voting(CLOCK, trust)),
         StrategyName.WEIGHTED: decided(Weighted(CLOCK, trust)),
         StrategyName.CONSENSUS: decided(Consensus(CLOCK, ConsensusRule(min_agreement=1.0))),
     }

@@ -215,9 +215,9 @@ class ConsensusSettings(_Table, frozen=True):
     min_confidence: Annotated[
         Annotated[float, msgspec.Meta(gt=0, lt=1)] | None,
         _doc(
-            "Share of its answers that must be right, as learned from feedback on the task: the margin of WEIGHTED's "
-            "votes then decides in the place of `min_agreement`. For tasks of kind `value`; until 30 answers are "
-            "labelled `min_agreement` decides.",
+            "Share of all its answers that must be right, as learned from feedback: the margin of WEIGHTED's votes "
+            "then decides in the place of `min_agreement`. For tasks of kind `value`; until 30 answers of the task "
+            "are labelled `min_agreement` decides.",
             0.95,
         ),
     ] = None

@@ -325,8 +325,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         judge: the judge's evidence, where there was one.
         margin: by how much the trusted votes for the winner exceed those for its best rival, a natural logarithm of
             odds, negative where a fallback chose the rival; None where it was not measured.
-        confidence: share of labelled answers of the task that were right, of those with as great a margin; None
-            where too few are labelled.
+        confidence: share right of the labelled answers, of all tasks, that were at least as sure as this one is by its
+            margin; None where too few of the task are labelled.
     """
 
     asked: StrategyName

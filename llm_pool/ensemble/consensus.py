@@ -42,8 +42,8 @@ class ConsensusRule(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         min_agreement: share of all who were asked that must say the same, in (0, 1]; None asks for all of a panel
             of up to three, and for four fifths of a larger one.
-        min_confidence: share of answers that must be right, in (0, 1), for ``value`` tasks with enough labels: then it
-            decides in the place of agreement; None: agreement does.
+        min_confidence: share of all its answers that must be right, in (0, 1), for ``value`` tasks with enough labels:
+            then it decides in the place of agreement; None: agreement does.
         quorum: valid answers needed; None asks for more than half of the panel.
         share: part of the deadline for gathering where a fallback needs time of its own, as JUDGE does.
     """
@@ -177,7 +177,7 @@ class Consensus:
             return msgspec.structs.replace(plain, margin=margin, notes=(*plain.notes, note))
         reason = f"{weighed.reason}; confidence {confidence:.2f}"
         return msgspec.structs.replace(
-            weighed, margin=margin, confidence=round(confidence, 4), agreement=plain.agreement, reason=reason
+            weighed, margin=margin, confidence=confidence, agreement=plain.agreement, reason=reason
         )
 
     async def _fall_back(self, call: Call, panel: Sequence[Member], vote: Decision, emit: Emit) -> Decision:

@@ -72,7 +72,7 @@ class DecisionBody(msgspec.Struct, frozen=True):
     ]
     confidence: Annotated[
         Annotated[float, msgspec.Meta(ge=0, le=1)] | None,
-        _doc("Share of labelled answers with as great a margin that were right; null while too few are labelled."),
+        _doc("Share right of the labelled answers that were at least as sure; null while too few are labelled."),
     ]
     clusters: list[ClusterBody]
     notes: list[str]

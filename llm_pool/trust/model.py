@@ -36,12 +36,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from llm_pool.trust.calibration import Curve, Labelled, curve, share_right
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from llm_pool.core.interfaces import Member
 
@@ -65,10 +68,12 @@ JUDGE_ACCURACY: Final = 0.65
 BASE_RATE: Final = ""
 """The expert whose record is the task's own rate of right answers."""
 MIN_SAMPLES: Final = 30.0
-"""Observations on a task from which learned trust breaks the ties of VOTING."""
+"""Observations on a task from which learned trust breaks the ties of VOTING, and labels from which there is a confidence."""
 BINS: Final = 48
 BIN: Final = 0.25
 """Margins are kept in so many bins of this width; greater ones in the last."""
+POOLED: Final = 32
+"""Tasks whose labelled answers say together how sure an answer is: a bound on the time that takes."""
 TASKS: Final = 1024
 """Tasks, counted for each tenant, of which something is kept; the one that came first goes first."""
 
@@ -139,15 +144,22 @@ class Trust:
         records: by task, then by expert: ``provider:phi3``, ``judge:gemma2``, a trait, or RATE. A tenant's tasks
             stand there as ``tenant/task``.
         tenant_id: whose trust it is; empty: the operator's, which counts for every tenant.
+        curves: what was worked out from the margins in *records*, by the same names; shared like them.
     """
 
-    def __init__(self, records: dict[str, dict[str, Record]] | None = None, tenant_id: str = "") -> None:
+    def __init__(
+        self,
+        records: dict[str, dict[str, Record]] | None = None,
+        tenant_id: str = "",
+        curves: dict[str, Curve | None] | None = None,
+    ) -> None:
         self._records = records if records is not None else {}
         self._tenant_id = tenant_id
+        self._curves = curves if curves is not None else {}
 
     def of(self, tenant_id: str) -> Trust:
         """The trust of a tenant: it learns apart from the others, from what was learned without a tenant on."""
-        return self if tenant_id == self._tenant_id else Trust(self._records, tenant_id)
+        return self if tenant_id == self._tenant_id else Trust(self._records, tenant_id, self._curves)
 
     def probability(self, member: Member, task: str) -> float:
         """How likely *member* is right on *task* where the panel is divided, in (0, 1)."""
@@ -227,19 +239,21 @@ class Trust:
     def learn_margin(self, task: str, margin: float, *, right: bool) -> None:
         """Count an answer that led by *margin* >= 0 and is known to be *right* or not, divided panel or not."""
         self._record_for(task, _margin(margin)).add(right=right, strength=STRENGTH["feedback"])
+        self._forget_curves(task)
 
     def confidence(self, task: str, margin: float) -> float | None:
         """
-        How often labelled answers of *task* with a margin of at least some threshold up to *margin* were right.
+        How often labelled answers at least as sure as one of *task* with *margin* were right, in (0, 1).
 
-        Of all such thresholds the one that gives most, so that a greater margin never means less confidence; one
-        imagined wrong answer stands for what was not seen. None below ENOUGH labelled answers.
+        All tasks count together, each by what its own margins mean (``calibration``); a greater margin never means
+        less. Four decimals. None below MIN_SAMPLES labelled answers of *task*.
         """
-        bins = [self._record(task, f"margin:{place:02}") for place in range(BINS)]
-        if sum(record.wins + record.losses for record in bins) < MIN_SAMPLES:
+        own = self._curve(task)
+        if own is None:
             return None
-        place = int(_margin(margin).removeprefix("margin:"))
-        return max(_share_right(bins[threshold:]) for threshold in range(place + 1))
+        tasks = dict.fromkeys([task, *islice(self._tasks(), POOLED)])
+        curves = [one for one in map(self._curve, tasks) if one is not None]
+        return round(min(share_right(curves, own.at(_middle(_bin(margin)))), 0.9999), 4)
 
     def forget(self, *, provider: str | None = None, task: str | None = None) -> None:
         """Drop the records of one provider, of one task, of one on the other, or all."""
@@ -249,6 +263,7 @@ class Trust:
                 records.pop(expert, None)
             if not records:
                 self._records.pop(name, None)
+        self._curves.clear()
 
     def trust_records(self) -> Sequence[TrustRecord]:
         """Every record, by task and expert."""
@@ -271,6 +286,33 @@ class Trust:
                 raise msgspec.ValidationError("wins and losses are finite and not negative")
         return cls(records)
 
+    def _tasks(self) -> Iterator[str]:
+        """Tasks on which something was learned here; one that the operator and a tenant taught comes twice."""
+        for key in self._records:
+            tenant_id, _, task = key.rpartition("/")
+            if tenant_id in {"", self._tenant_id}:
+                yield task
+
+    def _curve(self, task: str) -> Curve | None:
+        """What margins mean on *task*; None while too few answers are labelled."""
+        name = self._key(task) if self._key(task) in self._records else task
+        if name not in self._records:
+            return None
+        if name not in self._curves:
+            self._curves[name] = self._fitted(task)
+        return self._curves[name]
+
+    def _fitted(self, task: str) -> Curve | None:
+        records = [(_middle(place), self._record(task, f"margin:{place:02}")) for place in range(BINS)]
+        labelled = [Labelled(margin, one.wins, one.losses) for margin, one in records if one.wins + one.losses > 0]
+        return curve(labelled) if sum(one.right + one.wrong for one in labelled) >= MIN_SAMPLES else None
+
+    def _forget_curves(self, task: str) -> None:
+        """The operator's answers count in every tenant's curve."""
+        for name in [name for name in self._curves if name.rpartition("/")[2] == task]:
+            if name == self._key(task) or not self._tenant_id:
+                del self._curves[name]
+
     def _trait(self, task: str, trait: str) -> float:
         """How much more likely an answer with *trait* is right, as a difference of log odds."""
         rate = self._record(task, BASE_RATE).mean(0.5, RATE_PRIOR)
@@ -288,6 +330,7 @@ class Trust:
         key = self._key(task)
         if key not in self._records and len(self._records) >= TASKS:
             del self._records[next(iter(self._records))]
+            self._curves.clear()
         return self._records.setdefault(key, {}).setdefault(expert, Record())
 
     def _key(self, task: str) -> str:
@@ -303,12 +346,15 @@ def _judge(name: str) -> str:
 
 
 def _margin(margin: float) -> str:
-    return f"margin:{min(int(margin / BIN), BINS - 1):02}"
+    return f"margin:{_bin(margin):02}"
 
 
-def _share_right(records: Sequence[Record]) -> float:
-    wins, losses = sum(record.wins for record in records), sum(record.losses for record in records)
-    return wins / (wins + losses + 1.0)
+def _bin(margin: float) -> int:
+    return min(int(margin / BIN), BINS - 1)
+
+
+def _middle(place: int) -> float:
+    return (place + 0.5) * BIN
 
 
 def _logit(p: float) -> float:

@@ -230,3 +230,40 @@ def test_a_greater_margin_never_means_less_confidence(labels: list[tuple[float, 
     assert (low is None) == (high is None)
     if low is not None and high is not None:
         assert 0 <= low <= high < 1
+
+
+def labelled(trust: Trust, task: str, *, right_of_ten: int, margin: float = 4.0, times: int = 10) -> Trust:
+    for number in range(10 * times):
+        trust.learn_margin(task, margin, right=number % 10 < right_of_ten)
+    return trust
+
+
+def test_what_is_labelled_counts_at_once_and_for_the_tenant_that_said_so() -> None:
+    """What was worked out before is worked out anew; the operator's labels count for all."""
+    trust = labelled(Trust(), "sum", right_of_ten=9)
+    before = [trust.of(who).confidence("sum", 4.0) for who in ("", "acme", "beta")]
+
+    labelled(trust.of("acme"), "sum", right_of_ten=2)
+    after = [trust.of(who).confidence("sum", 4.0) for who in ("", "acme", "beta")]
+    labelled(trust, "sum", right_of_ten=0, times=50)
+    at_last = [trust.of(who).confidence("sum", 4.0) for who in ("", "acme", "beta")]
+
+    assert before[0] == before[1] == before[2] == pytest.approx(0.9, abs=0.03)
+    assert after[0] == after[2] == before[0]
+    assert all(value is not None for value in (*after, *at_last))
+    assert after[1] == pytest.approx(0.55, abs=0.05)
+    assert max(value or 0.0 for value in at_last) < 0.4
+    assert Trust.from_json(trust.to_json()).of("acme").confidence("sum", 4.0) == at_last[1]
+    trust.forget()
+    assert trust.of("acme").confidence("sum", 4.0) is None
+
+
+def test_a_hard_tasks_margins_are_worth_less_than_an_easy_ones() -> None:
+    """The same lead, right nine times of ten here and four times there; a task without labels says nothing."""
+    trust = labelled(labelled(Trust(), "easy", right_of_ten=9), "hard", right_of_ten=4)
+
+    easy, hard = trust.confidence("easy", 4.0), trust.confidence("hard", 4.0)
+
+    assert easy == pytest.approx(0.9, abs=0.03)
+    assert hard == pytest.approx(0.65, abs=0.03)  # with the easy ones above it: of all that are given so many are right
+    assert trust.confidence("new", 4.0) is None
