@@ -11,6 +11,7 @@ from llm_pool.core.errors import DeadlineExceeded, Failed, LlmPoolError
 from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing import Reply
 from llm_pool.testing.upstream import Upstream
+from llm_pool.testing.upstream.machine import Model
 
 if TYPE_CHECKING:
     from llm_pool.core.messages import Answer
@@ -96,6 +97,23 @@ async def test_one_hung_model_does_not_hold_the_machine(on_virtual_time: Any, st
         assert None not in answers
         assert all(answer.duration <= 3.0 for answer in answers if answer)
         assert sum(model.in_flight for model in models) == 0
+
+
+@pytest.mark.real_loop
+@pytest.mark.parametrize("strategy", [StrategyName.VOTING, StrategyName.WEIGHTED, StrategyName.CONSENSUS])
+async def test_a_model_that_is_being_loaded_is_not_silent(over_loopback: Any, strategy: StrategyName) -> None:
+    """Its vote is waited for, longer than a silence would be borne, and nothing is held against it."""
+    models = [Model(name=name, load_time=1.6) for name in MODELS]
+    async with Upstream(models, cold=True, answer=lambda request: f"it is {MODELS.index(request.model)}") as server:
+        server.machine.preload([server.models[name] for name in MODELS[:2]])
+        one_machine = {"groups": ("box",) * 3, "slots": 1, "models": MODELS}
+        async with over_loopback(server, server, server, text="max_deadline_ms = 9000", **one_machine) as app:
+            answer = await ask(app, 0, 9.0, strategy=strategy)
+
+            assert answer is not None
+            votes = {a.provider: a.outcome for a in answer.decision.attempts if a.why == "vote"}
+            assert votes == dict.fromkeys(("p0", "p1", "p2"), "ok")
+            assert all(suspicion.is_clear for suspicion in app.pool_state.suspicions._of.values())
 
 
 @pytest.mark.real_loop

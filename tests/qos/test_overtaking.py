@@ -30,13 +30,21 @@ LATE = 0.4
 class Machine:
     """One slot, three models of which A hangs; a silence is late after four tenths of a second, as what is usual."""
 
-    def __init__(self, loaded: tuple[str, ...] = ("A", "B", "C"), **replies: Reply) -> None:
-        clock = SystemClock()
+    def __init__(
+        self, loaded: tuple[str, ...] = ("A", "B", "C"), *, load_time: float | None = None, **replies: Reply
+    ) -> None:
+        clock, in_memory = SystemClock(), list(loaded)
 
-        async def list_loaded() -> tuple[str, ...]:
-            return loaded
+        async def list_loaded() -> list[str]:
+            return list(in_memory)
 
-        self.gate = Gate("box", Limits(slots=1), clock, LoadedModels(clock, list_loaded))
+        async def load() -> None:
+            await asyncio.sleep(load_time or 0.0)
+            in_memory.append("C")
+
+        self.gate = Gate("box", Limits(slots=1, max_loaded=3), clock, LoadedModels(clock, list_loaded))
+        if load_time is not None:
+            self.gate.add_loader("C", load)
         patience = Patience(Latencies(), clock, hedge_after=LATE)
         patience.before_overtaking = lambda _provider, _call: LATE  # type: ignore[method-assign]
         quick = Reply("blue", ttft=0.05, duration=0.1)
@@ -119,6 +127,32 @@ async def test_a_model_that_would_have_to_be_loaded_does_not_overtake(tidy: list
 
     assert machine.models["C"].calls == []
     assert not machine.gate.has_room_for("C")
+
+
+@pytest.mark.parametrize("load_time", [0.1, 1.0])
+async def test_a_model_that_fits_is_loaded_beside_the_one_that_hangs(
+    tidy: list[asyncio.Task[float]], load_time: float
+) -> None:
+    """Its load takes no slot; then it overtakes, once the other is late."""
+    machine = Machine(loaded=("A", "B"), load_time=load_time)
+    tidy.append(await hanging(machine))
+
+    seconds = await machine.ask("C")
+
+    assert seconds == pytest.approx(max(LATE - 0.01, load_time) + 0.1)
+
+
+async def test_a_model_that_is_being_loaded_keeps_nobody_from_overtaking(tidy: list[asyncio.Task[float]]) -> None:
+    """C is on its way, and waits; B is there."""
+    machine = Machine(loaded=("A", "B"), load_time=5.0)
+    tidy.append(await hanging(machine))
+    tidy.append(await hanging(machine, "C"))
+    await asyncio.sleep(LATE)
+    room = [machine.gate.has_room_for(name) for name in "ABC"]
+
+    seconds = await machine.ask("B")
+
+    assert (seconds, room) == (pytest.approx(0.1), [False, True, False])
 
 
 async def test_another_call_to_the_model_that_hangs_waits(tidy: list[asyncio.Task[float]]) -> None:
