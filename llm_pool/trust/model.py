@@ -68,7 +68,7 @@ JUDGE_ACCURACY: Final = 0.65
 BASE_RATE: Final = ""
 """The expert whose record is the task's own rate of right answers."""
 MIN_SAMPLES: Final = 30.0
-"""Observations on a task from which learned trust breaks the ties of VOTING, and labels from which there is a confidence."""
+"""Observations from which learned trust breaks VOTING's ties on a task, and labels from which there is a confidence."""
 BINS: Final = 48
 BIN: Final = 0.25
 """Margins are kept in so many bins of this width; greater ones in the last."""
