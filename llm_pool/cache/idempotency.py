@@ -128,20 +128,7 @@ class IdempotencyStore:
         *,
         deadline: float,
     ) -> Answer:
-        """
-        The answer to *request_id*, made at most once.
-
-        Args:
-            owner: the tenant; ids of different tenants never meet.
-            request_id: chosen by the asker.
-            fingerprint: of the request's body.
-            make: makes the answer, by *deadline* or not at all.
-            deadline: instant; somebody else's run that lasts longer is not waited for.
-
-        Raises:
-            InvalidRequest: the id was used for another body.
-            DeadlineExceeded: somebody else's run took longer than *deadline*.
-        """
+        """As the seam says."""
         key = (owner, request_id)
         while (entry := self._find(key)) is not None:
             if entry.fingerprint != fingerprint:

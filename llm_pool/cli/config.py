@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options
+from llm_pool.cli.options import add_config, add_output_options, effective_config
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.shell_completion import key_names
-from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.errors import ConfigError, InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
+    from llm_pool.config import Config
+    from llm_pool.config.positions import KeyPath
 
 
 class ShowOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,7 @@ def _file_arguments(parser: Parser) -> None:
 def _init_arguments(parser: Parser) -> None:
     parser.argument("file", "llm-pool.toml, if left out", read=Path, optional=True, default=Path("llm-pool.toml"))
     parser.flag("--full", text="with every key and its meaning")
+    parser.flag("--interactive", text="choose among the models found on this machine")
     add_output_options(parser)
 
 
@@ -79,10 +86,12 @@ COMMAND = Group(
         ),
         Command(
             "init",
-            "Write a file to start from; an existing one is left alone.",
-            ("llm-pool config init", "llm-pool config init --full llm-pool.toml"),
+            "Write a file to start from, with the models found on this machine; an existing one is left alone.",
+            ("llm-pool config init", "llm-pool config init --interactive", "llm-pool config init --full"),
             _init_arguments,
-            lambda args, console: init(args.file, console, full=args.full, as_json=args.json),
+            lambda args, console: init(
+                args.file, console, full=args.full, interactive=args.interactive, as_json=args.json
+            ),
         ),
         Command(
             "path",
@@ -115,15 +124,30 @@ def show(options: ShowOptions, console: Console) -> int:
     from llm_pool.config.load import parse, read
     from llm_pool.config.show import as_json, as_toml, origins
 
-    place = find(options.config).path
-    text = read(place)
-    config = parse(text, place)
-    origin = origins(config, text) if options.origin else None
+    place = find(options.config)
+    text = read(place.path)
+    config, note = effective_config(place)
+    origin = _with_found(origins(config, text), parse(text, place.path), config) if options.origin else None
+    if note:
+        console.say(f"note: {escaped(note)}")
     if options.json:
         console.json(as_json(config, origin))
     else:
         console.out(as_toml(config, origin), end="")
     return ExitCode.OK
+
+
+def _with_found(origin: Callable[[KeyPath], str], written: Config, config: Config) -> Callable[[KeyPath], str]:
+    """*origin*, which knows the file with what is *written* there, for *config* with providers that were found."""
+    lines = {provider.name: index for index, provider in enumerate(written.providers)}
+
+    def found(path: KeyPath) -> str:
+        if path[0] != "providers":
+            return origin(path)
+        line = lines.get(config.providers[int(path[1])].name)
+        return "found on this machine" if line is None else origin(("providers", line, *path[2:]))
+
+    return found
 
 
 def check(file: Path | None, console: Console, *, as_json: bool) -> int:
@@ -139,16 +163,18 @@ def check(file: Path | None, console: Console, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
+def init(file: Path, console: Console, *, full: bool, interactive: bool, as_json: bool) -> int:
     """Write a file to start from; raises InvalidRequest rather than to overwrite one."""
-    from llm_pool.config import starter
+    from llm_pool.cli.found_models import starting_text
 
-    text = starter.full() if full else starter.short()
+    if file.exists():
+        raise _is_there(file)
+    text = starting_text(console, full=full, interactive=interactive)
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
     except FileExistsError:
-        raise InvalidRequest("FILE", f"{file} is there already", hint="name another one, or move it away") from None
+        raise _is_there(file) from None
     except OSError as error:
         raise InvalidRequest("FILE", f"{file} cannot be written: {(error.strerror or '').lower()}") from None
     if as_json:
@@ -157,16 +183,25 @@ def init(file: Path, console: Console, *, full: bool, as_json: bool) -> int:
     return ExitCode.OK
 
 
+def _is_there(file: Path) -> InvalidRequest:
+    return InvalidRequest("FILE", f"{file} is there already", hint="name another one, or move it away")
+
+
 def path(config: Path | None, console: Console, *, as_json: bool) -> int:
     """Say which file is used, and on stderr why."""
     from llm_pool.config import find
 
     place = find(config)
+    note = ""
+    with suppress(ConfigError):  # which file it is can be said of one with mistakes too
+        note = effective_config(place).note
     if as_json:
-        console.json({"path": str(place.path), "why": place.why})
+        console.json({"path": str(place.path), "why": place.why, "found": note})
         return ExitCode.OK
     console.out(str(place.path))
     console.say(f"from {place.why}")
+    if note:
+        console.say(f"note: {escaped(note)}")
     return ExitCode.OK
 
 

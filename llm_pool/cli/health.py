@@ -52,7 +52,7 @@ def _run(args: Namespace, console: Console) -> int:
         reject_local_only(args, "warm", "wait", "strict", "config")
         health = asyncio.run(with_daemon(args.url, lambda daemon: daemon.health()))
         return _print_states(health.states, console, as_json=args.json)
-    return asyncio.run(_health(read_config(args.config), args, console))
+    return asyncio.run(_health(read_config(args.config, console), args, console))
 
 
 COMMAND = Command(

@@ -98,9 +98,9 @@ def _run(args: Namespace, console: Console) -> int:
 
     query = _query(args)
     if args.dry_run and not args.url:
-        settings = read_config(args.config)
+        settings = read_config(args.config, console)
         return asyncio.run(_dry_run(_with_prompt(query, args, console), settings, console, as_json=args.json))
-    runner = _with_daemon(args) if args.url else _with_pool(read_config(args.config))
+    runner = _with_daemon(args) if args.url else _with_pool(read_config(args.config, console))
     if args.input is not None:
         from llm_pool.cli.batch import answer_lines
 

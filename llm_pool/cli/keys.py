@@ -106,13 +106,13 @@ def _list(args: Namespace, console: Console) -> int:
 
 def _config_and_file(args: Namespace) -> tuple[Config | None, KeyFile]:
     """The configuration, unless the file was named without one, and the file; raises ConfigError."""
-    from llm_pool.cli.options import read_config
+    from llm_pool.config import find, load
     from llm_pool.core.errors import ConfigError
     from llm_pool.security.keys import KeyFile
 
     if args.keys_file is not None and args.config is None:
         return None, KeyFile(args.keys_file)
-    config = read_config(args.config)
+    config = load(find(args.config).path)
     name = args.keys_file or config.security.keys_file
     if name is None:
         raise ConfigError(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
+    from llm_pool.config import Config
     from llm_pool.core.messages import Json, ModelInfo
 
 
@@ -193,9 +194,18 @@ def _flat(detail: dict[str, Json], before: str = "") -> list[tuple[str, str]]:
     return lines
 
 
-def _with_stores(args: Namespace, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
-    config = read_config(args.config)
+def _with_stores(args: Namespace, console: Console, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
+    return _with_stores_of(read_config(args.config, console), work)
 
+
+def _with_configured_stores(args: Namespace, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
+    """As the file says, whatever else is found: what is missing is to be pulled."""
+    from llm_pool.config import find, load
+
+    return _with_stores_of(load(find(args.config).path), work)
+
+
+def _with_stores_of(config: Config, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
     async def run() -> int:
         async with open_stores(config) as targets:
             return await work(targets)
@@ -250,7 +260,9 @@ COMMAND = Group(
             "Print the models that are there, and those of the configuration that are not.",
             ("llm-pool models list", "llm-pool models list --json | jq -r '.[].missing[]'"),
             _list_arguments,
-            lambda args, console: _with_stores(args, lambda found: list_models(found, console, as_json=args.json)),
+            lambda args, console: _with_stores(
+                args, console, lambda found: list_models(found, console, as_json=args.json)
+            ),
         ),
         Command(
             "pull",
@@ -262,7 +274,7 @@ COMMAND = Group(
                 "llm-pool models pull 'https://HOST/FILE.gguf#sha256=…'",
             ),
             _pull_arguments,
-            lambda args, console: _with_stores(
+            lambda args, console: _with_configured_stores(
                 args, lambda found: pull_models(found, args.model, args.provider, console, as_json=args.json)
             ),
         ),
@@ -272,7 +284,7 @@ COMMAND = Group(
             ("llm-pool models show llama3.1:8b", "llm-pool models show pocket-a --json"),
             _show_arguments,
             lambda args, console: _with_stores(
-                args, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)
+                args, console, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)
             ),
         ),
         Command(
@@ -282,6 +294,7 @@ COMMAND = Group(
             _remove_arguments,
             lambda args, console: _with_stores(
                 args,
+                console,
                 lambda found: remove_model(found, args.model, args.provider, console, yes=args.yes, as_json=args.json),
             ),
         ),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool import __version__
+from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options
+from llm_pool.cli.options import add_config, add_output_options, effective_config
 from llm_pool.cli.parsing import Command, time_span
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
-    from llm_pool.config.discovery import ConfigLocation
+    from llm_pool.config.locations import ConfigLocation
     from llm_pool.server.daemon import Daemon
 
 _EXAMPLES = (
@@ -63,15 +64,16 @@ def _arguments(parser: Parser) -> None:
 
 def _run(args: Namespace, console: Console) -> int:
     from llm_pool.config import find
+    from llm_pool.server.event_loop import loop_factory
 
     place = find(args.config)
     options = ServeOptions(
         place=place,
-        read=lambda: _read(place, http_addr=args.http_addr, grpc_addr=args.grpc_addr, json=args.json),
+        read=lambda: _read(place, console, http_addr=args.http_addr, grpc_addr=args.grpc_addr, json=args.json),
         grace=args.grace,
         reload=args.reload,
     )
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve(options, console))
 
 
@@ -89,7 +91,7 @@ async def serve(options: ServeOptions, console: Console) -> int:
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
 
-    config = options.read()
+    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     stops = _StopSignals()
     async with open_daemon(config, build_components(config)) as daemon:
         stops.listen()
@@ -150,12 +152,16 @@ async def _reloading(daemon: Daemon, options: ServeOptions) -> AsyncIterator[Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _read(place: ConfigLocation, *, http_addr: str | None, grpc_addr: str | None, json: bool) -> Config:
+def _read(
+    place: ConfigLocation, console: Console, *, http_addr: str | None, grpc_addr: str | None, json: bool
+) -> Config:
     """The configuration, with what the command line says; raises ConfigError where it cannot be served."""
-    from llm_pool.config import LogFormat, load
+    from llm_pool.config import LogFormat
     from llm_pool.server.components import check_addresses
 
-    config = load(place.path)
+    config, note = effective_config(place)
+    if note:
+        console.say(f"note: {escaped(note)}")
     said = {name: addr for name, addr in (("http_addr", http_addr), ("grpc_addr", grpc_addr)) if addr is not None}
     if said:
         server = msgspec.structs.replace(config.server, listen_addr=None, **said)
@@ -178,12 +184,3 @@ def _announce(daemon: Daemon, options: ServeOptions, console: Console) -> None:
     http = next((url for url in daemon.urls if url.startswith("http")), None)
     if http is not None and not needs_proof:
         console.say(f"  try  {_TRY.format(url=http)}")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The loop of uvloop where it is installed: it takes a third of the time for the same sockets."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

@@ -107,10 +107,10 @@ def _starting_with(prefix: str, words: Sequence[Completion]) -> list[Completion]
 
 def _config() -> Config | None:
     """The configuration; None where it has a mistake: a completion is no place to complain."""
-    from llm_pool.cli.options import read_config
+    from llm_pool.config import find, load
 
     try:
-        return read_config(None)
+        return load(find().path)
     except LlmPoolError:
         return None
 

@@ -5,13 +5,14 @@ The configuration: found, read, checked, explained.
 in it at once. Keys are documented where they are typed, in ``models``.
 """
 
-from llm_pool.config.discovery import find
 from llm_pool.config.effective import Config
 from llm_pool.config.load import load, parse
+from llm_pool.config.locations import find
 from llm_pool.config.models import (
     BreakerSettings,
     CacheSettings,
     ConsensusSettings,
+    DiscoverySettings,
     EnsembleSettings,
     GroupSettings,
     HttpRequestSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "CacheSettings",
     "Config",
     "ConsensusSettings",
+    "DiscoverySettings",
     "Driver",
     "EnsembleSettings",
     "GroupSettings",

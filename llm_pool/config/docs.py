@@ -25,7 +25,8 @@ One TOML file says everything. The first of these that exists is used, alone:
 2. the file that `LLM_POOL_CONFIG` names
 3. `llm-pool.toml` in the working directory or above it, up to the repository root
 4. `llm-pool.toml` in the user's configuration folder (`~/.config/llm-pool` on Linux)
-5. the built-in default, which is the [llm-pool.toml](../llm-pool.toml) of this repository
+5. the built-in default, which is the [llm-pool.toml](../llm-pool.toml) of this repository; where one of its models is
+   not installed, those found on this machine serve ([`[discovery]`](#discovery))
 
 | command | what it does |
 |---|---|
@@ -33,7 +34,7 @@ One TOML file says everything. The first of these that exists is used, alone:
 | `llm-pool config check [FILE]` | names every mistake with its line, and the nearest known name |
 | `llm-pool config show [--origin] [--json]` | prints the effective configuration; `--origin` adds file and line |
 | `llm-pool config explain KEY` | says what a key or a table means |
-| `llm-pool config init [FILE] [--full]` | writes a file to start from; `--full` with every key |
+| `llm-pool config init [FILE]` | writes a file to start from; `--full` with every key, `--interactive` as you choose |
 | `llm-pool config schema` | writes the JSON Schema |
 
 Any string may hold `${env:NAME}`, an environment variable, or `${file:PATH}`, a file's text without its last line

@@ -154,13 +154,16 @@ class QosSettings(_Table, frozen=True):
     hedge: Annotated[
         Hedge,
         _doc(
-            "When FASTEST asks a second provider beside a late first one: `fixed` after `hedge_after_ms`; `auto` "
+            "When FASTEST asks a second provider beside a silent first one: `fixed` after `hedge_after_ms`; `auto` "
             "after the provider's own 95th percentile of time to first token; `off` never."
         ),
     ] = Hedge.FIXED
     hedge_after_ms: Annotated[
         _Ms,
-        _doc("Time without a first token after which a provider counts as late. With `auto`: until enough is known."),
+        _doc(
+            "Silence after which a provider counts as late, at most half of the time left. With `auto`: until enough "
+            "is known."
+        ),
     ] = 300
     budget_ratio: Annotated[
         _Share,
@@ -534,6 +537,31 @@ class JudgeSettings(_Table, frozen=True):
         return (self.model_provider,) if isinstance(self.model_provider, str) else self.model_provider
 
 
+class DiscoverySettings(_Table, frozen=True):
+    """
+    Models that serve in the place of missing ones.
+
+    Where a model below is not installed, those that this machine has serve its tasks, before any last resort: of
+    Ollama (at `OLLAMA_HOST`, else port 11434), LM Studio (1234), llama-server and llama-swap (8080), vLLM (8000),
+    SGLang (30000) and Jan (1337). They are asked at 127.0.0.1, and nobody else is. At most three are taken: of
+    different families first, and such as fit the memory together. What was found is good for a minute. A file that
+    `--config` or `LLM_POOL_CONFIG` names is taken as it is. `llm-pool config init` writes down what was found.
+    """
+
+    enabled: Annotated[
+        bool, _doc("Whether they are looked for. The file that comes with llm-pool says true; a file of your own may.")
+    ] = False
+    timeout_ms: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=10_000, extra={"unit": "ms"})],
+        _doc("How long the servers have to say which models they have, all together."),
+    ] = 150
+
+    @property
+    def timeout(self) -> float:
+        """Seconds."""
+        return self.timeout_ms / 1000
+
+
 class TrustSettings(_Table, frozen=True):
     """What is learned of each provider for each task, for WEIGHTED and JUDGE."""
 
@@ -545,7 +573,11 @@ class GroupSettings(_Table, frozen=True):
 
     slots: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
-        _doc("Calls at once. Unset: 1 for Ollama and embedded engines, 8 for servers that batch.", 1),
+        _doc(
+            "Calls at once. One that goes silent lends its slot to another model that is loaded. Unset: what the "
+            "server says, as llama-server does; else 1 for Ollama and embedded engines, 8 for servers that batch.",
+            1,
+        ),
     ] = None
     memory_mb: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "MB"})] | None,
@@ -752,6 +784,7 @@ class Sections(_Table, frozen=True):
     trust: TrustSettings = TrustSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     groups: dict[str, GroupSettings] = {}
+    discovery: DiscoverySettings = DiscoverySettings()
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}

@@ -1,4 +1,4 @@
-"""A file to start from: the built-in one, or one with every key and its meaning."""
+"""A file to start from: the built-in one, perhaps with other providers, or one with every key and its meaning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from llm_pool.config.show import Block, blocks, sections_of
 from llm_pool.config.toml import toml_name, toml_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from llm_pool.config.effective import Config
+    from llm_pool.config.models import ProviderSettings
 
 _WIDTH = 100
 _SCHEMA_LINE = "#:schema "
+_PROVIDER_KEYS = ("name", "driver", "base_url", "model", "tasks", "weight")
+"""What the built-in file says of a provider that is no last resort."""
 
 
 def short() -> str:
@@ -23,15 +28,55 @@ def short() -> str:
     return "".join(line for line in lines if not line.startswith(_SCHEMA_LINE))
 
 
-def full() -> str:
-    """The same configuration with every key: those that are unset as comments, each with its meaning."""
+def with_providers(config: Config, remarks: Mapping[str, str]) -> str:
+    """
+    The built-in file, as it is commented, with the providers of *config* in the place of its own.
+
+    Args:
+        config: as ``discovery`` makes it out of the built-in one; last resorts, judge and tasks may differ in names.
+        remarks: what is said of a provider, by its name.
+    """
+    regular = [provider for provider in config.providers if not provider.last_resort]
+    written = "\n\n".join("\n".join(_provider(provider, remarks.get(provider.name, ""))) for provider in regular)
+    kept: list[str] = []
+    for paragraph in short().rstrip("\n").split("\n\n"):
+        if paragraph.startswith("[[providers]]") and "last_resort = true" not in paragraph:
+            kept += [written] if written not in kept else []
+        elif paragraph.startswith("[judge]"):
+            kept.append("\n".join(_judging(paragraph.splitlines(), config)))
+        elif not paragraph.startswith("[discovery]"):
+            kept.append(paragraph)
+    return "\n\n".join(kept) + "\n"
+
+
+def full(config: Config | None = None) -> str:
+    """*config*, or the built-in one, with every key: those that are unset as comments, each with its meaning."""
     parts = ["# Every key of llm-pool. Lines that say what is the case anyway may go.\n"]
     known = {table.path: table for table in tables()}
-    for block in blocks(sections_of(load(builtin_config(), env={}))):
+    for block in blocks(sections_of(config or load(builtin_config(), env={}))):
         table = known.pop(block.table, None)
         parts.append("\n".join([block.header, *_pairs(block)] if table is None else _documented(block, table)))
     parts += ["\n".join(_example(table)) for table in known.values()]
     return "\n\n".join(parts) + "\n"
+
+
+def _provider(provider: ProviderSettings, remark: str) -> Iterator[str]:
+    if remark:
+        yield f"# {remark}"
+    yield "[[providers]]"
+    for name in _PROVIDER_KEYS:
+        if value := getattr(provider, name):
+            yield f"{name} = {toml_value(list(value) if isinstance(value, tuple) else value)}"
+
+
+def _judging(lines: Sequence[str], config: Config) -> Iterator[str]:
+    """The lines of ``[judge]`` with the judges of *config*; none: the heaviest provider judges."""
+    judges = list(config.judge.providers)
+    for line in lines:
+        if not line.startswith("model_provider"):
+            yield line
+        elif judges:
+            yield f"model_provider = {toml_value(judges[0] if len(judges) == 1 else judges)}"
 
 
 def _documented(block: Block, table: Table) -> Iterator[str]:

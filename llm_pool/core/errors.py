@@ -24,6 +24,7 @@ Every error this package raises, in one tree.
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
+       ├─ OutOfResources   this process or machine has no file descriptor left: the backend was not even asked
        ├─ Failed           the backend broke (5xx, a cut stream, an error inside a 200 stream)
        ├─ BadReply         the backend answered, but not what was asked for (schema, garbage)
        └─ BreakerOpen      our own breaker refuses to ask it now
@@ -256,6 +257,16 @@ class Loading(Busy):
     """The backend is loading its model: nothing is wrong, and asking again a little later helps."""
 
     kind = "loading"
+
+
+class OutOfResources(ProviderError):
+    """We have no file descriptor (or the like) left to ask with; *what* names it. It says nothing of the backend."""
+
+    kind = "out_of_resources"
+
+    def __init__(self, provider: str, what: str) -> None:
+        super().__init__(provider, f"llm-pool has no more {what}", retry_after=1.0)
+        self.what = what
 
 
 class Failed(ProviderError):

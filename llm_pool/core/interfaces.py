@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
+    from llm_pool.core.messages import Answer, Attempt, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
 
 
 Emit: TypeAlias = "Callable[[Event], None]"
@@ -67,6 +67,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         rank: position in the configuration file; ties go to the lower.
         load_time: seconds until the model is in memory, as far as we know; 0 if it is.
         context: tokens of its context window, prompt and answer; None where the configuration does not say.
+        suspect: it was silent the last few times; others are asked first.
     """
 
     provider: Provider
@@ -76,6 +77,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
     load_time: float = 0.0
     context: int | None = None
+    suspect: bool = False
 
     @property
     def name(self) -> str:
@@ -117,6 +119,14 @@ class Strategy(Protocol):
             emit: told of attempts, hedges and partial text as they happen.
         Raises:
             AllProvidersFailed, NoConsensus: nothing usable came, or the panel disagreed and the rule is strict.
+        """
+
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+        """
+        Decide on what is there, asking nobody: *attempts* that *panel* made for this or another strategy.
+
+        Raises:
+            AllProvidersFailed, NoConsensus: as ``run``.
         """
 
 

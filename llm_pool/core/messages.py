@@ -166,6 +166,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
         max_tokens: the longest answer; None lets the model write to its end.
+        reserve: seconds after the deadline that are kept for a last resort; a failover may have part of them.
         stream: somebody reads along, so the first stream to write owns a free-text answer.
         top_logprobs: how many alternatives per token to ask for; 0 asks for none.
         timeout: seconds this attempt may take at most, beside the deadline; None: no limit of its own.
@@ -192,6 +193,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     think: Think | None = None
     think_tokens: int = 4096
+    reserve: float = 0.0
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from llm_pool.ensemble.fastest import Fastest
 from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
-from llm_pool.qos.latency import LatencyKey
 from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
 from llm_pool.qos.retrying import Retrying
+from llm_pool.qos.slot_count import SlotCount
+from llm_pool.qos.suspecting import Suspecting
 from llm_pool.qos.timed import Timed
 
 if TYPE_CHECKING:
@@ -38,16 +41,9 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
+    from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
-
-MIN_HEDGE_DELAY = 0.05
-"""Seconds; a hedge sooner than that doubles the load for noise."""
-LATE_FACTOR = 2.5
-"""
-Medians after which a first token is late, whatever the 95th percentile says: where one call in twenty is slow, the 95th
-percentile is a slow one.
-"""
 
 
 class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +55,20 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     latencies: Latencies
     breakers: Breakers
+    suspicions: Suspicions
+    patience: Patience
     trust: Trust
     emit: Emit
+
+    def is_suspect(self, member: Member, call: Call) -> bool:
+        """Whether *member* was silent the last few times."""
+        return self.suspicions.is_suspect(member.name, call, self.patience)
+
+    def vote_patience(self, member: Member, call: Call) -> float:
+        """How long *member*'s vote is waited for in silence; while its model is loaded silence means nothing."""
+        if not member.loaded:
+            return math.inf
+        return self.patience.before_deciding(member.name, call, suspect=member.suspect)
 
 
 class Machines:
@@ -70,25 +78,33 @@ class Machines:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
+        self._slot_counts: dict[str, SlotCount] = {}
 
     def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
         """
         The gate of the provider's group.
 
-        The first provider of a group that can tell is asked what is loaded. A provider that can loads its model there.
+        The first provider of a group that can tell is asked what is loaded, and for its slots. A provider that can
+        loads its model there.
         """
         group, list_loaded = settings.machine, getattr(bare, "loaded", None)
         if group not in self._gates:
             loaded_models = LoadedModels(self._clock, list_loaded)
             self._loaded_models[group] = loaded_models
-            self._gates[group] = Gate(group, self._limits(group), self._clock, loaded_models)
+            self._gates[group] = gate = Gate(group, self._limits(group), self._clock, loaded_models)
+            count_slots = getattr(bare, "slots", None)
+            if count_slots is not None and self._config.group(group).slots is None:
+                self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
         if list_loaded is not None:
             self._gates[group].add_loader(model_name(settings), bare.load)
         return self._gates[group]
 
     async def refresh(self) -> None:
-        """Refresh what is known of each machine's memory, where that is due."""
-        await asyncio.gather(*(loaded_models.refresh() for loaded_models in self._loaded_models.values()))
+        """Refresh what is known of each machine's memory and slots, where that is due."""
+        await asyncio.gather(
+            *(loaded_models.refresh() for loaded_models in self._loaded_models.values()),
+            *(slot_count.refresh() for slot_count in self._slot_counts.values()),
+        )
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -104,9 +120,9 @@ class Machines:
         return self._gates[member.group].usual_load_time(member.model)
 
     def has_room(self, member: Member) -> bool:
-        """Whether the member's machine has a free slot, and its model in memory."""
+        """Whether the member's machine has a slot for it, and its model in memory."""
         gate = self._gates[member.group]
-        return gate.has_room and gate.is_loaded(member.model)
+        return gate.has_room_for(member.model) and gate.is_loaded(member.model)
 
     def load_behind(self, member: Member) -> None:
         """Begin to load the member's model behind the scenes, where nobody waits for its machine and it may fit."""
@@ -164,6 +180,11 @@ def _by_machine(members: Iterable[Member]) -> list[list[Member]]:
     return list(machines.values())
 
 
+def patience_of(config: Config, latencies: Latencies, clock: Clock) -> Patience:
+    """How long silence is borne; without hedges it is still held against a provider."""
+    return Patience(latencies, clock, hedge_after=config.qos.hedge_after, adaptive=config.qos.hedge is Hedge.AUTO)
+
+
 def model_name(settings: ProviderSettings) -> str:
     """The provider's model as its backend lists it."""
     if settings.driver is Driver.OLLAMA:
@@ -177,7 +198,7 @@ def with_policies(
     bare: Provider, settings: ProviderSettings, gate: Gate, shared: SharedParts, has_alternative: Callable[[str], bool]
 ) -> Provider:
     """
-    *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Timed(bare)))))``.
+    *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Suspecting(Timed(bare))))))``.
 
     ``qos`` says why in that order.
 
@@ -188,16 +209,15 @@ def with_policies(
         shared: the pool's parts.
         has_alternative: whether another provider could be asked for a task.
     """
-    model = model_name(settings)
-    timed = Timed(
-        bare,
-        shared.latencies,
-        shared.clock,
-        timeout=settings.timeout,
-        is_loading=lambda: gate.is_loading(model),
-    )
-    breaking = Breaking(timed, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit)
+    model, patience = model_name(settings), shared.patience
+
+    def is_loading() -> bool:
+        return gate.is_loading(model)
+
+    timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
+    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
+    breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
+    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, patience=patience)
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
@@ -237,6 +257,9 @@ class Strategies:
             hedge_after=_hedge_after(shared),
             has_room=self._machines.has_room,
             load_behind=self._machines.load_behind,
+            replaces=lambda late, other, call: (
+                shared.is_suspect(late, call) and shared.suspicions.is_clear(other.name, call)
+            ),
         )
 
     @cached_property
@@ -244,14 +267,16 @@ class Strategies:
         """VOTING."""
         from llm_pool.ensemble.voting import Voting
 
-        return Voting(self._shared.clock, self._shared.trust, self._formulas)
+        shared = self._shared
+        return Voting(shared.clock, shared.trust, self._formulas, patience=shared.vote_patience)
 
     @cached_property
     def weighted(self) -> Weighted:
         """WEIGHTED."""
         from llm_pool.ensemble.weighted import Weighted
 
-        return Weighted(self._shared.clock, self._shared.trust, self._formulas)
+        shared = self._shared
+        return Weighted(shared.clock, shared.trust, self._formulas, patience=shared.vote_patience)
 
     @cached_property
     def judge(self) -> Judge:
@@ -267,6 +292,7 @@ class Strategies:
             judges=_judges(shared.config, self._members),
             fallback=self._decider(settings.fallback_strategy),
             load_task=self._task_registry.judging,
+            patience=shared.vote_patience,
         )
 
     @cached_property
@@ -291,6 +317,7 @@ class Strategies:
             trust=self._shared.trust,
             formulas=self._formulas,
             entailment=self._entailment if settings.entailment else None,
+            patience=self._shared.vote_patience,
         )
 
     @cached_property
@@ -322,30 +349,16 @@ class Strategies:
 
 
 def _hedge_after(shared: SharedParts) -> Callable[[Member, Call], float | None]:
-    """The delay of ``qos.hedge``; adaptive at the 95th percentile of time to first token (The Tail at Scale)."""
-    qos = shared.config.qos
-
-    def adaptive(member: Member, call: Call) -> float:
-        now = shared.clock.now()
-        p50, p95 = (
-            shared.latencies.quantile(LatencyKey(member.name, call.task.name, "ttft"), q, now) for q in (0.5, 0.95)
-        )
-        if p50 is None or p95 is None:
-            return qos.hedge_after
-        return min(max(min(p95, LATE_FACTOR * p50), MIN_HEDGE_DELAY), (call.deadline - call.began) / 2)
-
-    match qos.hedge:
-        case Hedge.OFF:
-            return lambda _member, _call: None
-        case Hedge.FIXED:
-            return lambda _member, _call: qos.hedge_after
-        case Hedge.AUTO:
-            return adaptive
+    """The delay of ``qos.hedge``."""
+    if shared.config.qos.hedge is Hedge.OFF:
+        return lambda _member, _call: None
+    patience = shared.patience
+    return lambda member, call: patience.before_hedge(member.name, call)
 
 
 def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable[[Sequence[Member]], Sequence[Member]]:
     """
-    The configured judges as they are now; where none is configured, the heaviest of the panel.
+    The configured judges as they are now; where none is configured, the heaviest of the panel that is not silent.
 
     Providers of last resort judge among themselves: they are asked when the others, the judge too, do not answer.
     """
@@ -354,7 +367,7 @@ def _judges(config: Config, members: Callable[[], Sequence[Member]]) -> Callable
 
     def judges(panel: Sequence[Member]) -> Sequence[Member]:
         if not names or reserve.issuperset(member.name for member in panel):
-            return (max(panel, key=lambda member: (member.weight, -member.rank)),)
+            return (max(panel, key=lambda member: (not member.suspect, member.weight, -member.rank)),)
         return [member for member in members() if member.name in names]
 
     return judges

@@ -16,7 +16,7 @@ from llm_pool.config import find, load
 from llm_pool.core.events import ModelLoading
 from llm_pool.core.interfaces import Member
 from llm_pool.core.messages import StrategyName
-from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, with_policies
+from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
 from llm_pool.engine.state import PoolState
@@ -161,6 +161,8 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         budget=pool_state.budget,
         latencies=pool_state.latencies,
         breakers=pool_state.breakers,
+        suspicions=pool_state.suspicions,
+        patience=patience_of(config, pool_state.latencies, pool_state.clock),
         trust=pool_state.trust,
         emit=emit_to(observers),
     )
@@ -188,6 +190,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         ),
         refresh_machines=machines.refresh,
         load_time=machines.load_time,
+        is_suspect=shared.is_suspect,
         breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
         budget=pool_state.budget,
         cache_layer=CacheLayer(

@@ -16,19 +16,24 @@ import msgspec
 
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    BreakerOpen,
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
     Loading,
+    OutOfResources,
     OutOfTime,
     Overloaded,
     QueueFull,
+    TimedOut,
     UnsupportedTask,
 )
-from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed, TextArrived
+from llm_pool.core.events import AttemptEnded, AttemptStarted, RequestAnswered, RequestFailed, TextArrived
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.panel import Plan, panel_for
+from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
+from llm_pool.ensemble.fastest import FURTHER, shared_reserve
 from llm_pool.reading.schemas import forget
 
 if TYPE_CHECKING:
@@ -45,7 +50,10 @@ if TYPE_CHECKING:
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
-"""Part of the deadline kept for the last resort, so that it can still answer when the others hang."""
+"""
+Part of the deadline kept for the last resort, so that it can still answer when the others hang. A failover among the
+others draws on it: it has half of what remains at least.
+"""
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
 
@@ -63,6 +71,7 @@ class Orchestrator:
         last_resort: FASTEST among providers of last resort.
         refresh_machines: refreshes what is known of the machines, where that is due.
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
+        is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refuses: whether a member's breaker refuses a task now.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
@@ -80,6 +89,7 @@ class Orchestrator:
         last_resort: Strategy,
         refresh_machines: Callable[[], Awaitable[None]],
         load_time: Callable[[Member], float],
+        is_suspect: Callable[[Member, Call], bool],
         breaker_refuses: Callable[[Member, str], bool],
         budget: Budget,
         cache_layer: CacheLayer,
@@ -87,12 +97,8 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._load_time, self._breaker_refuses, self._budget = (
-            refresh_machines,
-            load_time,
-            breaker_refuses,
-            budget,
-        )
+        self._refresh_machines, self._budget = refresh_machines, budget
+        self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
         self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
@@ -139,6 +145,7 @@ class Orchestrator:
             query.task,
             self._assignments,
             load_time=self._load_time,
+            is_suspect=lambda member: self._is_suspect(member, call),
             breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
@@ -173,20 +180,32 @@ class Orchestrator:
         return _degraded(decision, plan, error, before)
 
     async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _RunLog) -> Decision:
-        """Run *strategy*; the one place where the deadline stands."""
+        """
+        Run *strategy*; the one place where the deadline stands.
+
+        Strategies end by themselves before it. One that does not, as the machine is busy, decides on what is there.
+        """
         if not panel:
             raise AllProvidersFailed(call.task.name)
+        before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
+
+        def note(event: Event) -> None:
+            further = isinstance(event, AttemptStarted) and event.why in FURTHER
+            if further and call.reserve and not limit.expired():
+                limit.reschedule(shared_reserve(call, self._clock.now()).deadline)
+            log.on(event)
+
         try:
-            async with asyncio.timeout_at(call.deadline):
-                return await strategy.run(call, panel, log.on)
+            async with limit:
+                return await strategy.run(call, panel, note)
         except TimeoutError:
-            raise DeadlineExceeded(call.deadline - call.began, log.attempts) from None
+            return _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:
-            raise _failure_of(call, log.attempts) from error
+            raise _failure_of(call, log.attempts, self._clock.now()) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
         decision = await self._decide(plan, _RunLog(notify, self._observe))
-        decision = _with_attempt_notes(_with_breaker_notes(decision, plan.panel))
+        decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
             task=plan.call.task.name,
@@ -215,6 +234,10 @@ class _RunLog:
         self.attempts: list[Attempt] = []
         self.committed = False
 
+    def candidates(self, since: int) -> list[Attempt]:
+        """The attempts after the first *since* that answered the question itself, as a judge's do not."""
+        return [attempt for attempt in self.attempts[since:] if attempt.why != JUDGED]
+
     def on(self, event: Event) -> None:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
@@ -224,20 +247,44 @@ class _RunLog:
             listener(event)
 
 
-def _failure_of(call: Call, attempts: Sequence[Attempt]) -> LlmPoolError:
+def _decided_at_deadline(
+    strategy: Strategy, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], candidates: Sequence[Attempt]
+) -> Decision:
+    """What *strategy* makes of the valid *candidates*, now that nobody is waited for; raises DeadlineExceeded."""
+    valid = {attempt.provider for attempt in candidates if attempt.reading is not None}
+    if not valid:
+        raise DeadlineExceeded(_span(call), attempts)
+    decision = strategy.decide(call, panel, candidates)
+    missing = tuple(member.name for member in panel if member.name not in valid)
+    if not missing or decision.used is StrategyName.FASTEST:
+        return decision
+    reason = f"the deadline came before {', '.join(missing)} answered"
+    return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason, missing=missing)
+
+
+def _span(call: Call) -> float:
+    """Seconds the asker gave."""
+    return call.deadline + call.reserve - call.began
+
+
+def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolError:
     """
     The error for *attempts* of which none is usable: out of time, no room, or truly failed.
 
-    One that ran out of time might have answered, whatever became of the others.
+    One that ran out of time might have answered, whatever became of the others, and so might one that was silent to the
+    end.
     """
     kinds = {attempt.error_kind for attempt in attempts}
-    if OutOfTime.kind in kinds:
-        return DeadlineExceeded(call.deadline - call.began, attempts)
+    silent = TimedOut.kind in kinds and now >= call.deadline - DECISION_MARGIN
+    if silent or OutOfTime.kind in kinds:
+        return DeadlineExceeded(_span(call), attempts)
     if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
+    if OutOfResources.kind in kinds and kinds <= {OutOfResources.kind, QueueFull.kind, BreakerOpen.kind}:
+        return Overloaded("llm-pool, out of file descriptors,", 1.0)
     if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
-        return DeadlineExceeded(call.deadline - call.began, attempts)
+        return DeadlineExceeded(_span(call), attempts)
     return AllProvidersFailed(call.task.name, attempts)
 
 
@@ -246,9 +293,8 @@ def _all_unsupported(attempts: Sequence[Attempt]) -> bool:
 
 
 def _less_reserve(call: Call) -> Call:
-    span = call.deadline - call.began
-    reserve = min(span * LAST_RESORT_SHARE, MAX_LAST_RESORT_TIME)
-    return msgspec.structs.replace(call, deadline=call.deadline - reserve)
+    reserve = min(_span(call) * LAST_RESORT_SHARE, MAX_LAST_RESORT_TIME)
+    return msgspec.structs.replace(call, deadline=call.deadline - reserve, reserve=reserve)
 
 
 def _degraded(decision: Decision, plan: Plan, error: LlmPoolError, before: Sequence[Attempt]) -> Decision:
@@ -270,8 +316,12 @@ def _failure_summary(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
     return "; ".join(troubles) or str(error).splitlines()[0]
 
 
-def _with_breaker_notes(decision: Decision, panel: Panel) -> Decision:
-    """*decision*, saying what the breakers did to its panel."""
+def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
+    """*decision*, saying what suspicions and breakers did to its panel."""
+    suspects = [member.name for member in panel.regular if member.suspect]
+    if 0 < len(suspects) < len(panel.regular):
+        note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
+        decision = msgspec.structs.replace(decision, notes=(*decision.notes, note))
     if panel.skipped:
         note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"
         return msgspec.structs.replace(decision, notes=(*decision.notes, note))

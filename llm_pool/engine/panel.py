@@ -5,7 +5,8 @@ Rules:
 - A provider with ``tasks`` serves only those; one without serves every task.
 - A plain question (``ask``) goes to the providers that name it or, if none does, to all that are no last resort.
 - A provider whose breaker is open is left out while another can be asked; the last one able is never left out.
-- The order is the file's. A last resort sits apart: it is asked when nobody else can answer.
+- A provider that was silent the last few times comes after the others (``suspicion``). Else the order is the file's.
+- A last resort sits apart: it is asked when nobody else can answer.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def panel_for(
     *,
     load_time: Callable[[Member], float],
     breaker_refuses: Callable[[Member], bool],
+    is_suspect: Callable[[Member], bool],
     bound_to: Sequence[str] = (),
     requested: Sequence[str] = (),
     limit: int | None = None,
@@ -81,6 +83,7 @@ def panel_for(
         assignments: all of them, in the file's order.
         load_time: seconds until a member's model is in memory, as far as we know; 0 if it is.
         breaker_refuses: whether the member's breaker refuses the task now.
+        is_suspect: whether the member was silent the last few times.
         bound_to: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
         requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
         limit: how many regular members at most, the preferred ones; None: all.
@@ -98,10 +101,10 @@ def panel_for(
         if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
     ]
     fresh = [
-        (assignment, msgspec.structs.replace(assignment.member, load_time=load_time(assignment.member)))
-        for assignment in serving
+        (assignment, as_it_is(assignment.member, load_time=load_time, is_suspect=is_suspect)) for assignment in serving
     ]
     able = [member for assignment, member in fresh if not assignment.last_resort]
+    able.sort(key=lambda member: member.suspect)
     askable = [member for member in able if not breaker_refuses(member)]
     return Panel(
         regular=tuple((askable or able)[:limit]),
@@ -109,6 +112,11 @@ def panel_for(
         skipped=tuple(member.name for member in able if askable and member not in askable),
         is_forced=bool(able) and not askable,
     )
+
+
+def as_it_is(member: Member, *, load_time: Callable[[Member], float], is_suspect: Callable[[Member], bool]) -> Member:
+    """*member* with what is known of it now."""
+    return msgspec.structs.replace(member, load_time=load_time(member), suspect=is_suspect(member))
 
 
 def serves(assignment: Assignment, task: str, assignments: Sequence[Assignment]) -> bool:

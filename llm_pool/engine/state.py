@@ -16,6 +16,7 @@ from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
 from llm_pool.qos.budget import Budget
 from llm_pool.qos.latency import Latencies
+from llm_pool.qos.suspecting import Suspicions
 from llm_pool.trust.learning import trust_store
 from llm_pool.trust.model import Trust
 
@@ -43,6 +44,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     breakers: Breakers
     latencies: Latencies
+    suspicions: Suspicions
     trust: Trust
     budget: Budget
     cache: Cache | None
@@ -59,6 +61,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             clock=clock,
             breakers=_breakers(config, clock, emit),
             latencies=Latencies(),
+            suspicions=Suspicions(clock),
             trust=await _trust(config),
             budget=_budget(config),
             cache=_cache(config, clock),
@@ -84,6 +87,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             if old.breaker == new.breaker
             else _breakers(new, self.clock, self.emit),
             latencies=self.latencies.subset(names),
+            suspicions=self.suspicions.subset(names),
             trust=self.trust if old.trust == new.trust else await _trust(new),
             budget=self.budget if same_budget else _budget(new),
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),

@@ -13,9 +13,19 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from llm_pool.core.errors import BadReply, BreakerOpen, Failed, Loading, ProviderError, QueueFull, TimedOut
+from llm_pool.core.errors import (
+    BadReply,
+    BreakerOpen,
+    Failed,
+    Loading,
+    OutOfResources,
+    ProviderError,
+    QueueFull,
+    TimedOut,
+)
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 from llm_pool.core.messages import Attempt, Usage
+from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
 if TYPE_CHECKING:
@@ -29,6 +39,8 @@ MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
 DECISION_MARGIN = 0.02
 """Seconds kept at the end of a deadline to decide on what has arrived: a late decision is none."""
+JUDGED = "judge"
+"""Why a judge is asked: its word is about the answers, and is none itself."""
 
 
 class AttemptGroup:
@@ -64,6 +76,11 @@ class AttemptGroup:
     def running(self) -> tuple[str, ...]:
         """Names of the providers that are being asked now."""
         return tuple(running_attempt.member.name for running_attempt in self._running.values())
+
+    @property
+    def silences(self) -> dict[str, Silence]:
+        """What is heard of each provider that is being asked now."""
+        return {each.member.name: each.silence for each in self._running.values()}
 
     def start(self, member: Member, call: Call, *, why: str) -> None:
         """Ask *member*; *why* is kept in the attempt."""
@@ -129,6 +146,7 @@ class _RunningAttempt:
         self._call, self._why, self._emit = call, why, emit
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
+        self.silence = Silence(self._started, call.deadline)
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
@@ -154,6 +172,7 @@ class _RunningAttempt:
     async def _gather(self) -> None:
         async with aclosing(self.member.provider.stream(self._call)) as stream:
             async for delta in stream:
+                self.silence.hear(self._now())
                 if delta.has_token and self._ttft is None:
                     self._ttft = self._now() - self._started
                 if delta.retracted:
@@ -265,7 +284,7 @@ def _outcome(error: ProviderError) -> Outcome:
             return "invalid"
         case TimedOut() | Loading():
             return "timed_out"
-        case BreakerOpen() | QueueFull():
+        case BreakerOpen() | QueueFull() | OutOfResources():
             return "refused"
         case _:
             return "failed"

@@ -6,6 +6,7 @@ What the voting strategies share: ballots, and asking no more of the panel than 
     each on a machine of its own ─▶ ask all at once
     some share a machine         ─▶ ask n // 2 + 1 first, and one more whenever those asked can no longer decide alone
                                      every answer ─▶ can the rest still change the outcome? no ─▶ cancel it, decide
+                                     only stragglers are out (``stragglers``) ─▶ is there a quorum? yes ─▶ likewise
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from llm_pool import agreement
 from llm_pool.core.errors import DeadlineExceeded
 from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
+from llm_pool.ensemble.stragglers import Stragglers, endless, is_enough
 from llm_pool.tasks import reorder
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from llm_pool.agreement import Key
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Reading, Task
+    from llm_pool.ensemble.stragglers import Patience
 
 
 VOTE: Final = "vote"
@@ -95,17 +98,25 @@ class Poll(NamedTuple):
         unasked: members that did not have to be asked.
         timed_out: the deadline ended it.
         equal: for the key of an answer, that of another one which more than the rules found equal to it.
+        stragglers: members that were asked and not waited for.
     """
 
     attempts: tuple[Attempt, ...]
     unasked: tuple[str, ...] = ()
     timed_out: bool = False
     equal: Mapping[Key, Key] = MappingProxyType({})
+    stragglers: tuple[str, ...] = ()
 
     @property
     def saved(self) -> int:
         """Calls that early stopping made unnecessary: not made, or called off."""
-        return 0 if self.timed_out else len(self.unasked) + sum(a.outcome == "cancelled" for a in self.attempts)
+        return 0 if self.timed_out else len(self.unasked) + len(self.called_off)
+
+    @property
+    def called_off(self) -> frozenset[str]:
+        """Members whose answer could not change anything any more; nobody, where the deadline ended it."""
+        cancelled = frozenset(a.provider for a in self.attempts if a.outcome == "cancelled")
+        return frozenset() if self.timed_out else cancelled.difference(self.stragglers)
 
 
 def valid_ballots(
@@ -185,8 +196,8 @@ def quorum_lost(size: int, missing: int) -> str:
 
 
 def cheapest_first(panel: Sequence[Member]) -> list[Member]:
-    """Loaded models first, as loading one may evict another; then by weight; then as in the file."""
-    return sorted(panel, key=lambda member: (not member.loaded, -member.weight, member.rank))
+    """Suspects last; loaded models first, as loading one may evict another; then by weight; then as in the file."""
+    return sorted(panel, key=lambda member: (member.suspect, not member.loaded, -member.weight, member.rank))
 
 
 def first_wave(panel: Sequence[Member]) -> int:
@@ -222,9 +233,11 @@ async def poll(
     *,
     stop_rule: StopRule = is_settled,
     share: float = 1.0,
+    patience: Patience = endless,
+    enough: int | None = None,
 ) -> Poll:
     """
-    Ask *panel*, in its order, until the outcome is settled, everybody has answered, or time is up.
+    Ask *panel*, in its order, until the outcome is settled, everybody but stragglers has answered, or time is up.
 
     Args:
         clock: the time.
@@ -234,24 +247,31 @@ async def poll(
         vote_weights: of the strategy.
         stop_rule: when to stop; also decides whom to ask: nobody more while those asked could settle it by agreeing.
         share: part of the time to the deadline after which it is up, once there is a valid answer.
+        patience: how long a member's silence is borne.
+        enough: valid answers that decide without those who are silent; None: more than half of the panel.
 
     Raises:
         DeadlineExceeded: the deadline is near, and nobody has answered.
     """
-    polling = _Polling(call, panel, AttemptGroup(emit), vote_weights, stop_rule)
+    enough = quorum(len(panel)) if enough is None else enough
+    polling = _Polling(call, panel, AttemptGroup(emit), vote_weights, stop_rule, patience, enough)
     end = call.deadline - DECISION_MARGIN
     soon = min(end, clock.now() + share * (end - clock.now()))
+    gave_up = timed_out = False
     async with polling.attempt_group as attempt_group:
         polling.start(first_wave(panel))
-        while attempt_group.running and not polling.is_settled():
+        while attempt_group.running and not polling.is_settled() and not timed_out and not gave_up:
             until = soon if polling.ballots() else end
-            if await attempt_group.next(until) is None and clock.now() >= until:
-                break
-            polling.start_needed()
-        timed_out = bool(attempt_group.running) and not polling.is_settled()
+            attempt = await attempt_group.next(min(until, polling.stragglers.next_at(clock.now())))
+            timed_out = attempt is None and clock.now() >= until
+            polling.start_needed(clock.now())
+            gave_up = not timed_out and polling.may_give_up(clock.now())
+        timed_out = timed_out and bool(attempt_group.running) and not polling.is_settled()
+        stragglers = tuple(attempt_group.running) if gave_up and not polling.is_settled() else ()
     if timed_out and not polling.ballots():
         raise DeadlineExceeded(call.deadline - call.began, attempt_group.attempts)
-    return Poll(attempt_group.attempts, tuple(member.name for member in polling.waiting), timed_out)
+    unasked = tuple(member.name for member in polling.waiting)
+    return Poll(attempt_group.attempts, unasked, timed_out, stragglers=stragglers)
 
 
 class _Polling:
@@ -264,9 +284,13 @@ class _Polling:
         attempt_group: AttemptGroup,
         vote_weights: VoteWeights,
         stop_rule: StopRule,
+        patience: Patience,
+        enough: int,
     ) -> None:
         self._call, self._panel, self._vote_weights, self._stop_rule = call, tuple(panel), vote_weights, stop_rule
+        self._enough = enough
         self.attempt_group, self.waiting = attempt_group, list(panel)
+        self.stragglers = Stragglers(call, panel, attempt_group, patience)
 
     def ballots(self) -> list[Ballot]:
         return valid_ballots(self._call, self._panel, self.attempt_group.attempts, self._vote_weights)
@@ -279,13 +303,22 @@ class _Polling:
             self.attempt_group.start(member, call_for(self._call, member), why=VOTE)
         del self.waiting[:count]
 
-    def start_needed(self) -> None:
-        """Ask more, until those asked could settle it by agreeing with one another, or with one who answered."""
-        while self.waiting and not self._could_settle():
+    def start_needed(self, now: float) -> None:
+        """Ask more, until those counted on could settle it by agreeing with one another, or with one who answered."""
+        while self.waiting and not self._could_settle(now):
             self.start(1)
 
-    def _could_settle(self) -> bool:
-        ballots, running = self.ballots(), self._running()
+    def may_give_up(self, now: float) -> bool:
+        """Whether only stragglers are out, and the answers that are in are enough."""
+        stragglers = self.stragglers.at(now)
+        only = bool(stragglers) and len(stragglers) == len(self._running())
+        return only and is_enough(len(self.ballots()), self._enough, stragglers)
+
+    def _could_settle(self, now: float) -> bool:
+        stragglers = {member.name for member in self.stragglers.at(now)}
+        ballots, running = self.ballots(), [m for m in self._running() if m.name not in stragglers]
+        if stragglers and len(ballots) + len(running) < self._enough:
+            return False
         if not ballots:
             return len(running) >= quorum(len(self._panel))
         return any(

@@ -16,6 +16,7 @@ from llm_pool.core.errors import AllProvidersFailed, NoConsensus
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.attempts import DECISION_MARGIN
 from llm_pool.ensemble.ballots import Poll, ballot_groups, is_settled, poll, quorum, valid_ballots
+from llm_pool.ensemble.stragglers import endless, with_suspects
 from llm_pool.ensemble.tally import NO_WEIGHTS_NOTE
 from llm_pool.ensemble.voting import CANNOT_TELL, EqualWeights, decide, with_formulas
 from llm_pool.ensemble.weighted import TrustWeights, margin_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
     from llm_pool.ensemble.entailment import Entailment, Heard
     from llm_pool.ensemble.formulas import Formulas
+    from llm_pool.ensemble.stragglers import Patience
     from llm_pool.trust.model import Trust
 
 Fallback: TypeAlias = "Callable[[Call, Sequence[Member], Sequence[Attempt], Emit], Awaitable[Decision]]"
@@ -72,9 +74,10 @@ class Consensus:
         rule: when enough agree.
         trust: what was learned, for *rule* with a confidence; None: nothing.
         fallbacks: tried in this order on the candidates that are there, where the panel disagrees; none is strict:
-            then disagreement is an error.
+            then disagreement is an error, and everybody is waited for.
         formulas: looks for equal ones where there is no majority; None: nobody does.
         entailment: asked about texts that no rule can tell apart; None: they differ.
+        patience: how long a member's silence is borne.
     """
 
     def __init__(
@@ -86,10 +89,12 @@ class Consensus:
         trust: Trust | None = None,
         formulas: Formulas | None = None,
         entailment: Entailment | None = None,
+        patience: Patience = endless,
     ) -> None:
         self._clock, self._rule, self._fallbacks = clock, rule, tuple(fallbacks)
         self._trust = trust if rule.min_confidence is not None else None
         self._formulas, self._entailment = formulas, entailment
+        self._patience = patience if self._fallbacks else endless
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask *panel*; raises NoConsensus, AllProvidersFailed, DeadlineExceeded."""
@@ -99,26 +104,50 @@ class Consensus:
         ) -> bool:
             return is_decided(self._rule, len(panel), task, ballots, pending, vote_weights, strict=not self._fallbacks)
 
-        share = self._rule.share if self._fallbacks else 1.0
-        when = _when_all_spoke if self._by_margin(call) else stop_rule
-        asked = await poll(self._clock, call, panel, emit, EqualWeights(), stop_rule=when, share=share)
+        asked = await poll(
+            self._clock,
+            call,
+            panel,
+            emit,
+            EqualWeights(),
+            stop_rule=_when_all_spoke if self._by_margin(call) else stop_rule,
+            share=self._rule.share if self._fallbacks else 1.0,
+            patience=self._patience,
+            enough=self._rule.quorum_of(len(panel)),
+        )
         asked = await with_formulas(self._formulas, call, panel, asked, EqualWeights())
-        heard = await self._heard(call, panel, asked, emit)
+        able = with_suspects(panel, asked.stragglers)
+        heard = await self._heard(call, able, asked, emit)
         asked = asked if heard is None else asked._replace(equal=heard.equal)
         decision = self._decided(call, panel, asked)
         if not is_agreed(self._rule, decision, len(panel)):
-            decision = await self._fall_back(call, panel, decision, emit)
+            decision = await self._fall_back(call, able, decision, emit)
         if heard is None:
             return decision
         attempts, notes = (*decision.attempts, *heard.attempts), (*decision.notes, *heard.notes)
         return msgspec.structs.replace(decision, attempts=attempts, notes=notes)
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
-        """The consensus among attempts made for another strategy; raises NoConsensus, AllProvidersFailed."""
-        decision = self._decided(call, panel, Poll(tuple(attempts)))
-        if not is_agreed(self._rule, decision, len(panel)):
-            raise NoConsensus(_disagreed(self._rule, decision, len(panel)))
-        return decision
+        """
+        The consensus among *attempts*, or the vote where a fallback may decide: there is no time to ask one.
+
+        Raises:
+            NoConsensus, AllProvidersFailed: as ``run``.
+        """
+        asked = Poll(tuple(attempts))
+        decision = self._decided(call, panel, asked)
+        if is_agreed(self._rule, decision, len(panel)):
+            return decision
+        disagreed = _disagreed(self._rule, decision, len(panel))
+        if not self._fallbacks:
+            raise NoConsensus(disagreed)
+        vote = decide(StrategyName.VOTING, call, panel, asked, EqualWeights())
+        return msgspec.structs.replace(
+            vote,
+            asked=StrategyName.CONSENSUS,
+            margin=_margin_after(decision, vote),
+            notes=(f"no consensus: {disagreed.reason}; most votes decided", *vote.notes),
+        )
 
     async def _heard(self, call: Call, panel: Sequence[Member], asked: Poll, emit: Emit) -> Heard | None:
         """What a model says of texts that no rule can tell apart; a fallback keeps half of the time."""

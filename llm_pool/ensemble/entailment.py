@@ -18,7 +18,7 @@ import msgspec
 
 from llm_pool import agreement
 from llm_pool.core.messages import Prompt, Task
-from llm_pool.ensemble.attempts import AttemptGroup
+from llm_pool.ensemble.attempts import JUDGED, AttemptGroup
 from llm_pool.ensemble.ballots import ballot_groups
 from llm_pool.ensemble.judge import select_judges
 from llm_pool.tasks.rendering import neutralized
@@ -94,7 +94,7 @@ class Entailment:
         async with AttemptGroup(emit) as attempt_group:
             for other in others:
                 for one, two in ((first, other), (other, first)):
-                    attempt_group.start(model, self._request_body(call, _text(one), _text(two), until), why="judge")
+                    attempt_group.start(model, self._request_body(call, _text(one), _text(two), until), why=JUDGED)
             while attempt_group.running and await attempt_group.next(until) is not None:
                 pass
         told = [says_yes(attempt) for attempt in attempt_group.attempts]

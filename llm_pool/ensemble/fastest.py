@@ -4,16 +4,22 @@ FASTEST: the first valid answer wins; a late or failed first call is helped out 
 ::
 
     start the first ──▶ valid answer ──────────────────────────────▶ it wins, the rest is cancelled
-                  ├──▶ failed or invalid ──▶ start the next at once   (budget)
-                  └──▶ no first token after the hedge delay ──▶ start the next beside it   (budget, another machine)
+                  ├──▶ failed or invalid ──▶ start the next at once
+                  └──▶ silent for the hedge delay ──▶ start the next beside it, where a machine has room
 
-The hedge waits for the *first token*, not for the answer: a long answer is not a late one. Hedges and failovers
-draw on one budget shared with retries, so that trouble upstream never multiplies load; the first call is free.
-Members of one group share a machine, and a second call there slows the first down, so a group is hedged into
-only while it has a free slot.
+Silence is waited for, not the answer: a long answer is not a late one, and one that stops half-way is (``silence``).
+Hedges and failovers draw on one budget shared with retries, so that trouble upstream never multiplies load; the first
+call is free, and so is one that replaces a provider that was silent the last few times by one that is well: that is no
+speculation. A hedge that cannot be paid is tried again after another delay. A model that thinks says something.
 
-The first of the file is asked whenever its model can be had in time, which may mean that it is loaded for this request.
-Where it cannot, it is loaded behind the scenes, and the next one whose model is there is asked.
+Members of one group share a machine, and a second call there slows the first down, so a group is hedged into only while
+it has a free slot, or one that a silent call gave back.
+
+A call kept from the last resort (``Call.reserve``) is not kept from a failover: that has half of what remains at least.
+
+The first of the file that is no suspect is asked whenever its model can be had in time, which may mean that it is
+loaded for this request. Where it cannot, it is loaded behind the scenes, and the next one whose model is there is
+asked.
 
 Sources: Dean & Barroso, The Tail at Scale, CACM 56(2), 2013 (hedge after the 95th percentile, about 5 % more
 load); gRPC proposal A6 (a failure sends the next attempt at once, one budget, the deadline covers the chain).
@@ -26,7 +32,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed
-from llm_pool.core.events import ReasoningArrived, TextArrived
+from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Decision, StrategyName
 from llm_pool.ensemble.attempts import AttemptGroup
 
@@ -45,13 +51,13 @@ LOAD_SHARE = 0.5
 
 def by_readiness(panel: Sequence[Member], left: float) -> list[Member]:
     """
-    The panel in the order to ask: as configured, behind them those whose model cannot be had in time.
+    The panel in the order to ask: as configured, behind them those whose model cannot be had in time, suspects last.
 
     Args:
         panel: any order.
         left: seconds to the deadline.
     """
-    return sorted(panel, key=lambda member: (member.load_time > LOAD_SHARE * left, member.rank))
+    return sorted(panel, key=lambda member: (member.suspect, member.load_time > LOAD_SHARE * left, member.rank))
 
 
 def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()) -> Decision:
@@ -78,6 +84,17 @@ def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()
     )
 
 
+FURTHER = frozenset({"hedge", "failover"})
+"""Why these attempts are started, and no first one."""
+LOOKS = 4
+"""Looks for a machine with room in each hedge delay, while none has any."""
+
+
+def never_replaces(_late: Member, _other: Member, _call: Call) -> bool:
+    """Every further call is paid for."""
+    return False
+
+
 class Fastest:
     """
     The hedged race.
@@ -85,9 +102,11 @@ class Fastest:
     Args:
         clock: the time.
         budget: shared with retries; pays for every call after the first.
-        hedge_after: seconds without a first token after which *member* counts as late; None never hedges.
-        has_room: whether the member's group has a free slot now.
+        hedge_after: seconds of silence after which *member* counts as late; None never hedges.
+        has_room: whether the member's group has a slot for it now, and its model in memory.
         load_behind: begins to load a model that could not be had in time, for the requests to come.
+        replaces: whether asking the second member in the place of the first, which is late or has failed, is no
+            speculation: the first was silent the last few times, and the second is well.
     """
 
     def __init__(
@@ -98,9 +117,10 @@ class Fastest:
         hedge_after: Callable[[Member, Call], float | None],
         has_room: Callable[[Member], bool],
         load_behind: Callable[[Member], None] = lambda _: None,
+        replaces: Callable[[Member, Member, Call], bool] = never_replaces,
     ) -> None:
         self._clock, self._budget, self._load_behind = clock, budget, load_behind
-        self._hedge_after, self._has_room = hedge_after, has_room
+        self._hedge_after, self._has_room, self._replaces = hedge_after, has_room, replaces
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Race *panel*; raises AllProvidersFailed."""
@@ -108,7 +128,7 @@ class Fastest:
         try:
             return await self._race(_Race(call, order, emit))
         finally:
-            preferred = min(panel, key=lambda member: member.rank)
+            preferred = min(panel, key=lambda member: (member.suspect, member.rank))
             if preferred is not order[0]:  # not before: its load may put out the model that has just answered
                 self._load_behind(preferred)
 
@@ -120,7 +140,7 @@ class Fastest:
                 if attempt is not None and attempt.outcome == "ok":
                     break
                 if attempt is not None:
-                    self._fail_over(race)
+                    self._fail_over(race, attempt)
                 elif race.attempt_group.running:
                     self._hedge(race)
                 else:
@@ -132,32 +152,46 @@ class Fastest:
         return decide(call, attempts)
 
     def _hedge_at(self, race: _Race) -> float | None:
-        """The instant to start another call at, or None: nobody left, somebody writes, or no hedging."""
-        if not race.waiting or race.is_streaming or not race.may_hedge:
-            return None
+        """The instant to start another call at, if nobody says a word until then; None: nobody left, or no hedging."""
         delay = self._hedge_after(race.latest, race.call)
-        return None if delay is None else race.armed_at + delay
+        if delay is None or not race.waiting or race.committed_to:
+            return None
+        silences = race.attempt_group.silences.values()
+        return max(race.not_before, *(silence.late_at(delay) for silence in silences)) if silences else None
 
     def _hedge(self, race: _Race) -> None:
-        if race.is_streaming:
-            return
-        now = self._clock.now()
+        now, at, delay = self._clock.now(), self._hedge_at(race), self._hedge_after(race.latest, race.call)
+        if at is None or delay is None or now < at:
+            return  # somebody has said a word meanwhile
         hedge = next((m for m in race.waiting if m.group not in race.groups or self._has_room(m)), None)
         if hedge is None:
-            race.armed_at = now  # every machine is busy: look again after another delay
+            race.not_before = now + delay / LOOKS
+        elif all(self._replaces(late, hedge, race.call) for late in race.running):
+            race.start(hedge, "failover", now)
         elif self._budget.spend(now):
             race.start(hedge, "hedge", now)
         else:
-            race.stop_hedging("hedge budget exhausted: no further call beside the late one")
+            race.not_before = now + delay
+            race.note("hedge budget exhausted: no further call beside the late one")
 
-    def _fail_over(self, race: _Race) -> None:
+    def _fail_over(self, race: _Race, failed: Attempt) -> None:
         if not race.waiting or race.committed_to:
             return
-        now = self._clock.now()
-        if race.nothing_sent or self._budget.spend(now):
-            race.start(race.waiting[0], "failover", now)
+        now, following = self._clock.now(), race.waiting[0]
+        free = race.nothing_sent or self._replaces(race.member(failed.provider), following, race.call)
+        if free or self._budget.spend(now):
+            race.start(following, "failover", now)
         else:
             race.give_up("retry budget exhausted: no failover")
+
+
+def shared_reserve(call: Call, now: float) -> Call:
+    """*call* for a failover at *now*: with half of the time to the end at least, the last resort's reserve included."""
+    if not call.reserve:
+        return call
+    end = call.deadline + call.reserve
+    deadline = max(call.deadline, now + (end - now) / 2)
+    return msgspec.structs.replace(call, deadline=deadline, reserve=end - deadline)
 
 
 class _Race:
@@ -167,48 +201,48 @@ class _Race:
         self.call, self.waiting, self._emit = call, list(order), emit
         self.attempt_group = AttemptGroup(self._on)
         self.latest = order[0]
-        self.armed_at = call.began
+        self.not_before = call.began
         self.committed_to = ""
-        self.may_hedge = True
         self.notes: list[str] = []
         self._started: list[Member] = []
-        self._writing: set[str] = set()
 
     @property
-    def is_streaming(self) -> bool:
-        """Whether a call that still runs has given its first token."""
-        return not self._writing.isdisjoint(self.attempt_group.running)
+    def running(self) -> list[Member]:
+        """Who is being asked now."""
+        return [member for member in self._started if member.name in self.attempt_group.running]
 
     @property
     def groups(self) -> set[str]:
         """The machines that work for this race now."""
-        return {member.group for member in self._started if member.name in self.attempt_group.running}
+        return {member.group for member in self.running}
 
     @property
     def nothing_sent(self) -> bool:
         """Whether no call has left the house yet: the next one is still the first."""
         return not self.attempt_group.running and all(a.outcome == "refused" for a in self.attempt_group.attempts)
 
+    def member(self, name: str) -> Member:
+        """The one of that name; it has been asked."""
+        return next(member for member in self._started if member.name == name)
+
     def start(self, member: Member, why: str, now: float) -> None:
         self.waiting.remove(member)
-        self.latest, self.armed_at = member, now
+        self.latest = member
+        call = shared_reserve(self.call, now) if self._started else self.call
         self._started.append(member)
-        self.attempt_group.start(self.latest, self.call, why=why)
+        self.attempt_group.start(member, call, why=why)
 
-    def stop_hedging(self, note: str) -> None:
-        """A call that fails may still be followed by another: the budget may have recovered by then."""
-        self.may_hedge = False
-        self.notes.append(note)
+    def note(self, note: str) -> None:
+        """Say it once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def give_up(self, note: str) -> None:
         self.waiting.clear()
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, ReasoningArrived):
-            self._writing.add(event.provider)  # a model that thinks is not late
-        elif isinstance(event, TextArrived):
-            self._writing.add(event.provider)
+        if isinstance(event, TextArrived):
             event = self._mark_committed(event)
         self._emit(event)
 

@@ -23,9 +23,10 @@ from llm_pool.agreement import evidence
 from llm_pool.agreement.texts import is_degenerate
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
-from llm_pool.ensemble.attempts import DECISION_MARGIN, AttemptGroup
-from llm_pool.ensemble.ballots import group_by_answer, quorum_lost
+from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED, AttemptGroup
+from llm_pool.ensemble.ballots import group_by_answer, quorum, quorum_lost
 from llm_pool.ensemble.excerpts import fitted, room_for
+from llm_pool.ensemble.stragglers import Stragglers, endless, is_enough, with_suspects
 from llm_pool.ensemble.verdict import (
     CLOSE_CALL,
     LETTERS,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Json, Reading, Task
     from llm_pool.ensemble.excerpts import Shown
+    from llm_pool.ensemble.stragglers import Patience
 
 MAX_CANDIDATES = 4
 """Groups shown to a judge at most: beyond, small judges read places, not answers."""
@@ -108,6 +110,7 @@ class Judge:
         judges: for a panel, the models that may judge it, as they are now, in the order of preference.
         fallback: decides when no judge does.
         load_task: that of the question put to a judge, with its variants; None: JUDGING, which has none.
+        patience: how long an author's silence is borne.
     """
 
     def __init__(
@@ -120,15 +123,17 @@ class Judge:
         judges: Callable[[Sequence[Member]], Sequence[Member]],
         fallback: Decider,
         load_task: Callable[[], Awaitable[Task]] | None = None,
+        patience: Patience = endless,
     ) -> None:
         self._clock, self._rng, self._limits = clock, rng, limits
         self._trust, self._judges, self._fallback = trust, judges, fallback
-        self._load_task = load_task
+        self._load_task, self._patience = load_task, patience
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Gather candidates from *panel* and have them judged; raises AllProvidersFailed."""
-        attempts = await self._candidates(call, panel, emit)
-        return _with_missing(await self.judge(call, panel, attempts, emit), panel, attempts)
+        attempts, silent = await self._candidates(call, panel, emit)
+        decision = await self.judge(call, with_suspects(panel, silent), attempts, emit)
+        return _with_missing(decision, panel, attempts)
 
     async def judge(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt], emit: Emit) -> Decision:
         """Have *attempts* judged in the time that is left; raises AllProvidersFailed if none is valid."""
@@ -153,18 +158,35 @@ class Judge:
         }
         return msgspec.structs.replace(decision, judge=evidence, notes=tuple(judging_round.notes))
 
-    async def _candidates(self, call: Call, panel: Sequence[Member], emit: Emit) -> tuple[Attempt, ...]:
-        """What the panel wrote in the candidates' share; beyond it, the wait goes on for a first valid one only."""
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+        """The fallback's decision on *attempts*, as there is no time to ask a judge; raises AllProvidersFailed."""
+        decision = self._fallback.decide(call, panel, attempts)
+        note = f"no time for a judge: {decision.used} decided on the same candidates"
+        return msgspec.structs.replace(decision, asked=StrategyName.JUDGE, notes=(*decision.notes, note))
+
+    async def _candidates(
+        self, call: Call, panel: Sequence[Member], emit: Emit
+    ) -> tuple[tuple[Attempt, ...], frozenset[str]]:
+        """
+        What the panel wrote in the candidates' share, and who was silent; beyond it, only a first valid one is awaited.
+
+        Whoever is silent for too long is not waited for, once there are candidates of more than half of the panel.
+        """
         until = candidates_until(self._clock.now(), call.deadline, self._limits)
-        have_one = False
         async with AttemptGroup(emit) as attempt_group:
+            stragglers = Stragglers(call, panel, attempt_group, self._patience)
             for member in panel:
                 attempt_group.start(member, call, why="candidate")
-            while (attempt := await attempt_group.next(until if have_one else None)) is not None:
-                have_one = have_one or attempt.outcome == "ok"
-                if have_one and self._clock.now() >= until:
+            while attempt_group.running:
+                now = self._clock.now()
+                valid = sum(attempt.outcome == "ok" for attempt in attempt_group.attempts)
+                late = stragglers.at(now)
+                only = len(late) == len(attempt_group.running)
+                if (valid and now >= until) or (only and is_enough(valid, quorum(len(panel)), late)):
                     break
-        return attempt_group.attempts
+                await attempt_group.next(min(until, stragglers.next_at(now)) if valid else None)
+            silent = frozenset(member.name for member in stragglers.at(self._clock.now()))
+        return attempt_group.attempts, silent
 
     def _groups(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> list[_CandidateGroup]:
         """The distinct candidates, most trusted first."""
@@ -203,7 +225,7 @@ class Judge:
         best = max(range(len(groups)), key=lambda index: (chances[index], -index))
         representative = groups[best].representative
         assert representative.reading is not None
-        asked = {attempt.provider for attempt in attempts if attempt.why != "judge"}
+        asked = {attempt.provider for attempt in attempts if attempt.why != JUDGED}
         return Decision(
             asked=StrategyName.JUDGE,
             used=StrategyName.JUDGE,
@@ -245,16 +267,18 @@ def select_judges(judges: Sequence[Member], panel: Sequence[Member], authors: se
     """
     The judges to ask.
 
-    A judge that wrote no candidate goes before one that would judge itself. Where none of them is loaded but a
-    member of the panel on the same machine is, that member judges: loading a model would cost more than the
-    verdict is worth, and evict a member.
+    A judge that is silent is asked only where there is no other. One that wrote no candidate goes before one that would
+    judge itself. Where none of them is awake and loaded but a member of the panel on the same machine is, that member
+    judges: loading a model would cost more than the verdict is worth, and evict a member.
     """
-    neutral = tuple(judge for judge in judges if judge.name not in authors) or tuple(judges)
-    loaded = tuple(judge for judge in neutral if judge.loaded)
-    if loaded:
-        return loaded
+    silent = {member.name for member in panel if member.suspect}
+    awake = tuple(judge for judge in judges if judge.name not in silent) or tuple(judges)
+    neutral = tuple(judge for judge in awake if judge.name not in authors) or awake
+    ready = tuple(judge for judge in neutral if judge.loaded and judge.name not in silent)
+    if ready:
+        return ready
     machines = {judge.group for judge in neutral}
-    stand_ins = [member for member in panel if member.loaded and member.group in machines]
+    stand_ins = [m for m in panel if m.loaded and m.group in machines and not m.suspect]
     return (max(stand_ins, key=lambda member: (member.weight, -member.rank)),) if stand_ins else neutral
 
 
@@ -362,7 +386,7 @@ class _JudgingRound:
             top_logprobs=0 if schema else 10,
         )
         async with AttemptGroup(self._emit) as attempt_group:
-            attempt_group.start(judge, question, why="judge")
+            attempt_group.start(judge, question, why=JUDGED)
             attempt = await attempt_group.next(self._until)
         self.attempts.extend(attempt_group.attempts)
         return attempt

@@ -16,6 +16,7 @@ from llm_pool.agreement import evidence, unclear
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.messages import Cluster, Decision, StrategyName
 from llm_pool.ensemble.ballots import Poll, cheapest_first, poll, quorum_lost, valid_ballots
+from llm_pool.ensemble.stragglers import endless
 from llm_pool.ensemble.tally import tally
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Attempt, Call, Reading, Task
     from llm_pool.ensemble.ballots import Ballot, VoteWeights
     from llm_pool.ensemble.formulas import Formulas
+    from llm_pool.ensemble.stragglers import Patience
     from llm_pool.ensemble.tally import TallyResult
     from llm_pool.trust.model import Trust
 
@@ -70,15 +72,23 @@ class Voting:
         clock: the time.
         trust: what was learned; None: nothing.
         formulas: looks for equal ones where there is no majority; None: nobody does.
+        patience: how long a member's silence is borne.
     """
 
-    def __init__(self, clock: Clock, trust: Trust | None = None, formulas: Formulas | None = None) -> None:
-        self._clock, self._trust, self._formulas = clock, trust, formulas
+    def __init__(
+        self,
+        clock: Clock,
+        trust: Trust | None = None,
+        formulas: Formulas | None = None,
+        *,
+        patience: Patience = endless,
+    ) -> None:
+        self._clock, self._trust, self._formulas, self._patience = clock, trust, formulas, patience
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
         vote_weights = self._vote_weights(call)
-        asked = await poll(self._clock, call, cheapest_first(panel), emit, vote_weights)
+        asked = await poll(self._clock, call, cheapest_first(panel), emit, vote_weights, patience=self._patience)
         asked = await with_formulas(self._formulas, call, panel, asked, vote_weights)
         return decide(StrategyName.VOTING, call, panel, asked, vote_weights)
 
@@ -151,8 +161,7 @@ def doubts(task: Task, result: TallyResult) -> tuple[str, ...]:
 
 def _missing(panel: Sequence[Member], ballots: Sequence[Ballot], asked: Poll) -> tuple[str, ...]:
     """Who gave no valid answer though one was wanted: failed, invalid, or overtaken by the deadline."""
-    called_off = {a.provider for a in asked.attempts if a.outcome == "cancelled"} if not asked.timed_out else set()
-    spared = called_off | (set(asked.unasked) if not asked.timed_out else set())
+    spared = asked.called_off | (set(asked.unasked) if not asked.timed_out else set())
     answered = {ballot.name for ballot in ballots}
     return tuple(m.name for m in sorted(panel, key=lambda m: m.rank) if m.name not in answered | spared)
 
@@ -161,6 +170,8 @@ def _shortfall(size: int, missing: Sequence[str], asked: Poll) -> str:
     """The promise that was bent, in one sentence; empty if none was."""
     if asked.timed_out:
         return f"the deadline came before {', '.join(missing)} answered"
+    if asked.stragglers:
+        return f"decided without {', '.join(asked.stragglers)}: silent for too long"
     return quorum_lost(size, len(missing))
 
 

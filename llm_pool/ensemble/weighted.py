@@ -15,6 +15,7 @@ import msgspec
 from llm_pool.agreement import evidence
 from llm_pool.core.messages import StrategyName
 from llm_pool.ensemble.ballots import Poll, poll
+from llm_pool.ensemble.stragglers import endless
 from llm_pool.ensemble.voting import decide, with_formulas
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member
     from llm_pool.core.messages import Attempt, Call, Decision, Reading, Task
     from llm_pool.ensemble.formulas import Formulas
+    from llm_pool.ensemble.stragglers import Patience
     from llm_pool.trust.model import Trust
 
 
@@ -53,17 +55,20 @@ class Weighted:
         clock: the time.
         trust: what was learned; read at every decision, so that it may go on learning.
         formulas: looks for equal ones where there is no majority; None: nobody does.
+        patience: how long a member's silence is borne.
     """
 
-    def __init__(self, clock: Clock, trust: Trust, formulas: Formulas | None = None) -> None:
-        self._clock, self._trust, self._formulas = clock, trust, formulas
+    def __init__(
+        self, clock: Clock, trust: Trust, formulas: Formulas | None = None, *, patience: Patience = endless
+    ) -> None:
+        self._clock, self._trust, self._formulas, self._patience = clock, trust, formulas, patience
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Ask as many of *panel* as can matter; raises AllProvidersFailed, DeadlineExceeded."""
         trust = self._trust.of(call.tenant_id)
-        order = sorted(panel, key=lambda m: (not m.loaded, -trust.vote(m, call.task.name), m.rank))
+        order = sorted(panel, key=lambda m: (m.suspect, not m.loaded, -trust.vote(m, call.task.name), m.rank))
         vote_weights = TrustWeights(trust)
-        asked = await poll(self._clock, call, order, emit, vote_weights)
+        asked = await poll(self._clock, call, order, emit, vote_weights, patience=self._patience)
         return self._decide(call, panel, await with_formulas(self._formulas, call, panel, asked, vote_weights))
 
     def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:

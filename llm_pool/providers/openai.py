@@ -90,6 +90,10 @@ class OpenAIProvider:
         """As ``Provider.state``."""
         return await probe_state(self._backend, self.model, lambda: self._server.state(self.model))
 
+    async def slots(self) -> int | None:
+        """Calls that the server takes at once; None where it does not say."""
+        return await self._server.slots()
+
     async def load(self) -> None:
         """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""
         if (await self._server.catalogue()).kind not in ON_DEMAND:

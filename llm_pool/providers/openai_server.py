@@ -40,12 +40,15 @@ class Catalogue(msgspec.Struct, frozen=True):
         models: in its order; empty where it does not say.
         aliases: other names of a model.
         troubles: why a model cannot be loaded, by its name.
+        owners: whom the models belong to, by its list; empty where that does not say it of each, as every list of an
+            OpenAI-shaped server does.
     """
 
     kind: Kind = "other"
     models: tuple[ModelFacts, ...] = ()
     aliases: dict[str, str] = {}
     troubles: dict[str, str] = {}
+    owners: frozenset[str] = frozenset()
 
     def find(self, model: str) -> ModelFacts | None:
         """The model called *model*. A llama-server with one model answers to every name."""
@@ -99,7 +102,8 @@ class OpenAIServer:
         if reply.status in _NOT_TOLD:
             return Catalogue()
         listed = self._entries(reply)
-        kind = _kind(listed)
+        owners = _owners(listed)
+        kind = _kind(listed, owners)
         if kind == "lm-studio":
             listed = await self._more("/api/v0/models", listed)
         models = tuple(map(from_openai, listed))
@@ -108,7 +112,11 @@ class OpenAIServer:
             models = tuple(with_props(facts, props) for facts in models)
         if kind == "llama-swap":
             models = _with_running(models, await self._running())
-        return Catalogue(kind, models, _aliases(listed), _troubles(listed))
+        return Catalogue(kind, models, _aliases(listed), _troubles(listed), owners)
+
+    async def slots(self) -> int | None:
+        """Calls that it takes at once; None where it does not say: llama-server does, others have no ``/props``."""
+        return with_props(ModelFacts(name=self.backend.name), await self._said("/props")).slots
 
     async def state(self, model: str) -> ProviderState:
         """
@@ -197,8 +205,13 @@ class OpenAIServer:
             return {}
 
 
-def _kind(listed: Sequence[dict[str, Any]]) -> Kind:
-    owners = {owner for one in listed if isinstance(owner := one.get("owned_by"), str)}
+def _owners(listed: Sequence[dict[str, Any]]) -> frozenset[str]:
+    owners = [one.get("owned_by") for one in listed]
+    known = frozenset(owner for owner in owners if isinstance(owner, str))
+    return known if all(isinstance(owner, str) for owner in owners) else frozenset()
+
+
+def _kind(listed: Sequence[dict[str, Any]], owners: frozenset[str]) -> Kind:
     if "llamacpp" in owners:
         return "router" if any(isinstance(one.get("status"), dict) for one in listed) else "llama-server"
     if "llama-swap" in owners:

@@ -48,7 +48,7 @@ def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last for a thousand brackets
         shown = backend.redacted(raw[:60].decode("utf-8", "replace"))
         raise BadReply(backend.name, f"unreadable answer {shown!r}: {error}") from error
 

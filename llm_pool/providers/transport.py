@@ -19,9 +19,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
+from llm_pool.core.errors import BadReply, Failed, OutOfResources, Rejected, Unreachable
+from llm_pool.core.shortage import lacking
 from llm_pool.providers.connection import MAX_PIECE, Connection, ConnectionBroken, ResponseParser
 from llm_pool.providers.decompression import CorruptData, decompressor_for
+from llm_pool.providers.happy_eyeballs import open_socket
+from llm_pool.providers.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -233,6 +236,7 @@ class Transport:
         self._idle: dict[_PoolKey, list[tuple[Connection, float]]] = {}
         self._open: set[Connection] = set()
         self._tls: dict[TlsFiles, ssl.SSLContext] = {}
+        self._resolver = Resolver()
 
     @asynccontextmanager
     async def stream(self, backend: Backend, method: str, path: str, body: bytes = b"") -> AsyncGenerator[Response]:
@@ -300,15 +304,28 @@ class Transport:
         return connection
 
     async def _connect(self, backend: Backend) -> Connection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 context = await self._context(backend) if backend.secure else None
-                # no happy eyeballs: in CPython 3.11, cancelled at a bad moment, they leave the winner's socket open
-                _, connection = await loop.create_connection(Connection, backend.host, backend.port, ssl=context)
+                addresses = await self._resolver.resolve(backend.host, backend.port)
+                connection = await self._greet(backend, await open_socket(addresses), context)
         except OSError as error:
+            if (what := lacking(error)) is not None:
+                raise OutOfResources(backend.name, what) from error
             raise Unreachable(backend.name, self._connect_error(backend, error), hint=backend.hint) from error
         self._open.add(connection)
+        return connection
+
+    @staticmethod
+    async def _greet(backend: Backend, connected: socket.socket, context: ssl.SSLContext | None) -> Connection:
+        """The connection over a socket that is *connected*, closed where that fails."""
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, sock=connected, ssl=context, server_hostname=backend.host if context else None
+            )
+        except BaseException:
+            connected.close()
+            raise
         return connection
 
     async def _context(self, backend: Backend) -> ssl.SSLContext:
@@ -324,8 +341,12 @@ class Transport:
         match error:
             case TimeoutError():
                 return f"no connection to {backend.authority} within {self._connect_timeout:g} s"
+            case socket.gaierror(errno=socket.EAI_AGAIN):
+                return f"{backend.host} could not be looked up: {(error.strerror or str(error)).lower()}"
             case socket.gaierror():
                 return f"no such host: {backend.host}"
+            case BlockingIOError():
+                return f"{backend.host} could not be looked up: {error.strerror}"
             case ssl.SSLError():
                 return f"no TLS with {backend.authority}: {error.reason or error}"
             case _:

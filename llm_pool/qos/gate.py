@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import Loading, QueueFull
+from llm_pool.qos.fair_queueing import Turns, displaced_by
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
-from llm_pool.qos.queueing import Machine, QueueRefusal, Waiter, ahead_of, choose, evicted_by, must_load, refuse
+from llm_pool.qos.queueing import (
+    MIN_RETRY_AFTER,
+    Machine,
+    QueueRefusal,
+    Waiter,
+    ahead_of,
+    choose,
+    evicted_by,
+    must_load,
+    refuse,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from llm_pool.core.interfaces import Clock
     from llm_pool.qos.loaded_models import LoadedModels
@@ -31,6 +42,10 @@ They double each time: some models are never listed (Ollama's cloud models, or a
 """
 
 
+class _Displaced(Exception):
+    """A request left a full queue for one of a tenant who has fewer in it."""
+
+
 class Lease:
     """
     A slot on the machine, until it is released.
@@ -40,11 +55,12 @@ class Lease:
         cold: the model was not in memory when the slot was given, as far as we know, and has not written yet.
         loading: seconds the backend says it took to load the model for this call.
         spoke: the model has written.
+        late: the call has gone silent; others overtake it.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
-        self.loading, self.spoke = 0.0, False
+        self.loading, self.spoke, self.late = 0.0, False, False
 
 
 class Gate:
@@ -66,7 +82,7 @@ class Gate:
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
         self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
         self._leases: set[Lease] = set()
-        self._tickets = 0
+        self._tickets, self._turns = 0, Turns()
         self._turn_began = 0.0
         self._loads: dict[str, float] = {}
         self._services: dict[str, float] = {}
@@ -93,6 +109,13 @@ class Gate:
         """Whether a slot is free and nobody waits for it."""
         return len(self._leases) < self._limits.slots and (not self._waiting or self._load is not None)
 
+    def has_room_for(self, model: str) -> bool:
+        """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
+        if self.has_room:
+            return True
+        rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
+        return not rivals and len(self._punctual) < self._limits.slots and self._may_overtake(model)
+
     @property
     def busy(self) -> int:
         """Slots that are taken."""
@@ -113,6 +136,11 @@ class Gate:
         if not self._loaded_models.is_authoritative or model in self._unlisted:
             return True
         return model in self.loaded and not self.is_loading(model)
+
+    def learn_slots(self, slots: int) -> None:
+        """Let through as many requests as the machine says it takes; *slots* >= 1."""
+        self._limits = msgspec.structs.replace(self._limits, slots=slots)
+        self._admit()
 
     def is_loading(self, model: str) -> bool:
         """Whether *model* is being loaded, to the backend's own knowledge."""
@@ -170,7 +198,9 @@ class Gate:
         if self._load is not None:
             await self._load.aclose()
 
-    async def acquire(self, provider: str, model: str, deadline: float, queued: Callable[[int], None]) -> Lease:
+    async def acquire(
+        self, provider: str, model: str, deadline: float, queued: Callable[[int], None], *, tenant: str = ""
+    ) -> Lease:
         """
         Wait for a slot.
 
@@ -179,6 +209,7 @@ class Gate:
             model: what will run in the slot.
             deadline: instant after which the slot is of no use.
             queued: told, if the request has to wait, how many are ahead of it.
+            tenant: whose request it is; tenants have turns.
 
         Returns:
             The slot; give it back with ``release``.
@@ -188,18 +219,22 @@ class Gate:
             Loading: the model was not loaded in time; its loading goes on.
         """
         await self._loaded_models.refresh()
-        waiter = self._enter(provider, model, deadline)
+        waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = slot
         try:
             self._admit()
             if not slot.done():
+                self._keep_to_limit(waiter)
                 queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
             async with asyncio.timeout_at(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
             raise self._too_late(provider, model) from None
+        except _Displaced:
+            wait = self._services.get(model, MIN_RETRY_AFTER)
+            raise self._refusal(provider, QueueRefusal("full", max(MIN_RETRY_AFTER, wait))) from None
         except BaseException:
             self._abandon(waiter, slot)
             raise
@@ -212,6 +247,11 @@ class Gate:
             self._learn(self._services, lease.model, held - lease.loading)
         elif not lease.spoke:
             self._loaded_models.doubt()  # somebody else may have put its model out
+        self._admit()
+
+    def mark_late(self, lease: Lease) -> None:
+        """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
+        lease.late = True
         self._admit()
 
     def mark_loaded(self, lease: Lease) -> None:
@@ -233,28 +273,52 @@ class Gate:
         """Note that *model* was loaded ahead of any call."""
         self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits_now()) or ())
 
-    def _enter(self, provider: str, model: str, deadline: float) -> Waiter:
+    def _enter(self, provider: str, model: str, deadline: float, tenant: str) -> Waiter:
         now = self._clock.now()
         self._tickets += 1
-        waiter = Waiter(model, deadline, now, self._tickets)
+        waiter = Waiter(model, deadline, now, self._tickets, tenant)
         refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
         return waiter
+
+    def _keep_to_limit(self, newcomer: Waiter) -> None:
+        """Let another tenant's request leave where the queue is too long since *newcomer* waits in it."""
+        if len(self._waiting) <= self._limits.queue:
+            return
+        displaced = displaced_by(newcomer, [waiter for waiter in self._waiting if waiter is not newcomer])
+        if displaced is not None:
+            self._waiting.pop(displaced).set_exception(_Displaced())
 
     def _admit(self) -> None:
         """Give free slots to those whose turn it is, and load the model of one whose turn that is."""
         while not self._closed:
             machine = self._machine()
             still = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(still, machine, self._limits_now(), self._clock.now())
+            chosen = choose(still, machine, self._limits_now(), self._clock.now()) or self._overtaker(still)
             if chosen is None:
                 return
             evicted = evicted_by(chosen.model, machine, self._limits_now()) or ()
             if must_load(chosen.model, machine):
                 self._begin_load(chosen.model, evicted)
             else:
-                self._waiting.pop(chosen).set_result(self._lend(chosen.model, evicted))
+                slot = self._waiting.pop(chosen)
+                self._turns.serve(chosen.tenant, last=not self._waiting)
+                slot.set_result(self._lend(chosen.model, evicted))
+
+    def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
+        """Who may go beside calls that are silent."""
+        able = [waiter for waiter in waiting if self._may_overtake(waiter.model)]
+        return choose(able, self._machine(self._punctual), self._limits_now(), self._clock.now()) if able else None
+
+    def _may_overtake(self, model: str) -> bool:
+        """Whether silent calls are all that stands before *model*: another one, and in memory."""
+        silent = {lease.model for lease in self._leases if lease.late}
+        return bool(silent) and model not in silent and self.is_loaded(model)
+
+    @property
+    def _punctual(self) -> list[Lease]:
+        return [lease for lease in self._leases if not lease.late]
 
     def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
         cold = model not in self.loaded
@@ -297,13 +361,15 @@ class Gate:
         else:
             self._admit()  # others may have held back for this one
 
-    def _machine(self) -> Machine:
+    def _machine(self, leases: Collection[Lease] | None = None) -> Machine:
+        """The machine as it stands, working on *leases* only; None: on all there are."""
         return Machine(
             loaded=self.loaded,
             loading=None if self._load is None else self._load.model,
             loadable=self._loadable(),
-            running=[lease.model for lease in self._leases],
+            running=[lease.model for lease in (self._leases if leases is None else leases)],
             turn_began=self._turn_began,
+            turns_ahead=self._turns.ahead,
             sizes=self._loaded_models.sizes,
             loads=self._loads,
             services=self._services,

@@ -10,15 +10,17 @@ Rules:
 - A request is *ready* when its model is in memory, *costly* when the model must be loaded first. A load is the
   machine's own act and outlives the request that asked for it: it takes no slot, and there is one at a time.
 - A model that surely fits beside what is there is loaded at once; its requests wait for it, the others go on.
-- Any other load may put a model out. Ready requests go before it, the earliest deadline first (EDF).
+- Any other load may put a model out. Ready requests go before it: tenants in turn (``fair_queueing``), and of each
+  tenant's the earliest deadline first (EDF).
 - Its wait is bounded: once it has waited for ``Limits.batch_wait``, or ``MIN_LOAD_TIMES`` times its model's load time
   if longer (more swaps than that and the machine mostly swaps), the present models have had a turn that long, and one
   that came later by more than ``Limits.batch_wait`` would pass it by, a swap is *due*; after half of the request's
   time it is due in any case. Of those that are due the one that came first is next. Ready ones hold back until the
   calls that use the evicted model have ended. What came together is so served with one load for each model.
-- With no ready request waiting, the costly one with the earliest deadline is next at once: a free slot never idles
+- With no ready request waiting, the costly one whose turn is first is next at once: a free slot never idles
   while a request could run.
-- A request is refused on arrival when the queue is full, or when the wait for those ahead, as far as it can be told,
+- A request is refused on arrival when the queue is full (unless another tenant has more than its share of it: then that
+  one's least urgent request leaves), or when the wait for those ahead, as far as it can be told,
   ends after its deadline: early, with the seconds after which asking again makes sense (at least ``MIN_RETRY_AFTER``).
   What is unknown counts as no time at all. Its own model's load is no reason: it has to begin some time.
 
@@ -38,6 +40,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+from llm_pool.qos.fair_queueing import displaced_by, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -76,6 +80,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         running: the model of each call that runs.
         turn_began: instant at which the latest load ended.
         sizes: megabytes a model takes; one that is missing is unknown and counts as nothing.
+        turns_ahead: turns that a tenant had more than others who wait; see ``fair_queueing``.
         loads, services: seconds a model usually takes to load, and to answer one call; likewise.
     """
 
@@ -84,18 +89,20 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     loadable: Collection[str] = ()
     running: Sequence[str] = ()
     turn_began: float = 0.0
+    turns_ahead: Mapping[str, float] = msgspec.field(default_factory=dict)
     sizes: Mapping[str, float] = msgspec.field(default_factory=dict)
     loads: Mapping[str, float] = msgspec.field(default_factory=dict)
     services: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
 class Waiter(msgspec.Struct, frozen=True):
-    """A request that waits: *deadline* and *arrived* are instants, *ticket* tells equals apart."""
+    """A request of *tenant* that waits: *deadline* and *arrived* are instants, *ticket* tells equals apart."""
 
     model: str
     deadline: float
     arrived: float
     ticket: int
+    tenant: str = ""
 
     @property
     def urgency(self) -> tuple[float, float, int]:
@@ -163,18 +170,16 @@ def refuse(
     if now + wait >= newcomer.deadline:
         return QueueRefusal("late", max(MIN_RETRY_AFTER, now + wait - newcomer.deadline))
     starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
-    if len(waiting) >= limits.queue and not starts_now:
+    if len(waiting) >= limits.queue and not starts_now and displaced_by(newcomer, waiting) is None:
         return QueueRefusal("full", max(MIN_RETRY_AFTER, wait))
     return None
 
 
 def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
-    """Who is likely to be served before *waiter*: more urgent ones, the costly among them only for a costly one."""
+    """Who is likely to be served before *waiter*: those whose turn is earlier, the costly only before a costly one."""
     ready, costly = _by_cost([each for each in waiting if each is not waiter], machine, limits)
-    urgent = [each for each in ready if each.urgency < waiter.urgency]
-    if evicted_by(waiter.model, machine, limits) == ():
-        return urgent
-    return urgent + [each for each in costly if each.urgency < waiter.urgency]
+    before = _before(waiter, ready, machine)
+    return before if evicted_by(waiter.model, machine, limits) == () else before + _before(waiter, costly, machine)
 
 
 def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> float:
@@ -192,11 +197,17 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
 
 
 def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
-    """The ready and the costly, each by urgency; who waits for the model that is being loaded is neither."""
+    """The ready and the costly, each in turn; who waits for the model that is being loaded is neither."""
     models = {waiter.model for waiter in waiting}
     cheap = {m for m in models if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
-    in_order = sorted((w for w in waiting if w.model != machine.loading), key=lambda waiter: waiter.urgency)
-    return [w for w in in_order if w.model in cheap], [w for w in in_order if w.model not in cheap]
+    others = [waiter for waiter in waiting if waiter.model != machine.loading]
+    ready = in_turn((waiter for waiter in others if waiter.model in cheap), machine.turns_ahead)
+    return ready, in_turn((waiter for waiter in others if waiter.model not in cheap), machine.turns_ahead)
+
+
+def _before(waiter: Waiter, others: Sequence[Waiter], machine: Machine) -> list[Waiter]:
+    ordered = in_turn([*others, waiter], machine.turns_ahead)
+    return ordered[: ordered.index(waiter)]
 
 
 def _is_due(waiter: Waiter, ready: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> bool:

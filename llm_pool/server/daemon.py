@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ import uvicorn
 
 from llm_pool.core.errors import ConfigError
 from llm_pool.engine import PoolManager
+from llm_pool.server.accepting import Acceptor
 from llm_pool.server.http import create_app
 from llm_pool.server.middleware import AllowAll
 from llm_pool.server.request_limits import LimitedHttpProtocol
@@ -183,11 +185,31 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready, self._stopping = asyncio.Event(), asyncio.Event()
+        self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept."""
-        await super().startup(sockets)
+        """Begin to accept: by ``Acceptor``, as neither asyncio nor uvloop leaves a request any file descriptor."""
+        for listener in sockets or ():
+            listener.setblocking(False)
+            acceptor = Acceptor(listener, self._protocol, self.config.ssl, self._close_idle)
+            self._accepting.append(asyncio.create_task(acceptor.run(), name="accept"))
+        self.started = True
         self.ready.set()
+
+    def _protocol(self) -> LimitedHttpProtocol:
+        return LimitedHttpProtocol(self.config, self.server_state, app_state={})
+
+    def _close_idle(self) -> int:
+        """Close the half of the idle connections that has been silent for longest; how many those are."""
+        idle = [
+            (since, connection)
+            for connection in self.server_state.connections
+            if isinstance(connection, LimitedHttpProtocol) and (since := connection.idle_since) is not None
+        ]
+        longest = sorted(idle, key=itemgetter(0))[: (len(idle) + 1) // 2]
+        for _, connection in longest:
+            connection.transport.abort()
+        return len(longest)
 
     async def main_loop(self) -> None:
         """Write the date anew every second, as uvicorn does, until it is time to leave."""
@@ -198,8 +220,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what is idle at once, and what still speaks after ``SHUTDOWN_GRACE`` seconds."""
-        for listener in self.servers:
-            listener.close()
+        for accepting in self._accepting:
+            accepting.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         for bound_socket in sockets or []:
             bound_socket.close()
         state, until = self.server_state, asyncio.get_running_loop().time() + SHUTDOWN_GRACE

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from llm_pool.core.errors import InvalidRequest, LlmPoolError, Stopping, Unauthenticated
+from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopping, Unauthenticated
+from llm_pool.core.shortage import lacking
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.wire.json import error_json
 
@@ -44,6 +45,8 @@ BODY_LIMIT = 1 << 20
 """Bytes."""
 BODY_TIME = 15.0
 """Seconds a body may take to arrive."""
+SHORTAGE_RETRY_AFTER = 1.0
+"""Seconds after which file descriptors, or what else ran out, may be back."""
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 """On every answer that says nothing else of its caching."""
 PRINCIPAL = "llm_pool.principal"
@@ -128,7 +131,11 @@ class GatewayMiddleware:
                 raise
         except RecursionError:
             await response.fail(*error_response(InvalidRequest("body", "nested too deeply")))
-        except Exception:  # noqa: BLE001  # the client gets an answer, the log gets the traceback
+        except Exception as error:  # noqa: BLE001  # the client gets an answer, the log gets the traceback
+            if (what := lacking(error)) is not None:
+                _log.warning("no more %s, while serving %s", what, scope["path"])
+                await response.fail(*error_response(Overloaded("llm-pool", SHORTAGE_RETRY_AFTER)))
+                return
             _log.exception("a bug in llm-pool, while serving %s", scope["path"])
             await response.fail(500, BUG)
 

@@ -9,6 +9,7 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md, and recordings i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool import __version__
-from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query
 from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import (
@@ -59,6 +60,8 @@ UNSUPPORTED = {
     "context": "the models share no tokens; send the conversation to /api/chat",
 }
 """Fields that ask for what cannot be had, and why."""
+MAX_LOAD_TIME = 600.0
+"""Seconds that the loading of a model may take where its sender sets no deadline: 40 GB from a slow disk take 300."""
 SERVED_OPTIONS = ("num_predict", "temperature", "seed", "stop")
 """Options that reach the models; the others are told in ``llm_pool.ignored``."""
 DETAILS: dict[str, Json] = {
@@ -179,9 +182,14 @@ class Ollama:
         if body.keep_alive in {0, "0"}:
             raise InvalidRequest("keep_alive", "the pool decides what is unloaded")
         nothing = Query(prompt="", task=model.task, strategy=model.strategy, providers=model.providers)
-        async with authorized(self._access, scope, nothing):
-            for name in model.providers:
-                await self._manager.app.providers[name].load()
+        async with authorized(self._access, scope, nothing) as allowed:
+            span = min(limit for limit in (allowed.deadline, allowed.caps.deadline, MAX_LOAD_TIME) if limit is not None)
+            try:
+                async with asyncio.timeout(span):
+                    for name in model.providers:
+                        await self._manager.app.providers[name].load()
+            except TimeoutError:
+                raise DeadlineExceeded(span) from None
         await send_json(send, encoder.loaded())
 
     async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:

@@ -66,11 +66,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _unparsed = 0  # bytes that came since the head began, but for a chunk that begins with something else
     _in_head = False
     _in_body = False
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its head must follow."""
+        self._idle_since = self.loop.time()
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it: a stream's transport
         self._arm()
+
+    @property
+    def idle_since(self) -> float | None:
+        """The instant since which nothing is asked over this connection; None while something is."""
+        return self._idle_since if self._is_idle() and not self._in_head and not self._in_body else None
+
+    def on_response_complete(self) -> None:
+        """An answer is sent."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""

@@ -59,9 +59,10 @@ def config(upstream: str, configure: Configure) -> Path:
 @pytest.fixture(autouse=True)
 def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("LLM_POOL_CONFIG", "NO_COLOR", "FORCE_COLOR", "LLM_POOL_NO_COLOR"):
+    for name in ("LLM_POOL_CONFIG", "NO_COLOR", "FORCE_COLOR", "LLM_POOL_NO_COLOR", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("LLM_POOL_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_POOL_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("COLUMNS", "90")

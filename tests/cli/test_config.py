@@ -100,7 +100,10 @@ def test_explain_says_what_a_key_means(capsys: pytest.CaptureFixture[str]) -> No
     assert run(["config", "explain", "qos.hedge_after_ms"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "qos.hedge_after_ms",
-        "  Time without a first token after which a provider counts as late. With `auto`: until enough is known.",
+        (
+            "  Silence after which a provider counts as late, at most half of the time left. "
+            "With `auto`: until enough is known."
+        ),
         "  accepts  an integer from 1 to 86400000 (ms)",
         "  default  300",
     ]

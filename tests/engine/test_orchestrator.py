@@ -26,6 +26,7 @@ from llm_pool.core.events import AttemptStarted, RequestAnswered, RequestFailed,
 from llm_pool.core.messages import Query, StrategyName
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment
+from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.budget import Budget
@@ -34,9 +35,10 @@ from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from llm_pool.core.messages import Answer
+    from llm_pool.core.interfaces import Emit, Member
+    from llm_pool.core.messages import Answer, Attempt, Call, Decision
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +88,7 @@ class Pool:
             last_resort=fastest,
             refresh_machines=_nothing_to_see,
             load_time=lambda member: 0.0,
+            is_suspect=lambda member, call: False,
             breaker_refuses=lambda member, task: member.name in refused,
             budget=Budget(),
             cache_layer=CacheLayer(
@@ -381,3 +384,58 @@ async def test_a_strangers_schema_is_compiled_for_its_request_alone(monkeypatch:
 
     assert answer.json == {"n": "lighthous"}
     assert compiled.kept_bytes() == 0
+
+
+class Overslept:
+    """A strategy that is kept from deciding by a machine too busy to run it, with answers in hand."""
+
+    def __init__(self, decider: Voting) -> None:
+        self._decider = decider
+
+    async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
+        async with AttemptGroup(emit) as attempt_group:
+            for member in panel:
+                attempt_group.start(member, call, why="vote")
+            async for _ in attempt_group.as_completed():
+                pass
+        raise AssertionError
+
+    def decide(self, call: Call, panel: Sequence[Member], attempts: Sequence[Attempt]) -> Decision:
+        return self._decider.decide(call, panel, attempts)
+
+
+async def test_what_is_there_at_the_deadline_decides() -> None:
+    """Two valid answers in hand are an answer, whoever is still out."""
+    replies = [Reply("blue", duration=0.2), Reply("blue", duration=0.3), Reply.hanging()]
+    pool = Pool(*(ScriptedProvider(f"p{at}", reply) for at, reply in enumerate(replies)))
+    pool.orchestrator._strategies = lambda _name: Overslept(Voting(SystemClock()))
+
+    answer = await pool.ask(deadline=1.0, strategy=StrategyName.VOTING)
+
+    assert (answer.content, answer.degraded, answer.duration) == ("blue", True, pytest.approx(1.0))
+    assert answer.decision.degraded_reason == "the deadline came before p2 answered"
+    assert answer.decision.missing == ("p2",)
+
+
+async def test_nothing_there_at_the_deadline_is_a_missed_one() -> None:
+    """An answer that fails its schema is none."""
+    pool = Pool(ScriptedProvider("p", Reply.hanging()))
+    pool.orchestrator._strategies = lambda _name: Overslept(Voting(SystemClock()))
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        await pool.ask(deadline=1.0, strategy=StrategyName.VOTING)
+
+    assert caught.value.asked == pytest.approx(1.0)
+
+
+async def test_the_last_resort_leaves_a_failover_half_of_what_remained() -> None:
+    """The second would be done in time; it is not cut off for the sake of the third."""
+    regular = ScriptedProvider("a", Reply.hanging()), ScriptedProvider("b", Reply("blue", ttft=0.2, duration=0.27))
+    pocket = ScriptedProvider("pocket", Reply("pocket"))
+    pool = Pool(*regular, last_resort=pocket)
+
+    answer = await pool.ask(deadline=0.8)
+
+    assert (answer.content, answer.degraded) == ("blue", False)
+    assert answer.duration == pytest.approx(0.24 + 0.27)
+    assert pocket.calls == []

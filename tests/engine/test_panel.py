@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_pool.engine.panel import Assignment, Panel, panel_for
 from llm_pool.testing import Reply, ScriptedProvider, a_panel
@@ -16,9 +16,20 @@ def assignment(name: str, *tasks: str, rank: int = 0, last_resort: bool = False)
     return Assignment(member=member, tasks=tasks, last_resort=last_resort)
 
 
-def panel(task: str, *assignments: Assignment, refusing: Collection[str] = (), bound_to: tuple[str, ...] = ()) -> Panel:
+def panel(
+    task: str,
+    *assignments: Assignment,
+    refusing: Collection[str] = (),
+    suspects: Collection[str] = (),
+    **limits: Any,
+) -> Panel:
     return panel_for(
-        task, assignments, load_time=lambda m: 0.0, breaker_refuses=lambda m: m.name in refusing, bound_to=bound_to
+        task,
+        assignments,
+        load_time=lambda m: 0.0,
+        breaker_refuses=lambda m: m.name in refusing,
+        is_suspect=lambda m: m.name in suspects,
+        **limits,
     )
 
 
@@ -87,7 +98,7 @@ def test_a_sender_who_may_ask_few_gets_the_preferred_ones() -> None:
     """The cap counts regular members; a last resort stands by whatever it says."""
     assignments = [assignment("a"), assignment("b"), assignment("c"), assignment("last", last_resort=True)]
 
-    found = panel_for("judge", assignments, load_time=lambda m: 0.0, breaker_refuses=lambda m: False, limit=2)
+    found = panel("judge", *assignments, limit=2)
 
     assert names(found.regular) == ["a", "b"]
     assert names(found.last_resort) == ["last"]
@@ -98,14 +109,21 @@ def test_a_provider_asked_for_by_name_answers_alone() -> None:
     assignments = [assignment("a", "judge"), assignment("b"), assignment("last", last_resort=True)]
 
     for name in ("a", "last"):
-        found = panel_for(
-            "mine",
-            assignments,
-            load_time=lambda m: 0.0,
-            breaker_refuses=lambda m: False,
-            bound_to=("b",),
-            requested=(name,),
-        )
+        found = panel("mine", *assignments, bound_to=("b",), requested=(name,))
 
         assert names(found.regular) == [name]
         assert found.last_resort == ()
+
+
+def test_a_suspect_comes_after_the_others_and_is_asked_all_the_same() -> None:
+    """It is no open breaker: where all are suspects, the order is the file's."""
+    assignments = [assignment("a"), assignment("b"), assignment("c")]
+
+    one = panel("judge", *assignments, suspects=("a",))
+    every = panel("judge", *assignments, suspects=("a", "b", "c"))
+    capped = panel("judge", *assignments, suspects=("a",), limit=2)
+
+    assert [(m.name, m.suspect) for m in one.regular] == [("b", False), ("c", False), ("a", True)]
+    assert names(every.regular) == ["a", "b", "c"]
+    assert names(capped.regular) == ["b", "c"]
+    assert (one.skipped, every.is_forced) == ((), False)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import AllProvidersFailed, BreakerOpen, Failed, Unreachable
 from llm_pool.core.events import TextArrived
 from llm_pool.core.interfaces import Member
-from llm_pool.ensemble.fastest import Fastest, by_readiness
+from llm_pool.core.messages import Call, Prompt, Task
+from llm_pool.ensemble.fastest import Fastest, by_readiness, shared_reserve
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ async def test_a_late_first_token_brings_the_next_provider_in() -> None:
 
 async def test_a_long_answer_is_not_a_late_one() -> None:
     """Once the first has written, nobody else is asked, however long it goes on."""
-    first = ScriptedProvider("first", Reply("a long story " * 20, ttft=0.2, duration=30))
+    first = ScriptedProvider("first", Reply("a long story " * 20, ttft=0.2, duration=4))
     second = ScriptedProvider("second", Reply("b"))
 
     decision = await race(fastest(hedge_after=0.3), first, second)
@@ -149,8 +152,8 @@ async def test_a_second_hedge_stays_off_the_machine_of_the_first_call() -> None:
     assert [len(p.calls) for p in (*hung, third)] == [1, 1, 0]
 
 
-async def test_a_hedge_that_could_not_be_paid_leaves_the_failover() -> None:
-    """The budget was spent when the first was late, and has recovered when it fails."""
+async def test_a_hedge_that_could_not_be_paid_is_tried_again() -> None:
+    """The budget was spent when the first was late, and has recovered a second later."""
     first = ScriptedProvider("first", Reply.failing(Failed("first", "500"), after=5))
     second = ScriptedProvider("second", Reply("b"))
     fixed_budget = FixedBudget(0)
@@ -161,7 +164,9 @@ async def test_a_hedge_that_could_not_be_paid_leaves_the_failover() -> None:
 
     decision = await racing
 
-    assert [(a.provider, a.why) for a in decision.attempts] == [("first", "primary"), ("second", "failover")]
+    assert [(a.provider, a.why) for a in decision.attempts] == [("first", "primary"), ("second", "hedge")]
+    assert decision.attempts[1].started == pytest.approx(1.2)
+    assert len(decision.notes) == 1
 
 
 async def test_a_hedge_goes_to_the_next_machine_that_has_room() -> None:
@@ -265,3 +270,127 @@ async def test_a_preferred_model_that_cannot_be_had_in_time_is_loaded_behind_the
     later = await strategy.run(a_call(), [seat("a", 0, load_time=4.0), seat("b", 1)], lambda _: None)
 
     assert (soon.winner, later.winner, behind) == ("b", "a", ["a"])
+
+
+async def test_an_answer_that_stops_half_way_is_overtaken() -> None:
+    """It has written, and then nothing for far longer than before."""
+    first = ScriptedProvider("first", Reply("one two three", ttft=0.1, duration=10_000.0))
+    second = ScriptedProvider("second", Reply("b", ttft=0.1, duration=0.2))
+
+    decision = await race(fastest(hedge_after=0.3), first, second)
+
+    assert decision.winner == "second"
+    assert decision.attempts[1].started == pytest.approx(0.6)
+    assert first.cancelled == 1
+
+
+async def test_a_hedge_leaves_itself_half_of_the_time() -> None:
+    """Whatever the configured delay."""
+    first, second = ScriptedProvider("first", Reply.hanging()), ScriptedProvider("second", Reply("b", ttft=0.1))
+    deadline = asyncio.get_running_loop().time() + 0.3
+
+    decision = await race(fastest(hedge_after=0.3), first, second, deadline=deadline)
+
+    assert decision.attempts[1].started == pytest.approx(0.15)
+
+
+async def test_replacing_a_suspect_costs_no_budget() -> None:
+    """It is failover; two that are both well, or both silent, are speculation."""
+    hung, good = ScriptedProvider("hung", Reply.hanging()), ScriptedProvider("good", Reply("b"))
+    strategy = Fastest(
+        SystemClock(),
+        FixedBudget(0),
+        hedge_after=lambda m, c: 0.3,
+        has_room=lambda m: True,
+        replaces=lambda late, other, _call: (late.name, other.name) == ("hung", "good"),
+    )
+
+    decision = await race(strategy, hung, good)
+
+    assert [(a.provider, a.why) for a in decision.attempts] == [("hung", "primary"), ("good", "failover")]
+    assert decision.attempts[1].started == pytest.approx(0.3)
+    assert decision.notes == ()
+
+
+async def test_room_that_comes_later_is_found() -> None:
+    """The machine is busy when the hedge is due; a silent call gives its slot back a little later."""
+    first, second = ScriptedProvider("first", Reply.hanging()), ScriptedProvider("second", Reply("b"))
+    loop = asyncio.get_running_loop()
+    freed = loop.time() + 0.4
+    strategy = Fastest(
+        SystemClock(), FixedBudget(1), hedge_after=lambda m, c: 0.3, has_room=lambda m: loop.time() >= freed
+    )
+
+    decision = await race(strategy, first, second, group="desk")
+
+    assert decision.winner == "second"
+    assert 0.4 <= decision.attempts[1].started <= 0.5
+
+
+async def test_a_failover_has_half_of_what_remains_of_the_reserve_too() -> None:
+    """The last resort's share is not kept from those who answer better; the first call does not draw on it."""
+    providers = [ScriptedProvider(name, Reply.hanging()) for name in ("a", "b", "c")]
+    now = asyncio.get_running_loop().time()
+    strategy = fastest(hedge_after=0.8)
+
+    racing = asyncio.create_task(race(strategy, *providers, began=now, deadline=now + 1.2, reserve=0.8))
+    await asyncio.sleep(1.5)
+    racing.cancel()
+    await asyncio.gather(racing, return_exceptions=True)
+
+    assert [p.calls[0].deadline - now for p in providers[:2]] == [pytest.approx(1.2), pytest.approx(0.6 + 0.7)]
+
+
+@given(st.floats(0.0, 100.0), st.floats(0.0, 100.0), st.floats(0.0, 100.0))
+def test_the_reserve_is_shared_and_never_exceeded(deadline: float, reserve: float, now: float) -> None:
+    """At least half of what remains, no less than it had, and no more than there is."""
+    asked = Call(
+        request_id="r",
+        task=Task(name="ask", template=""),
+        input="",
+        prompt=Prompt("", ""),
+        schema=None,
+        ids=(),
+        max_tokens=1,
+        temperature=0.0,
+        began=0.0,
+        deadline=deadline,
+        reserve=reserve,
+    )
+
+    shared = shared_reserve(asked, now)
+
+    end = deadline + reserve
+    assert shared.deadline + shared.reserve == pytest.approx(end)
+    assert shared.deadline >= deadline
+    assert shared.reserve >= -1e-9 or now > end
+    if reserve and now < end:
+        assert shared.deadline - now >= (end - now) / 2 - 1e-9
+
+
+def test_suspects_come_last() -> None:
+    """After a model that cannot be had in time, even."""
+    panel = [msgspec.structs.replace(seat("a", 0), suspect=True), seat("b", 1, load_time=4.0), seat("c", 2)]
+
+    assert [m.name for m in by_readiness(panel, 5.0)] == ["c", "b", "a"]
+
+
+async def test_nothing_is_loaded_behind_the_scenes_for_a_suspect() -> None:
+    """It would put out a model that answers for one that does not."""
+    behind: list[str] = []
+    strategy = Fastest(
+        SystemClock(),
+        FixedBudget(9),
+        hedge_after=lambda m, c: None,
+        has_room=lambda m: True,
+        load_behind=lambda member: behind.append(member.name),
+    )
+    suspect = msgspec.structs.replace(seat("a", 0, load_time=4.0), suspect=True)
+    soon = asyncio.get_running_loop().time() + 2.0
+
+    first = await strategy.run(a_call(deadline=soon), [suspect, seat("b", 1)], lambda _: None)
+    second = await strategy.run(
+        a_call(deadline=soon), [suspect, seat("b", 1, load_time=4.0), seat("c", 2)], lambda _: None
+    )
+
+    assert (first.winner, second.winner, behind) == ("b", "c", ["b"])

@@ -99,6 +99,7 @@ async def played(
     """A whole pool of scripted models in the place of backends, and the models; see ``opened``."""
     models = [ScriptedProvider(f"p{at}", script) for at, script in enumerate(scripts)]
     waiting = iter(models)
+    providers.setdefault("models", [f"m{at}:1b" for at in range(len(scripts))])
     with patch("llm_pool.engine.composition.build_provider", lambda *_, **__: next(waiting)):
         async with open_app(configured(["http://127.0.0.1:9"] * len(models), text, **providers)) as app:
             yield app, models
@@ -112,13 +113,20 @@ async def opened(*ups: Upstream, text: str = "", **providers: Any) -> AsyncItera
 
 
 def configured(
-    urls: Sequence[str], text: str, *, groups: Sequence[str] = (), slots: int = 64, providers: str = ""
+    urls: Sequence[str],
+    text: str,
+    *,
+    groups: Sequence[str] = (),
+    slots: int = 64,
+    providers: str = "",
+    models: Sequence[str] = (),
 ) -> Config:
     """
     A provider for each of *urls*, ``p0`` and so on, with nothing learned and nothing kept.
 
     *text* is more configuration; it may begin with keys of ``[qos]``, and have a ``[cache]`` of its own. Each provider
-    is on a machine of its own unless *groups* names one for each; *providers* is more keys of each.
+    is on a machine of its own unless *groups* names one for each, and of one model unless *models* does; *providers* is
+    more keys of each.
     """
     tables = [f"[qos]\n{text}", "[trust]\nenabled = false"]
     if "[cache]" not in text:
@@ -126,7 +134,8 @@ def configured(
     names = groups or [f"g{at}" for at in range(len(urls))]
     tables += [f"[groups.{name}]\nslots = {slots}" for name in dict.fromkeys(names)]
     for at, (url, group) in enumerate(zip(urls, names, strict=True)):
-        provider = f'name = "p{at}"\ngroup = "{group}"\ndriver = "ollama"\nbase_url = "{url}"\nmodel = "phi3:mini"'
+        model = models[at] if models else "phi3:mini"
+        provider = f'name = "p{at}"\ngroup = "{group}"\ndriver = "ollama"\nbase_url = "{url}"\nmodel = "{model}"'
         tables.append(f"[[providers]]\n{provider}\n{providers}")
     return parse("\n".join(tables), Path("llm-pool.toml"))
 

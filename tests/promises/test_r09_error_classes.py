@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.errors import LlmPoolError, Overloaded
 from llm_pool.core.messages import Query
 from llm_pool.qos.breaker import State
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
+    import socket
+
     from llm_pool.engine.composition import App
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
@@ -48,6 +51,23 @@ async def test_what_says_nothing_of_health_leaves_it_closed(over_loopback: Any, 
         await ask(app, 10)
 
         assert state(app) is State.CLOSED
+
+
+async def test_our_own_shortage_leaves_it_closed(over_loopback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without file descriptors nobody is asked: 503 for a while, and then all is well at once."""
+
+    async def fail(_addresses: Any) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with Upstream() as up, over_loopback(up, providers="retries = 0") as app:
+        with monkeypatch.context() as patch:
+            patch.setattr("llm_pool.providers.transport.open_socket", fail)
+            for number in range(10):
+                with pytest.raises(Overloaded, match="out of file descriptors"):
+                    await app.orchestrator.infer(Query(prompt=f"short {number}"))
+
+        assert state(app) is State.CLOSED
+        assert await ask(app, 1) == 1
 
 
 @pytest.mark.parametrize("mode", ["busy:1", "error:429"])

@@ -130,9 +130,9 @@ async def test_asked_to_stop_it_ends_what_it_began(tmp_path: Path) -> None:
 
 
 async def test_after_the_grace_it_cuts_what_hangs_and_says_so(tmp_path: Path) -> None:
-    """Unary requests get 503, streams their last event: nobody is left without a word."""
+    """A unary request gets 503, a stream that has begun its last event: nobody is left without a word."""
     async with Upstream(["a:latest", "b:latest"]) as up, serving(tmp_path, up, "--grace", "500ms") as daemon:
-        up.set_mode("*", "hang")
+        up.set_mode("*", "stall:2")
         asked = [
             asyncio.create_task(daemon.ask("POST", "/v1/infer", {"prompt": f"q {n}", "stream": n == 1}))
             for n in range(2)

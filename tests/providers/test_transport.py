@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import shutil
 import socket
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.core.errors import BadReply, Failed, Rejected, Unreachable
+from llm_pool.core.errors import BadReply, Failed, OutOfResources, Rejected, Unreachable
 from llm_pool.providers.transport import Backend, TlsFiles, Transport, with_bearer
 
 if TYPE_CHECKING:
@@ -462,3 +463,20 @@ async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(serving: Serving
         await transport.aclose()
         await asyncio.sleep(0.05)
         assert server.now_open == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_without_descriptors_the_backend_is_not_blamed(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Our own trouble: no breaker moves for it, and it says what there is none left of."""
+
+    async def fail(_addresses: Any) -> socket.socket:
+        raise OSError(number, "Too many open files")
+
+    monkeypatch.setattr("llm_pool.providers.transport.open_socket", fail)
+
+    with pytest.raises(OutOfResources, match="no more file descriptors") as raised:
+        await transport.request(Backend("p", "http://127.0.0.1:9"), "GET", "/")
+
+    assert not raised.value.trips_breaker

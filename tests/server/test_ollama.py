@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,3 +168,27 @@ async def test_a_stream_that_breaks_off_ends_in_an_error(pool: Any, client: olla
 
     with pytest.raises(ollama.ResponseError):
         _ = [line async for line in await client.chat(model="phi3", messages=HELLO, stream=True)]
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+async def test_loading_a_model_keeps_the_deadline(
+    daemons: Callable[..., Any], ask: Callable[..., Any], path: str
+) -> None:
+    """A backend that hangs holds a request for a load no longer than its header says."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as backend:
+        url = f"http://127.0.0.1:{backend.sockets[0].getsockname()[1]}"
+        hanging = f'[[providers]]\nname = "phi3"\ndriver = "ollama"\nmodel = "phi3:mini"\nbase_url = "{url}"\n'
+        components = Components(extensions=(api.add_routes,))
+        async with daemons("[qos]\nmax_deadline_ms = 5000\n", providers=hanging, components=components) as running:
+            began = asyncio.get_running_loop().time()
+            reply = await ask(running.url, "POST", path, {"model": "phi3"}, X_Deadline_Ms="300")
+            took = asyncio.get_running_loop().time() - began
+
+    assert reply.status == 504
+    assert "no answer within 300 ms" in reply.json["error"]
+    assert 0.25 < took < 2

@@ -179,7 +179,7 @@ def _run(args: Namespace, console: Console) -> int:
         exports=tuple(args.export),
         as_json=args.json,
     )
-    measured = subjects(read_config(args.config), args.task, args.provider, args.strategy)
+    measured = subjects(read_config(args.config, console), args.task, args.provider, args.strategy)
     return conclude(options, asyncio.run(measure(options, measured, console)), console)
 
 

@@ -86,7 +86,7 @@ class Upstream:
         listed = [model if isinstance(model, Model) else Model(name=model) for model in models]
         self.models = {model.name: model for model in listed}
         self.journal, self.url = Journal(), ""
-        self._flavor, self._cold, self._context = flavor, cold, context
+        self._flavor, self._cold, self._context, self._slots = flavor, cold, context, slots
         self._generator = AnswerGenerator(answer, recorded, ttft, per_token, seed)
         self._modes, self._registry = modes.Modes(), Registry(registry, pull_rate)
         self._new_machine = partial(Machine, slots=slots, max_loaded=max_loaded, memory=memory, max_queue=max_queue)
@@ -195,7 +195,7 @@ class Upstream:
         }
 
     def _llama_routes(self) -> dict[str, Route]:
-        return {"GET /health": self._health}
+        return {"GET /health": self._health, "GET /props": self._props}
 
     # Requests for text
 
@@ -265,6 +265,9 @@ class Upstream:
             exchange.refuse(503, "Loading model")
         else:
             exchange.send(200, b'{"status":"ok"}')
+
+    async def _props(self, exchange: Exchange) -> None:
+        exchange.send(200, msgspec.json.encode({"total_slots": self._slots}))
 
     async def _show(self, exchange: Exchange) -> None:
         exchange.send_chunked(ollama.show(self._find(_name(exchange))))

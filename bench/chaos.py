@@ -1,14 +1,21 @@
 """
-A daemon under mixed faults for minutes: does it keep its memory, its file descriptors and every request?
+A daemon under mixed faults for minutes: does it keep its deadlines, its memory, its descriptors and every request?
 
-    python bench/soak.py [--minutes 10] [--rate 25] [--export bench/results/soak.md]
+    python -m bench.chaos [--minutes 10] [--rate 25] [--export bench/results/chaos.md]
 
-Three processes: the scripted upstream, ``llm-pool serve`` and this one, which asks. Every 15 s something else goes
-wrong upstream; every 20 s the configuration is rewritten, every other time with a mistake in it. Requests come at a
-steady rate whatever happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is
-malformed. A request is lost when it gets no whole reply: no status, a body cut short, a stream without its last event.
+Processes of their own: the scripted upstream, redis-server where it is installed, ``llm-pool serve`` with a resolver
+that hangs for one name and 256 file descriptors, and this one, which asks for three tenants. Every 15 s something else
+goes wrong upstream; every 20 s the configuration is rewritten, every other time with a mistake in it; Redis is frozen,
+then killed, then there again; now and then 150 connections are held idle. Requests come at a steady rate whatever
+happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is malformed; one in ten is
+sent twice at once under one id.
 
-Promise R19: memory grows less than 1 MB a minute after warm-up, descriptors and tasks stay flat, no request is lost.
+A request is lost when it gets no whole reply: no status, a body cut short, a stream without its last event. It is late
+by what its reply comes after its deadline, as this process sees it, and duplicated when its two answers differ.
+Not broken here: the clock (that takes root), and an embedded worker (``tests/providers/test_llamacpp.py`` kills one).
+
+Promise R19: memory grows less than 1 MB a minute after warm-up, descriptors and tasks stay flat, no request is lost or
+answered twice.
 """
 
 from __future__ import annotations
@@ -20,18 +27,36 @@ import os
 import platform
 import random
 import re
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_pool.testing.processes import upstream_process
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
 MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
-FAULTS = ("ok", "error:500", "slow:4", "hang", "cut:2", "reset:1", "flaky:0.3", "busy:1", "garbage", "stall:2")
+FAULTS = (
+    "ok",
+    "error:500",
+    "error:503",
+    "slow:4",
+    "trickle:1",
+    "hang",
+    "cut:2",
+    "reset:1",
+    "flaky:0.3",
+    "busy:1",
+    "garbage",
+    "stall:2",
+)
 CONFIG = """
 [server]
 http_addr = "127.0.0.1:0"
@@ -45,14 +70,40 @@ max_cooldown_ms = 6000
 [cache]
 ttl_seconds = 60
 max_bytes = 1000000
+{redis}
 [telemetry]
 recent = 200
 [groups."{url}"]
 slots = 32
+[[providers]]
+name = "unresolved"
+driver = "ollama"
+model = "phi3:mini"
+base_url = "http://slow.invalid:9"
+[tenancy.anna]
+api_key = "lpsk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+scopes = ["infer", "observe", "operate"]
+[tenancy.berta]
+api_key = "lpsk_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+[tenancy.clara]
+api_key = "lpsk_cccccccccccccccccccccccccccccccc"
 """
+DAEMON = """
+import resource, socket, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+real = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    if host == "slow.invalid":
+        time.sleep(20)
+    return real(host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+from llm_pool.__main__ import main
+main()
+"""
+KEYS = tuple("lpsk_" + letter * 32 for letter in "abc")
 WARM_UP = 0.25
 """Share of the run that memory may take to settle."""
-EXPECTED = frozenset({200, 400, 422, 502, 503, 504})
+EXPECTED = frozenset({200, 400, 409, 422, 429, 502, 503, 504})
 """Statuses that are an answer, or say honestly why there is none."""
 SAMPLE_EVERY = 5.0
 REPLY_TIME = 15.0
@@ -69,7 +120,7 @@ class Sample(NamedTuple):
     tasks: int
 
 
-class Soak:
+class Chaos:
     """One run."""
 
     def __init__(self, rate: float, seconds: float, folder: Path) -> None:
@@ -79,6 +130,10 @@ class Soak:
         self.outcomes: Counter[str] = Counter()
         self.lost: list[str] = []
         self.waits: list[float] = []
+        self.late: list[float] = []
+        self.stalls: list[float] = []
+        self.pairs = 0
+        self.duplicated: list[str] = []
         self.samples: list[Sample] = []
         self.reloads = 0
         self._rng = random.Random(4)
@@ -90,10 +145,11 @@ class Soak:
         async with upstream_process(
             *models, "--ttft", "lognormal:-3,0.6", "--per-token", "const:0.002"
         ) as self.upstream:
+            self.redis = await Redis.start(self.folder)
             self.write_config(mistake=False)
             with self.log.open("wb") as log:
                 daemon = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "llm_pool", "serve", "--config", str(self.config), "--json",
+                    sys.executable, "-c", DAEMON, "serve", "--config", str(self.config), "--json",
                     stderr=log, env={**os.environ, "LLM_POOL_STATE": str(self.folder / "state")},
                 )  # fmt: skip
             self._pid = daemon.pid
@@ -103,6 +159,7 @@ class Soak:
             finally:
                 daemon.send_signal(signal.SIGTERM)
                 self.exit_status = await daemon.wait()
+                await self.redis.kill()
 
     async def serving(self) -> None:
         """Wait for the line that names the address."""
@@ -114,7 +171,7 @@ class Soak:
     async def load(self) -> None:
         """Requests, faults, reloads and samples, side by side; then a look at what is left."""
         self.began = time.monotonic()
-        beside = [asyncio.create_task(work) for work in (self.inject_faults(), self.reload(), self.sample())]
+        beside = [asyncio.create_task(work) for work in self.troubles()]
         asking: set[asyncio.Task[None]] = set()
         number = 0
         while (now := time.monotonic() - self.began) < self.seconds:
@@ -134,26 +191,71 @@ class Soak:
         self.end = await self.look()
         self.metrics = (await self.reply("GET", "/metrics"))[1].decode()
 
+    def troubles(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on beside the requests."""
+        return [self.inject_faults(), self.reload(), self.sample(), self.watch(), self.hold(), self.redis.trouble()]
+
+    async def watch(self) -> None:
+        """How long liveness takes, again and again: the event loop's stalls, and this process's own."""
+        while True:
+            began = time.monotonic()
+            await self.reply("GET", "/livez")
+            self.stalls.append(time.monotonic() - began)
+            await asyncio.sleep(0.05)
+
+    async def hold(self) -> None:
+        """Idle connections, more than the daemon has descriptors for beside its requests."""
+        while True:
+            await asyncio.sleep(25)
+            held = [await asyncio.open_connection("127.0.0.1", self._port) for _ in range(150)]
+            for _, writer in held:
+                writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await asyncio.sleep(3)
+            for _, writer in held:
+                writer.close()
+
+    async def ask_twice(self, number: int) -> None:
+        """One request, sent twice at once: one run, one answer."""
+        body = {"prompt": f"twice {number}", "request_id": f"twice-{number}", "no_cache": True, "deadline_ms": 1500}
+        key = KEYS[number % 3]
+        try:
+            async with asyncio.timeout(REPLY_TIME):
+                both = await asyncio.gather(*(self.reply("POST", "/v1/infer", body, key) for _ in range(2)))
+        except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError) as error:
+            self.note("lost", f"{type(error).__name__}: {error}", lost=True)
+            return
+        self.pairs += 1
+        answers = {json.loads(said).get("content") for status, said in both if status == 200}
+        self.note(f"twice {both[0][0]}", "", lost=False)
+        if len(answers) > 1:
+            self.duplicated.append(f"twice-{number}")
+
     async def ask(self, number: int) -> None:
         """One request of the mix."""
+        if number % 10 == 0:
+            await self.ask_twice(number)
+            return
         rng = self._rng
         body: dict[str, Any] = {"prompt": f"question {rng.randrange(500)}", "project_id": f"p{number % 5}"}
         body["strategy"] = rng.choice(["FASTEST", "FASTEST", "VOTING", "WEIGHTED", "CONSENSUS", "JUDGE"])
+        body["deadline_ms"] = rng.choice([500, 1000, 2000])
         body["no_cache"] = rng.random() < 0.5
         body["stream"] = rng.random() < 0.3
         if rng.random() < 0.05:
             body = rng.choice([{"prompt": ""}, {"task": "nonsense", "prompt": "x"}, {"promt": "x"}, {"prompt": 3}])
+        deadline = body.get("deadline_ms", 2000) / 1000
         leaves = rng.random() * 0.3 if rng.random() < 0.1 else None
         began = time.monotonic()
         try:
             async with asyncio.timeout(leaves or REPLY_TIME):
-                status, said = await self.reply("POST", "/v1/infer", body)
+                status, said = await self.reply("POST", "/v1/infer", body, KEYS[number % 3])
         except TimeoutError:
             self.note("left" if leaves else "lost", "no reply", leaves is None)
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.note("lost", f"{type(error).__name__}: {error}", lost=True)
         else:
             self.waits.append(time.monotonic() - began)
+            self.late.append(max(0.0, self.waits[-1] - deadline))
             is_cut = bool(body.get("stream")) and status == 200 and b'"final":true' not in said[-20_000:]
             why = "a stream without its end" if is_cut else f"status {status}"
             self.note(str(status), why, is_cut or status not in EXPECTED)
@@ -164,7 +266,7 @@ class Soak:
         if lost:
             self.lost.append(f"{time.monotonic() - self.began:.1f} s: {why}")
 
-    async def reply(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    async def reply(self, method: str, path: str, body: Any = None, key: str = KEYS[0]) -> tuple[int, bytes]:
         """The status and the whole body; raises ValueError for a reply that is cut short."""
         data = b"" if body is None else json.dumps(body).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -173,6 +275,7 @@ class Soak:
                 f"{method} {path} HTTP/1.1",
                 "Host: 127.0.0.1",
                 "Connection: close",
+                f"Authorization: Bearer {key}",
                 f"Content-Length: {len(data)}",
             )
             writer.write("\r\n".join([*lines, "", ""]).encode() + data)
@@ -212,7 +315,7 @@ class Soak:
 
     def write_config(self, *, mistake: bool) -> None:
         """As an editor saves: written beside, then moved over."""
-        text = CONFIG.format(url=self.upstream, hedge=200 + self.reloads)
+        text = CONFIG.format(url=self.upstream, hedge=200 + self.reloads, redis=self.redis.toml)
         for model in MODELS:
             name = model.partition(":")[0]
             text += (
@@ -243,6 +346,60 @@ class Soak:
         return [sample for sample in self.samples if sample.at >= WARM_UP * self.seconds]
 
 
+class Redis:
+    """A redis-server of its own, where one is installed; frozen, killed and started again in turn."""
+
+    def __init__(self, command: str | None, folder: Path) -> None:
+        self._command, self._folder = command, folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    async def start(cls, folder: Path) -> Redis:
+        """One that listens soon."""
+        redis = cls(shutil.which("redis-server"), folder)
+        await redis.up()
+        return redis
+
+    @property
+    def toml(self) -> str:
+        """Of the section ``cache``."""
+        return f'driver = "redis"\nurl = "redis://127.0.0.1:{self._port}/0"' if self._command else ""
+
+    async def up(self) -> None:
+        """Start it."""
+        if self._command is not None:
+            words = ("--port", str(self._port), "--save", "", "--dir", str(self._folder))
+            null = asyncio.subprocess.DEVNULL
+            self._process = await asyncio.create_subprocess_exec(self._command, *words, stdout=null)
+
+    async def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def trouble(self) -> None:
+        """Well for 20 s, frozen for 5, well for 20, gone for 5."""
+        while True:
+            await asyncio.sleep(20)
+            if self._process is None:
+                continue
+            self._process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(5)
+            self._process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(20)
+            await self.kill()
+            await asyncio.sleep(5)
+            await self.up()
+
+
+def at(share: float, values: list[float]) -> float:
+    """The value at *share* of sorted *values*, in milliseconds."""
+    return 1000 * sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
 def proc(pid: int) -> tuple[float, int]:
     """Memory of a process in MB, and how many descriptors it has open."""
     place = Path(f"/proc/{pid}")
@@ -258,44 +415,51 @@ def slope(samples: list[Sample]) -> float:
     return 60 * above / sum((s.at - mean_at) ** 2 for s in samples)
 
 
-def verdict(soak: Soak) -> dict[str, bool]:
+def verdict(chaos: Chaos) -> dict[str, bool]:
     """Each part of the promise, and whether it was kept."""
-    log, first = soak.log.read_text(), soak.samples[0]
+    log, first = chaos.log.read_text(), chaos.samples[0]
     return {
-        f"memory grows less than {ALLOWED_SLOPE:g} MB a minute": slope(soak.settled) < ALLOWED_SLOPE,
-        "no request is lost": not soak.lost,
-        "descriptors are back where they were": soak.end.fds <= first.fds + 8,
-        "tasks are back where they were": soak.end.tasks <= first.tasks + 5,
+        f"memory grows less than {ALLOWED_SLOPE:g} MB a minute": slope(chaos.settled) < ALLOWED_SLOPE,
+        "no request is lost": not chaos.lost,
+        "no request is answered twice": not chaos.duplicated,
+        "late by at most 20 ms at p99.9": at(0.999, chaos.late) <= 20,
+        "late by at most 100 ms at p100": at(1, chaos.late) <= 100,
+        "descriptors are back where they were": chaos.end.fds <= first.fds + 8,
+        "tasks are back where they were": chaos.end.tasks <= first.tasks + 5,
         "no traceback, and no exception that nobody took": "raceback" not in log and "never retrieved" not in log,
-        "the daemon left with status 0": soak.exit_status == 0,
+        "the daemon left with status 0": chaos.exit_status == 0,
     }
 
 
-def report(soak: Soak, command: str) -> str:
+def report(chaos: Chaos, command: str) -> str:
     """The figures as Markdown."""
-    settled, waits = soak.settled, sorted(soak.waits)
+    settled, waits = chaos.settled, sorted(chaos.waits)
     rss = [sample.rss for sample in settled]
-    counted = sum(float(n) for n in re.findall(r"^llmpool_requests_total\S* (\S+)", soak.metrics, re.MULTILINE))
-    within = sum(float(n) for n in re.findall(r'_infer_duration_seconds_bucket{le="2.5"\S* (\S+)', soak.metrics))
-    reloads = dict(re.findall(r'^llmpool_reloads_total{result="(\w+)"} (\S+)', soak.metrics, re.MULTILINE))
-    opened = sum(float(n) for n in re.findall(r"^llmpool_breaker_open_total\S* (\S+)", soak.metrics, re.MULTILINE))
-    statuses = ", ".join(f"{count} {name}" for name, count in sorted(soak.outcomes.items()))
-    kept = [f"| {promise} | {'kept' if is_kept else '**broken**'} |" for promise, is_kept in verdict(soak).items()]
-    every = max(1, len(soak.samples) // 12)
-    rows = [f"| {s.at / 60:.1f} | {s.rss:.1f} | {s.fds} | {s.tasks} |" for s in [*soak.samples[::every], soak.end]]
+    counted = sum(float(n) for n in re.findall(r"^llmpool_requests_total\S* (\S+)", chaos.metrics, re.MULTILINE))
+    within = sum(float(n) for n in re.findall(r'_infer_duration_seconds_bucket{le="2.5"\S* (\S+)', chaos.metrics))
+    reloads = dict(re.findall(r'^llmpool_reloads_total{result="(\w+)"} (\S+)', chaos.metrics, re.MULTILINE))
+    opened = sum(float(n) for n in re.findall(r"^llmpool_breaker_open_total\S* (\S+)", chaos.metrics, re.MULTILINE))
+    statuses = ", ".join(f"{count} {name}" for name, count in sorted(chaos.outcomes.items()))
+    kept = [f"| {promise} | {'kept' if is_kept else '**broken**'} |" for promise, is_kept in verdict(chaos).items()]
+    every = max(1, len(chaos.samples) // 12)
+    rows = [f"| {s.at / 60:.1f} | {s.rss:.1f} | {s.fds} | {s.tasks} |" for s in [*chaos.samples[::every], chaos.end]]
     return "\n".join(
         [
-            "# Soak with faults",
+            "# Chaos",
             "",
             f"`{command}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} vCPU, CPython {platform.python_version()}.",
-            f"{soak.seconds / 60:g} minutes at {soak.rate:g} requests a second; what goes wrong is in `bench/soak.py`.",
+            f"{chaos.seconds / 60:g} minutes at {chaos.rate:g} requests a second; `bench/chaos.py` says what breaks.",
             "",
             "| promise (R19) | |",
             "|---|---|",
             *kept,
             "",
-            f"- requests sent: {soak.sent}; replies: {statuses}; lost: {len(soak.lost)}",
+            f"- requests sent: {chaos.sent}; replies: {statuses}; lost: {len(chaos.lost)}",
             f"- requests that the engine counted: {counted:.0f}, {counted - within:.0f} of them over 2.5 s",
+            f"- late: p99.9 {at(0.999, chaos.late):.0f} ms, p100 {at(1, chaos.late):.0f} ms, seen from outside",
+            f"- sent twice under one id: {chaos.pairs}; with two answers: {len(chaos.duplicated)}",
+            f"- `/livez`: p99 {at(0.99, chaos.stalls):.0f} ms, longest {at(1, chaos.stalls):.0f} ms",
+            f"- Redis: {'frozen and killed' if chaos.redis.toml else 'not installed'}",
             f"- breakers opened {opened:.0f} times",
             f"- configurations: {reloads.get('taken', '0')} taken, {reloads.get('refused', '0')} refused",
             f"- time to the whole reply: p50 {waits[len(waits) // 2]:.3f} s, p99 {waits[int(len(waits) * 0.99)]:.3f} s",
@@ -306,7 +470,7 @@ def report(soak: Soak, command: str) -> str:
             *rows,
             "",
             "The last row is five seconds after the last request.",
-            *(["", "Lost:", *soak.lost[:20]] if soak.lost else []),
+            *(["", "Lost:", *chaos.lost[:20]] if chaos.lost else []),
             "",
         ]
     )
@@ -320,15 +484,15 @@ def main() -> int:
     line.add_argument("--export", type=Path, help="write the figures there too")
     args = line.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(args.rate, args.minutes * 60, Path(folder))
-        asyncio.run(soak.run())
-        said = report(soak, f"python bench/soak.py --minutes {args.minutes:g} --rate {args.rate:g}")
+        chaos = Chaos(args.rate, args.minutes * 60, Path(folder))
+        asyncio.run(chaos.run())
+        said = report(chaos, f"python -m bench.chaos --minutes {args.minutes:g} --rate {args.rate:g}")
         print(said)
         if args.export:
             args.export.write_text(said)
-        kept = all(verdict(soak).values())
+        kept = all(verdict(chaos).values())
         if not kept:
-            print(soak.log.read_text()[-3000:], file=sys.stderr)
+            print(chaos.log.read_text()[-3000:], file=sys.stderr)
     return 0 if kept else 1
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_pool.config import builtin_config, discovery, find, load
-from llm_pool.config.discovery import locations, user_config
+from llm_pool.config import builtin_config, find, load
+from llm_pool.config import locations as config_locations
+from llm_pool.config.locations import locations, user_config
 from llm_pool.core.errors import ConfigError
 
 
@@ -17,7 +18,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "repo" / "a" / "b").mkdir(parents=True)
     (tmp_path / "repo" / ".git").mkdir()
     (tmp_path / "llm-pool.toml").touch()
-    monkeypatch.setattr(discovery, "user_config", lambda: tmp_path / "user" / "llm-pool.toml")
+    monkeypatch.setattr(config_locations, "user_config", lambda: tmp_path / "user" / "llm-pool.toml")
     return tmp_path / "repo"
 
 

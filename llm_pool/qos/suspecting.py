@@ -1,0 +1,115 @@
+"""Noting who is silent, so that others are asked first."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from llm_pool.qos.policy import Policy
+from llm_pool.qos.silence import Silence, Watch, never
+from llm_pool.qos.suspicion import Suspicion
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Container
+
+    from llm_pool.core.interfaces import Clock, Provider
+    from llm_pool.core.messages import Call, Delta
+    from llm_pool.qos.patience import Patience
+
+NEARLY_ALL = 0.9
+"""Share of its time after which a call that is cut short has had all of it: deciding and telling take the rest."""
+
+
+class Suspicions:
+    """
+    What is held against the providers of a pool, for each provider and task.
+
+    Args:
+        clock: the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._of: dict[tuple[str, str], Suspicion] = {}
+
+    def subset(self, providers: Container[str]) -> Suspicions:
+        """What is held against *providers*; both sides go on writing to it."""
+        some = Suspicions(self._clock)
+        some._of = {key: suspicion for key, suspicion in self._of.items() if key[0] in providers}
+        return some
+
+    def of(self, provider: str, call: Call) -> Suspicion:
+        """What is held against *provider* on the call's task."""
+        return self._of.setdefault((provider, call.task.name), Suspicion())
+
+    def is_suspect(self, provider: str, call: Call, patience: Patience) -> bool:
+        """Whether *call* had better be put to others first."""
+        suspicion = self._of.get((provider, call.task.name))
+        if suspicion is None or not suspicion.is_held:
+            return False
+        now, left = self._clock.now(), call.deadline - call.began
+        longest = min(patience.before_suspicion(provider, call), left / 2)
+        return suspicion.is_suspect(now, patience=longest, span=left)
+
+    def is_clear(self, provider: str, call: Call) -> bool:
+        """Whether nothing is held against *provider* since its last good answer."""
+        suspicion = self._of.get((provider, call.task.name))
+        return suspicion is None or suspicion.is_clear
+
+
+class Suspecting(Policy):
+    """
+    Notes each call that is late, each that was not done in all its time, and each good answer.
+
+    Args:
+        inner: what is asked.
+        suspicions: the pool's.
+        clock: the time.
+        patience: how long the provider's silence is usual.
+        is_loading: whether the model is being loaded now; then silence means nothing.
+    """
+
+    def __init__(
+        self,
+        inner: Provider,
+        suspicions: Suspicions,
+        clock: Clock,
+        patience: Patience,
+        *,
+        is_loading: Callable[[], bool] = never,
+    ) -> None:
+        super().__init__(inner)
+        self._suspicions, self._clock, self._patience, self._is_loading = suspicions, clock, patience, is_loading
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+        """Ask; raises what *inner* raises."""
+        suspicion, now = self._suspicions.of(self.name, call), self._clock.now
+        began, done, late = now(), False, False
+
+        def hold_against(silent: float) -> None:
+            nonlocal late
+            late = True
+            suspicion.late(silent, now())
+
+        silence = Silence(began, call.deadline)
+        suspicion.begin(began)
+        watching = Watch(
+            silence,
+            lambda: self._patience.before_suspicion(self.name, call),
+            hold_against,
+            soonest=self._patience.soonest,
+            excused=self._is_loading,
+        )
+        try:
+            with watching:
+                async with aclosing(self.inner.stream(call)) as deltas:
+                    async for delta in deltas:
+                        silence.hear(now())
+                        if delta.final:
+                            done = True
+                            suspicion.good()
+                        yield delta
+        finally:
+            given = now() - began
+            if not done and not late and given >= NEARLY_ALL * (call.deadline - began) and not self._is_loading():
+                suspicion.missed(given, now())
