@@ -135,10 +135,10 @@ def _field(votes: Sequence[Vote], schema: Mapping[str, Any]) -> Json:
 
 def plurality(votes: Sequence[Vote]) -> Json:
     """The value with the most votes; ties by summed weight, then the earlier provider."""
-    piles = [[votes[place] for place in group] for group in grouped([comparable(vote.value) for vote in votes])]
+    by_answer = [[votes[place] for place in group] for group in grouped([comparable(vote.value) for vote in votes])]
     best = min(
-        enumerate(piles),
-        key=lambda pile: (-round(_total(pile[1]), 9), -round(sum(v.weight for v in pile[1]), 9), pile[0]),
+        enumerate(by_answer),
+        key=lambda one: (-round(_total(one[1]), 9), -round(sum(v.weight for v in one[1]), 9), one[0]),
     )[1]
     return max(best, key=lambda vote: vote.weight).value
 

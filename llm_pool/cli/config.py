@@ -10,7 +10,7 @@ import msgspec
 
 from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options, effective_config
+from llm_pool.cli.options import add_config, add_output_options
 from llm_pool.cli.parsing import Command, Group
 from llm_pool.cli.shell_completion import key_names
 from llm_pool.core.errors import ConfigError, InvalidRequest
@@ -126,6 +126,8 @@ def show(options: ShowOptions, console: Console) -> int:
 
     place = find(options.config)
     text = read(place.path)
+    from llm_pool.engine import effective_config
+
     config, note = effective_config(place)
     origin = _with_found(origins(config, text), parse(text, place.path), config) if options.origin else None
     if note:
@@ -194,6 +196,8 @@ def path(config: Path | None, console: Console, *, as_json: bool) -> int:
     place = find(config)
     note = ""
     with suppress(ConfigError):  # which file it is can be said of one with mistakes too
+        from llm_pool.engine import effective_config
+
         note = effective_config(place).note
     if as_json:
         console.json({"path": str(place.path), "why": place.why, "found": note})

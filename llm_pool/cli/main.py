@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
     Run one command line.
 
     Returns:
-        An exit code of ``cli.exits``.
+        An exit code of ``cli.exit_codes``.
     """
     console = Console(message_format=_message_format(argv))
     try:

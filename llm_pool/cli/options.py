@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llm_pool.cli.console import escaped
 from llm_pool.cli.parsing import one_of
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
-    from llm_pool.config.locations import ConfigLocation
 
 
 def add_config(parser: Parser) -> None:
@@ -45,28 +44,9 @@ def add_output_options(parser: Parser, *, json: str = "print JSON; an error beco
 def read_config(path: Path | None, console: Console) -> Config:
     """The effective configuration, with what was found on this machine, which is said; raises ConfigError."""
     from llm_pool.config import find
+    from llm_pool.engine import effective_config
 
     finding = effective_config(find(path))
     if finding.note:
         console.say(f"note: {escaped(finding.note)}")
     return finding.config
-
-
-def effective_config(place: ConfigLocation) -> Effective:
-    """The configuration at *place*; models of this machine stand in where it may be so. Raises ConfigError."""
-    from llm_pool.config import load
-
-    config = load(place.path)
-    if place.asked or not config.discovery.enabled:
-        return Effective(config)
-    from llm_pool.discovery import effective
-
-    finding = effective(config)
-    return Effective(finding.config, finding.note)
-
-
-class Effective(NamedTuple):
-    """The configuration that counts, and the line that says what was found for it; empty where nothing was."""
-
-    config: Config
-    note: str = ""

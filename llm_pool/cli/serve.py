@@ -13,7 +13,7 @@ import msgspec
 from llm_pool import __version__
 from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options, effective_config
+from llm_pool.cli.options import add_config, add_output_options
 from llm_pool.cli.parsing import Command, time_span
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def _read(
 ) -> Config:
     """The configuration, with what the command line says; raises ConfigError where it cannot be served."""
     from llm_pool.config import LogFormat
+    from llm_pool.engine import effective_config
     from llm_pool.server.components import check_addresses
 
     config, note = effective_config(place)

@@ -20,7 +20,7 @@ Every error this package raises, in one tree.
        ├─ TimedOut         the attempt's own timeout passed
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
-       │  └─ Untaught      the model knows a few tasks, and this is none of them
+       │  └─ UnsupportedTask  the model knows a few tasks, and this is none of them
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
@@ -30,7 +30,7 @@ Every error this package raises, in one tree.
        └─ BreakerOpen      our own breaker refuses to ask it now
 
 Each class takes typed fields and builds its own sentence: what, which, got, expected, way out.
-Exit codes live in ``cli/exits.py``, HTTP and gRPC status in ``server/status.py``; both walk this tree.
+Exit codes live in ``cli/exit_codes.py``, HTTP and gRPC status in ``server/status.py``; both walk this tree.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
+    from llm_pool.engine.configuration import effective_config
     from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
@@ -27,6 +28,7 @@ _MODULES = {
     "Reloader": "reload",
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
+    "effective_config": "configuration",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
     "open_app": "composition",
@@ -45,6 +47,7 @@ __all__ = [
     "ReloadResult",
     "Reloader",
     "RunningRequest",
+    "effective_config",
     "emit_to",
     "ended_unexpectedly",
     "open_app",

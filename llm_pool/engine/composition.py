@@ -12,11 +12,11 @@ import msgspec
 
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
-from llm_pool.config import find, load
 from llm_pool.core.events import ModelLoading
 from llm_pool.core.interfaces import Member
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
+from llm_pool.engine.configuration import effective_config
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
 from llm_pool.engine.state import PoolState
@@ -126,7 +126,7 @@ async def open_app(
     A pool built from *config*, open while the block runs.
 
     Args:
-        config: from ``config.load``; None reads the file that ``config.find`` finds.
+        config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
@@ -134,7 +134,7 @@ async def open_app(
         ConfigError: the file cannot be used, or a provider cannot be built as configured.
     """
     if config is None:
-        config = await asyncio.to_thread(lambda: load(find().path))
+        config = (await asyncio.to_thread(effective_config)).config
     async with AsyncExitStack() as stack:
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, ProviderError
+from llm_pool.core.errors import ProviderError
 from llm_pool.core.messages import ModelFacts, ProviderState
-from llm_pool.providers.capabilities import ONLY_EMBEDS, entries, from_ollama, with_shown
+from llm_pool.providers.capabilities import ONLY_EMBEDS, from_ollama, with_shown
 from llm_pool.providers.model_names import full_name, is_cloud_name
-from llm_pool.providers.replies import decode, error_for
+from llm_pool.providers.replies import decode, listed_models
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_pool.core.messages import Condition, Json
-    from llm_pool.providers.transport import Reply, TlsFiles, Transport
+    from llm_pool.providers.transport import TlsFiles, Transport
 
 WARM_HINT: Final = "llm-pool health --warm"
 
@@ -55,11 +55,11 @@ class OllamaServer:
 
     async def listed(self) -> list[dict[str, Any]]:
         """``/api/tags`` as it is; raises ProviderError."""
-        return self._entries(await self._get("/api/tags"))
+        return await self._models_at("/api/tags")
 
     async def loaded(self) -> dict[str, ModelFacts]:
         """The models in its memory by their full names; raises ProviderError where it does not say."""
-        facts = map(from_ollama, self._entries(await self._get("/api/ps")))
+        facts = map(from_ollama, await self._models_at("/api/ps"))
         return {full_name(one.name): one for one in facts}
 
     async def loaded_or_none(self) -> dict[str, ModelFacts] | None:
@@ -114,16 +114,8 @@ class OllamaServer:
             facts=facts,
         )
 
-    async def _get(self, path: str) -> Reply:
-        return await self._transport.request(self.backend, "GET", path)
-
-    def _entries(self, reply: Reply) -> list[dict[str, Any]]:
-        if reply.status != 200:
-            raise error_for(self.backend, reply)
-        try:
-            return entries(decode(self.backend, reply.body, object))
-        except ValueError as error:
-            raise BadReply(self.backend.name, str(error)) from error
+    async def _models_at(self, path: str) -> list[dict[str, Any]]:
+        return listed_models(self.backend, await self._transport.request(self.backend, "GET", path), path)
 
 
 def _judged(model: str, facts: ModelFacts) -> tuple[Condition, str, str]:

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, Loading, ProviderError
+from llm_pool.core.errors import Loading, ProviderError
 from llm_pool.core.messages import ModelFacts, ProviderState
 from llm_pool.providers.capabilities import ONLY_EMBEDS, entries, from_openai, name_of, with_props
-from llm_pool.providers.replies import decode, error_for
+from llm_pool.providers.replies import decode, error_for, listed_models
 from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llm_pool.core.messages import Condition, Json
+    from llm_pool.core.messages import Condition
     from llm_pool.providers.transport import Reply, TlsFiles, Transport
 
 Kind: TypeAlias = Literal["llama-server", "router", "llama-swap", "lm-studio", "other"]
@@ -101,7 +101,7 @@ class OpenAIServer:
         reply = await self._get(f"{self.api}/models")
         if reply.status in _NOT_TOLD:
             return Catalogue()
-        listed = self._entries(reply)
+        listed = listed_models(self.backend, reply, f"{self.api}/models")
         owners = _owners(listed)
         kind = _kind(listed, owners)
         if kind == "lm-studio":
@@ -173,19 +173,10 @@ class OpenAIServer:
     async def _get(self, path: str) -> Reply:
         return await self._transport.request(self.backend, "GET", path)
 
-    def _entries(self, reply: Reply) -> list[dict[str, Any]]:
-        if reply.status != 200:
-            raise error_for(self.backend, reply)
-        listed: Json = decode(self.backend, reply.body, object)
-        try:
-            return entries(listed)
-        except ValueError as error:
-            raise BadReply(self.backend.name, f"{self.api}/models: {error}") from error
-
     async def _more(self, path: str, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The list at *path*, which says more than *listed*, if the server has it."""
         try:
-            return self._entries(await self._get(path)) or listed
+            return listed_models(self.backend, await self._get(path), path) or listed
         except ProviderError:
             return listed
 

@@ -12,6 +12,7 @@ import msgspec
 
 from llm_pool.core.errors import BadReply, Busy, Failed, Loading, ProviderError, Rejected, Unreachable
 from llm_pool.core.messages import ProviderState
+from llm_pool.providers.capabilities import entries
 from llm_pool.providers.html import described, is_markup
 from llm_pool.providers.json_values import parse, whole_characters
 
@@ -74,6 +75,21 @@ def error_text(backend: Backend, body: Any) -> str:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def listed_models(backend: Backend, reply: Reply, place: str) -> list[dict[str, Any]]:
+    """
+    The models in *reply*, a list as servers write it, from *place*.
+
+    Raises:
+        ProviderError: it is an error, or no such list.
+    """
+    if reply.status != 200:
+        raise error_for(backend, reply)
+    try:
+        return entries(decode(backend, reply.body, object))
+    except ValueError as error:
+        raise BadReply(backend.name, f"{place}: {error}") from error
 
 
 def error_for(backend: Backend, reply: Reply) -> ProviderError:

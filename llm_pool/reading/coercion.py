@@ -14,7 +14,6 @@ from llm_pool.reading.numerals import numeral
 from llm_pool.reading.options import Options
 from llm_pool.reading.rankings import permutation, ranked
 from llm_pool.reading.schemas import fault, is_too_much, validator
-from llm_pool.reading.tolerant import parse_whole
 
 if TYPE_CHECKING:
     from llm_pool.core.messages import Json
@@ -116,7 +115,7 @@ def _unwrapped(value: Json, expectation: Expectation) -> Json:
     properties = expectation.schema.get("properties", {})
     if isinstance(value, dict) and len(value) == 1 and _renamed(value, properties).keys().isdisjoint(properties):
         (inner,) = value.values()
-        inner = parse_whole(inner) if isinstance(inner, str) else inner
+        inner = _parsed(inner) if isinstance(inner, str) else inner
         value = inner if isinstance(inner, (dict, list)) else value
     if isinstance(value, dict) and expectation.field not in _renamed(value, properties):
         inside = [inner for inner in value.values() if isinstance(inner, dict) and decides(inner, expectation)]
@@ -206,10 +205,16 @@ def _renamed(value: dict[str, Json], known: dict[str, Json]) -> dict[str, Json]:
     return {names.get(name, name): member for name, member in value.items()} if names else value
 
 
+def _parsed(text: str) -> Json:
+    from llm_pool.reading.tolerant import parse_whole  # where it is needed: see ``repair``
+
+    return parse_whole(text)
+
+
 def _converted(value: Json, kind: str, schema: dict[str, Json]) -> Json:
     """*value* as a JSON *kind*; None where that would be guesswork."""
     if kind in {"array", "object"} and isinstance(value, str):
-        parsed = parse_whole(value)
+        parsed = _parsed(value)
         if isinstance(parsed, _TYPES[kind]):
             return parsed
     if kind == "array" and value is not None and not isinstance(value, dict):

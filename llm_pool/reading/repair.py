@@ -12,7 +12,6 @@ from llm_pool.reading.escapes import has_accidental_escapes, mend_escapes
 from llm_pool.reading.expectation import Candidate, plain_name
 from llm_pool.reading.regions import Regions
 from llm_pool.reading.schemas import MAX_DEPTH
-from llm_pool.reading.tolerant import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +112,8 @@ def _tolerated(text: str, region: Region, expectation: Expectation) -> Candidate
 
     Where one field decides, an object may be left open behind it. Where all do, it may not.
     """
+    from llm_pool.reading.tolerant import parse  # its patterns are a twentieth of a start, and most answers are JSON
+
     parsed = parse(text, region.start, min(region.limit, region.start + MAX_REPAIR))
     value, deciding = parsed.value, expectation.deciding
     broken = deciding.intersection(map(plain_name, parsed.partial))

@@ -8,7 +8,7 @@ Access control of a daemon with clients: authentication, scopes, rate limits and
     AttemptEnded ─▶ its tokens are booked to the tenant
 
 HTTP and gRPC come through here alike: over gRPC the method is ``GRPC`` and the path ``/package.Service/Method``.
-Whoever is turned away hears one sentence, whatever was wrong; the reason leaves as an event.
+Whoever is refused hears one sentence, whatever was wrong; the reason leaves as an event.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class TenantAccessControl:
     Args:
         config: the first one. Its clients are known once ``opened`` or ``prepare`` read them.
         clock: the time.
-        emit: told who was turned away, and which keys are used.
+        emit: told of refusals, and which keys are used.
     """
 
     def __init__(self, config: Config, clock: Clock, emit: Emit) -> None:

@@ -1,10 +1,10 @@
 """
-The daemon put together: one live pool, and every server that asks it.
+The daemon put together: one pool manager, and every server that asks it.
 
 ::
 
-    open_daemon(config, components) ─▶ Live ◀── HTTP (LimitedHttpProtocol ─▶ GatewayMiddleware ─▶ extensions)
-                                     ◀── further servers, such as gRPC
+    open_daemon(config, components) ─▶ PoolManager ◀── HTTP (LimitedHttpProtocol ─▶ GatewayMiddleware ─▶ routes)
+                                                   ◀── further servers, such as gRPC
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class RequestLog:
             case Reloaded():
                 _reloaded(event)
             case AccessDenied():
-                _write(logging.WARNING, "turned away", {"reason": event.reason})
+                _write(logging.WARNING, "access denied", {"reason": event.reason})
             case _:
                 pass
 

@@ -1,7 +1,7 @@
 """
 What becomes of decisions: trust learned from them, at once and when a person says how good one was.
 
-A decision that divided the panel is a lesson. It is taken in when the pool closes and from time to time before
+A decision that divided the panel teaches. It is taken in when the pool closes and from time to time before
 (one locked change of the trust file, off the event loop), and kept by request id, so that ``llm-pool feedback``
 finds it later, in another process. Lessons hold names and clusters, never a prompt or an answer.
 
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from llm_pool.agreement import evidence
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.events import RequestAnswered
 from llm_pool.trust.model import PanelAnswer, PanelOutcome  # msgspec reads it when it decodes
@@ -243,6 +242,8 @@ def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> tuple[S
 
 def panel_outcome(task: Task, decision: Decision) -> PanelOutcome:
     """What *decision* can teach, now or when feedback comes: who said what, the winning cluster first."""
+    from llm_pool.agreement import evidence  # its patterns cost a start more than all of the rest here
+
     readings = {a.provider: a.reading for a in decision.attempts if a.reading is not None and a.why != "judge"}
     ordered = sorted(decision.clusters, key=lambda cluster: decision.winner not in cluster.providers)
     return PanelOutcome(

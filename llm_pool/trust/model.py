@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = Literal["feedback", "judge", "decision"]
 
 STRENGTH: Final[dict[Source, float]] = {"feedback": 1.0, "judge": 0.5, "decision": 0.25}
-"""Observations that one lesson of each source is worth."""
+"""Observations that one decision is worth, by where it was learned from."""
 PRIOR: Final = 50.0
 """Observations that the belief about a provider or judge is worth before anything is seen."""
 RATE_PRIOR: Final = 2.0
@@ -99,7 +99,7 @@ class Record(msgspec.Struct):
 
 class PanelAnswer(msgspec.Struct, frozen=True):
     """
-    One provider's answer, as a lesson remembers it.
+    One provider's answer, as what can be learned from.
 
     Attributes:
         cluster: answers of one cluster are the same answer; the winning cluster is 0.

@@ -211,7 +211,7 @@ def test_dry_run_says_whom_it_would_ask_and_asks_nobody(configure: Configure, ll
 
     plan = json.loads(done.stdout)
     assert (done.returncode, plan["strategy"]) == (0, "FASTEST")
-    assert [seat["provider"] for seat in plan["panel"]] == ["phi3", "llama31", "gemma2"]
+    assert [member["provider"] for member in plan["panel"]] == ["phi3", "llama31", "gemma2"]
 
 
 def test_dry_run_shows_the_prompt_of_each_variant(configure: Configure, llm_pool: Run) -> None:

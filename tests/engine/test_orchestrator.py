@@ -241,10 +241,10 @@ async def test_a_last_resort_decides_by_the_tasks_own_strategy() -> None:
 
 async def test_a_last_resort_that_was_taught_other_tasks_does_not_hide_that_time_ran_out() -> None:
     """Its refusal changes nothing about the error that the asker gets."""
-    untaught = ScriptedProvider("pocket", Reply.failing(UnsupportedTask("pocket", "this model only judges")))
+    unable = ScriptedProvider("pocket", Reply.failing(UnsupportedTask("pocket", "this model only judges")))
 
     with pytest.raises(DeadlineExceeded):
-        await Pool(ScriptedProvider("p", Reply.hanging()), last_resort=untaught).ask()
+        await Pool(ScriptedProvider("p", Reply.hanging()), last_resort=unable).ask()
 
 
 async def test_the_last_resort_does_not_go_on_with_anothers_words() -> None:

@@ -45,8 +45,8 @@ def judge(*, no_to: str = "", sure: float = 0.95, delay: float = 0.1) -> Scripte
 async def agree(
     model: ScriptedProvider, *texts: str, fallbacks: Sequence[Fallback] = (), seconds: float = 60.0
 ) -> Decision:
-    seat = msgspec.structs.replace(a_panel(model)[0], rank=9)
-    asked = Entailment(SystemClock(), random.Random(1), lambda _: [seat])
+    member = msgspec.structs.replace(a_panel(model)[0], rank=9)
+    asked = Entailment(SystemClock(), random.Random(1), lambda _: [member])
     strategy = Consensus(SystemClock(), ConsensusRule(), fallbacks, entailment=asked)
     panel = a_panel(*(ScriptedProvider(f"p{place}", Reply(text)) for place, text in enumerate(texts)))
     call = a_call()

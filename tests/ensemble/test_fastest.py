@@ -239,7 +239,7 @@ async def test_a_stream_belongs_to_the_first_who_writes() -> None:
     assert committed == "early and very long"
 
 
-def seat(name: str, rank: int, load_time: float = 0.0) -> Member:
+def member(name: str, rank: int, load_time: float = 0.0) -> Member:
     provider = ScriptedProvider(name, Reply(name))
     return Member(provider=provider, model=name, weight=1, group=name, rank=rank, load_time=load_time)
 
@@ -249,7 +249,7 @@ def seat(name: str, rank: int, load_time: float = 0.0) -> Member:
 )
 def test_the_file_decides_as_long_as_the_model_can_be_had_in_time(left: float, order: str) -> None:
     """A load may take half of what is left; models that cannot be had stand behind the others, in the file's order."""
-    panel = [seat("c", 2, load_time=9.0), seat("a", 0, load_time=4.0), seat("b", 1)]
+    panel = [member("c", 2, load_time=9.0), member("a", 0, load_time=4.0), member("b", 1)]
 
     assert "".join(member.name for member in by_readiness(panel, left)) == order
 
@@ -266,8 +266,10 @@ async def test_a_preferred_model_that_cannot_be_had_in_time_is_loaded_behind_the
     )
     now = asyncio.get_running_loop().time()
 
-    soon = await strategy.run(a_call(deadline=now + 2.0), [seat("a", 0, load_time=4.0), seat("b", 1)], lambda _: None)
-    later = await strategy.run(a_call(), [seat("a", 0, load_time=4.0), seat("b", 1)], lambda _: None)
+    soon = await strategy.run(
+        a_call(deadline=now + 2.0), [member("a", 0, load_time=4.0), member("b", 1)], lambda _: None
+    )
+    later = await strategy.run(a_call(), [member("a", 0, load_time=4.0), member("b", 1)], lambda _: None)
 
     assert (soon.winner, later.winner, behind) == ("b", "a", ["a"])
 
@@ -370,7 +372,7 @@ def test_the_reserve_is_shared_and_never_exceeded(deadline: float, reserve: floa
 
 def test_suspects_come_last() -> None:
     """After a model that cannot be had in time, even."""
-    panel = [msgspec.structs.replace(seat("a", 0), suspect=True), seat("b", 1, load_time=4.0), seat("c", 2)]
+    panel = [msgspec.structs.replace(member("a", 0), suspect=True), member("b", 1, load_time=4.0), member("c", 2)]
 
     assert [m.name for m in by_readiness(panel, 5.0)] == ["c", "b", "a"]
 
@@ -385,12 +387,12 @@ async def test_nothing_is_loaded_behind_the_scenes_for_a_suspect() -> None:
         has_room=lambda m: True,
         load_behind=lambda member: behind.append(member.name),
     )
-    suspect = msgspec.structs.replace(seat("a", 0, load_time=4.0), suspect=True)
+    suspect = msgspec.structs.replace(member("a", 0, load_time=4.0), suspect=True)
     soon = asyncio.get_running_loop().time() + 2.0
 
-    first = await strategy.run(a_call(deadline=soon), [suspect, seat("b", 1)], lambda _: None)
+    first = await strategy.run(a_call(deadline=soon), [suspect, member("b", 1)], lambda _: None)
     second = await strategy.run(
-        a_call(deadline=soon), [suspect, seat("b", 1, load_time=4.0), seat("c", 2)], lambda _: None
+        a_call(deadline=soon), [suspect, member("b", 1, load_time=4.0), member("c", 2)], lambda _: None
     )
 
     assert (first.winner, second.winner, behind) == ("b", "c", ["b"])

@@ -341,7 +341,7 @@ SHAPES: dict[str, Any] = {
 @settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_the_verdict_does_not_depend_on_the_order_of_arrival(kind: str, data: st.DataObject) -> None:
-    """Any permutation of the attempts and of the panel: the same winner, answer, scores and piles."""
+    """Any permutation of the attempts and of the panel: the same winner, answer, scores and groups."""
     asked = call(kind, schema=TAGS if kind == "object" else None, ids=tuple("abcd") if kind == "ranking" else ())
     said = data.draw(st.lists(SHAPES[kind], min_size=1, max_size=5))
     members = panel(len(said), data.draw(st.lists(weight, min_size=len(said), max_size=len(said))))

@@ -69,8 +69,8 @@ class Pool:
     async def ask(self, call: Call) -> Decision:
         """One request, as the orchestrator would run it."""
         self.budget.note_request(self.clock.now())
-        lit = [m for m in self.panel if self.breakers.refusal(m.name, call.task.name) is None]
-        return await self._fastest.run(call, lit or self.panel, lambda _: None)
+        well = [m for m in self.panel if self.breakers.refusal(m.name, call.task.name) is None]
+        return await self._fastest.run(call, well or self.panel, lambda _: None)
 
     def _member(self, backend: ScriptedProvider, rank: int, slots: int) -> Member:
         gate = Gate(backend.name, Limits(slots=slots), self.clock, LoadedModels(self.clock))

@@ -90,7 +90,7 @@ def test_breakers_and_strangers_have_lines_of_their_own(lines: Callable[..., lis
         json.loads(line) for line in lines(BreakerChanged("phi3", "ask", "closed", "open"), AccessDenied("bad_key"))
     ]
 
-    assert [(line["message"], line["level"]) for line in told] == [("breaker", "warning"), ("turned away", "warning")]
+    assert [(line["message"], line["level"]) for line in told] == [("breaker", "warning"), ("access denied", "warning")]
 
 
 @given(st.text())
