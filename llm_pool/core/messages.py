@@ -58,11 +58,48 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     providers: int | None = None
 
 
-class Turn(msgspec.Struct, frozen=True):
-    """One thing said earlier in a conversation."""
+class Tool(msgspec.Struct, frozen=True):
+    """A function that a model may call; *parameters* is the JSON Schema of its arguments, an object."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str = ""
+    parameters: dict[str, Json] = msgspec.field(default_factory=lambda: {"type": "object"})
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A model's wish that a tool be called; *arguments* is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+ToolChoice: TypeAlias = str
+"""``auto``: the model decides; ``none``: no call; ``required``: some call; else the name of the tool to call."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A picture: *data* in base64, *media_type* as in ``image/png``."""
+
+    media_type: str
+    data: str
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """
+    One thing said earlier in a conversation.
+
+    Attributes:
+        tool_calls: of an assistant's turn, which may have no text beside them.
+        tool_call_id: of a tool's turn, whose text is the result of that call.
+        images: of a user's turn.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    images: tuple[Image, ...] = ()
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +108,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: name of a task, or ``ask`` for a plain question.
-        prompt: text, or JSON text where the task takes an object.
+        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool.
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
@@ -82,6 +119,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        tools: what the models may call instead of answering.
+        parallel_tool_calls: whether one answer may hold several calls.
+        images: what *prompt* is about.
     """
 
     prompt: str
@@ -102,21 +142,37 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    images: tuple[Image, ...] = ()
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn."""
+    """
+    What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn.
+
+    *user* is empty where *turns* end with the result of a tool; *images* belong to the user's turn.
+    """
 
     system: str
     user: str
     turns: tuple[Turn, ...] = ()
+    images: tuple[Image, ...] = ()
 
     @property
     def transcript(self) -> str:
         """The conversation as one text, for a reader who takes no turns: *user* alone where it is the only one."""
         if not self.turns:
             return self.user
-        return "\n\n".join(f"{turn.role}: {turn.text}" for turn in (*self.turns, Turn("user", self.user)))
+        last = (Turn("user", self.user),) if self.user else ()
+        return "\n\n".join(f"{turn.role}: {_told(turn)}" for turn in (*self.turns, *last))
+
+
+def _told(turn: Turn) -> str:
+    """What *turn* says, its calls included."""
+    calls = (f"{call.name}({call.arguments})" for call in turn.tool_calls)
+    return "\n".join(filter(None, (turn.text, *calls)))
 
 
 OutputKind: TypeAlias = Literal["text", "value", "object", "ranking"]
@@ -173,6 +229,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends.
         think: as request or task say; None: neither does, and the provider decides.
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
+        tools: what the model may call instead of answering; empty where the choice is ``none``.
+        parallel_tool_calls: whether one answer may hold several calls.
     """
 
     request_id: str
@@ -194,6 +252,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     think: Think | None = None
     think_tokens: int = 4096
     reserve: float = 0.0
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -204,8 +265,11 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-FinishReason: TypeAlias = Literal["stop", "length", "repetition"]
-"""Why an answer ends: the model's own end; the limit of tokens; the backend broke off a model that repeated itself."""
+FinishReason: TypeAlias = Literal["stop", "length", "repetition", "tool_calls"]
+"""
+Why an answer ends: the model's own end; the limit of tokens; the backend broke off a model that repeated itself; it
+waits for the results of the tools it calls.
+"""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -213,6 +277,22 @@ class Usage(msgspec.Struct, frozen=True):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """
+    A piece of a call as it is written.
+
+    Attributes:
+        index: which of the answer's calls it belongs to, from 0.
+        id, name: on the first piece of a call.
+        arguments: to be added to the text of its arguments.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -227,6 +307,7 @@ class Delta(msgspec.Struct, frozen=True):
         finish: why it finished, on the final delta.
         loading: seconds the backend spent loading the model, on the final delta, where it says so.
         note: what a careful reader wants to know of the call, on the final delta; empty where all was as usual.
+        tool_calls: to be added to the calls of the answer.
     """
 
     text: str = ""
@@ -238,11 +319,12 @@ class Delta(msgspec.Struct, frozen=True):
     reasoning: str = ""
     retracted: bool = False
     note: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
     @property
     def has_token(self) -> bool:
-        """Whether the model has written something, be it thought or said: a sign of life."""
-        return bool(self.text or self.reasoning)
+        """Whether the model has written something, be it thought, said or called: a sign of life."""
+        return bool(self.text or self.reasoning or self.tool_calls)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -253,11 +335,13 @@ class Reading(msgspec.Struct, frozen=True):
         content: the answer as text: the JSON alone where JSON was asked for.
         value: the parsed JSON, None for free text.
         repair: what made it readable, as listed in ``llm_pool.reading``; ``strict`` is none.
+        tool_calls: what the model wants called; *content* is then what it says beside them, and *value* is None.
     """
 
     content: str
     value: Json
     repair: str = "strict"
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
@@ -367,7 +451,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         content: the text; *json* the parsed value, None for free text.
-        finish: why the text ends; anything but ``stop`` says that it is not whole.
+        finish: why the text ends; anything but ``stop`` and ``tool_calls`` says that it is not whole.
+        tool_calls: what the model wants called before it answers; empty where this is an answer.
         duration: seconds from admission to this answer.
         age: seconds since a cached answer was made; None if it is fresh.
     """
@@ -386,6 +471,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     age: float | None = None
     degraded: bool = False
     finish: FinishReason = "stop"
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def without_reasoning(self) -> Answer:
         """The same without what the models thought: the form in which answers are kept."""

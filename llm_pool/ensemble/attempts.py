@@ -224,6 +224,7 @@ class _RunningAttempt:
             "stop": "its answer is empty: it reasoned and said nothing",
             "length": "its answer is empty: reasoning took all its tokens" + (f", {limit} at most" if limit else ""),
             "repetition": "its answer is empty: it repeated itself while it reasoned",
+            "tool_calls": "its answer is empty: it says that it calls a tool, and calls none",
         }
         name = self.member.name
         hint = f"set think = false in the section of provider {name}, or a larger max_tokens"
