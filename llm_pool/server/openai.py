@@ -27,6 +27,7 @@ from llm_pool.server.chat import (
     question,
     reject_unsupported,
     respond,
+    thinking_of,
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
@@ -266,7 +267,7 @@ class _ChatEncoder:
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        message = {"role": "assistant", "content": answer.content, "refusal": None}
+        message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._body.ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
@@ -278,6 +279,10 @@ class _ChatEncoder:
     def piece(self, text: str) -> bytes:
         """A chunk of text."""
         return self._chunk({"content": text})
+
+    def thought(self, text: str) -> bytes:
+        """A chunk of thought."""
+        return self._chunk(_thinking(text))
 
     def heartbeat(self) -> bytes:
         """A comment."""
@@ -305,6 +310,11 @@ class _ChatEncoder:
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
+
+
+def _thinking(text: str) -> dict[str, Json]:
+    """*text*, which was thought, by both names that clients look for: DeepSeek's and OpenRouter's; nothing if empty."""
+    return {"reasoning_content": text, "reasoning": text} if text else {}
 
 
 def _usage(answer: Answer) -> dict[str, Json]:
