@@ -32,7 +32,7 @@ from llm_pool.server.chat import (
 )
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode
-from llm_pool.server.sse import CONTENT_TYPE, PING
+from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
 
@@ -94,7 +94,9 @@ class _Format(msgspec.Struct, frozen=True):
     json_schema: _Schema | None = None
 
 
-class _StreamOptions(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True):
+    """What a stream shall have beside the text."""
+
     include_usage: bool | None = None
 
 
@@ -104,7 +106,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: list[_Message]
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
@@ -139,7 +141,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     api = OpenAI(manager, access)
     app.router.routes.extend(api.routes())
-    for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
+    for place in ("/v1/chat", "/v1/models"):
         app.state.error_shapes[place] = error_shape
 
 
@@ -168,8 +170,7 @@ class OpenAI:
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: ChatBody = decode((await receive())["body"], ChatBody)
-        project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
-        query = query_from(body, await model_named(body.model, self._manager), project)
+        query = query_from(body, await model_named(body.model, self._manager), project_of(scope))
         await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -182,6 +183,12 @@ class OpenAI:
     def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
         return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+
+
+def project_of(scope: Scope) -> str:
+    """The project that a request names in its header; empty where it names none."""
+    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    return headers.get(b"openai-project", b"").decode("latin-1")
 
 
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
@@ -207,7 +214,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         temperature=body.temperature,
         seed=body.seed,
-        stop=_stop(body.stop),
+        stop=stop_texts(body.stop),
         output_schema=_schema(body.response_format),
         think=_think(body),
         meta=body.metadata or {},
@@ -237,7 +244,8 @@ def _turn(message: _Message, at: int) -> Turn:
     return turn(message.role, "\n".join(part.text for part in message.content), place)
 
 
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
+    """*stop* as a query has it: without what is empty."""
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     return tuple(text for text in stops if text)
 
@@ -270,7 +278,7 @@ class _ChatEncoder:
         message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._body.ignored)
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
         """The chunk that names the speaker."""
@@ -294,19 +302,19 @@ class _ChatEncoder:
         output = self.piece(end.rest) if end.rest else b""
         output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
         if self._counts:
-            output += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+            output += data({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer)})
         return output + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
-        return _data(error_shape(status_of(error).http, error_json(error)))
+        return data(error_shape(status_of(error).http, error_json(error)))
 
     def _chunk(
         self, delta: dict[str, Json], reason: str | None = None, more: Mapping[str, Json] | None = None
     ) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
-        return _data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+        return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
@@ -317,11 +325,7 @@ def _thinking(text: str) -> dict[str, Json]:
     return {"reasoning_content": text, "reasoning": text} if text else {}
 
 
-def _usage(answer: Answer) -> dict[str, Json]:
+def usage(answer: Answer) -> dict[str, Json]:
     """What the whole panel spent; a backend that does not count adds nothing."""
     asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
     return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}
-
-
-def _data(value: Json) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(value)

@@ -67,12 +67,11 @@ async def test_openais_clients_find_it_beside_the_text(pool: Any, model: str) ->
 @pytest.mark.real_loop
 async def test_ollamas_clients_find_it_in_thinking(pool: Any) -> None:
     """Of chat and generate, plain and streamed; not where thinking is switched off."""
-    client = ollama.AsyncClient(host=pool.url)
-
-    chat = await client.chat(model="phi3", messages=HELLO, think=True)
-    generated = await client.generate(model="phi3", prompt="another", think=True)
-    stream = [line async for line in await client.chat(model="phi3", messages=HELLO, think="high", stream=True)]
-    silent = await client.chat(model="phi3", messages=HELLO, think=False)
+    async with ollama.AsyncClient(host=pool.url) as client:
+        chat = await client.chat(model="phi3", messages=HELLO, think=True)
+        generated = await client.generate(model="phi3", prompt="another", think=True)
+        stream = [line async for line in await client.chat(model="phi3", messages=HELLO, think="high", stream=True)]
+        silent = await client.chat(model="phi3", messages=HELLO, think=False)
 
     assert (chat.message.thinking, chat.message.content) == ("is it day", "blue")
     assert (generated.thinking, generated.response) == ("is it day", "blue")
