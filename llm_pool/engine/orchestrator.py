@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     from llm_pool.engine.panel import Assignment, Panel
     from llm_pool.qos.budget import Budget
 
+    class Admit(Protocol):
+        """As ``admission.admit``."""
+
+        def __call__(self, query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
+            """The call that *query* asks for; raises InvalidRequest."""
+
+
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
@@ -76,6 +83,7 @@ class Orchestrator:
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
+        admit: the call that a query asks for.
     """
 
     def __init__(
@@ -94,12 +102,13 @@ class Orchestrator:
         budget: Budget,
         cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
+        admit: Admit = admit,
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
         self._refresh_machines, self._budget = refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
-        self._cache_layer, self._observers = cache_layer, tuple(observers)
+        self._cache_layer, self._observers, self._admit = cache_layer, tuple(observers), admit
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -137,7 +146,7 @@ class Orchestrator:
         return await self._plan(query, self._clock.now(), stream=False)
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        call = admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        call = self._admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
                 await self._refresh_machines()

@@ -24,7 +24,7 @@ from llm_pool.core.errors import (
     TimedOut,
 )
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Attempt, Usage
+from llm_pool.core.messages import Attempt, Reading, Usage
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, Vector
 
 MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
@@ -151,6 +151,7 @@ class _RunningAttempt:
         self._length = 0
         self._reasoning = _Reasoning()
         self._logprobs: list[TokenLogprob] = []
+        self._vectors: list[Vector] = []
         self._last: Delta | None = None
         self._ttft: float | None = None
 
@@ -184,6 +185,7 @@ class _RunningAttempt:
                     self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
                 self._logprobs.extend(delta.logprobs)
+                self._vectors.extend(delta.vectors)
                 if delta.final:
                     self._last = delta
 
@@ -200,6 +202,8 @@ class _RunningAttempt:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
     async def _read(self) -> Reading:
+        if self._vectors:
+            return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
         finish = "stop" if self._last is None else self._last.finish
         if self._reasoning and not text.strip():

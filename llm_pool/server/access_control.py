@@ -65,6 +65,9 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/tasks": Scope.INFER,
     "/v1/chat/completions": Scope.INFER,
     "/v1/completions": Scope.INFER,
+    "/v1/embeddings": Scope.INFER,
+    "/api/embed": Scope.INFER,
+    "/api/embeddings": Scope.INFER,
     "/v1/models": Scope.INFER,
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests

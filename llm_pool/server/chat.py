@@ -118,7 +118,7 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     tasks = [task.name for task in await manager.tasks() if config.task(task.name).enabled]
     found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
     alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
-    named = [settings.name for settings in config.active_providers]
+    named = [settings.name for settings in config.answering_providers]
     return {
         **{name: Model(name, strategy=alone, providers=(name,)) for name in named},
         **{model.name: model for model in found},

@@ -10,7 +10,7 @@ from llm_pool.core.errors import ConfigError
 from llm_pool.engine import emit_to
 from llm_pool.security.tenants import requires_authentication
 from llm_pool.security.tls import context_for, grpc_credentials, reload_certificates, tls_files
-from llm_pool.server import completions, ollama, openai
+from llm_pool.server import completions, embeddings, ollama, openai
 from llm_pool.server.access_control import TenantAccessControl
 from llm_pool.server.daemon import Components
 from llm_pool.server.monitoring import Monitoring
@@ -48,7 +48,13 @@ def build_components(config: Config) -> Components:
         access=access,
         observers=observers,
         servers=_servers(config, files),
-        extensions=(monitoring.add_routes, openai.add_routes, completions.add_routes, ollama.add_routes),
+        extensions=(
+            monitoring.add_routes,
+            openai.add_routes,
+            completions.add_routes,
+            embeddings.add_routes,
+            ollama.add_routes,
+        ),
         tls=tls,
         prepare_hooks=(access.prepare,),
         lifespans=lifespans,
