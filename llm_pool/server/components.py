@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llm_pool.security.tls import TlsFiles
     from llm_pool.server.daemon import Server
 
+APIS = (openai, completions, embeddings, ollama)
+"""The APIs of others that are served."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -48,13 +50,7 @@ def build_components(config: Config) -> Components:
         access=access,
         observers=observers,
         servers=_servers(config, files),
-        extensions=(
-            monitoring.add_routes,
-            openai.add_routes,
-            completions.add_routes,
-            embeddings.add_routes,
-            ollama.add_routes,
-        ),
+        extensions=(monitoring.add_routes, *(api.add_routes for api in APIS)),
         tls=tls,
         prepare_hooks=(access.prepare,),
         lifespans=lifespans,

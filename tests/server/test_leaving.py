@@ -10,15 +10,17 @@ import anyio
 import msgspec
 import pytest
 
-from llm_pool.server import completions, ollama, openai
+from llm_pool.server.components import APIS
 from llm_pool.server.daemon import Components
+from llm_pool.testing.upstream import Upstream
+from llm_pool.testing.upstream.machine import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-APIS = Components(extensions=(openai.add_routes, completions.add_routes, ollama.add_routes))
+EVERY_API = Components(extensions=tuple(api.add_routes for api in APIS))
 SAID = [{"role": "user", "content": "hello"}]
 ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": SAID},
@@ -32,13 +34,35 @@ ASKED: dict[str, dict[str, Any]] = {
 async def test_leaving_stops_the_model(daemons: Any, path: str, *, stream: bool) -> None:
     """Before the answer, and in the middle of a stream."""
     async with daemons(
-        components=APIS, answer=lambda _: "word " * 500, per_token="const:0.02", ttft="const:0.05"
+        components=EVERY_API, answer=lambda _: "word " * 500, per_token="const:0.02", ttft="const:0.05"
     ) as pool:
         left = await leave(pool, path, {"model": "phi3", "stream": stream, **ASKED[path]}, until_text=stream)
 
         await until(lambda: pool.upstream.counts.cancelled == 1)
         assert time.monotonic() - left < 0.2
         await until(lambda: not pool.manager.in_flight)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "hello"}),
+        ("/api/embed", {"input": ["hello", "you"]}),
+        ("/api/embeddings", {"prompt": "hello"}),
+    ],
+)
+async def test_leaving_stops_the_embedding(daemons: Any, path: str, body: dict[str, Any]) -> None:
+    """While the backend works on it."""
+    async with Upstream([Model(name="bge-m3:latest", embeds=True)], ttft="const:5") as up:
+        where = f'driver = "ollama"\nmodel = "bge-m3"\nbase_url = "{up.url}"\n'
+        embedder = f'[[providers]]\nname = "bge"\n{where}tasks = ["embed"]\n'
+        async with daemons("[qos]\nmax_deadline_ms = 9000\n", providers=embedder, components=EVERY_API) as running:
+            pool = running._replace(upstream=up)
+            left = await leave(pool, path, {"model": "bge", **body}, until_text=False)
+
+            await until(lambda: up.counts.cancelled == 1)
+            assert time.monotonic() - left < 0.2
+            await until(lambda: not pool.manager.in_flight)
 
 
 async def leave(pool: Any, path: str, body: Any, *, until_text: bool) -> float:

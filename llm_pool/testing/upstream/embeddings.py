@@ -1,4 +1,4 @@
-"""``/api/embed`` and ``/v1/embeddings``: a vector for each text, the same one every time, and another for each model."""
+"""``/api/embed`` and ``/v1/embeddings``: the same vector for a text every time, another for each model."""
 
 from __future__ import annotations
 

@@ -289,6 +289,8 @@ class Upstream:
     async def _embed(self, exchange: Exchange) -> None:
         body = ollama.read_body(exchange.request.body)
         model = self._find(str(body.get("model", "")))
+        if not model.embeds:
+            raise ollama.Refused(501, "This server does not support embeddings. Start it with `--embeddings`")
         self.journal.open(exchange.entry, model.name)
         await embeddings.embed(body, model, exchange, self._generator, self._modes, self.machine)
 
