@@ -62,7 +62,7 @@ async def client(pool: Any) -> AsyncIterator[openai.AsyncOpenAI]:
 @pytest.mark.parametrize("name", ["nomic-embed-text", "nomic-embed-text:latest", "here", "there"])
 @pytest.mark.parametrize("encoding", [openai.omit, "float"])
 async def test_openais_client_reads_a_batch(client: openai.AsyncOpenAI, name: str, encoding: Any) -> None:
-    """In the texts' order, packed (as this client asks by itself) and as numbers, by the model's name or a provider's."""
+    """In the texts' order, packed (this client's default) and as numbers, by the model's name or a provider's."""
     made = await client.embeddings.create(model=name, input=["sky", "sea"], encoding_format=encoding)
 
     for index, text in enumerate(["sky", "sea"]):
