@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from llm_pool.server.queries import deadline_header, with_deadline
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
@@ -196,18 +197,17 @@ async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder
             async for said in pieces:
                 match said:
                     case StreamEnd():
-                        await out.send(encoder.ending(said), decision_header(said.answer))
+                        await out.send(partial(encoder.ending, said), decision_header(said.answer))
                     case TextDelta(""):
-                        await out.send(encoder.heartbeat())
+                        await out.send(encoder.heartbeat)
                     case TextDelta():
-                        await out.send(encoder.piece(said.text), early_header(said.provider))
+                        await out.send(partial(encoder.piece, said.text), early_header(said.provider))
                     case ThinkingDelta():
-                        if thought := encoder.thought(said.text):
-                            await out.send(thought, early_header(said.provider))
+                        await out.send(partial(encoder.thought, said.text), early_header(said.provider))
     except LlmPoolError as error:
         if not out.began:
             raise
-        await out.send(encoder.failed(error))
+        await out.send(partial(encoder.failed, error))
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -243,13 +243,16 @@ class _ResponseStream:
     def __init__(self, encoder: ChatEncoder, send: Send) -> None:
         self._encoder, self._send, self.began = encoder, send, False
 
-    async def send(self, data: bytes, *headers: tuple[bytes, bytes]) -> None:
+    async def send(self, encode: Callable[[], bytes], *headers: tuple[bytes, bytes]) -> None:
+        """Send what *encode* gives, if that is anything; before it, the first time, headers and the opening."""
+        opening = b"" if self.began else self._encoder.opening()
+        if not (data := encode()):
+            return
         if not self.began:
             self.began = True
             own = [(b"content-type", self._encoder.content_type), (b"x-accel-buffering", b"no")]
             await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
-            data = self._encoder.opening() + data
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send({"type": "http.response.body", "body": opening + data, "more_body": True})
 
 
 class _Heard:

@@ -226,10 +226,16 @@ def _think(body: ChatBody) -> Think | None:
     switch = (body.chat_template_kwargs or {}).get("enable_thinking")
     if body.reasoning_effort is None:
         return switch if isinstance(switch, bool) else None
-    if body.reasoning_effort not in EFFORTS:
-        got = body.reasoning_effort[:40]
-        raise InvalidRequest("reasoning_effort", f"expected one of {', '.join(EFFORTS)}, got '{got}'")
-    return EFFORTS[body.reasoning_effort]
+    return think_of_effort(body.reasoning_effort, "reasoning_effort")
+
+
+def think_of_effort(effort: str | None, field: str) -> Think | None:
+    """Our word for OpenAI's *effort*; raises InvalidRequest, which names *field*."""
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        raise InvalidRequest(field, f"expected one of {', '.join(EFFORTS)}, got '{effort[:40]}'")
+    return EFFORTS[effort]
 
 
 def _turn(message: _Message, at: int) -> Turn:

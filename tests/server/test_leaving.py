@@ -25,6 +25,7 @@ SAID = [{"role": "user", "content": "hello"}]
 ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": SAID},
     "/v1/completions": {"prompt": "hello"},
+    "/v1/responses": {"input": "hello"},
     "/v1/messages": {"messages": SAID, "max_tokens": 999},
     "/api/chat": {"messages": SAID},
 }
