@@ -119,6 +119,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        top_logprobs: alternatives to each token to tell beside its log probability; None tells no probabilities.
         tools: what the models may call instead of answering.
         parallel_tool_calls: whether one answer may hold several calls.
         images: what *prompt* is about.
@@ -142,6 +143,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    top_logprobs: int | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True

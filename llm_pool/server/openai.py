@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Think, Turn
+    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, Turn
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 UNSUPPORTED = {
     "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "functions": "the pool calls no functions",
-    "logprobs": "an ensemble's answer has no log probabilities",
-    "top_logprobs": "an ensemble's answer has no log probabilities",
     "logit_bias": "the models of a pool have no tokens in common",
     "audio": "only text is supported",
     "web_search_options": "nothing is searched here",
@@ -203,6 +201,10 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise InvalidRequest("top_logprobs", "expected logprobs: true with it")
+    if body.logprobs and len(model.providers) != 1:
+        raise InvalidRequest("logprobs", "an ensemble's answer has none", hint="name one provider as the model")
     prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
     return Query(
         prompt=prompt,
@@ -217,6 +219,8 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         stop=stop_texts(body.stop),
         output_schema=_schema(body.response_format),
         think=_think(body),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        no_cache=bool(body.logprobs),
         meta=body.metadata or {},
     )
 
@@ -282,7 +286,8 @@ class _ChatEncoder:
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
+        logprobs = self._logprobs(answer)
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._body.ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
@@ -306,7 +311,8 @@ class _ChatEncoder:
         """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
-        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
+        ours = {"llm_pool": decision_details(answer, self._body.ignored)}
+        output += self._chunk({}, finish(answer), ours, self._logprobs(answer))
         if self._counts:
             output += data({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer)})
         return output + b"data: [DONE]\n\n"
@@ -316,11 +322,23 @@ class _ChatEncoder:
         return data(error_shape(status_of(error).http, error_json(error)))
 
     def _chunk(
-        self, delta: dict[str, Json], reason: str | None = None, more: Mapping[str, Json] | None = None
+        self,
+        delta: dict[str, Json],
+        reason: str | None = None,
+        more: Mapping[str, Json] | None = None,
+        logprobs: Json = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
         return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+
+    def _logprobs(self, answer: Answer) -> Json:
+        """How probable each token was to the model, where that was asked for; in a stream all of it is at the end."""
+        won = answer.decision.winning_attempt
+        if not self._body.logprobs or won is None:
+            return None
+        top = self._body.top_logprobs or 0
+        return {"content": [_weighed(token, top) for token in won.logprobs], "refusal": None}
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
@@ -329,6 +347,15 @@ class _ChatEncoder:
 def _thinking(text: str) -> dict[str, Json]:
     """*text*, which was thought, by both names that clients look for: DeepSeek's and OpenRouter's; nothing if empty."""
     return {"reasoning_content": text, "reasoning": text} if text else {}
+
+
+def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
+    others = [_token(text, logprob) for text, logprob in token.top[:top]]
+    return {**_token(token.token, token.logprob), "top_logprobs": others}
+
+
+def _token(text: str, logprob: float) -> dict[str, Json]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def usage(answer: Answer) -> dict[str, Json]:
