@@ -21,6 +21,7 @@ from llm_pool.server.chat import model_named, respond
 from llm_pool.server.image_parts import image_from
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 
 if TYPE_CHECKING:
@@ -136,6 +137,20 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     app.router.routes.append(Route(PATH, Asgi(create), methods=["POST"]))
     app.router.routes.append(Route(f"{PATH}/count_tokens", Asgi(count), methods=["POST"]))
     app.state.error_shapes[PATH] = error_shape
+    source = "https://docs.anthropic.com/en/api/messages"
+    example = {"model": "pool", "max_tokens": 256, "messages": [{"role": "user", "content": "Is 17 prime?"}]}
+    document_operations(
+        app,
+        ForeignOperation(
+            path=PATH,
+            summary="A conversation, answered, in Anthropic's shape.",
+            source=source,
+            body=MessagesBody,
+            example=example,
+            streamed=EVENTS,
+        ),
+        ForeignOperation(path=f"{PATH}/count_tokens", summary="Refused: nobody counts tokens ahead.", source=source),
+    )
 
 
 def query_from(body: MessagesBody, model: Model) -> Query:

@@ -21,6 +21,7 @@ from llm_pool.core.messages import Query
 from llm_pool.server.chat import decision_details, finish, model_named, reject_unsupported, respond
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openai import StreamOptions, error_shape, project_of, stop_texts, usage
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
@@ -84,6 +85,17 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
 
     app.router.routes.append(Route(PATH, Asgi(complete), methods=["POST"]))
     app.state.error_shapes[PATH] = error_shape
+    document_operations(
+        app,
+        ForeignOperation(
+            path=PATH,
+            summary="A prompt, answered, in OpenAI's older shape.",
+            source="https://platform.openai.com/docs/api-reference/completions",
+            body=CompletionBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=EVENTS,
+        ),
+    )
 
 
 def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:

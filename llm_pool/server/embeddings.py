@@ -26,6 +26,7 @@ from llm_pool.engine import embedding_query
 from llm_pool.server.chat import POOL, authorized, decision_details, decision_header
 from llm_pool.server.middleware import Asgi, send_body
 from llm_pool.server.openai import error_shape, project_of
+from llm_pool.server.openapi_foreign import ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 
 if TYPE_CHECKING:
@@ -73,6 +74,31 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     app.router.routes.extend(EmbeddingRoutes(manager, access).routes())
     app.state.error_shapes[PATH] = error_shape
+    ollama = "https://github.com/ollama/ollama/blob/main/docs/api.md"
+    document_operations(
+        app,
+        ForeignOperation(
+            path=PATH,
+            summary="Vectors of texts, in OpenAI's shape.",
+            source="https://platform.openai.com/docs/api-reference/embeddings",
+            body=OpenAIBody,
+            example={"model": "nomic-embed-text", "input": ["the sky", "the sea"]},
+        ),
+        ForeignOperation(
+            path="/api/embed",
+            summary="Vectors of texts, in Ollama's shape.",
+            source=ollama,
+            body=EmbedBody,
+            example={"model": "nomic-embed-text", "input": ["the sky", "the sea"]},
+        ),
+        ForeignOperation(
+            path="/api/embeddings",
+            summary="The vector of one text, in Ollama's older shape.",
+            source=ollama,
+            body=EmbeddingsBody,
+            example={"model": "nomic-embed-text", "prompt": "the sky"},
+        ),
+    )
 
 
 class EmbeddingRoutes:

@@ -35,6 +35,7 @@ from llm_pool.server.chat import (
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
 from llm_pool.server.queries import decode, think_of
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
@@ -130,6 +131,32 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
+    source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/api/chat",
+            summary="A conversation, answered, in Ollama's shape.",
+            source=source,
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/generate",
+            summary="A prompt, answered, in Ollama's shape.",
+            source=source,
+            body=GenerateBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/show", summary="What a model is.", source=source, body=_Show, example={"model": "pool"}
+        ),
+        ForeignOperation(path="/api/tags", summary="Every model there is.", source=source, method="get"),
+        ForeignOperation(path="/api/ps", summary="The models in memory.", source=source, method="get"),
+        ForeignOperation(path="/api/version", summary="The version.", source=source, method="get"),
+    )
 
 
 def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:

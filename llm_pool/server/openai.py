@@ -31,6 +31,7 @@ from llm_pool.server.chat import (
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
@@ -141,6 +142,20 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     app.router.routes.extend(api.routes())
     for place in ("/v1/chat", "/v1/models"):
         app.state.error_shapes[place] = error_shape
+    models = "https://platform.openai.com/docs/api-reference/models"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/v1/chat/completions",
+            summary="A conversation, answered, in OpenAI's chat shape.",
+            source="https://platform.openai.com/docs/api-reference/chat",
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=EVENTS,
+        ),
+        ForeignOperation(path="/v1/models", summary="Every model there is to choose.", source=models, method="get"),
+        ForeignOperation(path="/v1/models/{name}", summary="One of them.", source=models, method="get"),
+    )
 
 
 def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:

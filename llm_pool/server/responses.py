@@ -23,6 +23,7 @@ from llm_pool.server.image_parts import image_at
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openai import error_shape, project_of, think_of_effort
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.responses_encoder import ResponseEncoder
 
@@ -157,6 +158,17 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
 
     app.router.routes.append(Route(PATH, Asgi(create), methods=["POST"]))
     app.state.error_shapes[PATH] = error_shape
+    document_operations(
+        app,
+        ForeignOperation(
+            path=PATH,
+            summary="A conversation, answered, in OpenAI's Responses shape, without state.",
+            source="https://platform.openai.com/docs/api-reference/responses",
+            body=ResponsesBody,
+            example={"model": "pool", "input": "Is 17 prime?"},
+            streamed=EVENTS,
+        ),
+    )
 
 
 def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
