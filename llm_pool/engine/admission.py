@@ -25,6 +25,8 @@ MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
 """The highest ``max_tokens``: backends and gRPC know no larger one."""
+MAX_TOP_LOGPROBS = 20
+"""Alternatives to a token that may be asked for. Source: OpenAI's limit."""
 SEED_RANGE = range(-(2**63), 2**63)
 """What backends take as a seed."""
 ANY_OBJECT: dict[str, Json] = {"type": "object"}
@@ -67,6 +69,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         seed=_seed(query),
         stop=query.stop,
         think=_think(query, config),
+        top_logprobs=_top_logprobs(query),
         think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
         tools=tools,
@@ -181,6 +184,15 @@ def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
     return query.request_id or uuid.uuid4().hex
+
+
+def _top_logprobs(query: Query) -> int:
+    """Alternatives to ask for: backends tell a token's own probability as the first of them."""
+    if query.top_logprobs is None:
+        return 0
+    if query.top_logprobs not in range(MAX_TOP_LOGPROBS + 1):
+        raise InvalidRequest("top_logprobs", f"expected 0 to {MAX_TOP_LOGPROBS}, got {query.top_logprobs}")
+    return max(1, query.top_logprobs)
 
 
 def _think(query: Query, config: Config) -> Think | None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
+    from llm_pool.qos.model_load import LoadModel
     from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -87,12 +88,12 @@ class Machines:
         self._slot_counts: dict[str, SlotCount] = {}
         self.abilities = KnownAbilities(shared.clock)
 
-    def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
+    def gate(self, settings: ProviderSettings, bare: Provider, load: LoadModel) -> Gate:
         """
         The gate of the provider's group.
 
-        The first provider of a group that can tell is asked what is loaded, and for its slots. A provider that can
-        loads its model there.
+        The first provider of a group that can tell is asked what is loaded, and for its slots; *load* then brings in
+        its model there.
         """
         group, list_loaded = settings.machine, getattr(bare, "loaded", None)
         if group not in self._gates:
@@ -104,7 +105,7 @@ class Machines:
                 self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
         self.abilities.add(bare)
         if list_loaded is not None:
-            self._gates[group].add_loader(model_name(settings), bare.load)
+            self._gates[group].add_loader(model_name(settings), load)
         return self._gates[group]
 
     async def refresh(self) -> None:

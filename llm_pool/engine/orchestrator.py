@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.known_abilities import KnownAbilities
 
+    class Admit(Protocol):
+        """As ``admission.admit``."""
+
+        def __call__(self, query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
+            """The call that *query* asks for; raises InvalidRequest."""
+
+
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
@@ -88,6 +95,7 @@ class Orchestrator:
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
+        admit: the call that a query asks for.
     """
 
     def __init__(
@@ -107,12 +115,14 @@ class Orchestrator:
         budget: Budget,
         cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
+        admit: Admit = admit,
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
         self._refresh_machines, self._budget = refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
-        self._abilities, self._cache_layer, self._observers = abilities, cache_layer, tuple(observers)
+        self._abilities, self._admit = abilities, admit
+        self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -150,7 +160,7 @@ class Orchestrator:
         return await self._plan(query, self._clock.now(), stream=False)
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        admitting = partial(admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
         call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
         needed = needs(call)
         with suppress(TimeoutError):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
 MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
@@ -161,6 +161,7 @@ class _RunningAttempt:
         self._reasoning = _Reasoning()
         self._calls: list[_WrittenCall] = []
         self._logprobs: list[TokenLogprob] = []
+        self._vectors: list[Vector] = []
         self._last: Delta | None = None
         self._ttft: float | None = None
 
@@ -197,6 +198,7 @@ class _RunningAttempt:
                     self._keep_call(piece)
                     self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
                 self._logprobs.extend(delta.logprobs)
+                self._vectors.extend(delta.vectors)
                 if delta.final:
                     self._last = delta
 
@@ -223,6 +225,8 @@ class _RunningAttempt:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
     async def _read(self) -> Reading:
+        if self._vectors:
+            return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
         finish = "stop" if self._last is None else self._last.finish
         if self._calls:

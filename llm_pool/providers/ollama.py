@@ -16,6 +16,7 @@ from llm_pool.providers.capabilities import from_ollama, name_of, with_shown
 from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import ContextWindow, complaint
+from llm_pool.providers.embeddings import checked, ollama_embeddings
 from llm_pool.providers.framing import Records
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
@@ -30,7 +31,7 @@ from llm_pool.providers.transport import with_bearer
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think, Tool
+    from llm_pool.core.messages import Call, Delta, Embeddings, Json, ProviderState, Think, Tool
     from llm_pool.providers.transport import Backend, Reply, TlsFiles, Transport
 
 encode = msgspec.json.encode
@@ -109,6 +110,15 @@ class OllamaProvider:
                     yield msgspec.structs.replace(delta, note=cut or note)
                 else:
                     yield delta
+
+    async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:
+        """As ``Embedder.embed``."""
+        body: dict[str, Any] = {"model": self.model, "input": list(texts), "truncate": truncate, **self._keep_alive}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._asking.ask("/api/embed", body, self._refusal) as response:
+            reply = await response.read()
+        return checked(self._backend, ollama_embeddings(self._backend, reply.body), len(texts), dimensions)
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""

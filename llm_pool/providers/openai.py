@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.core.messages import Abilities
+from llm_pool.core.messages import Abilities, Embeddings
 from llm_pool.providers.asking import Asking
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
+from llm_pool.providers.embeddings import checked, openai_embeddings
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import openai_messages
@@ -20,7 +21,7 @@ from llm_pool.providers.tool_calls import openai_choice, tools_json
 from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from llm_pool.core.errors import ProviderError
     from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
@@ -71,7 +72,7 @@ class OpenAIProvider:
         )
         self._backend, self._transport = self._server.backend, transport
         self._asking = Asking(self._backend, transport, extra_body)
-        self._chat = f"{self._server.api}/chat/completions"
+        self._chat, self._embeddings = f"{self._server.api}/chat/completions", f"{self._server.api}/embeddings"
         self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
         self._told: frozenset[str] | None = None
@@ -88,6 +89,17 @@ class OpenAIProvider:
         ):
             async for delta in deltas:
                 yield delta
+
+    async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:  # noqa: ARG002
+        """As ``Embedder.embed``; this API has no word for cutting a text, so one that is too long is refused."""
+        if not texts:
+            return Embeddings(())
+        body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._asking.ask(self._embeddings, body, self._error_for) as response:
+            reply = await response.read()
+        return checked(self._backend, openai_embeddings(self._backend, reply.body), len(texts), dimensions)
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""

@@ -31,9 +31,11 @@ from llm_pool.server.chat import (
     question,
     reject_unsupported,
     respond,
+    thinking_of,
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
 from llm_pool.server.queries import decode, think_of
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
@@ -129,6 +131,32 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
+    source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/api/chat",
+            summary="A conversation, answered, in Ollama's shape.",
+            source=source,
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/generate",
+            summary="A prompt, answered, in Ollama's shape.",
+            source=source,
+            body=GenerateBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/show", summary="What a model is.", source=source, body=_Show, example={"model": "pool"}
+        ),
+        ForeignOperation(path="/api/tags", summary="Every model there is.", source=source, method="get"),
+        ForeignOperation(path="/api/ps", summary="The models in memory.", source=source, method="get"),
+        ForeignOperation(path="/api/version", summary="The version.", source=source, method="get"),
+    )
 
 
 def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -291,13 +319,14 @@ class _Encoder:
     def __init__(self, body: _BaseBody) -> None:
         self.body = body
 
-    def text_field(self, text: str) -> dict[str, Json]:
-        """Where *text* stands in a line."""
+    def text_field(self, text: str, thinking: str) -> dict[str, Json]:
+        """Where *text*, and what was thought, stand in a line."""
         raise NotImplementedError
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        line = self._line(answer.content, thinking_of(answer))
+        return {**line, "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
@@ -310,6 +339,10 @@ class _Encoder:
     def piece(self, text: str) -> bytes:
         """A line of text."""
         return _encoded({**self._line(text), "done": False})
+
+    def thought(self, text: str) -> bytes:
+        """A line of thought."""
+        return _encoded({**self._line("", text), "done": False})
 
     def heartbeat(self) -> bytes:
         """A line without text."""
@@ -325,21 +358,25 @@ class _Encoder:
         """An error in a line's place."""
         return _encoded(error_shape(status_of(error).http, error_json(error)))
 
-    def _line(self, text: str) -> dict[str, Json]:
-        return {"model": self.body.model, "created_at": _instant(time.time()), **self.text_field(text)}
+    def _line(self, text: str, thinking: str = "") -> dict[str, Json]:
+        return {"model": self.body.model, "created_at": _instant(time.time()), **self.text_field(text, thinking)}
 
     def _decision_details(self, answer: Answer) -> dict[str, Json]:
         return decision_details(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
 
 
 class _ChatEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"message": {"role": "assistant", "content": text}}
+    def text_field(self, text: str, thinking: str) -> dict[str, Json]:
+        return {"message": {"role": "assistant", "content": text, **_thinking(thinking)}}
 
 
 class _GenerateEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"response": text}
+    def text_field(self, text: str, thinking: str) -> dict[str, Json]:
+        return {"response": text, **_thinking(thinking)}
+
+
+def _thinking(text: str) -> dict[str, Json]:
+    return {"thinking": text} if text else {}
 
 
 def _end(answer: Answer) -> dict[str, Json]:

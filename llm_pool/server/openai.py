@@ -27,11 +27,13 @@ from llm_pool.server.chat import (
     question,
     reject_unsupported,
     respond,
+    thinking_of,
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
-from llm_pool.server.sse import CONTENT_TYPE, PING
+from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Think, Turn
+    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, Turn
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
 UNSUPPORTED = {
     "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "functions": "the pool calls no functions",
-    "logprobs": "an ensemble's answer has no log probabilities",
-    "top_logprobs": "an ensemble's answer has no log probabilities",
     "logit_bias": "the models of a pool have no tokens in common",
     "audio": "only text is supported",
     "web_search_options": "nothing is searched here",
@@ -93,7 +93,9 @@ class _Format(msgspec.Struct, frozen=True):
     json_schema: _Schema | None = None
 
 
-class _StreamOptions(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True):
+    """What a stream shall have beside the text."""
+
     include_usage: bool | None = None
 
 
@@ -103,7 +105,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: list[_Message]
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
@@ -138,8 +140,22 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     api = OpenAI(manager, access)
     app.router.routes.extend(api.routes())
-    for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
+    for place in ("/v1/chat", "/v1/models"):
         app.state.error_shapes[place] = error_shape
+    models = "https://platform.openai.com/docs/api-reference/models"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/v1/chat/completions",
+            summary="A conversation, answered, in OpenAI's chat shape.",
+            source="https://platform.openai.com/docs/api-reference/chat",
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=EVENTS,
+        ),
+        ForeignOperation(path="/v1/models", summary="Every model there is to choose.", source=models, method="get"),
+        ForeignOperation(path="/v1/models/{name}", summary="One of them.", source=models, method="get"),
+    )
 
 
 def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -167,8 +183,7 @@ class OpenAI:
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: ChatBody = decode((await receive())["body"], ChatBody)
-        project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
-        query = query_from(body, await model_named(body.model, self._manager), project)
+        query = query_from(body, await model_named(body.model, self._manager), project_of(scope))
         await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -183,6 +198,12 @@ class OpenAI:
         return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
 
 
+def project_of(scope: Scope) -> str:
+    """The project that a request names in its header; empty where it names none."""
+    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    return headers.get(b"openai-project", b"").decode("latin-1")
+
+
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     """
     The query in *body*, put to *model*.
@@ -195,6 +216,10 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise InvalidRequest("top_logprobs", "expected logprobs: true with it")
+    if body.logprobs and len(model.providers) != 1:
+        raise InvalidRequest("logprobs", "an ensemble's answer has none", hint="name one provider as the model")
     prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
     return Query(
         prompt=prompt,
@@ -206,9 +231,11 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         temperature=body.temperature,
         seed=body.seed,
-        stop=_stop(body.stop),
+        stop=stop_texts(body.stop),
         output_schema=_schema(body.response_format),
         think=_think(body),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        no_cache=bool(body.logprobs),
         meta=body.metadata or {},
     )
 
@@ -218,10 +245,16 @@ def _think(body: ChatBody) -> Think | None:
     switch = (body.chat_template_kwargs or {}).get("enable_thinking")
     if body.reasoning_effort is None:
         return switch if isinstance(switch, bool) else None
-    if body.reasoning_effort not in EFFORTS:
-        got = body.reasoning_effort[:40]
-        raise InvalidRequest("reasoning_effort", f"expected one of {', '.join(EFFORTS)}, got '{got}'")
-    return EFFORTS[body.reasoning_effort]
+    return think_of_effort(body.reasoning_effort, "reasoning_effort")
+
+
+def think_of_effort(effort: str | None, field: str) -> Think | None:
+    """Our word for OpenAI's *effort*; raises InvalidRequest, which names *field*."""
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        raise InvalidRequest(field, f"expected one of {', '.join(EFFORTS)}, got '{effort[:40]}'")
+    return EFFORTS[effort]
 
 
 def _turn(message: _Message, at: int) -> Turn:
@@ -236,7 +269,8 @@ def _turn(message: _Message, at: int) -> Turn:
     return turn(message.role, "\n".join(part.text for part in message.content), place)
 
 
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
+    """*stop* as a query has it: without what is empty."""
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     return tuple(text for text in stops if text)
 
@@ -266,10 +300,11 @@ class _ChatEncoder:
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        message = {"role": "assistant", "content": answer.content, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
+        message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
+        logprobs = self._logprobs(answer)
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._body.ignored)
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
         """The chunk that names the speaker."""
@@ -279,6 +314,10 @@ class _ChatEncoder:
         """A chunk of text."""
         return self._chunk({"content": text})
 
+    def thought(self, text: str) -> bytes:
+        """A chunk of thought."""
+        return self._chunk(_thinking(text))
+
     def heartbeat(self) -> bytes:
         """A comment."""
         return PING
@@ -287,31 +326,54 @@ class _ChatEncoder:
         """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
-        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
+        ours = {"llm_pool": decision_details(answer, self._body.ignored)}
+        output += self._chunk({}, finish(answer), ours, self._logprobs(answer))
         if self._counts:
-            output += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+            output += data({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer)})
         return output + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
-        return _data(error_shape(status_of(error).http, error_json(error)))
+        return data(error_shape(status_of(error).http, error_json(error)))
 
     def _chunk(
-        self, delta: dict[str, Json], reason: str | None = None, more: Mapping[str, Json] | None = None
+        self,
+        delta: dict[str, Json],
+        reason: str | None = None,
+        more: Mapping[str, Json] | None = None,
+        logprobs: Json = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
-        return _data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+        return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+
+    def _logprobs(self, answer: Answer) -> Json:
+        """How probable each token was to the model, where that was asked for; in a stream all of it is at the end."""
+        won = answer.decision.winning_attempt
+        if not self._body.logprobs or won is None:
+            return None
+        top = self._body.top_logprobs or 0
+        return {"content": [_weighed(token, top) for token in won.logprobs], "refusal": None}
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
 
 
-def _usage(answer: Answer) -> dict[str, Json]:
+def _thinking(text: str) -> dict[str, Json]:
+    """*text*, which was thought, by both names that clients look for: DeepSeek's and OpenRouter's; nothing if empty."""
+    return {"reasoning_content": text, "reasoning": text} if text else {}
+
+
+def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
+    others = [_token(text, logprob) for text, logprob in token.top[:top]]
+    return {**_token(token.token, token.logprob), "top_logprobs": others}
+
+
+def _token(text: str, logprob: float) -> dict[str, Json]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def usage(answer: Answer) -> dict[str, Json]:
     """What the whole panel spent; a backend that does not count adds nothing."""
     asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
     return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}
-
-
-def _data(value: Json) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(value)

@@ -207,6 +207,8 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools", 400),
         ({"n": 2}, "n", 400),
         ({"logprobs": True}, "logprobs", 400),
+        ({"top_logprobs": 2}, "top_logprobs", 400),
+        ({"model": "phi3", "logprobs": True, "top_logprobs": 21}, "top_logprobs", 400),
         ({"modalities": ["audio"]}, "modalities", 400),
         ({"model": "gpt-4o"}, "model", 404),
         ({"temperature": 9}, "temperature", 400),
@@ -273,6 +275,24 @@ async def test_an_error_before_the_first_word_has_its_status(pool: Any, client: 
         await client.chat.completions.create(model="pool", messages=HELLO, stream=True)
 
     assert raised.value.status_code == 502
+
+
+@pytest.mark.parametrize("top", [None, 0, 2])
+async def test_one_providers_answer_has_its_log_probabilities(client: openai.AsyncOpenAI, top: int | None) -> None:
+    """Token by token, whole and at the end of a stream; never from the cache, which keeps none."""
+    asked: dict[str, Any] = {"model": "phi3", "messages": HELLO, "logprobs": True}
+    asked |= {} if top is None else {"top_logprobs": top}
+
+    chats = [await client.chat.completions.create(**asked) for _ in range(2)]
+    chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+
+    for logprobs in (*(chat.choices[0].logprobs for chat in chats), chunks[-1].choices[0].logprobs):
+        assert logprobs is not None
+        assert logprobs.content is not None
+        assert "".join(token.token for token in logprobs.content) == "the sky is blue"
+        assert {token.logprob for token in logprobs.content} == {-0.05}
+        assert {len(token.top_logprobs) for token in logprobs.content} == {top or 0}
+        assert bytes(logprobs.content[0].bytes or ()).decode() == logprobs.content[0].token
 
 
 async def test_leaving_a_stream_stops_the_model(daemons: Any) -> None:

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on disk: *size* in bytes (of disk and of memory alike), *load_time* in seconds."""
+    """A model on disk: *size* in bytes (of disk and memory alike), *load_time* in seconds; *embeds*: makes vectors."""
 
     name: str
     size: int = 2_000_000_000
     load_time: float = 0.0
+    embeds: bool = False
 
 
 class QueueFull(Exception):
