@@ -106,8 +106,9 @@ class Recordings:
 
 def generated(text_request: TextRequest) -> ScriptedAnswer:
     """
-    Something sensible: a call of the first tool, where one must be; an instance of the schema if there is one; a letter, by a clear margin, where one token is
-    asked for with its alternatives, as a judge does; else a sentence that repeats the question.
+    Something sensible: a call of the first tool, where one must be; an instance of the schema if there is one; a
+    letter, by a clear margin, where one token is asked for with its alternatives, as a judge does; else a sentence that
+    repeats the question.
     """
     if text_request.must_call:
         tool = text_request.tools[0]
