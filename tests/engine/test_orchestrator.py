@@ -30,6 +30,7 @@ from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.budget import Budget
+from llm_pool.qos.known_abilities import KnownAbilities
 from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
@@ -70,6 +71,7 @@ class Pool:
         self, *providers: FakeProvider, last_resort: FakeProvider | None = None, refused: Collection[str] = ()
     ) -> None:
         clock, self.seen = SystemClock(), RecordingObserver()
+        self.abilities = KnownAbilities(clock)
         every = [*providers, *([last_resort] if last_resort else [])]
         fastest = Fastest(clock, Budget(), hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
         self.orchestrator = Orchestrator(
@@ -90,6 +92,7 @@ class Pool:
             load_time=lambda member: 0.0,
             is_suspect=lambda member, call: False,
             breaker_refuses=lambda member, task: member.name in refused,
+            abilities=self.abilities,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),

@@ -12,7 +12,8 @@ import pytest
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest
 from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, Turn
-from llm_pool.server.chat import PING_EVERY, StreamEnd, finish, question, stream_text, turn
+from llm_pool.server.chat import PING_EVERY, StreamEnd, finish, stream_text, turn
+from llm_pool.server.last_word import last_word
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 )
 def test_the_users_last_word_is_the_question(turns: str, asked: str, earlier: str) -> None:
     """What was said before keeps its order; what says nothing is left out."""
-    assert question(talk(turns)) == (asked, talk(earlier))
+    assert last_word(talk(turns), "messages") == (asked, (), talk(earlier))
 
 
 @pytest.mark.parametrize("turns", ["", "s:brief", "u:hi a:hello", "u:"])
 def test_without_a_question_there_is_no_answer(turns: str) -> None:
     """The field is named, and what would be right."""
     with pytest.raises(InvalidRequest, match=r"^messages: "):
-        question(talk(turns))
+        last_word(talk(turns), "messages")
 
 
 def talk(turns: str) -> tuple[Turn, ...]:
