@@ -149,14 +149,21 @@ class Cancelled(LlmPoolError):
 
 
 class DeadlineExceeded(LlmPoolError):
-    """No usable answer came in time. *asked* is the span that was given, in seconds."""
+    """
+    No usable answer came in time.
 
-    def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
+    Args:
+        asked: the span that was given, in seconds.
+        attempts: what was tried.
+        cut: in words, what made the span shorter than was asked for.
+    """
+
+    def __init__(self, asked: float, attempts: Sequence[Attempt] = (), *, cut: str = "") -> None:
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
         told = [a for a in attempts if a.outcome in {"failed", "invalid"} or a.error_kind == Loading.kind]
         super().__init__(
             f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + _by_reason(told),
-            hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
+            hint=cut or "--deadline-ms gives it longer; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
 
