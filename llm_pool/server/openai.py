@@ -31,6 +31,7 @@ from llm_pool.server.chat import (
     turn,
 )
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
@@ -58,18 +59,6 @@ UNSUPPORTED = {
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
 """Fields that tune an answer and have no counterpart here."""
-EFFORTS: dict[str, Think] = {
-    "none": False,
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
-"""OpenAI's words for how long a model thinks, and ours."""
-TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-"""OpenAI's word for a status; other 4xx are ``invalid_request_error``, 5xx ``server_error``."""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -91,12 +80,6 @@ class _Schema(msgspec.Struct, frozen=True):
 class _Format(msgspec.Struct, frozen=True):
     type: str
     json_schema: _Schema | None = None
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    """What a stream shall have beside the text."""
-
-    include_usage: bool | None = None
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,15 +141,6 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     )
 
 
-def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
-    """*body*, from ``wire.error_json``, as OpenAI would say it under *status*."""
-    error = body["error"]
-    kind = TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    message = f"{error['message']} ({error['hint']})" if error.get("hint") else error["message"]
-    code = "model_not_found" if error["code"] == "unknown_model" else error["code"]
-    return {"error": {"message": message, "type": kind, "param": error.get("field"), "code": code}}
-
-
 class OpenAI:
     """The routes of this API."""
 
@@ -196,12 +170,6 @@ class OpenAI:
     def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
         return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
-
-
-def project_of(scope: Scope) -> str:
-    """The project that a request names in its header; empty where it names none."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    return headers.get(b"openai-project", b"").decode("latin-1")
 
 
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
@@ -248,15 +216,6 @@ def _think(body: ChatBody) -> Think | None:
     return think_of_effort(body.reasoning_effort, "reasoning_effort")
 
 
-def think_of_effort(effort: str | None, field: str) -> Think | None:
-    """Our word for OpenAI's *effort*; raises InvalidRequest, which names *field*."""
-    if effort is None:
-        return None
-    if effort not in EFFORTS:
-        raise InvalidRequest(field, f"expected one of {', '.join(EFFORTS)}, got '{effort[:40]}'")
-    return EFFORTS[effort]
-
-
 def _turn(message: _Message, at: int) -> Turn:
     place = f"messages[{at}]"
     if message.tool_calls:
@@ -267,12 +226,6 @@ def _turn(message: _Message, at: int) -> Turn:
         if part.type != "text":
             raise InvalidRequest(f"{place}.content", f"only parts of type text are read, got '{part.type[:40]}'")
     return turn(message.role, "\n".join(part.text for part in message.content), place)
-
-
-def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
-    """*stop* as a query has it: without what is empty."""
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    return tuple(text for text in stops if text)
 
 
 def _schema(response_format: _Format | None) -> dict[str, Json] | None:
@@ -371,9 +324,3 @@ def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
 
 def _token(text: str, logprob: float) -> dict[str, Json]:
     return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-
-
-def usage(answer: Answer) -> dict[str, Json]:
-    """What the whole panel spent; a backend that does not count adds nothing."""
-    asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
-    return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}

@@ -22,7 +22,7 @@ from llm_pool.server.chat import model_named, reject_unsupported, respond, turn
 from llm_pool.server.image_parts import image_at
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
-from llm_pool.server.openai import error_shape, project_of, think_of_effort
+from llm_pool.server.openai_words import error_shape, project_of, think_of_effort
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.responses_encoder import ResponseEncoder

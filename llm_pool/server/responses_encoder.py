@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from llm_pool.server.chat import decision_details, finish, thinking_of
-from llm_pool.server.openai import error_shape
+from llm_pool.server.openai_words import error_shape
 from llm_pool.server.sse import CONTENT_TYPE, PING, encode
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
