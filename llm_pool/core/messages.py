@@ -372,6 +372,11 @@ class Reading(msgspec.Struct, frozen=True):
     repair: str = "strict"
     tool_calls: tuple[ToolCall, ...] = ()
 
+    @property
+    def shown(self) -> str:
+        """What it says, for a person: the text, then each call as ``name({"argument": …})``."""
+        return _told(Turn("assistant", self.content, self.tool_calls))
+
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
 
@@ -506,6 +511,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         """The same without what the models thought: the form in which answers are kept."""
         attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
+
+
+class Abilities(msgspec.Struct, frozen=True):
+    """What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says."""
+
+    can: frozenset[str] = frozenset()
+    cannot: frozenset[str] = frozenset()
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
+from llm_pool.engine.offered_tools import check_turns, offered_tools
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
@@ -49,8 +50,10 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
+    tools = offered_tools(query, task)
+    check_turns(query.turns)
     task = _with_output_schema(task, query.output_schema)
-    prepared = prepare(task, query.prompt, query.turns)
+    prepared = prepare(task, query.prompt, query.turns, query.images)
     return Call(
         request_id=_request_id(query),
         task=task,
@@ -69,6 +72,9 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         top_logprobs=_top_logprobs(query),
         think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
+        tools=tools,
+        tool_choice=query.tool_choice if tools else "auto",
+        parallel_tool_calls=query.parallel_tool_calls,
     )
 
 
@@ -116,8 +122,13 @@ def _check_size(query: Query, limit: int) -> None:
         raise InvalidRequest(
             "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
         )
-    if not query.prompt.strip():
+    if not (query.prompt.strip() or query.images or _has_results(query)):
         raise InvalidRequest("prompt", "it is empty")
+
+
+def _has_results(query: Query) -> bool:
+    """Whether the conversation ends with what tools gave: that asks for the next turn."""
+    return bool(query.turns) and query.turns[-1].role == "tool"
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:

@@ -196,6 +196,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         load_time=machines.load_time,
         is_suspect=shared.is_suspect,
         breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
+        abilities=machines.abilities,
         budget=pool_state.budget,
         observers=observers,
     )

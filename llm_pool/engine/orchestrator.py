@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -27,10 +28,19 @@ from llm_pool.core.errors import (
     QueueFull,
     TimedOut,
     UnsupportedTask,
+    UnsupportedTools,
 )
-from llm_pool.core.events import AttemptEnded, AttemptStarted, RequestAnswered, RequestFailed, TextArrived
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    RequestAnswered,
+    RequestFailed,
+    TextArrived,
+    ToolCallArrived,
+)
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
+from llm_pool.engine.offered_tools import needs, nobody_able
 from llm_pool.engine.panel import Plan, panel_for
 from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
 from llm_pool.ensemble.fastest import FURTHER, shared_reserve
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
     from llm_pool.engine.panel import Assignment, Panel
     from llm_pool.qos.budget import Budget
+    from llm_pool.qos.known_abilities import KnownAbilities
 
     class Admit(Protocol):
         """As ``admission.admit``."""
@@ -80,6 +91,7 @@ class Orchestrator:
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refuses: whether a member's breaker refuses a task now.
+        abilities: what is known of what the models can do.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
@@ -99,6 +111,7 @@ class Orchestrator:
         load_time: Callable[[Member], float],
         is_suspect: Callable[[Member, Call], bool],
         breaker_refuses: Callable[[Member, str], bool],
+        abilities: KnownAbilities,
         budget: Budget,
         cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
@@ -108,7 +121,8 @@ class Orchestrator:
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
         self._refresh_machines, self._budget = refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
-        self._cache_layer, self._observers, self._admit = cache_layer, tuple(observers), admit
+        self._abilities, self._admit = abilities, admit
+        self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
         """
@@ -135,8 +149,8 @@ class Orchestrator:
             self._observe(RequestFailed(query, Cancelled("its asker"), self._clock.now() - began))
             raise
         finally:
-            if plan is not None and query.output_schema is not None:
-                forget(plan.call.schema)
+            if plan is not None:
+                _forget_schemas(query, plan.call)
         answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
         self._observe(RequestAnswered(query, answer))
         return answer
@@ -146,10 +160,14 @@ class Orchestrator:
         return await self._plan(query, self._clock.now(), stream=False)
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        call = self._admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
+        needed = needs(call)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
                 await self._refresh_machines()
+                if needed:
+                    await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
         panel = panel_for(
             query.task,
             self._assignments,
@@ -159,7 +177,10 @@ class Orchestrator:
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
             limit=query.caps.providers,
+            lacks=lambda member: needed & self._abilities.of(member.name).cannot,
         )
+        if panel.unable and not panel.regular and not panel.last_resort:
+            raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
 
     async def _decide(self, plan: Plan, log: _RunLog) -> Decision:
@@ -228,6 +249,7 @@ class Orchestrator:
             duration=self._clock.now() - plan.call.began,
             degraded=decision.degraded,
             finish=decision.finish,
+            tool_calls=decision.reading.tool_calls,
         )
 
     def _observe(self, event: Event) -> None:
@@ -250,7 +272,7 @@ class _RunLog:
     def on(self, event: Event) -> None:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
-        elif isinstance(event, TextArrived) and event.committed:
+        elif isinstance(event, TextArrived | ToolCallArrived) and event.committed:
             self.committed = True
         for listener in self._listeners:
             listener(event)
@@ -297,8 +319,16 @@ def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolE
     return AllProvidersFailed(call.task.name, attempts)
 
 
+def _forget_schemas(query: Query, call: Call) -> None:
+    """Keep none of the compiled schemas that came with *query*."""
+    if query.output_schema is not None:
+        forget(call.schema)
+    for tool in call.tools:
+        forget(tool.parameters)
+
+
 def _all_unsupported(attempts: Sequence[Attempt]) -> bool:
-    return all(attempt.error_kind == UnsupportedTask.kind for attempt in attempts)
+    return all(attempt.error_kind in {UnsupportedTask.kind, UnsupportedTools.kind} for attempt in attempts)
 
 
 def _less_reserve(call: Call) -> Call:
@@ -331,6 +361,9 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
     if 0 < len(suspects) < len(panel.regular):
         note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
         decision = msgspec.structs.replace(decision, notes=(*decision.notes, note))
+    if panel.unable:
+        lacking = ", ".join(f"{name} ({', '.join(sorted(words))})" for name, words in panel.unable.items())
+        decision = msgspec.structs.replace(decision, notes=(*decision.notes, f"not asked, as unable: {lacking}"))
     if panel.skipped:
         note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"
         return msgspec.structs.replace(decision, notes=(*decision.notes, note))

@@ -22,18 +22,27 @@ from llm_pool.core.errors import (
     ProviderError,
     QueueFull,
     TimedOut,
+    UnsupportedTools,
 )
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Attempt, Reading, Usage
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    TextArrived,
+    ToolCallArrived,
+)
+from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
+from llm_pool.reading.tool_calls import check_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, Vector
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
 MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
@@ -150,6 +159,7 @@ class _RunningAttempt:
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
+        self._calls: list[_WrittenCall] = []
         self._logprobs: list[TokenLogprob] = []
         self._vectors: list[Vector] = []
         self._last: Delta | None = None
@@ -184,6 +194,9 @@ class _RunningAttempt:
                 if delta.text:
                     self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                for piece in delta.tool_calls:
+                    self._keep_call(piece)
+                    self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
                 self._logprobs.extend(delta.logprobs)
                 self._vectors.extend(delta.vectors)
                 if delta.final:
@@ -197,7 +210,17 @@ class _RunningAttempt:
     def _keep(self, text: str) -> None:
         """Keep a piece of the answer; a backend that never stops writing fails before it fills the memory."""
         self._text.append(text)
-        self._length += len(text)
+        self._lengthen(len(text))
+
+    def _keep_call(self, piece: ToolCallDelta) -> None:
+        """Keep a piece of a call, bounded likewise."""
+        if piece.index == len(self._calls):
+            self._calls.append(_WrittenCall(piece.id, piece.name))
+        self._calls[piece.index].arguments.append(piece.arguments)
+        self._lengthen(len(piece.arguments))
+
+    def _lengthen(self, characters: int) -> None:
+        self._length += characters
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
@@ -206,6 +229,10 @@ class _RunningAttempt:
             return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
         finish = "stop" if self._last is None else self._last.finish
+        if self._calls:
+            return await self._read_calls(finish)
+        if call.tools and call.tool_choice != "auto":
+            raise BadReply(self.member.name, "it answers in text, where a call of a tool was asked for")
         if self._reasoning and not text.strip():
             raise self._only_thought(finish)
         reading = partial(
@@ -221,6 +248,18 @@ class _RunningAttempt:
             return reading() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(reading)
         except Unreadable as error:
             raise BadReply(self.member.name, str(error)) from error
+
+    async def _read_calls(self, finish: FinishReason) -> Reading:
+        """The calls, if all of them are whole and may be made."""
+        if finish != "tool_calls":
+            raise BadReply(self.member.name, "its calls of tools break off: the token limit cut them")
+        call, calls = self._call, tuple(written.whole() for written in self._calls)
+        check = partial(check_calls, calls, call.tools, choice=call.tool_choice, parallel=call.parallel_tool_calls)
+        try:
+            check() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(check)
+        except Unreadable as error:
+            raise BadReply(self.member.name, str(error)) from error
+        return Reading("".join(self._text).strip(), None, tool_calls=calls)
 
     def _only_thought(self, finish: FinishReason) -> BadReply:
         limit = self._call.max_tokens
@@ -257,6 +296,18 @@ class _RunningAttempt:
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 
 
+class _WrittenCall:
+    """A call as far as it is written."""
+
+    def __init__(self, call_id: str, name: str) -> None:
+        self._id, self._name = call_id, name
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        """The call, of which no more will come."""
+        return ToolCall(self._id, self._name, "".join(self.arguments))
+
+
 class _Reasoning:
     """What a model thought, up to MAX_REASONING bytes; true where it thought at all."""
 
@@ -289,7 +340,7 @@ def _outcome(error: ProviderError) -> Outcome:
             return "invalid"
         case TimedOut() | Loading():
             return "timed_out"
-        case BreakerOpen() | QueueFull() | OutOfResources():
+        case BreakerOpen() | QueueFull() | OutOfResources() | UnsupportedTools():
             return "refused"
         case _:
             return "failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.core.messages import Embeddings
+from llm_pool.core.messages import Abilities, Embeddings
 from llm_pool.providers.asking import Asking
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
@@ -13,10 +13,11 @@ from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.embeddings import checked, openai_embeddings
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
-from llm_pool.providers.messages import chat_messages
+from llm_pool.providers.messages import openai_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
+from llm_pool.providers.tool_calls import openai_choice, tools_json
 from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class OpenAIProvider:
         self._chat, self._embeddings = f"{self._server.api}/chat/completions", f"{self._server.api}/embeddings"
         self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
+        self._told: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -107,6 +109,23 @@ class OpenAIProvider:
         """Calls that the server takes at once; None where it does not say."""
         return await self._server.slots()
 
+    @property
+    def abilities(self) -> Abilities:
+        """
+        What is known of the model now.
+
+        No list of models says that one calls no tools: only a refusal does. Of vision it says all or nothing.
+        """
+        tools = frozenset({"tools"})
+        can = (self._told or frozenset()) | tools
+        cannot = frozenset() if self._told is None else frozenset({"vision"}) - can
+        return Abilities(can - tools, cannot | tools) if self._asking.refuses_tools else Abilities(can, cannot)
+
+    async def learn_abilities(self) -> None:
+        """Ask the server for ``abilities``; raises ProviderError."""
+        facts = (await self._server.catalogue()).find(self.model)
+        self._told = None if facts is None else facts.capabilities
+
     async def load(self) -> None:
         """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""
         if (await self._server.catalogue()).kind not in ON_DEMAND:
@@ -131,7 +150,7 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
     """The body of ``/v1/chat/completions`` for *call*, whose model shall *think* or not."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": chat_messages(call.prompt),
+        "messages": openai_messages(call.prompt),
         "temperature": call.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -149,6 +168,12 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
             "schema": for_grammar(call.schema),
         }  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if call.tools:
+        body["tools"] = tools_json(call.tools)
+        if call.tool_choice != "auto":
+            body["tool_choice"] = openai_choice(call.tool_choice)
+        if not call.parallel_tool_calls:
+            body["parallel_tool_calls"] = False
     if call.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": call.top_logprobs}
     return body
