@@ -43,12 +43,12 @@ UNSUPPORTED = {
     "previous_response_id": STATELESS,
     "conversation": STATELESS,
     "background": STATELESS,
-    "prompt": "no prompts are kept; send the text",
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = (
     "include",
     "max_tool_calls",
+    "prompt",
     "prompt_cache_key",
     "safety_identifier",
     "service_tier",
@@ -179,6 +179,8 @@ def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    if isinstance(body.prompt, dict):
+        raise InvalidRequest("prompt", "no prompts are kept; send the text")
     turns = [Turn("system", body.instructions)] if body.instructions else []
     turns += _turns([_Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input)
     asked, choice = last_word(turns, "input"), _choice(body.tool_choice)

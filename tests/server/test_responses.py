@@ -222,6 +222,7 @@ async def test_what_codex_sends_is_answered(pool: Any, client: openai.AsyncOpenA
         ({"previous_response_id": "resp_1"}, "previous_response_id", 400),
         ({"conversation": "conv_1"}, "conversation", 400),
         ({"background": True}, "background", 400),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt", 400),
         ({"model": "gpt-4o"}, "model", 404),
         ({"input": []}, "input", 400),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", 400),
