@@ -108,7 +108,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: name of a task, or ``ask`` for a plain question.
-        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool.
+        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool, or
+            with the beginning of an answer, which the model continues.
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.

@@ -122,13 +122,13 @@ def _check_size(query: Query, limit: int) -> None:
         raise InvalidRequest(
             "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
         )
-    if not (query.prompt.strip() or query.images or _has_results(query)):
+    if not (query.prompt.strip() or query.images or _goes_on(query)):
         raise InvalidRequest("prompt", "it is empty")
 
 
-def _has_results(query: Query) -> bool:
-    """Whether the conversation ends with what tools gave: that asks for the next turn."""
-    return bool(query.turns) and query.turns[-1].role == "tool"
+def _goes_on(query: Query) -> bool:
+    """Whether the conversation ends with what tools gave, or with the beginning of an answer: that asks to go on."""
+    return bool(query.turns) and query.turns[-1].role in {"tool", "assistant"}
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:

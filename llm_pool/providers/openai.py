@@ -168,6 +168,8 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
             "schema": for_grammar(call.schema),
         }  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if body["messages"][-1]["role"] == "assistant":  # vLLM, SGLang; llama-server and others do so by themselves
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if call.tools:
         body["tools"] = tools_json(call.tools)
         if call.tool_choice != "auto":
