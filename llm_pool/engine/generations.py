@@ -180,6 +180,10 @@ class PoolManager:
         """What ``infer`` would do for *query*. Asks no model; raises InvalidRequest."""
         return await self.app.orchestrator.plan(query)
 
+    async def capabilities(self, task: str, providers: Sequence[str] = ()) -> frozenset[str]:
+        """As ``Orchestrator.capabilities``; raises InvalidRequest."""
+        return await self.app.orchestrator.capabilities(task, providers)
+
     async def tasks(self) -> list[Task]:
         """Every task, in alphabetical order."""
         return await self.app.task_registry.all_tasks()

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
             """The call that *query* asks for; raises InvalidRequest."""
 
 
+ABILITIES = frozenset({"tools", "vision", "thinking"})
+"""What a model may be able to do beside answering."""
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
@@ -182,6 +184,31 @@ class Orchestrator:
         if panel.unable and not panel.regular and not panel.last_resort:
             raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
+
+    async def capabilities(self, task: str, providers: Sequence[str]) -> frozenset[str]:
+        """
+        What one at least of those that *task* would be put to can do: ``completion`` and some of ``ABILITIES``.
+
+        *providers*: the only ones that may be asked; empty: the task's panel. Raises InvalidRequest.
+        """
+        loaded = await self._load_task(task)
+        panel = self._panel(task, providers)
+        await self._abilities.refresh(member.name for member in panel.regular)
+        able = {word for member in panel.regular for word in self._abilities.of(member.name).can} & ABILITIES
+        has_own_shape = loaded.input_schema is not None or loaded.output_schema is not None
+        return frozenset({"completion", *able} - ({"tools"} if has_own_shape else set()))
+
+    def _panel(self, task: str, providers: Sequence[str]) -> Panel:
+        """Who serves *task*, whatever state they are in."""
+        return panel_for(
+            task,
+            self._assignments,
+            load_time=lambda _: 0.0,
+            is_suspect=lambda _: False,
+            breaker_refuses=lambda _: False,
+            bound_to=self._config.providers_for(task),
+            requested=providers,
+        )
 
     async def _decide(self, plan: Plan, log: _RunLog) -> Decision:
         """The strategy's decision by the deadline, or the last resort's."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, ToolCall
+    from llm_pool.core.messages import Answer, Json, ToolCall, ToolCallDelta
     from llm_pool.server.chat import StreamEnd
 
 TYPES = {
@@ -77,6 +77,10 @@ class MessageEncoder:
     def thought(self, text: str) -> bytes:
         """A piece of thought, likewise."""
         return self._in_block(_thinking("")) + self._delta({"type": "thinking_delta", "thinking": text})
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: calls are told whole, at the end."""
+        return b""
 
     def heartbeat(self) -> bytes:
         """A ping, as Anthropic sends them."""

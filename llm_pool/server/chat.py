@@ -6,15 +6,15 @@ import asyncio
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from llm_pool.config.problem import nearest
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
-from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Query, StrategyName, Turn
+from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived, ToolCallArrived
+from llm_pool.core.messages import Query, StrategyName, ToolCall, Turn
 from llm_pool.server.middleware import PRINCIPAL, send_json
 from llm_pool.server.queries import deadline_header, with_deadline
 from llm_pool.wire.json import answer_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Json
+    from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
@@ -36,11 +36,12 @@ MAX_KEPT = 64 * 1024
 """Characters of a model's thoughts that are kept until it is known whether the answer is its own."""
 DECISION_HEADER = b"x-llm-pool-decision"
 
-_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+_ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
+    "tool": "tool",
 }
 
 
@@ -72,11 +73,23 @@ class ThinkingDelta(NamedTuple):
     provider: str
 
 
+class CallDelta(NamedTuple):
+    """A piece of a call that the answer makes, from *provider*."""
+
+    piece: ToolCallDelta
+    provider: str
+
+
 class StreamEnd(NamedTuple):
-    """The end of an answer; *rest* is what was not spoken yet of its text."""
+    """The end of an answer; *rest* is what was not spoken yet of its text, *calls* what was not of its calls."""
 
     answer: Answer
     rest: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+Heard: TypeAlias = TextDelta | ThinkingDelta | CallDelta
+"""What is told of an answer before its end."""
 
 
 class ChatEncoder(Protocol):
@@ -95,6 +108,9 @@ class ChatEncoder(Protocol):
 
     def thought(self, text: str) -> bytes:
         """A piece of what the model thinks; nothing where the API has no place for it."""
+
+    def called(self, piece: ToolCallDelta) -> bytes:
+        """A piece of a call; nothing where the API tells calls whole, as ``ending`` does."""
 
     def heartbeat(self) -> bytes:
         """Something that says nothing."""
@@ -126,6 +142,11 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     }
 
 
+async def capabilities(model: Model, manager: PoolManager) -> list[str]:
+    """What one at least of the models behind *model* can do: ``completion``, ``tools``, ``vision``, ``thinking``."""
+    return sorted(await manager.capabilities(model.task, model.providers))
+
+
 async def model_named(name: str, manager: PoolManager) -> Model:
     """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
     known = await models(manager)
@@ -138,22 +159,8 @@ async def model_named(name: str, manager: PoolManager) -> Model:
 def turn(role: str, text: str, place: str) -> Turn:
     """A turn of a conversation; *place* names it in errors. Raises InvalidRequest for a role nobody plays here."""
     if role not in _ROLES:
-        raise InvalidRequest(f"{place}.role", f"expected system, user or assistant, got '{role[:40]}'")
+        raise InvalidRequest(f"{place}.role", f"expected system, user, assistant or tool, got '{role[:40]}'")
     return Turn(_ROLES[role], text)
-
-
-def question(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
-    """
-    What the user asks last, and all the other turns that say something.
-
-    Raises:
-        InvalidRequest: the user does not have the last word, apart from system texts.
-    """
-    said = [turn for turn in turns if turn.text.strip()]
-    last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
-    if last is None or said[last].role != "user":
-        raise InvalidRequest("messages", "the user asks nothing at their end", hint="end with a message of role user")
-    return said[last].text, tuple(said[:last] + said[last + 1 :])
 
 
 @asynccontextmanager
@@ -204,6 +211,8 @@ async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder
                         await out.send(partial(encoder.piece, said.text), early_header(said.provider))
                     case ThinkingDelta():
                         await out.send(partial(encoder.thought, said.text), early_header(said.provider))
+                    case CallDelta():
+                        await out.send(partial(encoder.called, said.piece), early_header(said.provider))
     except LlmPoolError as error:
         if not out.began:
             raise
@@ -211,13 +220,14 @@ async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder
     await send({"type": "http.response.body", "body": b""})
 
 
-async def stream_text(manager: PoolManager, query: Query) -> AsyncGenerator[TextDelta | ThinkingDelta | StreamEnd]:
+async def stream_text(manager: PoolManager, query: Query) -> AsyncGenerator[Heard | StreamEnd]:
     """
-    The answer to *query* as it is decided: what its model thinks, its text, last its end.
+    The answer to *query* as it is decided: what its model thinks, its text, its calls of tools, last its end.
 
-    Only text that is the answer's own is spoken, since these APIs cannot take anything back: token by token where
-    the first to write owns the answer (FASTEST, free text), else all of it as soon as it is decided. Thoughts are told
-    as they come while one model alone is asked; where there are several, the winner's before its text.
+    Only what is the answer's own is spoken, since these APIs cannot take anything back: token by token where
+    the first to write owns the answer (FASTEST, free text or calls), else all of it as soon as it is decided.
+    Thoughts are told as they come while one model alone is asked; where there are several, the winner's before its
+    text.
 
     Raises:
         LlmPoolError: no answer came of it, or the one that was being spoken broke off.
@@ -242,26 +252,30 @@ class _ResponseStream:
 
     def __init__(self, encoder: ChatEncoder, send: Send) -> None:
         self._encoder, self._send, self.began = encoder, send, False
+        self._opening: bytes | None = None
 
     async def send(self, encode: Callable[[], bytes], *headers: tuple[bytes, bytes]) -> None:
         """Send what *encode* gives, if that is anything; before it, the first time, headers and the opening."""
-        opening = b"" if self.began else self._encoder.opening()
+        if self._opening is None:
+            self._opening = self._encoder.opening()
         if not (data := encode()):
             return
         if not self.began:
             self.began = True
             own = [(b"content-type", self._encoder.content_type), (b"x-accel-buffering", b"no")]
             await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
+        opening, self._opening = self._opening, b""
         await self._send({"type": "http.response.body", "body": opening + data, "more_body": True})
 
 
 class _Heard:
-    """Hears what belongs to the answer: its text, and what its model thinks."""
+    """Hears what belongs to the answer: its text, its calls, and what its model thinks."""
 
     def __init__(self) -> None:
-        self._pieces: asyncio.Queue[TextDelta | ThinkingDelta | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[Heard | None] = asyncio.Queue()
         self._thoughts = _Thoughts()
         self._owner, self._sent = "", ""
+        self._calls: list[ToolCall] = []
 
     @property
     def has_more(self) -> bool:
@@ -271,10 +285,11 @@ class _Heard:
     def on(self, event: Event) -> None:
         match event:
             case TextArrived(committed=True) if self._owner in {"", event.provider}:
-                if not self._owner:
-                    self._owner = event.provider
-                    self._tell(self._thoughts.of_owner(event.provider))
+                self._own(event.provider)
                 self._pieces.put_nowait(TextDelta(event.text, event.provider))
+            case ToolCallArrived(committed=True) if self._owner in {"", event.provider}:
+                self._own(event.provider)
+                self._pieces.put_nowait(CallDelta(event.piece, event.provider))
             case ReasoningArrived() if self._owner in {"", event.provider}:
                 self._tell(self._thoughts.heard(event))
             case AttemptStarted():
@@ -286,7 +301,7 @@ class _Heard:
         """Nothing more comes."""
         self._pieces.put_nowait(None)
 
-    async def next(self) -> list[TextDelta | ThinkingDelta]:
+    async def next(self) -> list[Heard]:
         """What was heard meanwhile, pieces of one kind joined; an empty text after a long silence."""
         try:
             async with asyncio.timeout(PING_EVERY):
@@ -295,20 +310,36 @@ class _Heard:
             return [TextDelta("")]
         while not self._pieces.empty():
             pieces.append(self._pieces.get_nowait())
-        joined: list[TextDelta | ThinkingDelta] = []
+        joined: list[Heard] = []
         for piece in pieces:
-            if piece is not None and (told := self._told(piece)).text:
+            if isinstance(piece, CallDelta):
+                self._note_call(piece.piece)
+                joined.append(piece)
+            elif piece is not None and (told := self._told(piece)).text:
                 _join(joined, told)
         return joined
 
     def rest_of(self, answer: Answer) -> list[ThinkingDelta | StreamEnd]:
         """What of *answer* was not told yet, last its end; raises AllProvidersFailed where another was being told."""
-        if self._sent and self._sent.rstrip() != answer.content:
+        text_differs = self._sent and self._sent.rstrip() != answer.content
+        if text_differs or (self._calls and tuple(self._calls) != answer.tool_calls):
             raise AllProvidersFailed(answer.task, answer.decision.attempts)
         rest = "" if self._sent else answer.content
         thought = "" if self._sent else self._thoughts.of_winner(answer.winner, thinking_of(answer))
         said: list[ThinkingDelta | StreamEnd] = [ThinkingDelta(thought, answer.winner)] if thought else []
-        return [*said, StreamEnd(answer, rest)]
+        return [*said, StreamEnd(answer, rest, () if self._calls else answer.tool_calls)]
+
+    def _own(self, provider: str) -> None:
+        """The answer is *provider*'s from now on."""
+        if not self._owner:
+            self._owner = provider
+            self._tell(self._thoughts.of_owner(provider))
+
+    def _note_call(self, piece: ToolCallDelta) -> None:
+        if piece.index == len(self._calls):
+            self._calls.append(ToolCall(piece.id, piece.name, ""))
+        call = self._calls[piece.index]
+        self._calls[piece.index] = msgspec.structs.replace(call, arguments=call.arguments + piece.arguments)
 
     def _tell(self, thought: ThinkingDelta) -> None:
         if thought.text:
@@ -322,10 +353,11 @@ class _Heard:
         return piece
 
 
-def _join(pieces: list[TextDelta | ThinkingDelta], more: TextDelta | ThinkingDelta) -> None:
+def _join(pieces: list[Heard], more: TextDelta | ThinkingDelta) -> None:
     """Add *more* to *pieces*, to the last of them where that is of its kind and provider."""
-    if pieces and type(pieces[-1]) is type(more) and pieces[-1].provider == more.provider:
-        pieces[-1] = pieces[-1]._replace(text=pieces[-1].text + more.text)
+    last = pieces[-1] if pieces else None
+    if isinstance(last, TextDelta | ThinkingDelta) and type(last) is type(more) and last.provider == more.provider:
+        pieces[-1] = last._replace(text=last.text + more.text)
     else:
         pieces.append(more)
 
@@ -382,9 +414,9 @@ def thinking_of(answer: Answer) -> str:
     return "" if won is None else won.reasoning
 
 
-def finish(answer: Answer) -> Literal["stop", "length"]:
+def finish(answer: Answer) -> Literal["stop", "length", "tool_calls"]:
     """Why the answer ends where it does, in the words of these APIs: one that was cut ended at its length."""
-    return "stop" if answer.finish == "stop" else "length"
+    return "length" if answer.finish == "repetition" else answer.finish
 
 
 def decision_details(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:

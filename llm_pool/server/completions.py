@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json
+    from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
@@ -156,6 +156,10 @@ class _Encoder:
 
     def thought(self, _text: str) -> bytes:
         """Nothing: a completion is text alone."""
+        return b""
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: no tools are offered here."""
         return b""
 
     def heartbeat(self) -> bytes:

@@ -17,20 +17,21 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Query
+from llm_pool.core.messages import Query, ToolCallDelta
 from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import (
+    capabilities,
     decision_details,
     finish,
     model_named,
     models,
-    question,
     reject_unsupported,
     respond,
     thinking_of,
-    turn,
 )
+from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
@@ -44,14 +45,13 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, Turn
+    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, ToolCall
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 UNSUPPORTED = {
-    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
-    "functions": "the pool calls no functions",
+    "functions": "send them as tools",
     "logit_bias": "the models of a pool have no tokens in common",
     "audio": "only text is supported",
     "web_search_options": "nothing is searched here",
@@ -59,17 +59,6 @@ UNSUPPORTED = {
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
 """Fields that tune an answer and have no counterpart here."""
-
-
-class _Part(msgspec.Struct, frozen=True):
-    type: str
-    text: str = ""
-
-
-class _Message(msgspec.Struct, frozen=True):
-    role: str
-    content: str | list[_Part] | None = None
-    tool_calls: list[Any] | None = None
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -86,7 +75,7 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     """A chat request; fields that are not here are another server's and change nothing."""
 
     model: str
-    messages: list[_Message]
+    messages: list[Message]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
@@ -97,7 +86,9 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     response_format: _Format | None = None
     metadata: dict[str, str] | None = None
     n: int | None = None
-    tools: list[Any] | None = None
+    tools: list[ToolBody] | None = None
+    tool_choice: str | ChoiceBody | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -162,14 +153,16 @@ class OpenAI:
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
-        await send_json(send, {"object": "list", "data": [self._listed(model) for model in known.values()]})
+        await send_json(send, {"object": "list", "data": [await self._listed(model) for model in known.values()]})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, self._listed(await model_named(scope["path_params"]["name"], self._manager)))
+        await send_json(send, await self._listed(await model_named(scope["path_params"]["name"], self._manager)))
 
-    def _listed(self, model: Model) -> dict[str, Json]:
+    async def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
-        return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+        able = await capabilities(model, self._manager)
+        listed = {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+        return {**listed, "capabilities": able}
 
 
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
@@ -188,10 +181,14 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         raise InvalidRequest("top_logprobs", "expected logprobs: true with it")
     if body.logprobs and len(model.providers) != 1:
         raise InvalidRequest("logprobs", "an ensemble's answer has none", hint="name one provider as the model")
-    prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
+    asked = last_word(turns_of(body.messages), "messages")
     return Query(
-        prompt=prompt,
-        turns=turns,
+        prompt=asked.prompt,
+        turns=asked.turns,
+        images=asked.images,
+        tools=tools_of(body.tools),
+        tool_choice=choice_of(body.tool_choice),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
@@ -214,18 +211,6 @@ def _think(body: ChatBody) -> Think | None:
     if body.reasoning_effort is None:
         return switch if isinstance(switch, bool) else None
     return think_of_effort(body.reasoning_effort, "reasoning_effort")
-
-
-def _turn(message: _Message, at: int) -> Turn:
-    place = f"messages[{at}]"
-    if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
-    if not isinstance(message.content, list):
-        return turn(message.role, message.content or "", place)
-    for part in message.content:
-        if part.type != "text":
-            raise InvalidRequest(f"{place}.content", f"only parts of type text are read, got '{part.type[:40]}'")
-    return turn(message.role, "\n".join(part.text for part in message.content), place)
 
 
 def _schema(response_format: _Format | None) -> dict[str, Json] | None:
@@ -254,6 +239,8 @@ class _ChatEncoder:
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
+        if answer.tool_calls:
+            message |= {"content": answer.content or None, "tool_calls": [*map(_call, answer.tool_calls)]}
         logprobs = self._logprobs(answer)
         choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._body.ignored)
@@ -271,14 +258,22 @@ class _ChatEncoder:
         """A chunk of thought."""
         return self._chunk(_thinking(text))
 
+    def called(self, piece: ToolCallDelta) -> bytes:
+        """A chunk of a call: id and name on its first, its arguments in pieces."""
+        named = {"id": piece.id, "type": "function"} if piece.id else {}
+        function = {"name": piece.name, "arguments": piece.arguments} if piece.id else {"arguments": piece.arguments}
+        return self._chunk({"tool_calls": [{"index": piece.index, **named, "function": function}]})
+
     def heartbeat(self) -> bytes:
         """A comment."""
         return PING
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
+        """The rest of text and calls, the reason for the end, the counts if they were asked for, and the mark."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
+        for at, call in enumerate(end.calls):
+            output += self.called(ToolCallDelta(at, call.id, call.name, call.arguments))
         ours = {"llm_pool": decision_details(answer, self._body.ignored)}
         output += self._chunk({}, finish(answer), ours, self._logprobs(answer))
         if self._counts:
@@ -310,6 +305,10 @@ class _ChatEncoder:
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
+
+
+def _call(call: ToolCall) -> dict[str, Json]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _thinking(text: str) -> dict[str, Json]:

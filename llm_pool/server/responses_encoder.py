@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, ToolCall
+    from llm_pool.core.messages import Answer, Json, ToolCall, ToolCallDelta
     from llm_pool.server.chat import StreamEnd
 
 ECHOED: dict[str, Json] = {
@@ -99,6 +99,10 @@ class ResponseEncoder:
     def thought(self, text: str) -> bytes:
         """A piece of thought, likewise."""
         return self._write(_Reasoning, text)
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: calls are told whole, at the end."""
+        return b""
 
     def heartbeat(self) -> bytes:
         """A comment."""

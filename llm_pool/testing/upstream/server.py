@@ -204,6 +204,7 @@ class Upstream:
         body = ollama.read_body(exchange.request.body)
         text_request, keep_alive = ollama.read_text_request(body), ollama.keep_alive(body)
         model = self._find(text_request.model)
+        ollama.check_able(body, model)
         if not ollama.asks_nothing(body):
             await self._infer(text_request, model, exchange, keep_alive=keep_alive)
             return
@@ -222,8 +223,11 @@ class Upstream:
             raise ollama.Refused(503, ollama.BUSY) from None
 
     async def _v1_chat(self, exchange: Exchange) -> None:
-        text_request = openai.read_text_request(openai.read_body(exchange.request.body))
+        body = openai.read_body(exchange.request.body)
+        text_request = openai.read_text_request(body)
         model, size = self._find(text_request.model), 1 + len(text_request.text) // 4
+        if self._flavor == "ollama":
+            ollama.check_able(body, model)
         if self._flavor == "llama-server" and is_loading(self._modes.current(model.name)):
             exchange.refuse(503, "Loading model")
         elif self._context is not None and size > self._context:
