@@ -128,7 +128,7 @@ async def test_a_schema_shapes_the_answer(pool: Any, client: anthropic.AsyncAnth
     [
         ({"model": "gpt-4o"}, "not found", 404, "not_found_error"),
         ({"extra_body": {"temperature": 9}}, "temperature", 400, "invalid_request_error"),
-        ({"messages": [*HELLO, {"role": "assistant", "content": "hi"}]}, "messages", 400, "invalid_request_error"),
+        ({"messages": []}, "messages", 400, "invalid_request_error"),
         ({"messages": "hello"}, "messages", 400, "invalid_request_error"),
     ],
 )
