@@ -28,14 +28,16 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
     The key of an answer: what shaped it, and the query's fields that the configuration names.
 
     Always part of it, whatever *fields* says: the tenant (nobody reads another's answers), the task with its
-    prompt's version, the input, the strategy, the panel with its models and weights, and the sampling parameters.
+    prompt's version, the input, the tools, the strategy, the panel with its models and weights, and the sampling
+    parameters.
     """
     call = plan.call
     members = [(m.name, m.model, m.weight) for m in (*plan.panel.regular, *plan.panel.last_resort)]
-    task = (call.task.name, call.task.version, call.input, call.prompt.turns, call.schema)
+    task = (call.task.name, call.task.version, call.input, call.prompt.turns, call.prompt.images, call.schema)
+    tools = (call.tools, call.tool_choice, call.parallel_tool_calls)
     sampling = (call.max_tokens, call.temperature, call.seed, call.stop, call.think)
     named = [(field, getattr(query, field)) for field in sorted(fields)]
-    return _digest((query.tenant_id, task, sampling, plan.strategy, members, named))
+    return _digest((query.tenant_id, task, tools, sampling, plan.strategy, members, named))
 
 
 def is_sampled(query: Query) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from llm_pool.engine.panel import Plan
 
 
+WHOLE = frozenset({"stop", "tool_calls"})
+"""Ends of an answer that was not cut."""
+
+
 class CacheLayer:
     """
     Idempotency around the cache around single flight.
@@ -70,7 +74,7 @@ class CacheLayer:
 
         async def run_and_cache(notify: Emit) -> Answer:
             answer = await run(notify)
-            if self._cache is not None and not answer.degraded and answer.finish == "stop":
+            if self._cache is not None and not answer.degraded and answer.finish in WHOLE:
                 await self._cache.put(key, answer.without_reasoning(), self._ttl(query.task))
             return answer
 

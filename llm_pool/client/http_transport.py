@@ -147,10 +147,20 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "meta": query.meta,
         "no_cache": query.no_cache,
         "stream": stream,
+        "turns": query.turns,
+        "output_schema": query.output_schema,
+        "stop": query.stop,
+        "providers": query.providers,
+        "tools": query.tools,
+        "tool_choice": "" if query.tool_choice == "auto" else query.tool_choice,
+        "images": query.images,
     }
-    given = {name: value for name, value in fields.items() if value not in (None, "", {}, False)}
-    if query.think is not None:
-        given["think"] = query.think
+    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), False)}
+    for name in ("think", "temperature", "seed"):  # zero and false are words of theirs
+        if (value := getattr(query, name)) is not None:
+            given[name] = value
+    if not query.parallel_tool_calls:
+        given["parallel_tool_calls"] = False
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 

@@ -28,6 +28,8 @@ from llm_pool.core.messages import StrategyName
 
 DAY_MS = 86_400_000
 YEAR_SECONDS = 31_536_000
+EMBED = "embed"
+"""The task of a model that makes embeddings."""
 ANY_TENANT = "*"
 """In ``[tenancy]``: the tenants that are not named there."""
 
@@ -377,7 +379,8 @@ class ProviderSettings(_Table, frozen=True):
     One model that answers. The order of the file is the order of preference, and breaks ties.
 
     A provider with `tasks` serves these; one without serves every task. The plain question (task `ask`) goes to
-    the providers that list it or, if none does, to all that are no last resort.
+    the providers that list it or, if none does, to all that are no last resort. With `embed` among its tasks a model
+    makes embeddings, and with that alone nothing else; drivers `ollama` and `openai` do that.
     """
 
     name: Annotated[_ProviderName, _doc("What it is called in answers, logs and errors.", "llama31")]

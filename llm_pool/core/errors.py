@@ -20,7 +20,8 @@ Every error this package raises, in one tree.
        ├─ TimedOut         the attempt's own timeout passed
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
-       │  └─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  ├─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  └─ UnsupportedTools  the model or its server calls no tools
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
@@ -246,6 +247,12 @@ class UnsupportedTask(Rejected):
     """The model was taught a few tasks in a small world: asked for anything else, it would invent an answer."""
 
     kind = "unsupported_task"
+
+
+class UnsupportedTools(Rejected):
+    """The model or its server calls no tools: asked without them, it would answer another question."""
+
+    kind = "unsupported_tools"
 
 
 class Busy(ProviderError):

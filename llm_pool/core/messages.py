@@ -109,8 +109,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: name of a task, or ``ask`` for a plain question.
-        prompt: text, or JSON text where the task takes an object; empty where *turns* end with something else than a
-            question: the result of a tool, an answer to be gone on with, a system text alone.
+        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool, or
+            with the beginning of an answer, which the model continues.
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
@@ -122,6 +122,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        top_logprobs: alternatives to each token to tell beside its log probability; None tells no probabilities.
         tools: what the models may call instead of answering.
         parallel_tool_calls: whether one answer may hold several calls.
         images: what *prompt* is about.
@@ -146,6 +147,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    top_logprobs: int | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
@@ -308,6 +310,31 @@ class ToolCallDelta(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
+Vector: TypeAlias = tuple[float, ...]
+"""Where a text lies in the space of an embedding model."""
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """Vectors, one for each text in its order, and the tokens that were read; None where the backend does not say."""
+
+    vectors: tuple[Vector, ...]
+    tokens: int | None = None
+
+
+class EmbeddingInput(msgspec.Struct, frozen=True):
+    """
+    Texts to be embedded.
+
+    Attributes:
+        dimensions: length of the vectors; None is the model's own.
+        truncate: a text that is longer than the model's context is cut, where the backend can; else it is refused.
+    """
+
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    truncate: bool = False
+
+
 class Delta(msgspec.Struct, frozen=True):
     """
     A piece of a stream.
@@ -320,6 +347,7 @@ class Delta(msgspec.Struct, frozen=True):
         finish: why it finished, on the final delta.
         loading: seconds the backend spent loading the model, on the final delta, where it says so.
         note: what a careful reader wants to know of the call, on the final delta; empty where all was as usual.
+        vectors: to be added to the vectors, where texts are embedded.
         tool_calls: to be added to the calls of the answer.
     """
 
@@ -333,11 +361,12 @@ class Delta(msgspec.Struct, frozen=True):
     retracted: bool = False
     note: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    vectors: tuple[Vector, ...] = ()
 
     @property
     def has_token(self) -> bool:
-        """Whether the model has written something, be it thought, said or called: a sign of life."""
-        return bool(self.text or self.reasoning or self.tool_calls)
+        """Whether the model has written something, be it thought, said, called or embedded: a sign of life."""
+        return bool(self.text or self.reasoning or self.tool_calls or self.vectors)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -355,6 +384,11 @@ class Reading(msgspec.Struct, frozen=True):
     value: Json
     repair: str = "strict"
     tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What it says, for a person: the text, then each call as ``name({"argument": …})``."""
+        return _told(Turn("assistant", self.content, self.tool_calls))
 
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
@@ -507,6 +541,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         """The same without what the models thought: the form in which answers are kept."""
         attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
+
+
+class Abilities(msgspec.Struct, frozen=True):
+    """What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says."""
+
+    can: frozenset[str] = frozenset()
+    cannot: frozenset[str] = frozenset()
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
     from llm_pool.engine.configuration import effective_config
+    from llm_pool.engine.embedding import embedding_query
     from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
@@ -29,6 +30,7 @@ _MODULES = {
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
     "effective_config": "configuration",
+    "embedding_query": "embedding",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
     "open_app": "composition",
@@ -48,6 +50,7 @@ __all__ = [
     "Reloader",
     "RunningRequest",
     "effective_config",
+    "embedding_query",
     "emit_to",
     "ended_unexpectedly",
     "open_app",

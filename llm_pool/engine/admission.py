@@ -11,6 +11,7 @@ import msgspec
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
 from llm_pool.engine.deadlines import time_for
+from llm_pool.engine.offered_tools import check_turns, offered_tools
 from llm_pool.engine.panel import ASK
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
@@ -27,6 +28,8 @@ TOKEN_LIMIT = 2**31 - 1
 """The highest ``max_tokens``: backends and gRPC know no larger one."""
 NO_LIMIT = -1
 """As ``max_tokens``: no limit, not even the task's. Source: llama-server's and Ollama's ``num_predict``."""
+MAX_TOP_LOGPROBS = 20
+"""Alternatives to a token that may be asked for. Source: OpenAI's limit."""
 SEED_RANGE = range(-(2**63), 2**63)
 """What backends take as a seed."""
 ANY_OBJECT: dict[str, Json] = {"type": "object"}
@@ -50,11 +53,12 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
+    tools = offered_tools(query, task)
+    check_turns(query.turns)
     max_tokens = _max_tokens(query, task, config)
     task = _with_output_schema(task, query.output_schema)
-    prepared = prepare(task, query.prompt, query.turns)
-    is_text = prepared.schema is None
-    flows = stream and is_text and strategy_for(query, config) is StrategyName.FASTEST
+    prepared = prepare(task, query.prompt, query.turns, query.images)
+    flows = stream and prepared.schema is None and strategy_for(query, config) is StrategyName.FASTEST
     time = time_for(query, task, config, flows=flows)
     return Call(
         request_id=_request_id(query),
@@ -75,8 +79,12 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         seed=_seed(query),
         stop=query.stop,
         think=_think(query, config),
+        top_logprobs=_top_logprobs(query),
         think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
+        tools=tools,
+        tool_choice=query.tool_choice if tools else "auto",
+        parallel_tool_calls=query.parallel_tool_calls,
     )
 
 
@@ -124,9 +132,13 @@ def _check_size(query: Query, limit: int) -> None:
         raise InvalidRequest(
             "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
         )
-    goes_on = query.task == ASK and any(turn.text or turn.tool_calls for turn in query.turns)
-    if not query.prompt.strip() and not goes_on:
+    if not (query.prompt.strip() or query.images or _goes_on(query)):
         raise InvalidRequest("prompt", "it is empty")
+
+
+def _goes_on(query: Query) -> bool:
+    """Whether the conversation ends with what tools gave, or with the beginning of an answer: that asks to go on."""
+    return bool(query.turns) and query.turns[-1].role in {"tool", "assistant"}
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
@@ -166,6 +178,15 @@ def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
     return query.request_id or uuid.uuid4().hex
+
+
+def _top_logprobs(query: Query) -> int:
+    """Alternatives to ask for: backends tell a token's own probability as the first of them."""
+    if query.top_logprobs is None:
+        return 0
+    if query.top_logprobs not in range(MAX_TOP_LOGPROBS + 1):
+        raise InvalidRequest("top_logprobs", f"expected 0 to {MAX_TOP_LOGPROBS}, got {query.top_logprobs}")
+    return max(1, query.top_logprobs)
 
 
 def _think(query: Query, config: Config) -> Think | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -27,6 +28,7 @@ from llm_pool.core.errors import (
     QueueFull,
     TimedOut,
     UnsupportedTask,
+    UnsupportedTools,
 )
 from llm_pool.core.events import (
     AttemptEnded,
@@ -40,6 +42,7 @@ from llm_pool.core.events import (
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.cut_short import cut_short
+from llm_pool.engine.offered_tools import needs, nobody_able
 from llm_pool.engine.panel import Plan, panel_for
 from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
 from llm_pool.ensemble.fastest import FURTHER, shared_reserve
@@ -55,7 +58,17 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
     from llm_pool.engine.panel import Assignment, Panel
     from llm_pool.qos.budget import Budget
+    from llm_pool.qos.known_abilities import KnownAbilities
 
+    class Admit(Protocol):
+        """As ``admission.admit``."""
+
+        def __call__(self, query: Query, task: Task, config: Config, *, now: float, stream: bool) -> Call:
+            """The call that *query* asks for; raises InvalidRequest."""
+
+
+ABILITIES = frozenset({"tools", "vision", "thinking"})
+"""What a model may be able to do beside answering."""
 REFRESH_SHARE = 0.1
 """Part of the deadline that looking at the machines may take: after that, what is known has to do."""
 LAST_RESORT_SHARE = 0.4
@@ -63,10 +76,10 @@ LAST_RESORT_SHARE = 0.4
 Part of the deadline kept for the last resort, so that it can still answer when the others hang. A failover among the
 others draws on it: it has half of what remains at least.
 """
-SIGNS_OF_LIFE = (TextArrived, ReasoningArrived, ToolCallArrived)
-"""Events by which an answer flows."""
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
+SIGNS_OF_LIFE = (TextArrived, ReasoningArrived, ToolCallArrived)
+"""Events by which an answer flows."""
 
 
 class Orchestrator:
@@ -84,9 +97,11 @@ class Orchestrator:
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refuses: whether a member's breaker refuses a task now.
+        abilities: what is known of what the models can do.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
+        admit: the call that a query asks for.
     """
 
     def __init__(
@@ -102,14 +117,17 @@ class Orchestrator:
         load_time: Callable[[Member], float],
         is_suspect: Callable[[Member, Call], bool],
         breaker_refuses: Callable[[Member, str], bool],
+        abilities: KnownAbilities,
         budget: Budget,
         cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
+        admit: Admit = admit,
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
         self._refresh_machines, self._budget = refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
+        self._abilities, self._admit = abilities, admit
         self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
@@ -137,8 +155,8 @@ class Orchestrator:
             self._observe(RequestFailed(query, Cancelled("its asker"), self._clock.now() - began))
             raise
         finally:
-            if plan is not None and query.output_schema is not None:
-                forget(plan.call.schema)
+            if plan is not None:
+                _forget_schemas(query, plan.call)
         answer = _for_this_request(answer, plan.call, self._clock.now() - began)
         self._observe(RequestAnswered(query, answer))
         return answer
@@ -148,10 +166,14 @@ class Orchestrator:
         return await self._plan(query, self._clock.now(), stream=False)
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
-        call = admit(query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
+        call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
+        needed = needs(call)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
                 await self._refresh_machines()
+                if needed:
+                    await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
         panel = panel_for(
             query.task,
             self._assignments,
@@ -161,8 +183,36 @@ class Orchestrator:
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
             limit=query.caps.providers,
+            lacks=lambda member: needed & self._abilities.of(member.name).cannot,
         )
+        if panel.unable and not panel.regular and not panel.last_resort:
+            raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
+
+    async def capabilities(self, task: str, providers: Sequence[str]) -> frozenset[str]:
+        """
+        What one at least of those that *task* would be put to can do: ``completion`` and some of ``ABILITIES``.
+
+        *providers*: the only ones that may be asked; empty: the task's panel. Raises InvalidRequest.
+        """
+        loaded = await self._load_task(task)
+        panel = self._panel(task, providers)
+        await self._abilities.refresh(member.name for member in panel.regular)
+        able = {word for member in panel.regular for word in self._abilities.of(member.name).can} & ABILITIES
+        has_own_shape = loaded.input_schema is not None or loaded.output_schema is not None
+        return frozenset({"completion", *able} - ({"tools"} if has_own_shape else set()))
+
+    def _panel(self, task: str, providers: Sequence[str]) -> Panel:
+        """Who serves *task*, whatever state they are in."""
+        return panel_for(
+            task,
+            self._assignments,
+            load_time=lambda _: 0.0,
+            is_suspect=lambda _: False,
+            breaker_refuses=lambda _: False,
+            bound_to=self._config.providers_for(task),
+            requested=providers,
+        )
 
     async def _decide(self, plan: Plan, log: _RunLog) -> Decision:
         """The strategy's decision by the deadline, or the last resort's."""
@@ -238,6 +288,7 @@ class Orchestrator:
             duration=self._clock.now() - plan.call.began,
             degraded=decision.degraded,
             finish=decision.finish,
+            tool_calls=decision.reading.tool_calls,
         )
 
     def _observe(self, event: Event) -> None:
@@ -260,7 +311,7 @@ class _RunLog:
     def on(self, event: Event) -> None:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
-        elif isinstance(event, TextArrived) and event.committed:
+        elif isinstance(event, TextArrived | ToolCallArrived) and event.committed:
             self.committed_to = event.provider
         for listener in self._listeners:
             listener(event)
@@ -307,8 +358,16 @@ def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolE
     return AllProvidersFailed(call.task.name, attempts)
 
 
+def _forget_schemas(query: Query, call: Call) -> None:
+    """Keep none of the compiled schemas that came with *query*."""
+    if query.output_schema is not None:
+        forget(call.schema)
+    for tool in call.tools:
+        forget(tool.parameters)
+
+
 def _all_unsupported(attempts: Sequence[Attempt]) -> bool:
-    return all(attempt.error_kind == UnsupportedTask.kind for attempt in attempts)
+    return all(attempt.error_kind in {UnsupportedTask.kind, UnsupportedTools.kind} for attempt in attempts)
 
 
 def _less_reserve(call: Call) -> Call:
@@ -341,6 +400,9 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
     if 0 < len(suspects) < len(panel.regular):
         note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
         decision = msgspec.structs.replace(decision, notes=(*decision.notes, note))
+    if panel.unable:
+        lacking = ", ".join(f"{name} ({', '.join(sorted(words))})" for name, words in panel.unable.items())
+        decision = msgspec.structs.replace(decision, notes=(*decision.notes, f"not asked, as unable: {lacking}"))
     if panel.skipped:
         note = f"not asked, their breaker is open: {', '.join(panel.skipped)}"
         return msgspec.structs.replace(decision, notes=(*decision.notes, note))

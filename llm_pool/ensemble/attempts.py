@@ -22,18 +22,27 @@ from llm_pool.core.errors import (
     ProviderError,
     QueueFull,
     TimedOut,
+    UnsupportedTools,
 )
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Attempt, Usage
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    TextArrived,
+    ToolCallArrived,
+)
+from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
+from llm_pool.reading.tool_calls import check_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
 MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
@@ -150,7 +159,9 @@ class _RunningAttempt:
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
+        self._calls: list[_WrittenCall] = []
         self._logprobs: list[TokenLogprob] = []
+        self._vectors: list[Vector] = []
         self._last: Delta | None = None
         self._ttft: float | None = None
 
@@ -183,7 +194,11 @@ class _RunningAttempt:
                 if delta.text:
                     self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                for piece in delta.tool_calls:
+                    self._keep_call(piece)
+                    self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
                 self._logprobs.extend(delta.logprobs)
+                self._vectors.extend(delta.vectors)
                 if delta.final:
                     self._last = delta
 
@@ -195,7 +210,17 @@ class _RunningAttempt:
     def _keep(self, text: str) -> None:
         """Keep a piece of the answer; a backend that never stops writing fails before it fills the memory."""
         self._text.append(text)
-        self._length += len(text)
+        self._lengthen(len(text))
+
+    def _keep_call(self, piece: ToolCallDelta) -> None:
+        """Keep a piece of a call, bounded likewise."""
+        if piece.index == len(self._calls):
+            self._calls.append(_WrittenCall(piece.id, piece.name))
+        self._calls[piece.index].arguments.append(piece.arguments)
+        self._lengthen(len(piece.arguments))
+
+    def _lengthen(self, characters: int) -> None:
+        self._length += characters
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
@@ -205,8 +230,14 @@ class _RunningAttempt:
         return None if self._last is None else self._last.finish
 
     async def _read(self) -> Reading:
+        if self._vectors:
+            return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
         finish = self._finish or "stop"
+        if self._calls:
+            return await self._read_calls(finish)
+        if call.tools and call.tool_choice != "auto":
+            raise BadReply(self.member.name, "it answers in text, where a call of a tool was asked for")
         if self._reasoning and not text.strip():
             raise self._only_thought(finish)
         reading = partial(
@@ -222,6 +253,18 @@ class _RunningAttempt:
             return reading() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(reading)
         except Unreadable as error:
             raise BadReply(self.member.name, str(error)) from error
+
+    async def _read_calls(self, finish: FinishReason) -> Reading:
+        """The calls, if all of them are whole and may be made."""
+        if finish != "tool_calls":
+            raise BadReply(self.member.name, "its calls of tools break off: the token limit cut them")
+        call, calls = self._call, tuple(written.whole() for written in self._calls)
+        check = partial(check_calls, calls, call.tools, choice=call.tool_choice, parallel=call.parallel_tool_calls)
+        try:
+            check() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(check)
+        except Unreadable as error:
+            raise BadReply(self.member.name, str(error)) from error
+        return Reading("".join(self._text).strip(), None, tool_calls=calls)
 
     def _only_thought(self, finish: FinishReason) -> BadReply:
         limit = self._call.max_tokens
@@ -262,7 +305,19 @@ class _RunningAttempt:
         """What was written up to where tokens or time ended, if that is more than nothing and the asker may have it."""
         tokens = outcome == "invalid" and self._call.takes_cut and self._finish == "length"
         time = outcome in {"timed_out", "cancelled"} and self._call.stream and self._call.schema is None
-        return "".join(self._text).strip() if tokens or time else ""
+        return "".join(self._text).strip() if (tokens or time) and not self._calls else ""
+
+
+class _WrittenCall:
+    """A call as far as it is written."""
+
+    def __init__(self, call_id: str, name: str) -> None:
+        self._id, self._name = call_id, name
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        """The call, of which no more will come."""
+        return ToolCall(self._id, self._name, "".join(self.arguments))
 
 
 class _Reasoning:
@@ -297,7 +352,7 @@ def _outcome(error: ProviderError) -> Outcome:
             return "invalid"
         case TimedOut() | Loading():
             return "timed_out"
-        case BreakerOpen() | QueueFull() | OutOfResources():
+        case BreakerOpen() | QueueFull() | OutOfResources() | UnsupportedTools():
             return "refused"
         case _:
             return "failed"

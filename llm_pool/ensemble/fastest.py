@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.core.messages import Decision, StrategyName
 from llm_pool.ensemble.attempts import AttemptGroup
 
@@ -244,13 +244,15 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             event = self._mark_committed(event)
         self._emit(event)
 
-    def _mark_committed(self, event: TextArrived) -> TextArrived:
-        """Give a free-text stream that is read along to the first who writes, and cancel the others."""
-        if not self.committed_to and self.call.stream and self.call.schema is None:
+    def _mark_committed(self, event: TextArrived | ToolCallArrived) -> Event:
+        """Give a stream that is read along to the first who writes free text or a call, and cancel the others."""
+        must_call = bool(self.call.tools) and self.call.tool_choice != "auto"
+        speaks = isinstance(event, ToolCallArrived) or (self.call.schema is None and not must_call)
+        if not self.committed_to and self.call.stream and speaks:
             self.committed_to = event.provider
             self.attempt_group.cancel_all_but(event.provider)
         return msgspec.structs.replace(event, committed=event.provider == self.committed_to)

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
+import msgspec
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -24,13 +25,21 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
+from llm_pool.core.messages import Tool
 from llm_pool.server.middleware import BODY_LIMIT
 from llm_pool.server.queries import query_from, with_deadline
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.tracing import set_trace_context
 from llm_pool.wire import llmpool_pb2 as pb
 from llm_pool.wire.aio import enter_aio
-from llm_pool.wire.codec import TASKS, answer_message, chunk_message, state_message
+from llm_pool.wire.codec import (
+    TASKS,
+    answer_message,
+    chunk_message,
+    images_from,
+    state_message,
+    turns_from,
+)
 from llm_pool.wire.json import EventEncoder, answer_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
@@ -206,7 +215,30 @@ def decode_infer(body: bytes) -> Query:
         meta=request.meta,
         no_cache=request.no_cache,
         think=request.think,
+        turns=turns_from(request.turns),
+        output_schema=_json_object(request.output_schema, "output_schema") if request.output_schema else None,
+        temperature=request.temperature if request.HasField("temperature") else None,
+        seed=request.seed if request.HasField("seed") else None,
+        stop=request.stop,
+        providers=request.providers,
+        tools=tuple(_tool(tool, at) for at, tool in enumerate(request.tools)),
+        tool_choice=request.tool_choice,
+        parallel_tool_calls=not request.HasField("parallel_tool_calls") or request.parallel_tool_calls,
+        images=images_from(request.images),
     )
+
+
+def _tool(message: pb.Tool, at: int) -> Tool:
+    parameters = _json_object(message.parameters, f"tools[{at}].parameters") if message.parameters else {}
+    return Tool(message.name, message.description, parameters)
+
+
+def _json_object(text: str, field: str) -> dict[str, Json]:
+    """The object in *text*; raises InvalidRequest, naming *field*."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(field, f"expected the JSON of an object: {error}") from None
 
 
 async def authenticate(access: AccessControl, context: Context, path: str, body: bytes) -> Principal:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.server import sse
 from llm_pool.server.middleware import (
     BUG,
@@ -156,7 +156,7 @@ async def stream(manager: PoolManager, query: Query, send: Send) -> None:
 
     def hear(event: Event) -> None:
         queue.put_nowait(encoder.event(event))
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             begun.set()
 
     def ended(_: asyncio.Task[Answer]) -> None:

@@ -232,7 +232,11 @@ def error_response(error: LlmPoolError) -> ErrorResponse:
 
 async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """One whole answer: *value* as JSON."""
-    body = msgspec.json.encode(value)
+    await send_body(send, msgspec.json.encode(value), status=status, headers=headers)
+
+
+async def send_body(send: Send, body: bytes, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """One whole answer: *body*, which is JSON."""
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
