@@ -6,7 +6,8 @@ Every error this package raises, in one tree.
     LlmPoolError
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
-    │  └─ UnknownModel(model)
+    │  ├─ UnknownModel(model)
+    │  └─ ContextLengthExceeded(tokens, told)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
@@ -21,7 +22,8 @@ Every error this package raises, in one tree.
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
        │  ├─ UnsupportedTask  the model knows a few tasks, and this is none of them
-       │  └─ UnsupportedTools  the model or its server calls no tools
+       │  ├─ UnsupportedTools  the model or its server calls no tools
+       │  └─ PromptTooLong     the prompt does not fit the model's context
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
@@ -107,6 +109,24 @@ class UnknownModel(InvalidRequest):
     def __init__(self, model: str, *, hint: str = "") -> None:
         LlmPoolError.__init__(self, f"model '{model}' not found", hint=hint)  # clients look for these words
         self.field, self.reason = "model", "not found"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """
+    The prompt fits no model's context.
+
+    Args:
+        tokens: it has so many at least.
+        told: what its models say.
+    """
+
+    def __init__(self, tokens: int, told: str) -> None:
+        super().__init__(
+            "prompt",
+            f"it has {tokens} tokens at least, more than the context of any model here holds ({told})",
+            hint="shorten it, or give a provider a longer context",
+        )
+        self.tokens = tokens
 
 
 class Unauthenticated(LlmPoolError):
@@ -253,6 +273,12 @@ class UnsupportedTools(Rejected):
     """The model or its server calls no tools: asked without them, it would answer another question."""
 
     kind = "unsupported_tools"
+
+
+class PromptTooLong(Rejected):
+    """The prompt does not fit the model's context; another model's may hold it."""
+
+    kind = "prompt_too_long"
 
 
 class Busy(ProviderError):

@@ -544,10 +544,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abilities(msgspec.Struct, frozen=True):
-    """What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says."""
+    """
+    What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says.
+
+    *context*: tokens that prompt and answer may have at most; None where nobody says.
+    """
 
     can: frozenset[str] = frozenset()
     cannot: frozenset[str] = frozenset()
+    context: int | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ from llm_pool.core.events import (
 )
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
+from llm_pool.engine.context_fit import PromptLength
 from llm_pool.engine.cut_short import cut_short
 from llm_pool.engine.offered_tools import needs, nobody_able
 from llm_pool.engine.panel import Plan, panel_for
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Clock, Emit, Member, Observer, Strategy
-    from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
+    from llm_pool.core.messages import Abilities, Attempt, Call, Decision, Query, Task
     from llm_pool.engine.panel import Assignment, Panel
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.known_abilities import KnownAbilities
@@ -168,11 +169,11 @@ class Orchestrator:
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
         call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
-        needed = needs(call)
+        needed, length = needs(call), PromptLength(call.prompt)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
                 await self._refresh_machines()
-                if needed:
+                if needed or length.matters:
                     await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
         panel = panel_for(
             query.task,
@@ -183,8 +184,10 @@ class Orchestrator:
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
             limit=query.caps.providers,
-            lacks=lambda member: needed & self._abilities.of(member.name).cannot,
+            lacks=lambda member: _lacking(member, self._abilities.of(member.name), needed, length),
         )
+        if not panel.regular and not panel.last_resort and (too_long := length.refusal(panel.unable, ())):
+            raise too_long
         if panel.unable and not panel.regular and not panel.last_resort:
             raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
@@ -273,7 +276,13 @@ class Orchestrator:
             raise _failure_of(call, log.attempts, self._clock.now()) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = await self._decide(plan, _RunLog(notify, self._observe))
+        try:
+            decision = await self._decide(plan, _RunLog(notify, self._observe))
+        except AllProvidersFailed as error:
+            too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
+            if too_long is None:
+                raise
+            raise too_long from error
         decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
@@ -410,6 +419,11 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
         reason = "every provider's breaker is open; they were asked all the same"
         return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
     return decision
+
+
+def _lacking(member: Member, abilities: Abilities, needed: frozenset[str], length: PromptLength) -> frozenset[str]:
+    """What a question of *length* that needs what is *needed* asks of *member* in vain."""
+    return needed & abilities.cannot | length.lacks(member, abilities)
 
 
 def _for_this_request(answer: Answer, call: Call, duration: float) -> Answer:
