@@ -16,7 +16,7 @@ from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolErro
 from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived, ToolCallArrived
 from llm_pool.core.messages import Query, StrategyName, ToolCall, Turn
 from llm_pool.server.middleware import PRINCIPAL, send_json
-from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.server.queries import deadline_header, with_cache_control, with_deadline
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
+ASK = "ask"
+"""The task of a question that names none."""
 POOL = "pool"
 """The model that is the whole pool."""
 PING_EVERY = 15.0
@@ -163,12 +165,25 @@ def turn(role: str, text: str, place: str) -> Turn:
     return Turn(_ROLES[role], text)
 
 
+def as_conversation(query: Query) -> Query:
+    """
+    *query* as clients of these APIs mean it.
+
+    A plain question is answered anew each time, as "regenerate" asks for, unless its answer is pinned by a temperature
+    of 0 or a seed. JSON that its length cut off is told as it is.
+    """
+    is_pinned = query.temperature == 0 or query.seed is not None
+    anew = query.task == ASK and not is_pinned
+    return msgspec.structs.replace(query, takes_cut=True, no_cache=query.no_cache or anew)
+
+
 @asynccontextmanager
 async def authorized(access: AccessControl, scope: Scope, query: Query) -> AsyncIterator[Query]:
-    """*query* as its sender may ask it, by the deadline of its headers."""
+    """*query* as its sender may ask it, by the deadline and the cache control of its headers."""
     headers: Mapping[bytes, bytes] = dict(scope["headers"])
     left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-    async with access.authorize(scope[PRINCIPAL], with_deadline(query, left)) as admitted_query:
+    asked = with_cache_control(with_deadline(query, left), scope["headers"])
+    async with access.authorize(scope[PRINCIPAL], asked) as admitted_query:
         yield admitted_query
 
 
@@ -183,7 +198,7 @@ async def respond(
     stream: bool,
 ) -> None:
     """Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent."""
-    async with authorized(access, scope, query) as allowed:
+    async with authorized(access, scope, as_conversation(query)) as allowed:
         if stream:
             await stream_answer(manager, allowed, encoder, send)
         else:

@@ -27,7 +27,7 @@ from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Tool
 from llm_pool.server.middleware import BODY_LIMIT
-from llm_pool.server.queries import query_from, with_deadline
+from llm_pool.server.queries import query_from, with_cache_control, with_deadline
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.tracing import set_trace_context
 from llm_pool.wire import llmpool_pb2 as pb
@@ -150,14 +150,14 @@ class PoolService:
 
     async def _infer(self, rpc: _Rpc) -> bytes:
         query = decode_infer(rpc.body)
-        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+        async with self._access.authorize(rpc.principal, _as_called(query, rpc.context)) as authorized:
             answer = await self._manager.infer(authorized)
         rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
         return answer_message(answer_json(answer), query.meta).SerializeToString()
 
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
         query = decode_infer(rpc.body)
-        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+        async with self._access.authorize(rpc.principal, _as_called(query, rpc.context)) as authorized:
             await stream(self._manager, authorized, rpc.context, query.meta)
         return b""
 
@@ -243,8 +243,7 @@ def _json_object(text: str, field: str) -> dict[str, Json]:
 
 async def authenticate(access: AccessControl, context: Context, path: str, body: bytes) -> Principal:
     """Who calls; raises what ``AccessControl.authenticate`` raises."""
-    metadata: Any = context.invocation_metadata() or ()
-    headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
+    headers = _metadata(context)
     set_trace_context(headers)
     return await access.authenticate(headers, "GRPC", path.encode(), b"", body)
 
@@ -418,6 +417,16 @@ def _left(context: Context) -> float | None:
     """Seconds that the client still waits, less the way back; None: it waits for ever."""
     left: float | None = context.time_remaining()  # typed as never None, which it is without a deadline
     return None if left is None else left - min(RETURN_AT_MOST, left * RETURN_SHARE)
+
+
+def _as_called(query: Query, context: Context) -> Query:
+    """*query* by its call's deadline, and by ``cache-control`` in its metadata."""
+    return with_cache_control(with_deadline(query, _left(context)), _metadata(context))
+
+
+def _metadata(context: Context) -> list[tuple[bytes, bytes]]:
+    metadata: Any = context.invocation_metadata() or ()
+    return [(_bytes(name), _bytes(value)) for name, value in metadata]
 
 
 def _decoded(kind: Any, body: bytes) -> Any:

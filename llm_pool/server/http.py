@@ -30,7 +30,14 @@ from llm_pool.server.middleware import (
     send_json,
 )
 from llm_pool.server.openapi import document
-from llm_pool.server.queries import FeedbackBody, deadline_header, decode, decode_infer, with_deadline
+from llm_pool.server.queries import (
+    FeedbackBody,
+    deadline_header,
+    decode,
+    decode_infer,
+    with_cache_control,
+    with_deadline,
+)
 from llm_pool.wire.json import answer_json, error_json, state_json
 
 if TYPE_CHECKING:
@@ -96,7 +103,8 @@ class PoolRoutes:
         headers = dict(scope["headers"])
         request = decode_infer((await receive())["body"])
         left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-        async with self._access.authorize(scope[PRINCIPAL], with_deadline(request.query, left)) as query:
+        asked = with_cache_control(with_deadline(request.query, left), scope["headers"])
+        async with self._access.authorize(scope[PRINCIPAL], asked) as query:
             if request.stream or b"text/event-stream" in headers.get(b"accept", b""):
                 await stream(self._manager, query, send)
             else:
