@@ -26,7 +26,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Tool
-from llm_pool.server.middleware import BODY_LIMIT
+from llm_pool.server.body_limit import body_limit
 from llm_pool.server.queries import query_from, with_cache_control, with_deadline
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.tracing import set_trace_context
@@ -67,7 +67,6 @@ WATCH_EVERY = 1.0
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
-    ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 256),
@@ -109,7 +108,8 @@ def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Serve
         access: decides who may ask for what.
     """
     enter_aio()
-    server = grpc.aio.server(options=OPTIONS)
+    limit = ("grpc.max_receive_message_length", body_limit(manager.config))  # that of the start: gRPC takes no other
+    server = grpc.aio.server(options=(*OPTIONS, limit))
     own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server
