@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import typer
@@ -13,9 +13,11 @@ from llm_pool.cli.values import one_of
 from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from llm_pool.cli.console import Console
+
+F = TypeVar("F", bound="Callable[..., int]")
 
 SHARED_PANEL = "Options of every command"
 """The panel of help in which they stand."""
@@ -57,9 +59,11 @@ class App(typer.Typer):
             cls=Group, help=about, epilog="\n".join(examples), add_completion=False, pretty_exceptions_enable=False
         )
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
-        """Adds the decorated function as a command; *settings* as in Typer."""
-        return super().command(name, cls=Command, **settings)
+    def command(  # type: ignore[override]  # the rest of Typer's settings is the same for all of ours
+        self, name: str | None = None, *, epilog: str
+    ) -> Callable[[F], F]:
+        """Adds the decorated function as a command; *epilog*: its examples, a line each."""
+        return super().command(name, cls=Command, epilog=epilog)
 
 
 class _Help:
@@ -191,12 +195,16 @@ def usage_error(error: click.ClickException) -> InvalidRequest:
     match error:
         case click.NoSuchOption():
             names = [name for param in ctx.command.get_params(ctx) for name in param.opts] if ctx is not None else []
-            return InvalidRequest(error.option_name, "there is no such option", hint=_nearest(error.option_name, names, hint))
+            return InvalidRequest(
+                error.option_name, "there is no such option", hint=_nearest(error.option_name, names, hint)
+            )
         case click.MissingParameter(param=click.Parameter() as param):
             return InvalidRequest(_field(param), "it is missing", hint=hint)
         case click.BadOptionUsage():
             takes = "argument" in error.message and "not take" not in error.message
-            return InvalidRequest(error.option_name, "expected one argument" if takes else "it takes no value", hint=hint)
+            return InvalidRequest(
+                error.option_name, "expected one argument" if takes else "it takes no value", hint=hint
+            )
         case click.BadParameter(param=click.Parameter() as param):
             return InvalidRequest(_field(param), error.message, hint=hint)
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -12,8 +12,6 @@ from llm_pool import __version__
 from llm_pool.cli.command import Command, Context, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import click
 
 COMMANDS = {
@@ -40,11 +38,11 @@ _EXAMPLES = (
 class LazyGroup(Group):
     """The commands of ``COMMANDS``, listed without being imported."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002, PLR6301  # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Their names."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002, PLR6301
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """What help and the Tab key show of a command."""
         return Command(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
@@ -77,7 +75,7 @@ def _show_version(ctx: Context, value: bool) -> None:
 
 
 def _root(
-    version: Annotated[  # noqa: ARG001  # its callback acts
+    version: Annotated[  # its callback acts
         bool, Option("--version", help="print the version", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:

@@ -18,7 +18,8 @@ VARIABLE = "_LLM_POOL_COMPLETE"
 def answer_shell(root: click.Command, instruction: str) -> int:
     """Print what a shell's script asks for, e.g. by ``complete_bash``; the exit code."""
     from click.shell_completion import add_completion_class
-    from typer.completion import completion_init, shell_complete
+    from typer._completion_classes import completion_init  # no public name; the range of typer is fixed
+    from typer.completion import shell_complete
 
     completion_init()
     add_completion_class(_bash(), "bash")
@@ -83,7 +84,7 @@ def _bash() -> type[click.shell_completion.ShellComplete]:
     bash takes ``:`` and ``=`` for words of their own (COMP_WORDBREAKS), hands over ``phi3 : mi`` for ``phi3:mi``, and
     wants only what comes after the last of them.
     """
-    from typer._completion_classes import BashComplete  # noqa: PLC2701  # no public name; the range of typer is fixed
+    from typer._completion_classes import BashComplete  # no public name; the range of typer is fixed
 
     class ColonsInWords(BashComplete):
         def get_completion_args(self) -> tuple[list[str], str]:

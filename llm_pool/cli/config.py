@@ -33,7 +33,9 @@ app = App(
 
 
 @app.command("show", epilog="llm-pool config show --origin\nllm-pool config show --json | jq .qos")
-def show(ctx: Context, origin: Annotated[bool, Option("--origin", help="say where each value comes from")] = False) -> int:
+def show(
+    ctx: Context, origin: Annotated[bool, Option("--origin", help="say where each value comes from")] = False
+) -> int:
     """Print the effective configuration, defaults included; secrets are masked."""
     from llm_pool.config import find
     from llm_pool.config.load import parse, read
@@ -87,9 +89,7 @@ def init(
     ctx: Context,
     file: Annotated[Path, Argument(help="what it is called")] = Path("llm-pool.toml"),
     full: Annotated[bool, Option("--full", help="with every key and its meaning")] = False,
-    interactive: Annotated[
-        bool, Option("--interactive", help="choose among the models found on this machine")
-    ] = False,
+    interactive: Annotated[bool, Option("--interactive", help="choose among the models found on this machine")] = False,
 ) -> int:
     """Write a file to start from, with the models found on this machine; an existing one is left alone."""
     from llm_pool.cli.found_models import starting_text

@@ -92,7 +92,11 @@ def _timeline_width(decision: Decision, facts: Sequence[str], columns: int) -> i
     """Cells for the timelines, so that a row of successes fits its line; errors may be longer than any."""
     attempts = decision.attempts
     succeeded = [len(said) for attempt, said in zip(attempts, facts, strict=True) if not attempt.error]
-    beside = [2 + len(a.provider) for a in attempts], [len(a.why) for a in attempts], [len(_outcome(a)) for a in attempts]
+    beside = (
+        [2 + len(a.provider) for a in attempts],
+        [len(a.why) for a in attempts],
+        [len(_outcome(a)) for a in attempts],
+    )
     taken = sum(max(column, default=0) for column in (*beside, succeeded)) + 4
     return max(_MIN_WIDTH, min(_MAX_WIDTH, columns - taken))
 

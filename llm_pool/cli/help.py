@@ -35,8 +35,9 @@ def show(
     """Print the page of a command, or of the exit codes."""
     if topic == [EXIT_CODES]:
         return _exit_codes(ctx)
-    root = ctx.find_root()
-    return int(root.command.main([*(topic or ()), "--help"], "llm-pool", standalone_mode=False, obj=ctx.obj) or 0)
+    root = ctx.find_root().command
+    with root.make_context("llm-pool", [*(topic or ()), "--help"], obj=ctx.obj) as page:
+        return int(root.invoke(page))
 
 
 def _exit_codes(ctx: Context) -> int:

@@ -17,6 +17,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from llm_pool.cli.command import SHARED_PANEL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,10 +39,15 @@ def show_help(ctx: click.Context) -> None:
 def help_page(ctx: click.Context) -> RenderableType:
     """The page: usage, what it does, examples, arguments, options and commands."""
     command = ctx.command
-    usage = Text.assemble(("Usage: ", "yellow"), (" ".join([ctx.command_path, *command.collect_usage_pieces(ctx)]), "bold"))
-    parts: list[RenderableType] = [Padding(usage, (0, 1)), Padding(Text((command.help or "").replace("\n", " ")), (0, 1))]
+    words = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    about = (command.help or "").replace("\n", " ")
+    parts: list[RenderableType] = [
+        Padding(Text.assemble(("Usage: ", "yellow"), (words, "bold")), (0, 1)),
+        Padding(Text(about), (0, 1)),
+    ]
     if command.epilog:
-        parts.append(_panel("Examples", [Text(line, no_wrap=True, overflow="fold") for line in command.epilog.splitlines()]))
+        examples = [Text(line, overflow="fold") for line in command.epilog.splitlines()]
+        parts.append(_panel("Examples", [*examples]))
     panels: dict[str, list[click.Parameter]] = {}
     for param in command.get_params(ctx):
         if not getattr(param, "hidden", False):
@@ -50,8 +57,11 @@ def help_page(ctx: click.Context) -> RenderableType:
         shown = [(name, command.get_command(ctx, name)) for name in command.list_commands(ctx)]
         rows = [(Text(name, "bold cyan"), Text(one.get_short_help_str(200))) for name, one in shown if one is not None]
         parts.append(_panel("Commands", [_table(rows)]))
-    for title in sorted(panels, key=["Arguments", "Options"].__contains__, reverse=True):
-        parts.append(_panel(title, [_table((_names(param), _meaning(param, ctx)) for param in panels[title])]))
+    parts += [
+        _panel(title, [_table((_names(param), _meaning(param, ctx)) for param in panels[title])])
+        for title in ("Arguments", "Options", SHARED_PANEL)
+        if title in panels
+    ]
     return Stack(*parts)
 
 
@@ -72,7 +82,8 @@ def _names(param: click.Parameter) -> Text:
     """``-t, --task NAME``, or the argument's word."""
     if not isinstance(param, click.Option):
         return Text(param.human_readable_name, "bold yellow")
-    names = Text(", ").join(Text(name, "bold cyan" if name.startswith("--") else "bold green") for name in [*param.opts, *param.secondary_opts])
+    styles = {True: "bold cyan", False: "bold green"}
+    names = Text(", ").join(Text(name, styles[name.startswith("--")]) for name in [*param.opts, *param.secondary_opts])
     if not param.is_flag and param.metavar:
         names.append(f" {param.metavar}", "bold yellow")
     return names

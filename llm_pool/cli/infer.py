@@ -96,9 +96,7 @@ def infer(
     ] = False,
     no_cache: Annotated[bool, Option("--no-cache", help="neither use nor fill the cache")] = False,
     no_stdin: Annotated[bool, Option("--no-stdin", help="never read stdin")] = False,
-    request_id: Annotated[
-        str, Option("--request-id", metavar="ID", help="an id of your own; feedback takes it")
-    ] = "",
+    request_id: Annotated[str, Option("--request-id", metavar="ID", help="an id of your own; feedback takes it")] = "",
     url: Url = None,
 ) -> int:
     """Ask the pool, and print its answer."""

@@ -41,9 +41,7 @@ app = App(
 )
 
 
-@app.command(
-    epilog="llm-pool keys create acme\nllm-pool keys create acme --bearer --days 90 --json | jq -r .secret"
-)
+@app.command(epilog="llm-pool keys create acme\nllm-pool keys create acme --bearer --days 90 --json | jq -r .secret")
 def create(
     ctx: Context,
     tenant: Annotated[str, Argument(help="whose key it is: NAME of a [tenancy.NAME]")],
@@ -85,9 +83,7 @@ def retire(
     key: _KeyId,
     slot: Annotated[
         str | None,
-        Argument(
-            help="a or b: take this secret only", parser=one_of("a", "b"), autocompletion=lambda: ["a", "b"]
-        ),
+        Argument(help="a or b: take this secret only", parser=one_of("a", "b"), autocompletion=lambda: ["a", "b"]),
     ] = None,
     keys_file: _File = None,
 ) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from itertools import pairwise
+from itertools import zip_longest
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -95,10 +95,14 @@ def _message_format(argv: Sequence[str]) -> MessageFormat:
 
 def _color(argv: Sequence[str]) -> ColorMode:
     """What is said of colour, known before anything is parsed: help and usage errors follow it too."""
-    if "--no-color" in argv:
-        return "never"
-    said = {"always", "never"} & {after for before, after in pairwise(argv) if before == "--color"}
-    return cast(ColorMode, said.pop()) if len(said) == 1 else "auto"
+    said: ColorMode = "auto"
+    for word, after in zip_longest(argv, argv[1:], fillvalue=""):
+        name, _, value = word.partition("=")
+        if word == "--no-color":
+            said = "never"
+        elif name == "--color" and (value or after) in {"auto", "always", "never"}:
+            said = cast(ColorMode, value or after)
+    return said
 
 
 def _missing_package(error: ModuleNotFoundError, console: Console) -> ExitCode:

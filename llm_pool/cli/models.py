@@ -209,9 +209,7 @@ def _with_stores_of(config: Config, work: Callable[[Sequence[StoreTarget]], Awai
 
 _Provider: TypeAlias = Annotated[
     str | None,
-    Option(
-        "--provider", metavar="NAME", help="at this provider's server or folder", autocompletion=provider_names
-    ),
+    Option("--provider", metavar="NAME", help="at this provider's server or folder", autocompletion=provider_names),
 ]
 _Model: TypeAlias = Annotated[str, Argument(help="its name", autocompletion=model_names)]
 
@@ -250,7 +248,8 @@ def _pull_command(
     """Fetch models; what an earlier pull left is not fetched again, and all is verified."""
     from llm_pool.config import find, load
 
-    config = load(find(ctx.obj.config).path)  # as the file says, whatever else is found: what is missing is to be pulled
+    # as the file says, whatever else is found: what is missing is to be pulled
+    config = load(find(ctx.obj.config).path)
     return _with_stores_of(
         config, lambda found: pull_models(found, model or (), provider, ctx.obj.console, as_json=ctx.obj.json)
     )

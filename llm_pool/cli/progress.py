@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from llm_pool.cli.console import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
@@ -37,7 +39,7 @@ class Progress:
         from rich.progress import Progress as Bars
         from rich.progress import TextColumn as Words
 
-        from llm_pool.cli.drawing import escaped, live_console
+        from llm_pool.cli.drawing import live_console
 
         self._bars = Bars(
             Words("{task.description}", markup=False),
@@ -99,7 +101,7 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Say *text* in the place of what was said before."""
-        from llm_pool.cli.drawing import escaped, live_console
+        from llm_pool.cli.drawing import live_console
 
         if self._status is None:
             from rich.status import Status

@@ -71,9 +71,7 @@ def _serve(
             show_default="10s",
         ),
     ] = 10.0,
-    no_reload: Annotated[
-        bool, Option("--no-reload", help="reload a changed configuration on SIGHUP only")
-    ] = False,
+    no_reload: Annotated[bool, Option("--no-reload", help="reload a changed configuration on SIGHUP only")] = False,
 ) -> int:
     """Serve the pool over HTTP and gRPC until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
     from llm_pool.config import find

@@ -69,7 +69,7 @@ def conclude(options: BenchOptions, rows: Sequence[Figures], console: Console) -
         if not threshold.holds(one)
     ]
     for line in failed:
-        console.say(f"{console.paint('threshold:', 'red', console.stderr)} {line}")
+        console.say(f"threshold: {line}")
     if failed:
         return ExitCode.THRESHOLD
     return ExitCode.OK if any(one.took for one in rows) else ExitCode.UNAVAILABLE
@@ -224,9 +224,7 @@ def bench(
     ] = None,
     concurrency: Annotated[
         int,
-        Option(
-            "--concurrency", metavar="N", help="askers, each waiting for its answer", parser=integer(1, 1024)
-        ),
+        Option("--concurrency", metavar="N", help="askers, each waiting for its answer", parser=integer(1, 1024)),
     ] = 1,
     rate: Annotated[
         float | None,
