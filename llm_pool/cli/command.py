@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from llm_pool.cli.values import one_of
 from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from llm_pool.cli.console import Console
 
@@ -106,7 +107,8 @@ class Command(_Help, TyperCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Reads *args*; raises InvalidRequest for a word too many."""
         ctx.allow_extra_args = True
-        rest = super().parse_args(ctx, args)
+        with _in_context(ctx):
+            rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             raise InvalidRequest(f"'{rest[0]}'", "one word too many", hint="quote words that belong together")
         return rest
@@ -122,12 +124,9 @@ class Group(_Help, TyperGroup):
         self.params += shared_options()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Reads *args* up to the command's name."""
-        ctx.allow_interspersed_args = False
-        rest = super().parse_args(ctx, args)
-        if not rest and not ctx.resilient_parsing:
-            return super().parse_args(ctx, ["--help"])
-        return rest
+        """Reads *args* up to the command's name; nothing at all asks for help."""
+        with _in_context(ctx):
+            return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -152,7 +151,7 @@ def shared_options() -> list[click.Parameter]:
 
 def _shared(*names: str, help: str, metavar: str | None = None) -> click.Option:  # noqa: A002  # Typer's own word
     option = names[-1]
-    types: dict[str, click.ParamType[Any]] = {
+    types: dict[str, click.ParamType] = {
         "--config": click.Path(path_type=Path),
         "--color": click.types.FuncParamType(one_of("auto", "always", "never")),
     }
@@ -165,7 +164,7 @@ def _shared(*names: str, help: str, metavar: str | None = None) -> click.Option:
         expose_value=False,
         callback=_note,
         rich_help_panel=SHARED_PANEL,
-        autocompletion=(lambda: ["auto", "always", "never"]) if option == "--color" else None,
+        autocompletion=(lambda _ctx, _args, _word: ["auto", "always", "never"]) if option == "--color" else None,
     )
 
 
@@ -185,6 +184,16 @@ def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
             session.console.color = "never"
         case "quiet":
             session.console.quiet = True
+
+
+@contextmanager
+def _in_context(ctx: click.Context) -> Iterator[None]:
+    """A usage error that comes up in the block knows its command: click's parser does not say it of each."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = error.ctx or ctx
+        raise
 
 
 def usage_error(error: click.ClickException) -> InvalidRequest:
@@ -207,6 +216,8 @@ def usage_error(error: click.ClickException) -> InvalidRequest:
             )
         case click.BadParameter(param=click.Parameter() as param):
             return InvalidRequest(_field(param), error.message, hint=hint)
+        case click.UsageError() if error.message == "Missing command.":
+            return InvalidRequest(before, "a command is missing", hint=hint)
         case _:
             return InvalidRequest("arguments", error.message, hint=hint)
 

@@ -44,7 +44,8 @@ class LazyGroup(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """What help and the Tab key show of a command."""
-        return Command(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        said = COMMANDS.get(cmd_name)
+        return None if said is None else Command(cmd_name, help=said, short_help=said)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from llm_pool.core.errors import LlmPoolError
 
 if TYPE_CHECKING:
-    import click
-
     from llm_pool.config import Config
 
 VARIABLE = "_LLM_POOL_COMPLETE"
@@ -16,11 +16,22 @@ VARIABLE = "_LLM_POOL_COMPLETE"
 
 
 def answer_shell(root: click.Command, instruction: str) -> int:
-    """Print what a shell's script asks for, e.g. by ``complete_bash``; the exit code."""
+    """
+    Print what the environment asks for; the exit code.
+
+    Args:
+        root: the command line.
+        instruction: ``complete_SHELL`` from a shell's script, ``source_SHELL`` for that script itself.
+    """
     from click.shell_completion import add_completion_class
     from typer._completion_classes import completion_init  # no public name; the range of typer is fixed
+    from typer._completion_shared import get_completion_script  # noqa: PLC2701  # likewise
     from typer.completion import shell_complete
 
+    action, _, shell = instruction.partition("_")
+    if action == "source":
+        click.echo(get_completion_script(prog_name="llm-pool", complete_var=VARIABLE, shell=shell))
+        return 0
     completion_init()
     add_completion_class(_bash(), "bash")
     return shell_complete(root, {}, "llm-pool", VARIABLE, instruction)

@@ -102,13 +102,14 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Say *text* in the place of what was said before."""
         from llm_pool.cli.drawing import live_console
+        from llm_pool.cli.drawing import text as words
 
         if self._status is None:
             from rich.status import Status
 
-            self._status = Status(escaped(text), console=live_console(self._console))
+            self._status = Status(words(text), console=live_console(self._console))
             self._status.start()
-        self._status.update(escaped(text))
+        self._status.update(words(text))
 
     def clear(self) -> None:
         """Take it away."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from llm_pool.cli.bench.chart import milliseconds
@@ -48,5 +49,6 @@ def picture(title: str, rows: Sequence[Figures], format_name: str) -> bytes:
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="lower right", frameon=False)
     written = io.BytesIO()
-    figure.savefig(written, format=format_name, dpi=120)
+    with mpl.rc_context({"svg.fonttype": "none"}):  # text stays text
+        figure.savefig(written, format=format_name, dpi=120)
     return written.getvalue()
