@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Work = Callable[[Inferrer, Deadline], Awaitable[int]]
     Runner = Callable[[Work], Coroutine[Any, Any, int]]
 
-_EXAMPLES = """\
+EXAMPLES = """\
 llm-pool infer "Is 17 prime?"
 llm-pool infer --task expand_queries "cinematic lounge videos"
 cat report.txt | llm-pool infer 'Sum it up in one line.'
@@ -59,7 +59,7 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
 app = App()
 
 
-@app.command(epilog=_EXAMPLES)
+@app.command(epilog=EXAMPLES)
 def infer(
     ctx: Context,
     prompt: Annotated[
