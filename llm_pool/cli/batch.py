@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +21,6 @@ from llm_pool.wire.json import answer_json, error_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from llm_pool.cli.batch_input import Numbered
     from llm_pool.cli.batch_output import Sink
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from llm_pool.cli.remote import Inferrer
     from llm_pool.core.messages import Json, Query
 
+_READ_AT_ONCE = 64
+"""Lines of a file that are read at once: a thread each would cost more than the reading."""
 _AHEAD = 16
 """Lines per asker that may be finished before one ahead of them is: their answers wait in memory."""
 
@@ -71,6 +75,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
         concurrency: lines under way at once.
         total: how many there are, where that is known.
         strict: a degraded answer counts as a failed line.
+        at_once: lines that are read at once: one of a pipe, which may keep the next one back.
     """
 
     template: Query
@@ -78,6 +83,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard
     total: int | None = None
     strict: bool = False
+    at_once: int = 1
 
 
 async def answer_files(
@@ -92,6 +98,7 @@ async def answer_files(
         shard=Shard(*files.shard) if files.shard is not None else Shard(),
         total=count if files.shard is None else None,
         strict=strict,
+        at_once=_READ_AT_ONCE if await asyncio.to_thread(Path(files.input).is_file) else 1,
     )
     lines = batch_lines(files.input, files.template)
     if files.output is None:
@@ -118,18 +125,24 @@ async def answer_lines(
         room = asyncio.Semaphore(options.concurrency * _AHEAD)
         reading = asyncio.Lock()
         begun = skipped = 0
+        ahead: deque[Numbered] = deque()
         progress.update(0, options.total)
 
         async def next_line() -> tuple[int, Numbered] | None:
             nonlocal begun, skipped
             async with reading:  # a pipe may say nothing for hours: Ctrl-C does not wait with it
-                while (line := await in_daemon_thread(lambda: next(lines, None), "read the input")) is not None:
+                while True:
+                    if not ahead:
+                        read = in_daemon_thread(lambda: [*islice(lines, options.at_once)], "read the input")
+                        ahead.extend(await read)
+                    if not ahead:
+                        return None
+                    line = ahead.popleft()
                     if line[0] in sink.done:
                         skipped += 1
                     elif options.shard.has(line[0]):
                         begun += 1
                         return begun - 1, line
-            return None
 
         async def asker() -> None:
             while True:

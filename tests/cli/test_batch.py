@@ -214,7 +214,7 @@ def long_run(count: int = 100_000) -> None:
             assert result["line"] == (self.numbers or [0])[0] + 1
             self.numbers = [result["line"]]
 
-    options = BatchOptions(template=Query(prompt=""), concurrency=8, shard=Shard())
+    options = BatchOptions(template=Query(prompt=""), concurrency=8, shard=Shard(), at_once=64)
     console = Console(quiet=True, stderr=io.StringIO())
     anyio.run(answer_lines, options, lines(), Forgetful(), _Pool(), console)
     print(early, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # noqa: T201
