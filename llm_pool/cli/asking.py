@@ -96,6 +96,8 @@ def strategy_called(word: str | None) -> StrategyName | None:
     if word is None:
         return None
 
+    from llm_pool.engine import parse_strategy
+
     return parse_strategy(word)
 
 
@@ -103,6 +105,8 @@ def think_called(word: str | None, *, yes_or_no: bool) -> Think | None:
     """What ``--think`` says; a question of yes or no needs none."""
     if word is None:
         return False if yes_or_no else None
+
+    from llm_pool.engine import parse_think
 
     return parse_think(word)
 
