@@ -131,16 +131,25 @@ def infer(
         text = gather_prompt(prompt, read_stdin=not no_stdin, say=console.say)
         return msgspec.structs.replace(query, prompt=text)
 
-    if dry_run and not url:
-        return asyncio.run(asking.dry_run(asked(), read_config(ctx.obj), console, as_json=as_json))
     if url:
         from llm_pool.cli.remote import reject_local_only
 
-        reject_local_only(dry_run=dry_run, config=ctx.obj.config, candidates=candidates)
+        reject_local_only(
+            dry_run=dry_run,
+            config=ctx.obj.config,
+            candidates=candidates,
+            provider=provider,
+            system=system,
+            temperature=temperature is not None,
+            seed=seed is not None,
+            schema=schema,
+        )
     config = None if url else read_config(ctx.obj)
     if config is not None and query.providers:
         names = tuple(known_provider(config, name) for name in query.providers)
         query = msgspec.structs.replace(query, providers=names)
+    if config is not None and dry_run:
+        return asyncio.run(asking.dry_run(asked(), config, console, as_json=as_json))
     if any((input, output_file, template, resume, retry_failed, part)):
         from llm_pool.cli.batch import BatchFiles, answer_files
 
