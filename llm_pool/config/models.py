@@ -129,21 +129,26 @@ class QosSettings(_Table, frozen=True):
     """Limits on a request, and what may be spent beyond its first attempt."""
 
     max_deadline_ms: Annotated[
-        _Ms,
+        _Ms | None,
         _doc(
-            "The longest deadline a request may ask for, and what it gets if it asks for none. "
-            "A task's own `deadline_ms` may be longer."
+            "The longest deadline a request may ask for, and what it gets if it asks for none. A task's own "
+            "`deadline_ms` may be longer. Unset: a request gets what it asks for; one that asks for nothing gets 60 s "
+            "for a plain question, 1500 ms for a task.",
+            1500,
         ),
-    ] = 1500
+    ] = None
     max_prompt_bytes: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "bytes"})],
-        _doc("The longest prompt accepted, in UTF-8."),
+        _doc(
+            "The longest input of a task, in UTF-8. Plain questions and conversations may fill the models' context. A "
+            "request over HTTP or gRPC may have six times as many bytes as this in all, and at least 4 MiB."
+        ),
     ] = 16384
     max_tokens_default: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
         _doc(
-            "Length of an answer with a schema where neither request nor task says. Text without a schema may go on "
-            "to its end."
+            "Length of an answer to a task with a schema where neither request nor task says. Text may go on to its "
+            "end, and so may the answer to a plain question."
         ),
     ] = 256
     think_tokens: Annotated[
@@ -188,9 +193,9 @@ class QosSettings(_Table, frozen=True):
     ] = 2000
 
     @property
-    def max_deadline(self) -> float:
-        """Seconds."""
-        return self.max_deadline_ms / 1000
+    def max_deadline(self) -> float | None:
+        """Seconds; None: a request gets what it asks for."""
+        return None if self.max_deadline_ms is None else self.max_deadline_ms / 1000
 
     @property
     def hedge_after(self) -> float:
@@ -603,6 +608,15 @@ class TaskSettings(_Table, frozen=True):
     ] = None
     providers: Annotated[tuple[str, ...], _doc("Asks these only, in the file's order; empty: all that serve it.")] = ()
     deadline_ms: Annotated[_Ms | None, _doc("Its deadline; may be longer than `qos.max_deadline_ms`.", 20000)] = None
+    idle_ms: Annotated[
+        _Ms | None,
+        _doc(
+            "How long an answer in free text that is streamed may pause. Once it has begun, this takes the place of "
+            "the deadline, unless the request asked for one. Unset: 30 s for plain questions, and no such limit for "
+            "tasks, whose deadline stays.",
+            30000,
+        ),
+    ] = None
     max_tokens: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None,
         _doc("Length of an answer.", 512),
@@ -624,6 +638,11 @@ class TaskSettings(_Table, frozen=True):
     def deadline(self) -> float | None:
         """Seconds: a span, from admission."""
         return None if self.deadline_ms is None else self.deadline_ms / 1000
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds; None: nothing is said."""
+        return None if self.idle_ms is None else self.idle_ms / 1000
 
 
 class JwtSettings(_Table, frozen=True):

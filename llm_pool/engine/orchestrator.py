@@ -33,6 +33,7 @@ from llm_pool.core.errors import (
 from llm_pool.core.events import (
     AttemptEnded,
     AttemptStarted,
+    ReasoningArrived,
     RequestAnswered,
     RequestFailed,
     TextArrived,
@@ -40,6 +41,8 @@ from llm_pool.core.events import (
 )
 from llm_pool.core.messages import Answer, StrategyName, Usage
 from llm_pool.engine.admission import admit, strategy_for
+from llm_pool.engine.context_fit import PromptLength
+from llm_pool.engine.cut_short import cut_short
 from llm_pool.engine.offered_tools import needs, nobody_able
 from llm_pool.engine.panel import Plan, panel_for
 from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Clock, Emit, Member, Observer, Strategy
-    from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
+    from llm_pool.core.messages import Abilities, Attempt, Call, Decision, Query, Task
     from llm_pool.engine.panel import Assignment, Panel
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.known_abilities import KnownAbilities
@@ -76,6 +79,8 @@ others draws on it: it has half of what remains at least.
 """
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
+SIGNS_OF_LIFE = (TextArrived, ReasoningArrived, ToolCallArrived)
+"""Events by which an answer flows."""
 
 
 class Orchestrator:
@@ -153,7 +158,7 @@ class Orchestrator:
         finally:
             if plan is not None:
                 _forget_schemas(query, plan.call)
-        answer = msgspec.structs.replace(answer, request_id=plan.call.request_id, duration=self._clock.now() - began)
+        answer = _for_this_request(answer, plan.call, self._clock.now() - began)
         self._observe(RequestAnswered(query, answer))
         return answer
 
@@ -164,11 +169,11 @@ class Orchestrator:
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
         call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
-        needed = needs(call)
+        needed, length = needs(call), PromptLength(call.prompt)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
                 await self._refresh_machines()
-                if needed:
+                if needed or length.matters:
                     await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
         panel = panel_for(
             query.task,
@@ -179,8 +184,10 @@ class Orchestrator:
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
             limit=query.caps.providers,
-            lacks=lambda member: needed & self._abilities.of(member.name).cannot,
+            lacks=lambda member: _lacking(member, self._abilities.of(member.name), needed, length),
         )
+        if not panel.regular and not panel.last_resort and (too_long := length.refusal(panel.unable, ())):
+            raise too_long
         if panel.unable and not panel.regular and not panel.last_resort:
             raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
@@ -214,11 +221,11 @@ class Orchestrator:
         """The strategy's decision by the deadline, or the last resort's."""
         call, panel = plan.call, plan.panel
         if not panel.last_resort:
-            return await self._run(self._strategies(plan.strategy), call, panel.regular, log)
+            return await self._run(plan, self._strategies(plan.strategy), call, panel.regular, log)
         try:
-            return await self._run(self._strategies(plan.strategy), _less_reserve(call), panel.regular, log)
+            return await self._run(plan, self._strategies(plan.strategy), _less_reserve(call), panel.regular, log)
         except (AllProvidersFailed, DeadlineExceeded, Overloaded) as error:
-            if log.committed:
+            if log.committed_to:
                 raise  # half an answer has been read; another's would follow it
             return await self._fall_back(plan, error, log)
 
@@ -229,39 +236,53 @@ class Orchestrator:
         fastest = plan.strategy is StrategyName.FASTEST
         strategy = self._last_resort if fastest else self._strategies(plan.strategy)
         try:
-            decision = await self._run(strategy, plan.call, plan.panel.last_resort, log)
+            decision = await self._run(plan, strategy, plan.call, plan.panel.last_resort, log)
         except AllProvidersFailed as last:
             if isinstance(error, AllProvidersFailed) or not _all_unsupported(last.attempts[len(before) :]):
                 raise
             raise error from last  # one that could not help anyway does not hide that time or room ran out
         return _degraded(decision, plan, error, before)
 
-    async def _run(self, strategy: Strategy, call: Call, panel: Sequence[Member], log: _RunLog) -> Decision:
+    async def _run(self, plan: Plan, strategy: Strategy, call: Call, panel: Sequence[Member], log: _RunLog) -> Decision:
         """
-        Run *strategy*; the one place where the deadline stands.
+        Run *strategy* for *plan*; the one place where the deadline stands.
 
-        Strategies end by themselves before it. One that does not, as the machine is busy, decides on what is there.
+        Strategies end by themselves before it. One that does not, as the machine is busy, decides on what is there. An
+        answer that flows (``Call.idle``) moves it on.
         """
         if not panel:
             raise AllProvidersFailed(call.task.name)
         before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
 
         def note(event: Event) -> None:
-            further = isinstance(event, AttemptStarted) and event.why in FURTHER
-            if further and call.reserve and not limit.expired():
-                limit.reschedule(shared_reserve(call, self._clock.now()).deadline)
+            now = self._clock.now()
+            if isinstance(event, AttemptStarted) and event.why in FURTHER and call.reserve and not limit.expired():
+                limit.reschedule(shared_reserve(call, now).deadline)
+            elif call.idle is not None and isinstance(event, SIGNS_OF_LIFE) and not limit.expired():
+                limit.reschedule(min(max(call.deadline, now + call.idle + DECISION_MARGIN), call.latest))
             log.on(event)
+
+        def unfinished() -> Decision | None:
+            return cut_short(call, log.attempts[before:], plan.strategy, committed_to=log.committed_to)
 
         try:
             async with limit:
                 return await strategy.run(call, panel, note)
         except TimeoutError:
-            return _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
+            return unfinished() or _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:
+            if (decision := unfinished()) is not None:
+                return decision
             raise _failure_of(call, log.attempts, self._clock.now()) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = await self._decide(plan, _RunLog(notify, self._observe))
+        try:
+            decision = await self._decide(plan, _RunLog(notify, self._observe))
+        except AllProvidersFailed as error:
+            too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
+            if too_long is None:
+                raise
+            raise too_long from error
         decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
@@ -290,7 +311,7 @@ class _RunLog:
     def __init__(self, *listeners: Emit) -> None:
         self._listeners = listeners
         self.attempts: list[Attempt] = []
-        self.committed = False
+        self.committed_to = ""
 
     def candidates(self, since: int) -> list[Attempt]:
         """The attempts after the first *since* that answered the question itself, as a judge's do not."""
@@ -300,7 +321,7 @@ class _RunLog:
         if isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
         elif isinstance(event, TextArrived | ToolCallArrived) and event.committed:
-            self.committed = True
+            self.committed_to = event.provider
         for listener in self._listeners:
             listener(event)
 
@@ -311,7 +332,7 @@ def _decided_at_deadline(
     """What *strategy* makes of the valid *candidates*, now that nobody is waited for; raises DeadlineExceeded."""
     valid = {attempt.provider for attempt in candidates if attempt.reading is not None}
     if not valid:
-        raise DeadlineExceeded(_span(call), attempts)
+        raise DeadlineExceeded(_span(call), attempts, cut=call.deadline_cut)
     decision = strategy.decide(call, panel, candidates)
     missing = tuple(member.name for member in panel if member.name not in valid)
     if not missing or decision.used is StrategyName.FASTEST:
@@ -335,14 +356,14 @@ def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolE
     kinds = {attempt.error_kind for attempt in attempts}
     silent = TimedOut.kind in kinds and now >= call.deadline - DECISION_MARGIN
     if silent or OutOfTime.kind in kinds:
-        return DeadlineExceeded(_span(call), attempts)
+        return DeadlineExceeded(_span(call), attempts, cut=call.deadline_cut)
     if kinds == {QueueFull.kind}:
         soonest = min((a.retry_after for a in attempts if a.retry_after is not None), default=1.0)
         return Overloaded(f"task '{call.task.name}'", soonest)
     if OutOfResources.kind in kinds and kinds <= {OutOfResources.kind, QueueFull.kind, BreakerOpen.kind}:
         return Overloaded("llm-pool, out of file descriptors,", 1.0)
     if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
-        return DeadlineExceeded(_span(call), attempts)
+        return DeadlineExceeded(_span(call), attempts, cut=call.deadline_cut)
     return AllProvidersFailed(call.task.name, attempts)
 
 
@@ -398,6 +419,19 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
         reason = "every provider's breaker is open; they were asked all the same"
         return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
     return decision
+
+
+def _lacking(member: Member, abilities: Abilities, needed: frozenset[str], length: PromptLength) -> frozenset[str]:
+    """What a question of *length* that needs what is *needed* asks of *member* in vain."""
+    return needed & abilities.cannot | length.lacks(member, abilities)
+
+
+def _for_this_request(answer: Answer, call: Call, duration: float) -> Answer:
+    """*answer*, which may be another's, as this request's own."""
+    if call.deadline_cut:
+        notes = (*answer.decision.notes, call.deadline_cut)
+        answer = msgspec.structs.replace(answer, decision=msgspec.structs.replace(answer.decision, notes=notes))
+    return msgspec.structs.replace(answer, request_id=call.request_id, duration=duration)
 
 
 def _with_attempt_notes(decision: Decision) -> Decision:

@@ -155,7 +155,7 @@ class _RunningAttempt:
         self._call, self._why, self._emit = call, why, emit
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
-        self.silence = Silence(self._started, call.deadline)
+        self.silence = Silence(self._started, call.deadline, call.idle)
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
@@ -224,11 +224,16 @@ class _RunningAttempt:
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
+    @property
+    def _finish(self) -> FinishReason | None:
+        """Why the answer ends; None: it has no end."""
+        return None if self._last is None else self._last.finish
+
     async def _read(self) -> Reading:
         if self._vectors:
             return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
-        finish = "stop" if self._last is None else self._last.finish
+        finish = self._finish or "stop"
         if self._calls:
             return await self._read_calls(finish)
         if call.tools and call.tool_choice != "auto":
@@ -283,17 +288,24 @@ class _RunningAttempt:
             why=self._why,
             ttft=self._ttft,
             usage=Usage() if self._last is None else self._last.usage,
-            finish=None if self._last is None else self._last.finish,
+            finish=self._finish,
             reading=reading,
             reasoning=self._reasoning.text,
             logprobs=tuple(self._logprobs),
             error="" if error is None else str(error),
             error_kind="" if error is None else error.kind,
             hint="" if error is None else error.hint,
+            cut=self._cut(outcome),
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
+
+    def _cut(self, outcome: Outcome) -> str:
+        """What was written up to where tokens or time ended, if that is more than nothing and the asker may have it."""
+        tokens = outcome == "invalid" and self._call.takes_cut and self._finish == "length"
+        time = outcome in {"timed_out", "cancelled"} and self._call.stream and self._call.schema is None
+        return "".join(self._text).strip() if (tokens or time) and not self._calls else ""
 
 
 class _WrittenCall:

@@ -7,6 +7,8 @@ FASTEST: the first valid answer wins; a late or failed first call is helped out 
                   ├──▶ failed or invalid ──▶ start the next at once
                   └──▶ silent for the hedge delay ──▶ start the next beside it, where a machine has room
 
+An answer that its length cut off ends the race where its asker takes it: another model has no more tokens.
+
 Silence is waited for, not the answer: a long answer is not a late one, and one that stops half-way is (``silence``).
 Hedges and failovers draw on one budget shared with retries, so that trouble upstream never multiplies load; the first
 call is free, and so is one that replaces a provider that was silent the last few times by one that is well: that is no
@@ -137,7 +139,7 @@ class Fastest:
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
                 attempt = await race.attempt_group.next(self._hedge_at(race))
-                if attempt is not None and attempt.outcome == "ok":
+                if attempt is not None and (attempt.outcome == "ok" or attempt.cut):
                     break
                 if attempt is not None:
                     self._fail_over(race, attempt)

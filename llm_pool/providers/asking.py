@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Rejected, UnsupportedTools
+from llm_pool.core.errors import PromptTooLong, Rejected, UnsupportedTools
 from llm_pool.providers.refusals import (
     changeable,
     is_about_context,
@@ -105,7 +105,7 @@ class Asking:
 def _with_way_out(error: ProviderError) -> ProviderError:
     """*error*, with what a person can do where the prompt does not fit."""
     if isinstance(error, Rejected) and not error.hint and is_about_context(error.reason):
-        return Rejected(
+        return PromptTooLong(
             error.provider, error.reason, hint=f"shorten the prompt, or raise context of provider {error.provider}"
         )
     return error

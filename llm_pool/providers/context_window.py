@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from llm_pool.core.errors import Rejected
+from llm_pool.core.errors import PromptTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,11 +107,11 @@ def check_fits(provider: str, prompt: Prompt, context: int | None) -> None:
     Refuse a *prompt* that has more words than the *context* has tokens; None: not known, nothing is refused.
 
     Raises:
-        Rejected: it has.
+        PromptTooLong: it has.
     """
     fewest = fewest_tokens(prompt)
     if context is not None and fewest > context:
-        raise Rejected(
+        raise PromptTooLong(
             provider,
             f"the prompt has {fewest} tokens at least, its context {context}",
             hint=f"shorten the prompt, or raise context of provider {provider}",

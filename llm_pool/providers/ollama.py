@@ -90,6 +90,7 @@ class OllamaProvider:
         self._window, self._think = ContextWindow(context), think
         self._habit = ReasoningHabit(model)
         self._told: frozenset[str] | None = None
+        self._longest: int | None = None
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
@@ -141,14 +142,14 @@ class OllamaProvider:
         """What is known of the model now: ``/api/show`` lists all that it can do."""
         refused = frozenset({"tools"}) if self._asking.refuses_tools else frozenset[str]()
         if self._told is None:
-            return Abilities(cannot=refused)
+            return Abilities(cannot=refused, context=self._longest)
         can = self._told - refused
-        return Abilities(can, frozenset({"tools", "vision", "thinking"}) - can)
+        return Abilities(can, frozenset({"tools", "vision", "thinking"}) - can, self._longest)
 
     async def learn_abilities(self) -> None:
         """Ask the server for ``abilities``; raises nothing."""
         facts = with_shown(ModelFacts(name=self.model), await self._server.shown(self.model))
-        self._told = facts.capabilities or self._told
+        self._told, self._longest = facts.capabilities or self._told, facts.context or self._longest
 
     async def load(self) -> None:
         """

@@ -76,6 +76,7 @@ class OpenAIProvider:
         self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
         self._told: frozenset[str] | None = None
+        self._longest: int | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -119,12 +120,15 @@ class OpenAIProvider:
         tools = frozenset({"tools"})
         can = (self._told or frozenset()) | tools
         cannot = frozenset() if self._told is None else frozenset({"vision"}) - can
-        return Abilities(can - tools, cannot | tools) if self._asking.refuses_tools else Abilities(can, cannot)
+        if self._asking.refuses_tools:
+            can, cannot = can - tools, cannot | tools
+        return Abilities(can, cannot, self._longest)
 
     async def learn_abilities(self) -> None:
         """Ask the server for ``abilities``; raises ProviderError."""
         facts = (await self._server.catalogue()).find(self.model)
         self._told = None if facts is None else facts.capabilities
+        self._longest = None if facts is None else facts.context
 
     async def load(self) -> None:
         """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""

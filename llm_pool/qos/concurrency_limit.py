@@ -48,7 +48,7 @@ class ConcurrencyLimited(Policy):
             self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead), tenant=call.tenant_id
         )
         served, now = False, asyncio.get_running_loop().time
-        silence = Silence(now(), call.deadline)
+        silence = Silence(now(), call.deadline, call.idle)
         try:
             with self._lending(lease, call, silence):
                 async with aclosing(self.inner.stream(call)) as deltas:
