@@ -244,7 +244,7 @@ async def test_probes_of_a_hanging_backend_share_one_look(
         raise AssertionError
 
     monkeypatch.setattr(manager.app.providers["a"], "state", hangs)
-    monkeypatch.setattr("llm_pool.engine.generations.HEALTH_TIMEOUT", 0.2)
+    monkeypatch.setattr("llm_pool.engine.health.TIMEOUT", 0.2)
     loop = asyncio.get_running_loop()
     began = loop.time()
 
