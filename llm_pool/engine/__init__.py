@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
-    from llm_pool.engine.configuration import effective_config
+    from llm_pool.engine.configuration import EffectiveConfig, effective_config
     from llm_pool.engine.generations import PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.health import Health
     from llm_pool.engine.orchestrator import Orchestrator
@@ -29,6 +29,7 @@ _MODULES = {
     "Reloader": "reload",
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
+    "EffectiveConfig": "configuration",
     "effective_config": "configuration",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
@@ -41,6 +42,7 @@ __all__ = [
     "ANY_OBJECT",
     "TOKEN_LIMIT",
     "App",
+    "EffectiveConfig",
     "Health",
     "Orchestrator",
     "Plan",

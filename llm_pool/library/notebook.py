@@ -1,0 +1,122 @@
+"""An answer as HTML for a notebook: self-contained, without script, all of it escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llm_pool.core.messages import Answer, Attempt, Cluster, Decision
+
+MAX_TEXT = 4000
+"""Characters of an answer that are shown; the program has the rest."""
+MAX_VOTE = 200
+"""Characters of each vote that are shown."""
+_COLOURS = {"ok": "#2e9e5b", "invalid": "#c78a00", "cancelled": "#8a8f98", "refused": "#8a8f98"}
+_FAILED = "#cf4a3c"
+_MUTED = "opacity:.7;font-size:90%"
+_CELL = "text-align:left;vertical-align:top;padding:2px 12px 2px 0;background:none"
+_TABLE = "border-collapse:collapse;margin:6px 0;border:0"
+_TRACK = "position:relative;height:12px;min-width:160px;background:rgba(128,128,128,.18);border-radius:3px"
+
+
+def as_html(answer: Answer) -> str:
+    """*answer*, what the models voted for, and when each was asked and done."""
+    decision = answer.decision
+    parts = [_text(answer), _summary(answer), _votes(decision), _waterfall(answer), _notes(decision)]
+    return f'<div style="font-family:system-ui,sans-serif;line-height:1.45">{"".join(parts)}</div>'
+
+
+def _text(answer: Answer) -> str:
+    text = answer.content
+    if answer.json is not None:
+        text = msgspec.json.format(msgspec.json.encode(answer.json)).decode()
+    font = "inherit" if answer.json is None else "ui-monospace,monospace"
+    return f'<div style="white-space:pre-wrap;font-family:{font};margin:0 0 6px">{_shown(text, MAX_TEXT)}</div>'
+
+
+def _summary(answer: Answer) -> str:
+    decision = answer.decision
+    said = [f"{answer.winner} ({answer.winner_model})", answer.strategy_used.value, _seconds(answer.duration)]
+    if decision.agreement is not None:
+        said.append(f"agreement {decision.agreement:.2f}")
+    if answer.from_cache:
+        said.append("from the cache")
+    if answer.finish != "stop":
+        said.append(f"cut: {answer.finish}")
+    return f'<div style="{_MUTED}">{escape(" · ".join(said))}<br>{escape(decision.reason)}</div>'
+
+
+def _votes(decision: Decision) -> str:
+    """What each cluster says, and who is in it; nothing where there was no vote."""
+    if not decision.clusters:
+        return ""
+    rows = "".join(_row(*cells) for cells in _clusters(decision))
+    return _table(("weight", "said by", "answer"), rows)
+
+
+def _clusters(decision: Decision) -> Iterator[tuple[str, str, str]]:
+    for cluster in decision.clusters:
+        star = "★ " if decision.winner in cluster.providers else ""
+        yield (
+            f"{cluster.score:.3g}",
+            escape(star + ", ".join(cluster.providers)),
+            _shown(_said(cluster, decision), MAX_VOTE),
+        )
+
+
+def _said(cluster: Cluster, decision: Decision) -> str:
+    readings = (a.reading for a in decision.attempts if a.provider in cluster.providers and a.why != "judge")
+    return cluster.label or next((reading.content for reading in readings if reading is not None), "")
+
+
+def _waterfall(answer: Answer) -> str:
+    """When each call began, wrote its first token, and ended."""
+    attempts = answer.decision.attempts
+    if not attempts:
+        return ""
+    whole = max((attempt.started + attempt.duration for attempt in attempts), default=0.0) or 1.0
+    rows = "".join(_row(*_call(attempt, whole)) for attempt in attempts)
+    return _table(("model", "why", "from question to answer", "outcome"), rows)
+
+
+def _call(attempt: Attempt, whole: float) -> tuple[str, str, str, str]:
+    colour = _COLOURS.get(attempt.outcome, _FAILED)
+    left, width = 100 * attempt.started / whole, max(0.5, 100 * attempt.duration / whole)
+    bar = (
+        f'<div style="{_TRACK}"><div style="position:absolute;top:0;bottom:0;left:{left:.1f}%;width:{width:.1f}%;'
+        f'background:{colour};border-radius:3px"></div></div>'
+    )
+    told = [attempt.outcome.replace("_", " "), _seconds(attempt.duration)]
+    if attempt.ttft is not None:
+        told.append(f"first token {_seconds(attempt.ttft)}")
+    if attempt.error:
+        told.append(attempt.error)
+    return escape(attempt.provider), escape(attempt.why), bar, _shown(", ".join(told), MAX_VOTE)
+
+
+def _notes(decision: Decision) -> str:
+    notes = ([f"degraded: {decision.degraded_reason}"] if decision.degraded else []) + list(decision.notes)
+    return "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in notes)
+
+
+def _table(heads: tuple[str, ...], rows: str) -> str:
+    head = "".join(f'<th scope="col" style="{_CELL};{_MUTED}">{name}</th>' for name in heads)
+    return f'<table style="{_TABLE}"><tr style="background:none">{head}</tr>{rows}</table>'
+
+
+def _row(*cells: str) -> str:
+    columns = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+    return f'<tr style="background:none">{columns}</tr>'
+
+
+def _shown(text: str, most: int) -> str:
+    return escape(text if len(text) <= most else f"{text[:most]}…")
+
+
+def _seconds(span: float) -> str:
+    return f"{span * 1000:.0f} ms" if span < 1 else f"{span:.2f} s"
