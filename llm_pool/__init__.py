@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from llm_pool.core.errors import (
         AllProvidersFailed,
         BadReply,
+        Cancelled,
         ConfigError,
         DeadlineExceeded,
         InvalidRequest,
@@ -48,6 +49,7 @@ _HOMES = {
     "AsyncPool": "library.async_pool",
     "Attempt": "core.messages",
     "BadReply": "core.errors",
+    "Cancelled": "core.errors",
     "Config": "config",
     "ConfigError": "core.errors",
     "DeadlineExceeded": "core.errors",
@@ -80,6 +82,7 @@ __all__ = [
     "AsyncPool",
     "Attempt",
     "BadReply",
+    "Cancelled",
     "Config",
     "ConfigError",
     "DeadlineExceeded",

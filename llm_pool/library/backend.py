@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from llm_pool.client import Health
-from llm_pool.core.errors import ConfigError
+from llm_pool.core.errors import Cancelled, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from llm_pool.client import Credentials, Tls
     from llm_pool.config import Config
+    from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer, Query
     from llm_pool.engine import App
     from llm_pool.wire.json import StreamEvent
@@ -49,6 +50,8 @@ class LocalPool:
 
     def __init__(self, app: App, stack: AsyncExitStack) -> None:
         self._app, self._stack = app, stack
+        self._running: set[asyncio.Task[Answer]] = set()
+        self._is_closing = False
 
     @classmethod
     async def open(cls, config: Config) -> LocalPool:
@@ -61,17 +64,17 @@ class LocalPool:
 
     async def infer(self, query: Query) -> Answer:
         """The answer; a first load does not count against a default deadline."""
-        return await self._app.infer(query)
+        return await self._result_of(self._begin(query))
 
     async def stream(self, query: Query) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
         events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
-        inference = asyncio.create_task(self._app.infer(query, events.put_nowait))
+        inference = self._begin(query, events.put_nowait)
         inference.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
                 yield event
-            yield await inference
+            yield await self._result_of(inference)
         finally:
             inference.cancel()
             await asyncio.wait([inference])
@@ -88,8 +91,27 @@ class LocalPool:
         return await self._app.feedback(request_id, "", good=good)
 
     async def aclose(self) -> None:
-        """Close the engine; what was learned is kept."""
+        """Stop what is in flight, and close the engine; what was learned is kept."""
+        self._is_closing = True
+        for inference in self._running:
+            inference.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self._stack.aclose()
+
+    def _begin(self, query: Query, emit: Emit | None = None) -> asyncio.Task[Answer]:
+        inference = asyncio.create_task(self._app.infer(query, emit))
+        self._running.add(inference)
+        inference.add_done_callback(self._running.discard)
+        return inference
+
+    async def _result_of(self, inference: asyncio.Task[Answer]) -> Answer:
+        """What *inference* gives; raises Cancelled where the pool was closed before it did."""
+        try:
+            return await inference
+        except asyncio.CancelledError:
+            if not self._is_closing:
+                raise
+            raise Cancelled("closing the pool") from None
 
 
 async def open_daemon(url: str, credentials: Credentials | None, tls: Tls | None) -> Backend:

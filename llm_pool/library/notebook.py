@@ -16,6 +16,7 @@ MAX_TEXT = 4000
 """Characters of an answer that are shown; the program has the rest."""
 MAX_VOTE = 200
 """Characters of each vote that are shown."""
+MAX_NOTE = 500
 _COLOURS = {"ok": "#2e9e5b", "invalid": "#c78a00", "cancelled": "#8a8f98", "refused": "#8a8f98"}
 _FAILED = "#cf4a3c"
 _MUTED = "opacity:.7;font-size:90%"
@@ -48,7 +49,7 @@ def _summary(answer: Answer) -> str:
         said.append("from the cache")
     if answer.finish != "stop":
         said.append(f"cut: {answer.finish}")
-    return f'<div style="{_MUTED}">{escape(" · ".join(said))}<br>{escape(decision.reason)}</div>'
+    return f'<div style="{_MUTED}">{escape(" · ".join(said))}<br>{_shown(decision.reason, MAX_NOTE)}</div>'
 
 
 def _votes(decision: Decision) -> str:
@@ -101,7 +102,7 @@ def _call(attempt: Attempt, whole: float) -> tuple[str, str, str, str]:
 
 def _notes(decision: Decision) -> str:
     notes = ([f"degraded: {decision.degraded_reason}"] if decision.degraded else []) + list(decision.notes)
-    return "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in notes)
+    return "".join(f'<div style="{_MUTED}">{_shown(note, MAX_NOTE)}</div>' for note in notes)
 
 
 def _table(heads: tuple[str, ...], rows: str) -> str:

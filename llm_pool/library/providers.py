@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from os import PathLike
 
     from llm_pool.core.messages import Think
@@ -60,7 +60,7 @@ class ProviderInCode:
     A provider of a pool that a program puts together.
 
     Attributes:
-        table: its section of a configuration.
+        table: its section of a configuration; without a name where none was given.
     """
 
     driver: ClassVar[str]
@@ -68,7 +68,7 @@ class ProviderInCode:
     def __init__(self, model: str, **options: Any) -> None:
         if "timeout" in options:
             options["timeout_ms"] = round(options.pop("timeout") * 1000)
-        self.table: dict[str, Any] = {"name": _name(model), "driver": self.driver, "model": model, **options}
+        self.table: dict[str, Any] = {"driver": self.driver, "model": model, **options}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.table['model']}>"
@@ -117,14 +117,20 @@ class LlamaCpp(ProviderInCode):
 
 
 def tables(providers: Sequence[ProviderInCode]) -> list[dict[str, Any]]:
-    """The sections of *providers*, in their order; those whose names are the same are numbered."""
-    seen: dict[str, int] = {}
+    """The sections of *providers*, in their order; those without a name get one of their own."""
+    taken = {provider.table["name"] for provider in providers if "name" in provider.table}
     found = []
     for provider in providers:
-        name = provider.table["name"]
-        seen[name] = seen.get(name, 0) + 1
-        found.append({**provider.table, "name": name if seen[name] == 1 else f"{name}-{seen[name]}"})
+        name = provider.table.get("name") or _free(_name(provider.table["model"]), taken)
+        taken.add(name)
+        found.append({**provider.table, "name": name})
     return found
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """*name*, with the first number that makes it one of its own."""
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (name, *numbered) if each not in taken)
 
 
 def _name(model: str) -> str:

@@ -81,7 +81,7 @@ class _Typed:
             read = self._kind.model_validate_json if self._is_pydantic else self._decoded
             return with_value(answer, read(text))
         except (TypeError, ValueError) as error:
-            raise BadReply(answer.winner, f"the answer is no {_name(self._kind)}: {error}") from error
+            raise BadReply(answer.winner, f"the answer is no {_name(self._kind)}: {_reason(error)}") from error
 
     def _decoded(self, text: bytes) -> Any:
         return msgspec.json.decode(text, type=self._kind)
@@ -89,6 +89,13 @@ class _Typed:
 
 def _name(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
+
+
+def _reason(error: Exception) -> str:
+    """*error* in one line; pydantic's are several, with links to its pages."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
 def _inlined(schema: dict[str, Json]) -> dict[str, Json]:
