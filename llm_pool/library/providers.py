@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 _NAME_LENGTH: Final = 60
-_OLLAMA: Final = "http://127.0.0.1:11434"
 
 
 class ProviderOptions(TypedDict, total=False):
@@ -75,7 +75,11 @@ class ProviderInCode:
 
 
 class Ollama(ProviderInCode):
-    """A model of an Ollama server, by default of the one on this machine."""
+    """
+    A model of an Ollama server, by default of the one at ``OLLAMA_HOST`` or port 11434 of this machine.
+
+    *keep_alive*: how long it stays loaded after a call: ``"30m"``, or seconds; -1 for ever.
+    """
 
     driver = "ollama"
 
@@ -83,12 +87,12 @@ class Ollama(ProviderInCode):
         self,
         model: str,
         *,
-        base_url: str = _OLLAMA,
+        base_url: str | None = None,
         keep_alive: str | float | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         own = {} if keep_alive is None else {"keep_alive": keep_alive}
-        super().__init__(model, base_url=base_url, **own, **options)
+        super().__init__(model, base_url=base_url or _own_ollama(), **own, **options)
 
 
 class OpenAI(ProviderInCode):
@@ -125,6 +129,13 @@ def tables(providers: Sequence[ProviderInCode]) -> list[dict[str, Any]]:
         taken.add(name)
         found.append({**provider.table, "name": name})
     return found
+
+
+def _own_ollama() -> str:
+    """Where Ollama's own programs look for it; raises ConfigError where ``OLLAMA_HOST`` is no address."""
+    from llm_pool.discovery.servers import servers_to_ask
+
+    return next(server.url for server in servers_to_ask(os.environ) if server.driver.value == Ollama.driver)
 
 
 def _free(name: str, taken: Collection[str]) -> str:
