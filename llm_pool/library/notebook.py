@@ -17,12 +17,16 @@ MAX_TEXT = 4000
 MAX_VOTE = 200
 """Characters of each vote that are shown."""
 MAX_NOTE = 500
+MIN_QUEUE = 0.001  # seconds: less is no wait
 _COLOURS = {"ok": "#2e9e5b", "invalid": "#c78a00", "cancelled": "#8a8f98", "refused": "#8a8f98"}
 _FAILED = "#cf4a3c"
 _MUTED = "opacity:.7;font-size:90%"
 _CELL = "text-align:left;vertical-align:top;padding:2px 12px 2px 0;background:none"
 _TABLE = "border-collapse:collapse;margin:6px 0;border:0"
-_TRACK = "position:relative;height:12px;min-width:160px;background:rgba(128,128,128,.18);border-radius:3px"
+_BAR = "position:absolute;top:0;bottom:0;min-width:1px"
+_TRACK = (
+    "position:relative;margin-top:6px;height:12px;min-width:160px;background:rgba(128,128,128,.18);border-radius:3px"
+)
 
 
 def as_html(answer: Answer) -> str:
@@ -76,7 +80,7 @@ def _said(cluster: Cluster, decision: Decision) -> str:
 
 
 def _waterfall(answer: Answer) -> str:
-    """When each call began, wrote its first token, and ended."""
+    """When each call began, left our queue, wrote its first token, and ended: the paler, the longer ago."""
     attempts = answer.decision.attempts
     if not attempts:
         return ""
@@ -87,14 +91,20 @@ def _waterfall(answer: Answer) -> str:
 
 def _call(attempt: Attempt, whole: float) -> tuple[str, str, str, str]:
     colour = _COLOURS.get(attempt.outcome, _FAILED)
-    left, width = 100 * attempt.started / whole, max(0.5, 100 * attempt.duration / whole)
-    bar = (
-        f'<div style="{_TRACK}"><div style="position:absolute;top:0;bottom:0;left:{left:.1f}%;width:{width:.1f}%;'
-        f'background:{colour};border-radius:3px"></div></div>'
+    first = attempt.duration if attempt.ttft is None else attempt.ttft
+    phases = ((0.0, attempt.queued, 0.25), (attempt.queued, first, 0.55), (first, attempt.duration, 1.0))
+    bars = "".join(
+        f'<div style="{_BAR};left:{100 * (attempt.started + begin) / whole:.1f}%;'
+        f'width:{100 * (end - begin) / whole:.1f}%;background:{colour};opacity:{opacity}"></div>'
+        for begin, end, opacity in phases
+        if end > begin
     )
+    bar = f'<div style="{_TRACK}">{bars}</div>'
     told = [attempt.outcome.replace("_", " "), _seconds(attempt.duration)]
-    if attempt.ttft is not None:
-        told.append(f"first token {_seconds(attempt.ttft)}")
+    if attempt.queued >= MIN_QUEUE:
+        told.append(f"queued {_seconds(attempt.queued)}")
+    if attempt.first_token is not None:
+        told.append(f"first token {_seconds(attempt.first_token)}")
     if attempt.error:
         told.append(attempt.error)
     return escape(attempt.provider), escape(attempt.why), bar, _shown(", ".join(told), MAX_VOTE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import ProviderError
 from llm_pool.core.events import RequestQueued
+from llm_pool.qos import queue_time
 from llm_pool.qos.policy import Policy
 from llm_pool.qos.silence import Silence, Watch
 
@@ -44,9 +45,10 @@ class ConcurrencyLimited(Policy):
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
-        lease = await self._gate.acquire(
-            self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead), tenant=call.tenant_id
-        )
+        with queue_time.waiting():
+            lease = await self._gate.acquire(
+                self.name, self._model, call.deadline, lambda ahead: self._tell(call, ahead), tenant=call.tenant_id
+            )
         served, now = False, asyncio.get_running_loop().time
         silence = Silence(now(), call.deadline)
         try:
