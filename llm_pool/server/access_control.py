@@ -68,6 +68,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests
     "/v1/requests/*": Scope.INFER,  # likewise
+    "/v1/hour": Scope.OBSERVE,
     "/v1/config": Scope.OBSERVE,
     "/api/chat": Scope.INFER,
     "/api/generate": Scope.INFER,

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llm_pool import __version__
+from llm_pool.server.history import MAX_TEXT
 from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
 from llm_pool.wire.json import error_json, state_json
 
@@ -81,10 +82,11 @@ def verdict(manager: PoolManager, health: Health, providers: list[dict[str, Json
     return {"state": "degraded" if why else "serving", "why": why}
 
 
-def running_json(running: RunningRequest, now: float) -> dict[str, Json]:
-    """A request in flight, without its prompt."""
+def running_json(running: RunningRequest, now: float, *, captures: bool) -> dict[str, Json]:
+    """A request in flight; with its prompt, where *captures* says that prompts are shown."""
     query = running.query
-    return {
+    prompt = {"prompt": query.prompt[:MAX_TEXT]} if captures else {}
+    return prompt | {
         "number": running.number,
         "request_id": query.request_id or None,
         "tenant_id": query.tenant_id,
