@@ -84,6 +84,7 @@ class PoolManager:
 
     Attributes:
         last_reload: how the last swap went; the start counts as one.
+        loaded_at: Unix seconds since which the present configuration serves.
         is_draining: no new work is taken.
     """
 
@@ -302,7 +303,10 @@ class PoolManager:
             _log.error("a bug in llm-pool, in %s", task.get_name(), exc_info=error)
 
     def _record_reload(self, error: LlmPoolError | None) -> None:
-        self.last_reload = ReloadResult(self.app.pool_state.clock.wall(), error is None, error, self.generation)
+        now = self.app.pool_state.clock.wall()
+        self.last_reload = ReloadResult(now, error is None, error, self.generation)
+        if error is None:
+            self.loaded_at = now
         self._emit(Reloaded(self.generation, error))
 
     def __repr__(self) -> str:

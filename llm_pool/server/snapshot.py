@@ -56,6 +56,7 @@ async def summary(manager: PoolManager, history: History, metrics: Metrics, bega
         "verdict": verdict(manager, health, providers),
         "generation": manager.generation,
         "in_flight": manager.in_flight,
+        "loaded_at": manager.loaded_at,
         "last_reload": _reload(manager),
         "budget_left": round(pool_state.budget.left(pool_state.clock.now()), 1),
         "cache_hit_ratio": metrics.hit_ratio,
