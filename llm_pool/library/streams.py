@@ -6,8 +6,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_pool.core import messages
-from llm_pool.core.answer_text import AnswerText
 from llm_pool.library.answer import with_value
+from llm_pool.library.answer_text import AnswerText
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

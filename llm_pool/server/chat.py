@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from llm_pool.config.problem import nearest
-from llm_pool.core.answer_text import AnswerText
-from llm_pool.core.errors import InvalidRequest, LlmPoolError, UnknownModel
+from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
+from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, StrategyName, Turn
 from llm_pool.server.middleware import PRINCIPAL, send_json
 from llm_pool.server.queries import deadline_header, with_deadline
@@ -240,12 +240,12 @@ class _TextBuffer:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[str] = asyncio.Queue()
-        self._answer_text = AnswerText()
-        self.rest_of = self._answer_text.rest_of
+        self._owner, self._sent = "", ""
 
     def on(self, event: Event) -> None:
-        if text := self._answer_text.piece(event):
-            self.queue.put_nowait(text)
+        if isinstance(event, TextArrived) and event.committed and self._owner in {"", event.provider}:
+            self._owner = event.provider
+            self.queue.put_nowait(event.text)
 
     async def next(self) -> TextDelta | None:
         """What was heard meanwhile; None if it says nothing, an empty text after a long silence."""
@@ -256,7 +256,17 @@ class _TextBuffer:
             return TextDelta("")
         while not self.queue.empty():
             text += self.queue.get_nowait()
-        return TextDelta(text, self._answer_text.owner) if text else None
+        if not self._sent:
+            text = text.lstrip()  # as answers that come in one piece
+        self._sent += text
+        return TextDelta(text, self._owner) if text else None
+
+    def rest_of(self, answer: Answer) -> str:
+        if not self._sent:
+            return answer.content
+        if self._sent.rstrip() != answer.content:
+            raise AllProvidersFailed(answer.task, answer.decision.attempts)
+        return ""
 
 
 def finish(answer: Answer) -> Literal["stop", "length"]:
