@@ -102,11 +102,12 @@ def _inlined(schema: dict[str, Json]) -> dict[str, Json]:
     """
     *schema*, whose root may be a reference to one of its own parts, with that part as its root.
 
-    Servers that make grammars of schemas, and our own comparison of answers, look for ``type`` at the root.
+    Servers that make grammars of schemas, and our own comparison of answers, look for ``type`` at the root. A part that
+    others refer to, itself perhaps, stays where it is.
     """
-    prefix, parts = "#/$defs/", schema.get("$defs", {})
-    name = str(schema.get("$ref", "")).removeprefix(prefix)
-    if name not in parts:
+    root, parts = str(schema.get("$ref", "")), schema.get("$defs", {})
+    name = root.removeprefix("#/$defs/")
+    if name not in parts or msgspec.json.encode(root) in msgspec.json.encode(parts):
         return schema
     others = {part: what for part, what in parts.items() if part != name}
     return {**parts[name], **({"$defs": others} if others else {})}

@@ -111,8 +111,10 @@ async def test_reloads_are_told(manager: PoolManager, config: Callable[..., Conf
     error = ConfigError(path=None, key="qos.hedge", got="x", want="y")
 
     await manager.swap(config("b"))
+    loaded_at = manager.loaded_at
     manager.record_refused(error)
 
+    assert manager.loaded_at == loaded_at <= manager.last_reload.at
     assert [e for e in seen.events if isinstance(e, Reloaded)] == [Reloaded(1), Reloaded(2), Reloaded(2, error)]
     assert (manager.last_reload.ok, manager.last_reload.generation) == (False, 2)
 

@@ -104,8 +104,15 @@ async def test_captured_prompts_and_candidates_are_shown(watched: Any, ask: Any)
         await daemon.manager.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
 
         (told,) = (await ask(daemon.url, "GET", "/v1/status")).json["recent"]
+        daemon.upstream.set_mode("*", "hang")
+        asking = asyncio.create_task(daemon.manager.infer(Query(prompt="sea?")))
+        await until_in_flight(daemon.manager, 1)
+        (running,) = (await ask(daemon.url, "GET", "/v1/status")).json["requests"]
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
     assert told["prompt"] == "sky?"
+    assert running["prompt"] == "sea?"
     assert told["content"] in told["said"].values()
 
 
@@ -139,6 +146,7 @@ async def test_a_request_in_flight_can_be_cancelled(watched: Any, ask: Any) -> N
 
     assert (cancelled.status, again.status) == (200, 404)
     assert (answer.status, answer.json["error"]["code"]) == (499, "cancelled")
+    assert "prompt" not in running
     assert b'llmpool_requests_total{outcome="cancelled",task="ask"} 1.0' in counted.body
 
 
@@ -246,3 +254,14 @@ async def test_what_is_no_number_of_a_request_is_not_found(watched: Any, ask: An
 
     assert said.status == 404
     assert len(said.body) < 500
+
+
+async def test_the_last_hour_is_told_by_the_minute(watched: Any, ask: Any) -> None:
+    """Sixty of them; the last has what just happened."""
+    async with watched() as daemon:
+        await daemon.manager.infer(Query(prompt="x"))
+        minutes = (await ask(daemon.url, "GET", "/v1/hour")).json["minutes"]
+
+    assert len(minutes) == 60
+    assert sum(minute["answered"] for minute in minutes[-2:]) == 1
+    assert {name: wins for minute in minutes for name, wins in minute["wins"].items()} == {"phi3": 1}
