@@ -71,9 +71,10 @@ def query_of(question: Question | Sequence[Message], options: Options) -> Query:
         raise InvalidRequest(min(unknown), "there is no such option", hint=f"options are {known}")
     if "strategy" in fields:
         fields["strategy"] = parse_strategy(str(fields["strategy"]))
-    for name in ("stop", "providers"):
-        if name in fields:
-            fields[name] = _texts(name, fields[name])
+    if "providers" in fields:
+        fields["providers"] = _texts("providers", fields["providers"])
+    if "stop" in fields:
+        fields["stop"] = tuple(filter(None, _texts("stop", fields["stop"])))  # every text has the empty one in it
     query = _query(question)
     if system := fields.pop("system", ""):
         fields["turns"] = (Turn("system", system), *query.turns)

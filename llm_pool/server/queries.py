@@ -150,7 +150,7 @@ def query_from(
         output_schema=output_schema,
         temperature=temperature,
         seed=seed,
-        stop=tuple(stop),
+        stop=tuple(filter(None, stop)),
         providers=tuple(providers),
     )
 
