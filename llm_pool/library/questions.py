@@ -9,7 +9,6 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, StrategyName, Think, Turn
-from llm_pool.engine import parse_strategy
 
 
 class Message(TypedDict):
@@ -70,6 +69,8 @@ def query_of(question: Question | Sequence[Message], options: Options) -> Query:
         known = ", ".join(sorted(Options.__optional_keys__))
         raise InvalidRequest(min(unknown), "there is no such option", hint=f"options are {known}")
     if "strategy" in fields:
+        from llm_pool.engine import parse_strategy
+
         fields["strategy"] = parse_strategy(str(fields["strategy"]))
     if "providers" in fields:
         fields["providers"] = _texts("providers", fields["providers"])
