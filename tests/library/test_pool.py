@@ -255,19 +255,20 @@ def test_one_that_nobody_closed_ends_with_the_program(config: Path, daemon: dict
 
 @pytest.mark.anyio
 @pytest.mark.real_loop
-async def test_closing_ends_what_is_in_flight(upstream: str) -> None:
+async def test_closing_ends_what_is_in_flight() -> None:
     """Its asker is told; nothing is left running."""
     before = asyncio.all_tasks()
-    pool = AsyncPool(providers=[Ollama("phi3:mini", base_url=upstream)])
-    asking = asyncio.create_task(pool.infer("Tell me of the sea, at length.", no_cache=True))
-    async with pool.stream("Tell me of the land, at length.", no_cache=True) as pieces:
-        await anext(pieces)
-        await pool.aclose()
+    with running_upstream("--model", "phi3:mini", "--per-token", "const:0.5") as url:
+        pool = AsyncPool(providers=[Ollama("phi3:mini", base_url=url)], settings={"groups": {url: {"slots": 2}}})
+        asking = asyncio.create_task(pool.infer("Tell me of the sea, at length.", no_cache=True))
+        async with pool.stream("Tell me of the land, at length.", no_cache=True) as pieces:
+            await anext(pieces)
+            await pool.aclose()
 
-        with pytest.raises(Cancelled, match="closing the pool"):
-            await asking
-        with pytest.raises(Cancelled):
-            [piece async for piece in pieces]
+            with pytest.raises(Cancelled, match="closing the pool"):
+                await asking
+            with pytest.raises(Cancelled):
+                [piece async for piece in pieces]
 
     assert asyncio.all_tasks() == before
 
