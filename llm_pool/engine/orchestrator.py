@@ -16,7 +16,9 @@ import msgspec
 
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    AllProvidersUnavailable,
     BreakerOpen,
+    Busy,
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
@@ -54,6 +56,8 @@ LAST_RESORT_SHARE = 0.4
 Part of the deadline kept for the last resort, so that it can still answer when the others hang. A failover among the
 others draws on it: it has half of what remains at least.
 """
+LATER = frozenset({Busy.kind, QueueFull.kind, Loading.kind, OutOfResources.kind, BreakerOpen.kind})
+"""Kinds of failures that say when to ask again, not that something is broken."""
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
 
@@ -285,6 +289,8 @@ def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolE
         return Overloaded("llm-pool, out of file descriptors,", 1.0)
     if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
         return DeadlineExceeded(_span(call), attempts)
+    if kinds and kinds <= LATER and (waits := [a.retry_after for a in attempts if a.retry_after is not None]):
+        return AllProvidersUnavailable(call.task.name, attempts, min(waits))
     return AllProvidersFailed(call.task.name, attempts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -13,12 +13,12 @@ from llm_pool.config.problem import nearest
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, StrategyName, Turn
-from llm_pool.server.middleware import PRINCIPAL, send_json
-from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.server.middleware import send_json
+from llm_pool.server.request_context import authorized
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
@@ -142,15 +142,6 @@ def question(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
     return said[last].text, tuple(said[:last] + said[last + 1 :])
 
 
-@asynccontextmanager
-async def authorized(access: AccessControl, scope: Scope, query: Query) -> AsyncIterator[Query]:
-    """*query* as its sender may ask it, by the deadline of its headers."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-    async with access.authorize(scope[PRINCIPAL], with_deadline(query, left)) as admitted_query:
-        yield admitted_query
-
-
 async def respond(
     manager: PoolManager,
     access: AccessControl,
@@ -160,9 +151,14 @@ async def respond(
     send: Send,
     *,
     stream: bool,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent."""
-    async with authorized(access, scope, query) as allowed:
+    """
+    Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent.
+
+    *fields*: how the client wrote a field of the query, where its API has another name for it.
+    """
+    async with authorized(access, scope, query, fields) as allowed:
         if stream:
             await stream_answer(manager, allowed, encoder, send)
         else:
