@@ -86,6 +86,11 @@ _ProviderName = Annotated[
 ]
 
 
+_ModelName = Annotated[
+    str, msgspec.Meta(pattern=r"^[!-~]{1,128}$(?!\n)", extra={"want": "a model's name without spaces, in plain ASCII"})
+]
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table."""
 
@@ -804,3 +809,19 @@ class Sections(_Table, frozen=True):
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}
+    models: Annotated[
+        dict[
+            _ModelName,
+            Annotated[
+                str,
+                _doc(
+                    "The model it stands for: `pool`, `pool/judge` and the like, `pool/task/NAME`, a provider's name, "
+                    "or another of these names.",
+                    "pool/judge",
+                ),
+            ],
+        ],
+        _doc(
+            "Further names of models, for clients that ask for one by name: they stay good when a provider is renamed."
+        ),
+    ] = {}

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, StrategyName, Turn
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
-POOL = "pool"
-"""The model that is the whole pool."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream shows that it lives."""
 DECISION_HEADER = b"x-llm-pool-decision"
@@ -97,7 +96,7 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     Every model there is to choose, by name.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
-    is not; and each provider alone.
+    is not; each provider alone; and the names that ``[models]`` gives to any of these.
     """
     config = manager.config
     found = [Model(POOL)]
@@ -106,16 +105,19 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
     alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
     named = [settings.name for settings in config.active_providers]
-    return {
+    known = {
         **{name: Model(name, strategy=alone, providers=(name,)) for name in named},
         **{model.name: model for model in found},
     }
+    meant = {alias: known.get(config.model_named_by(alias)) for alias in config.models}
+    aliases = {alias: msgspec.structs.replace(model, name=alias) for alias, model in meant.items() if model is not None}
+    return {**known, **aliases}
 
 
 async def model_named(name: str, manager: PoolManager) -> Model:
     """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
     known = await models(manager)
-    model = known.get(name) or known.get(name.removesuffix(":latest"))
+    model = known.get(name) or known.get(name.removesuffix(":latest")) or known.get(f"{name}:latest")
     if model is None:
         raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")
     return model

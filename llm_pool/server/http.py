@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     Extension = Callable[[FastAPI, PoolManager, AccessControl], None]
 
+PROBE_METHODS = ["GET", "OPTIONS"]
+"""HAProxy's ``option httpchk /livez`` asks with OPTIONS."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream gets a comment."""
 STATUS_WAIT = 1.0
@@ -89,8 +91,8 @@ class PoolRoutes:
             Route("/v1/feedback", Asgi(self._feedback), methods=["POST"]),
             Route("/v1/tasks", Asgi(self._tasks), methods=["GET"]),
             Route("/health", Asgi(self._health), methods=["GET"]),
-            Route("/livez", Asgi(self._livez), methods=["GET"]),
-            Route("/readyz", Asgi(self._readyz), methods=["GET"]),
+            Route("/livez", Asgi(self._livez), methods=PROBE_METHODS),
+            Route("/readyz", Asgi(self._readyz), methods=PROBE_METHODS),
         ]
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,7 +32,7 @@ async def authorized(
     """
     headers: Headers = scope["headers"]
     left = deadline_header(only(headers, b"x-deadline-ms"))
-    with client_fields({**(fields or {}), **_header_fields(headers)}):
+    with client_fields({**(fields or {}), **header_fields(headers)}):
         named = identified(with_deadline(query, left), headers, scope[REQUEST_ID])
         scope[REQUEST_ID] = name_of(named, headers)
         name_request(scope[REQUEST_ID])
@@ -59,7 +59,7 @@ def _split(field: str) -> tuple[str, str]:
     return head, field[len(head) :].lstrip(".")
 
 
-def _header_fields(headers: Headers) -> dict[str, str]:
+def header_fields(headers: Headers) -> dict[str, str]:
     """The fields that came in headers."""
     names = {name for name, _ in headers}
     said = {"request_id": (IDEMPOTENCY_KEY, "Idempotency-Key"), "deadline_ms": (b"x-deadline-ms", "X-Deadline-Ms")}

@@ -29,6 +29,7 @@ from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
+from llm_pool.qos.breaker import Refusal
 from llm_pool.qos.budget import Budget
 from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
@@ -89,7 +90,7 @@ class Pool:
             refresh_machines=_nothing_to_see,
             load_time=lambda member: 0.0,
             is_suspect=lambda member, call: False,
-            breaker_refuses=lambda member, task: member.name in refused,
+            breaker_refusal=lambda member, task: Refusal("open", 30.0) if member.name in refused else None,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),
