@@ -177,7 +177,7 @@ def decode(body: bytes, kind: Any) -> Any:
 def type_error(decoded: str, kind: Any, within: str = "") -> InvalidRequest:
     """The sentence of msgspec, such as "Expected `int`, got `str` - at `$.max_tokens`", as ours; *within*: a field."""
     reason, _, place = decoded.partition(" - at `$")
-    field = f"{within}{place.rstrip(chr(96))}".replace("[...]", "").strip(".") or "body"
+    field = f"{within}{place.rstrip('`')}".replace("[...]", "").strip(".") or "body"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
         return InvalidRequest(
             match[1][:64], "no such field", hint=nearest(match[1][:64], kind.__struct_fields__) or _known(kind)
