@@ -27,7 +27,7 @@ from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.server.middleware import BODY_LIMIT
 from llm_pool.server.queries import query_from, with_deadline
 from llm_pool.server.request_context import client_fields, header_fields
-from llm_pool.server.request_headers import correlation_id, identified, name_of
+from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.logs import name_request
 from llm_pool.telemetry.tracing import set_trace_context
@@ -308,7 +308,7 @@ class _Rpc:
     def query(self) -> Query:
         """The query that came, under the ids of the metadata; raises InvalidRequest."""
         query = identified(decode_infer(self.body), self.headers, self._request_id)
-        self._name(name_of(query, self.headers))
+        self._name(query.correlation_id)
         return query
 
     @property

@@ -66,6 +66,10 @@ SERVED_OPTIONS = ("num_predict", "temperature", "seed", "stop")
 """Options that reach the models; others reach a provider that is asked alone, or are told in ``llm_pool.ignored``."""
 VERSION = "0.13.0"
 """The version of Ollama whose API this is: clients ask for it before they use what came with one."""
+ARCHITECTURE = "llm-pool"
+"""What stands for a model's architecture; names of its facts begin with it."""
+DEFAULT_CONTEXT = 4096
+"""Tokens of context that Ollama gives a model, unless it is told otherwise."""
 MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 MANAGED = "models are installed and removed by whoever runs the pool, not through this API"
 CLIENT_FIELDS = {
@@ -232,8 +236,9 @@ class Ollama:
         known = (await models(self._manager)).values()
         ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
         expires = _instant(time.time() + 86_400)
-        in_memory = {"expires_at": expires, "size_vram": 0, "context_length": 0}
-        await send_json(send, {"models": [{**self._listed(model), **in_memory} for model in ready]})
+        in_memory = {"expires_at": expires, "size_vram": 0}
+        listed = [{**self._listed(model), **in_memory, "context_length": await self._context(model)} for model in ready]
+        await send_json(send, {"models": listed})
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
@@ -243,7 +248,11 @@ class Ollama:
             "parameters": "",
             "template": "",
             "details": DETAILS,
-            "model_info": {"general.architecture": "llm-pool", "general.basename": model.name},
+            "model_info": {
+                "general.architecture": ARCHITECTURE,
+                "general.basename": model.name,
+                f"{ARCHITECTURE}.context_length": await self._context(model),
+            },
             "capabilities": ["completion"],
             "modified_at": _instant(self._manager.last_reload.at),
         }
@@ -251,6 +260,14 @@ class Ollama:
 
     async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, {"version": VERSION})
+
+    async def _context(self, model: Model) -> int:
+        """Tokens of context that every provider of *model* has, as far as it is known; else Ollama's own default."""
+        known = {state.name: state.facts.context for state in (await self._manager.health()).states if state.facts}
+        providers = self._manager.config.active_providers
+        asked = model.providers or [one.name for one in providers if not one.last_resort]
+        contexts = [one.context or known.get(one.name) for one in providers if one.name in asked]
+        return min(filter(None, contexts), default=DEFAULT_CONTEXT)
 
     async def _managed(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, {"error": MANAGED}, status=501)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.server.middleware import PRINCIPAL, REQUEST_ID
 from llm_pool.server.queries import deadline_header, with_deadline
-from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, name_of, only
+from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, only
 from llm_pool.telemetry.logs import name_request
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def authorized(
     left = deadline_header(only(headers, b"x-deadline-ms"))
     with client_fields({**(fields or {}), **header_fields(headers)}):
         named = identified(with_deadline(query, left), headers, scope[REQUEST_ID])
-        scope[REQUEST_ID] = name_of(named, headers)
+        scope[REQUEST_ID] = named.correlation_id
         name_request(scope[REQUEST_ID])
         async with access.authorize(scope[PRINCIPAL], named) as admitted_query:
             yield admitted_query

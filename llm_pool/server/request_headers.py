@@ -43,23 +43,19 @@ def identified(query: Query, headers: Headers, correlation: str) -> Query:
     """
     *query* under the ids of its *headers*, with their trace context.
 
-    *correlation* is what ``correlation_id`` gave. Raises InvalidRequest where ``Idempotency-Key`` is no id, or another
-    one than the body's ``request_id``: it cannot be told which of the two was meant.
+    It is correlated by what its sender calls it in ``X-Request-Id``, else by its own id, else by *correlation*, from
+    ``correlation_id``. Raises InvalidRequest where ``Idempotency-Key`` is no id, or another one than the body's
+    ``request_id``: it cannot be told which of the two was meant.
     """
     key = only(headers, IDEMPOTENCY_KEY)
     if key is not None and not _ID.fullmatch(key):
         raise InvalidRequest("Idempotency-Key", "expected one id of 1 to 200 visible ASCII characters")
     if key and query.request_id not in {"", key}:
         raise InvalidRequest("Idempotency-Key", "another id than the body's request_id", hint="give one of the two")
-    return msgspec.structs.replace(
-        query, request_id=key or query.request_id, correlation_id=correlation, trace=_trace_context(headers)
-    )
-
-
-def name_of(query: Query, headers: Headers) -> str:
-    """What answers and log lines call *query*: what its sender calls it in ``X-Request-Id``, else in its body."""
-    own = query.request_id if _ID.fullmatch(query.request_id) else ""
-    return _sent_id(headers) or own or query.correlation_id
+    request_id = key or query.request_id
+    own = request_id if _ID.fullmatch(request_id) else ""
+    name = _sent_id(headers) or own or correlation
+    return msgspec.structs.replace(query, request_id=request_id, correlation_id=name, trace=_trace_context(headers))
 
 
 def _sent_id(headers: Headers) -> str:
