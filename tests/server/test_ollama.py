@@ -143,7 +143,8 @@ async def test_the_version_is_one_that_clients_take(pool: Any, ask: Callable[...
 
 async def test_a_model_tells_how_much_context_it_has(daemons: Any, ask: Callable[..., Any]) -> None:
     """The least of those that are asked, as configured or as their backends say; last resorts do not count."""
-    async with daemons(components=Components(extensions=(api.add_routes,)), providers=CONTEXTS) as running:
+    extra, components = "[qos]\nmax_deadline_ms = 5000\n", Components(extensions=(api.add_routes,))
+    async with daemons(extra, components=components, providers=CONTEXTS) as running:
         shown = {
             name: (await ask(running.url, "POST", "/api/show", {"model": name})).json["model_info"]
             for name in ("pool", "large", "small", "rest")
