@@ -76,7 +76,7 @@ async def test_a_renamed_provider_breaks_nobody(daemons: Any, config_for: Callab
     url = "http://127.0.0.1:9"
     off = f'[[providers]]\nname = "off"\ndriver = "ollama"\nmodel = "m"\nbase_url = "{url}"\nenabled = false\n'
     extra = '[models]\nold = "gemma2"\nidle = "off"\n'
-    components = build_components(config_for(url, extra))
+    components = build_components(config_for(url, extra + off))
     async with daemons(extra + off, components=msgspec.structs.replace(components, servers=())) as running:
         replies = [await ask(running.url, "POST", "/api/chat", {"model": name, **CHAT}) for name in ("old", "idle")]
 
@@ -115,7 +115,7 @@ def test_what_stands_for_nothing_is_a_mistake_in_the_file(line: str, said: str) 
 
 async def test_a_task_that_there_is_not_is_told_when_the_pool_is_built(daemons: Any) -> None:
     """Tasks are files, which the configuration alone does not look at."""
-    with pytest.raises(ConfigError, match="models.a: expected a task's name") as raised:
+    with pytest.raises(ConfigError, match=r"models\.a: expected a task's name") as raised:
         async with daemons('[models]\na = "pool/task/expand_querys"\n'):
             pass
 

@@ -1,4 +1,4 @@
-"""What the pool does not serve is told, or goes on to the one provider that is asked; errors name the client's field."""
+"""What is not served is told, or goes on to the one provider that is asked; errors name the client's own field."""
 
 from __future__ import annotations
 
@@ -70,10 +70,8 @@ async def test_ollamas_options_are_told_or_passed_on(pool: Any, ask: Any) -> Non
     replies = [await ask(pool.url, "POST", "/api/chat", {"model": name, **body}) for name in ("pool", "phi3")]
 
     told = [reply.json["llm_pool"]["ignored"] for reply in replies]
-    assert told == [
-        ["top_k", "num_ctx", "num_gpu", "keep_alive", "shift"],
-        ["num_ctx", "num_gpu", "keep_alive", "shift"],
-    ]
+    nowhere = ["num_ctx", "num_gpu", "keep_alive", "shift"]
+    assert told == [["top_k", *nowhere], nowhere]
 
 
 def test_what_is_passed_on_lies_below_what_the_pool_says() -> None:
@@ -97,7 +95,7 @@ def test_what_is_passed_on_lies_below_what_the_pool_says() -> None:
 
     assert (body["model"], body["temperature"], body["top_k"], body["guided_json"]) == ("m", 0.5, 5, {})
     assert body["messages"] == [{"role": "user", "content": "hi"}]
-    assert body["chat_template_kwargs"] == {"enable_thinking": False, "other": 1}
+    assert {"enable_thinking": False, "other": 1}.items() <= body["chat_template_kwargs"].items()
     for taken in TAKEN.values():
         assert not {"model", "messages", "stream", "options", "num_ctx", "keep_alive", "max_tokens"} & taken.keys()
     assert Driver.LLAMACPP not in TAKEN
