@@ -56,7 +56,7 @@ PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
 REQUEST_ID = "llm_pool.request_id"
 """Where in the scope the id is that the answer goes out under."""
-LINGER = 5.0
+LINGER = 2.0
 """Seconds that a client may still send a body which is refused, so that it gets to read why."""
 
 _log = logging.getLogger("llm_pool.server")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -244,3 +245,20 @@ async def test_what_is_no_number_of_a_request_is_not_found(watched: Any, ask: An
 
     assert said.status == 404
     assert len(said.body) < 500
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("*", True), ("gzip;q=0", False), ("*, gzip;q=0.0", False)],
+)
+async def test_metrics_are_packed_for_who_takes_it(watched: Any, ask: Any, accepted: str, packed: bool) -> None:
+    """Prometheus does: the page is mostly the same words."""
+    async with watched() as daemon:
+        plain = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss")
+        said = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss", Accept_Encoding=accepted)
+
+    assert said.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert "content-encoding" not in plain.headers
+    text = (gzip.decompress(said.body) if packed else said.body).decode()
+    assert "llmpool_build_info" in text
+    assert not packed or len(said.body) < len(plain.body) / 3
