@@ -82,6 +82,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        correlation_id: what the request is called where it has no *request_id*; it promises no replay.
+        trace: the W3C trace context it came with, by header; it goes on to the backends.
+        extra: sampling fields beside the above, by their names in the OpenAI API, for a single provider.
     """
 
     prompt: str
@@ -102,6 +105,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    correlation_id: str = ""
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -173,6 +179,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends.
         think: as request or task say; None: neither does, and the provider decides.
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
+        trace, extra: the query's.
     """
 
     request_id: str
@@ -194,6 +201,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     think: Think | None = None
     think_tokens: int = 4096
     reserve: float = 0.0
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):

@@ -221,7 +221,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         refresh_machines=machines.refresh,
         load_time=machines.load_time,
         is_suspect=shared.is_suspect,
-        breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
+        breaker_refusal=lambda member, task: pool_state.breakers.refusal(member.name, task),
         budget=pool_state.budget,
         cache_layer=CacheLayer(
             pool_state.idempotency,

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Cancelled, LlmPoolError, Stopping
+from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
+from llm_pool.core.errors import Cancelled, ConfigError, LlmPoolError, Stopping
 from llm_pool.core.events import Reloaded
 from llm_pool.engine.composition import emit_to, open_app
 from llm_pool.engine.health import Health
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from llm_pool.config import Config
-    from llm_pool.core.errors import ConfigError
     from llm_pool.core.interfaces import Emit, Observer
     from llm_pool.core.messages import Answer, ProviderState, Query, Task
     from llm_pool.engine.composition import App
@@ -370,5 +371,15 @@ async def _open(config: Config, pool_state: PoolState, observers: Sequence[Obser
     """A generation, with every task's prompt file read: a mistake in one shows now."""
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config, observers=observers, pool_state=pool_state))
-        await app.task_registry.all_tasks()
+        _check_models(config, [task.name for task in await app.task_registry.all_tasks()])
         return _Generation(app, stack.pop_all(), number)
+
+
+def _check_models(config: Config, tasks: Sequence[str]) -> None:
+    """Raise ConfigError where a name of ``[models]`` stands for a task that there is not."""
+    for alias, model in config.models.items():
+        place, _, task = model.rpartition("/")
+        if place == f"{POOL}/task" and task not in tasks:
+            got, want = f"task '{task}', which there is not", "a task's name"
+            hint = nearest(task, tasks) or f"tasks are {', '.join(tasks)}"
+            raise ConfigError(path=config.path, key=f"models.{alias}", got=got, want=want, hint=hint)

@@ -32,7 +32,7 @@ from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, parse_signe
 from llm_pool.security.jwt import FetchedKeys, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
-from llm_pool.security.origin_check import check_origin
+from llm_pool.security.origin_check import check_origin, reading_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
@@ -71,6 +71,11 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/ps": Scope.INFER,
     "/api/show": Scope.INFER,
     "/api/version": Scope.INFER,
+    "/api/pull": Scope.INFER,
+    "/api/delete": Scope.INFER,
+    "/api/push": Scope.INFER,
+    "/api/create": Scope.INFER,
+    "/api/copy": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,
@@ -262,6 +267,10 @@ class TenantAccessControl:
             self._in_flight[tenant] -= 1
             if not self._in_flight[tenant]:
                 del self._in_flight[tenant]
+
+    def readable_by(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """The origin of the web page that sent *headers*, if it may read the answer."""
+        return reading_origin(headers, self._clients.config)
 
     def on(self, event: Event) -> None:
         """Book the tokens of an attempt to the tenant it was made for."""

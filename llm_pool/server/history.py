@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STATS_WINDOW = 100
 """Calls to a provider that its pace is told from."""
+MAX_NAME = 200
+"""Characters of an id or a name that a client sent."""
 MAX_TEXT = 4000
 """Characters of a prompt or an answer that are kept, where they are."""
 
@@ -83,7 +85,7 @@ class History:
         if not self.captures:
             as_json = redacted(as_json)
             as_json["error"] = as_json["error"] | {"message": redacted_message(event.error)}
-        ended = {"request_id": event.query.request_id, "duration_ms": round(event.duration * 1000, 3)}
+        ended = {"request_id": name_of(event.query), "duration_ms": round(event.duration * 1000, 3)}
         return {**ended, "degraded": False, **as_json}
 
     def _remember(self, query: Query, as_json: dict[str, Json]) -> None:
@@ -91,14 +93,19 @@ class History:
         about: dict[str, Json] = {
             "number": self._number,
             "at": self._wall(),
-            "tenant_id": query.tenant_id,
-            "project_id": query.project_id,
+            "tenant_id": query.tenant_id[:MAX_NAME],
+            "project_id": query.project_id[:MAX_NAME],
             "task": query.task[:64],
             "strategy": None if query.strategy is None else query.strategy.value,
         }
         if self.captures:
             about["prompt"] = query.prompt[:MAX_TEXT]
         self._ended.append(RequestRecord(self._number, query.tenant_id, as_json | about))
+
+
+def name_of(query: Query) -> str:
+    """The id of *query*, cut where it is too long to be one."""
+    return (query.request_id or query.correlation_id)[:MAX_NAME]
 
 
 def _texts(answer: Answer) -> dict[str, Json]:

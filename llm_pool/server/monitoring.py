@@ -8,6 +8,8 @@ A tenant sees its own requests and may cancel them. Metrics, the configuration a
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -27,7 +29,7 @@ from llm_pool.telemetry.last_hour import LastHour
 from llm_pool.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from fastapi import FastAPI
 
@@ -152,13 +154,34 @@ class Routes:
             await send_json(send, problem("not_found", f"no request {text[:MAX_DIGITS]} is in flight"), status=404)
 
     async def _metrics_page(self, scope: Connection, _receive: Receive, send: Send) -> None:
-        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        make = self._metrics.page(snapshot(self._manager), accept)
-        body, content_type = await asyncio.to_thread(make)
-        await _send(send, body, [(b"content-type", content_type.encode())])
+        headers = dict(scope["headers"])
+        make = self._metrics.page(snapshot(self._manager), headers.get(b"accept", b"").decode("latin-1"))
+        packs = takes_gzip(headers.get(b"accept-encoding", b""))
+        body, content_type = await asyncio.to_thread(_packed if packs else _plain, make)
+        coding = [(b"content-encoding", b"gzip")] if packs else []
+        more = [(b"content-type", content_type.encode()), (b"vary", b"accept-encoding"), *coding]
+        await _send(send, body, more)
 
     async def _file(self, scope: Connection, _receive: Receive, send: Send) -> None:
         await _send(send, *await asyncio.to_thread(page.read, scope["path"]))
+
+
+def takes_gzip(accept_encoding: bytes) -> bool:
+    """Whether a client takes gzip, by its ``Accept-Encoding``: named, or meant by ``*``, and not weighed with 0."""
+    weights = {}
+    for one in accept_encoding.lower().split(b","):
+        coding, _, weight = one.replace(b" ", b"").partition(b";")
+        weights[coding] = not re.fullmatch(rb"q=0(\.0*)?", weight)
+    return weights.get(b"gzip", weights.get(b"*", False))
+
+
+def _plain(make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+    return make()
+
+
+def _packed(make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+    page, content_type = make()
+    return gzip.compress(page, 5, mtime=0), content_type
 
 
 def has_scope(principal: Principal | Anonymous, scope: Scope) -> bool:

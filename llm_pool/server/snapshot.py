@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llm_pool import __version__
-from llm_pool.server.history import MAX_TEXT
+from llm_pool.server.history import MAX_NAME, MAX_TEXT, name_of
 from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
 from llm_pool.wire.json import error_json, state_json
 
@@ -89,9 +89,9 @@ def running_json(running: RunningRequest, now: float, *, captures: bool) -> dict
     prompt = {"prompt": query.prompt[:MAX_TEXT]} if captures else {}
     return prompt | {
         "number": running.number,
-        "request_id": query.request_id or None,
-        "tenant_id": query.tenant_id,
-        "project_id": query.project_id,
+        "request_id": name_of(query) or None,
+        "tenant_id": query.tenant_id[:MAX_NAME],
+        "project_id": query.project_id[:MAX_NAME],
         "task": query.task[:64],
         "strategy": None if query.strategy is None else query.strategy.value,
         "elapsed_ms": round((now - running.began) * 1000),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -265,3 +266,20 @@ async def test_the_last_hour_is_told_by_the_minute(watched: Any, ask: Any) -> No
     assert len(minutes) == 60
     assert sum(minute["answered"] for minute in minutes[-2:]) == 1
     assert {name: wins for minute in minutes for name, wins in minute["wins"].items()} == {"phi3": 1}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("*", True), ("gzip;q=0", False), ("*, gzip;q=0.0", False)],
+)
+async def test_metrics_are_packed_for_who_takes_it(watched: Any, ask: Any, accepted: str, packed: bool) -> None:
+    """Prometheus does: the page is mostly the same words."""
+    async with watched() as daemon:
+        plain = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss")
+        said = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss", Accept_Encoding=accepted)
+
+    assert said.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert "content-encoding" not in plain.headers
+    text = (gzip.decompress(said.body) if packed else said.body).decode()
+    assert "llmpool_build_info" in text
+    assert not packed or len(said.body) < len(plain.body) / 3
