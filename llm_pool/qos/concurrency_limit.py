@@ -157,6 +157,7 @@ class _Wait:
         """The slot is there, or will not be."""
         if self._watch is not None:
             self._watch.end()
+            self._watch = None  # they know each other
 
     def missed(self, now: float) -> None:
         """Note that the request was not answered, where it had all its time for it."""
