@@ -139,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, request: bytes) -> None:
         """Send a whole request; its answer becomes ``answer``."""
+        self.answer.release()
         self.answer = ResponseParser()
         if self._transport is not None:
             self._transport.write(request)

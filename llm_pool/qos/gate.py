@@ -232,6 +232,9 @@ class Gate:
             Loading: the model was not loaded in time; its loading goes on.
         """
         await self._loaded_models.refresh()
+        if self._is_free_for(model) and self._clock.now() < deadline:
+            self._turns.serve(tenant, last=True)
+            return self._lend(model, ())
         waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = slot
@@ -285,6 +288,11 @@ class Gate:
     def record_preload(self, model: str) -> None:
         """Note that *model* was loaded ahead of any call."""
         self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits_now()) or ())
+
+    def _is_free_for(self, model: str) -> bool:
+        """Whether a call to *model* begins at once, as the rules would have it: no wait, no load, a free slot."""
+        is_idle = not self._waiting and self._load is None and len(self._leases) < self._limits.slots
+        return is_idle and not self._closed and model in self._loaded_models.loaded
 
     def _enter(self, provider: str, model: str, deadline: float, tenant: str) -> Waiter:
         now = self._clock.now()
