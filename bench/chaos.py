@@ -5,11 +5,11 @@ A daemon under mixed faults for minutes: does it keep its deadlines, its memory,
 
 Processes of their own: the scripted upstream, redis-server where it is installed, ``llm-pool serve`` with a resolver
 that hangs for one name and 256 file descriptors, its embedded engine, and this one, which asks for three tenants.
-Every 15 s something else goes wrong upstream; every 20 s the configuration is rewritten, every other time with a mistake
-in it; Redis is frozen, then killed, then there again; every 30 s the wall clock jumps by an hour, ahead or back, and
-the embedded engine is killed; now and then 150 connections are held idle. Requests come at a steady rate whatever
-happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is malformed; one in ten is
-sent twice at once under one id.
+Every 15 s something else goes wrong upstream; every 20 s the configuration is rewritten, every other time with a
+mistake in it; Redis is frozen, then killed, then there again; every 30 s the wall clock jumps by an hour, ahead or
+back, and the embedded engine is killed; now and then 150 connections are held idle. Requests come at a steady rate
+whatever happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is malformed; one
+in ten is sent twice at once under one id.
 
 A request is lost when it gets no whole reply: no status, a body cut short, a stream without its last event. It is late
 by what its reply comes after its deadline, as this process sees it, and duplicated when its two answers differ.

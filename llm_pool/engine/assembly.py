@@ -16,6 +16,7 @@ from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
 from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.model_context import ModelContexts
 from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
@@ -295,6 +296,7 @@ class Strategies:
             fallback=self._decider(settings.fallback_strategy),
             load_task=self._task_registry.judging,
             patience=shared.vote_patience,
+            learned=ModelContexts(shared.clock).learned,
         )
 
     @cached_property
