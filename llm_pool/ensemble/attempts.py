@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Member
     from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
 
@@ -133,6 +134,9 @@ class AttemptGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for running_attempt in self._in_order:
+            running_attempt.leave()
+        self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ended.put_nowait((task, self._running.pop(task)))
@@ -154,6 +158,10 @@ class _RunningAttempt:
         self._logprobs: list[TokenLogprob] = []
         self._last: Delta | None = None
         self._ttft: float | None = None
+
+    def leave(self) -> None:
+        """Tell nobody any more: who was told knows this attempt, and both would wait for the garbage collector."""
+        self._emit = _tell_nobody
 
     async def run(self) -> None:
         """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
@@ -279,6 +287,10 @@ class _Reasoning:
     def text(self) -> str:
         """What was kept."""
         return "".join(self._pieces).strip()
+
+
+def _tell_nobody(_event: Event) -> None:
+    """It is over."""
 
 
 def _outcome(error: ProviderError) -> Outcome:
