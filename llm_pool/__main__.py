@@ -16,11 +16,6 @@ def main() -> None:
         print(f"llm-pool {__version__}")  # noqa: T201  # before anything is imported
         return
     gc.set_threshold(50_000)  # imports make no garbage: looking for it is a tenth of a start
-    if words[:1] == ["__complete"]:
-        from llm_pool.cli.shell_completion import print_words
-
-        print_words(words[1:])
-        return
     from llm_pool.cli.main import run
 
     code = run(words)

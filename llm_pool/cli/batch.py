@@ -131,13 +131,14 @@ class _OrderedPrinter:
 
     def add(self, index: int, result: Json) -> None:
         self._waiting[index] = result
-        self._progress.clear()
-        while self._next in self._waiting:
-            self._console.line(self._waiting.pop(self._next))
-            self._next += 1
+        if self._next in self._waiting:
+            with self._progress.paused():
+                while self._next in self._waiting:
+                    self._console.line(self._waiting.pop(self._next))
+                    self._next += 1
 
     def flush(self) -> None:
         """Print what is finished though something before it is not: an interrupted run loses no answer."""
-        self._progress.clear()
-        for index in sorted(self._waiting):
-            self._console.line(self._waiting.pop(index))
+        with self._progress.paused():
+            for index in sorted(self._waiting):
+                self._console.line(self._waiting.pop(index))

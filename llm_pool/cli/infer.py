@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from typer import Argument, Option
 
+from llm_pool.cli.command import App, Context
 from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
-from llm_pool.cli.options import add_config, add_output_options, read_config
-from llm_pool.cli.parsing import Command, integer, number
+from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, read_config
 from llm_pool.cli.prompt_input import gather_prompt, lines_of
-from llm_pool.cli.remote import add_url, expected_deadline, reject_local_only, with_daemon
-from llm_pool.cli.shell_completion import strategy_names, task_names
+from llm_pool.cli.remote import expected_deadline, reject_local_only, with_daemon
+from llm_pool.cli.values import integer
 from llm_pool.core.errors import NoConsensus
 from llm_pool.core.messages import Query
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
     from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.cli.printing import Output
     from llm_pool.cli.remote import Inferrer
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit
-    from llm_pool.core.messages import Answer
-    from llm_pool.engine import App
+    from llm_pool.core.messages import Answer, StrategyName, Think
+    from llm_pool.engine import App as Pool
 
     Deadline = Callable[[Query], Awaitable[float]]
     Work = Callable[[Inferrer, Deadline], Awaitable[int]]
     Runner = Callable[[Work], Coroutine[Any, Any, int]]
 
-_ABOUT = "Ask the pool, and print its answer."
-_EXAMPLES = (
-    'llm-pool infer "Is 17 prime?"',
-    'llm-pool infer --task expand_queries "cinematic lounge videos"',
-    "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    (
-        """echo '{"candidates":[{"id":"a","text":"dull"},{"id":"b","text":"sharp"}]}' |"""
-        " llm-pool infer --task judge --json"
-    ),
-    "llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl",
-    'llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?"',
-)
-_MOST_TOKENS = 1_000_000
+_EXAMPLES = """\
+llm-pool infer "Is 17 prime?"
+llm-pool infer --task expand_queries "cinematic lounge videos"
+cat report.txt | llm-pool infer 'Sum it up in one line.'
+llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl
+llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?\""""
 _CUT = {
     "length": "cut at max_tokens, or at the end of the model's context: the answer is not whole (--max-tokens)",
     "repetition": "cut by the backend, because the model repeated itself: the answer is not whole",
@@ -64,66 +56,89 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
 
 
-def _arguments(parser: Parser) -> None:
-    parser.argument("prompt", "the question; - or nothing reads stdin, and piped text comes first", optional=True)
-    parser.option(*("-t", "--task"), metavar="TASK", text="a task's name", default="ask", complete=task_names)
-    parser.option(
-        *("-s", "--strategy"), metavar="NAME", text="how to decide; else the task's own", complete=strategy_names
-    )
-    parser.option("--max-tokens", metavar="N", text="length of the answer at most", read=integer(1, _MOST_TOKENS))
-    parser.option("--think", metavar="HOW", text="whether models think first: false, true, low, medium or high")
-    parser.option("--deadline-ms", metavar="MS", text="an answer by then, or none", read=number)
-    parser.flag("--jsonl", text="print events as they come, one JSON object each")
-    parser.option("--input", metavar="FILE", text="JSON lines, each a prompt or an object with prompt; - is stdin")
-    parser.option(
-        "--concurrency", metavar="N", text="lines of --input under way at once", read=integer(1, 256), default=4
-    )
-    parser.flag("--stream", text="print text as it comes; so it is on a terminal", to="stream")
-    parser.flag("--no-stream", text="print the text when it is whole; so it is in a pipe", to="stream", value=False)
-    parser.set_defaults(stream=None)
-    parser.flag("--explain", text="draw on stderr how the answer came about")
-    parser.flag("--dry-run", text="say what would be asked of whom; ask nobody")
-    parser.flag("--exit-status", text="exit 10 if the answer is no or nothing, 11 if the models did not agree")
-    parser.flag("--strict", text="refuse a degraded answer: print nothing of it and exit 12")
-    parser.flag("--no-cache", text="neither use nor fill the cache")
-    parser.flag("--no-stdin", text="never read stdin")
-    parser.option("--request-id", metavar="ID", text="an id of your own; feedback takes it", default="")
-    add_url(parser)
-    add_config(parser)
-    add_output_options(parser, json="print one JSON object, with the decision; an error becomes a JSON line on stderr")
+app = App()
 
 
-def _run(args: Namespace, console: Console) -> int:
+@app.command(epilog=_EXAMPLES)
+def infer(
+    ctx: Context,
+    prompt: Annotated[
+        str | None, Argument(help="the question; - or nothing reads stdin, and piped text comes first")
+    ] = None,
+    task: Task = "ask",
+    strategy: Strategy = None,
+    max_tokens: MaxTokens = None,
+    think: Annotated[
+        str | None,
+        Option("--think", metavar="HOW", help="whether models think first: false, true, low, medium or high"),
+    ] = None,
+    deadline_ms: DeadlineMs = None,
+    jsonl: Annotated[bool, Option("--jsonl", help="print events as they come, one JSON object each")] = False,
+    input: Annotated[  # noqa: A002  # the option's name
+        str | None,
+        Option("--input", metavar="FILE", help="JSON lines, each a prompt or an object with prompt; - is stdin"),
+    ] = None,
+    concurrency: Annotated[
+        int,
+        Option("--concurrency", metavar="N", help="lines of --input under way at once", parser=integer(1, 256)),
+    ] = 4,
+    stream: Annotated[
+        bool | None, Option("--stream/--no-stream", help="print text as it comes; so it is on a terminal")
+    ] = None,
+    explain: Annotated[bool, Option("--explain", help="draw on stderr how the answer came about")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="say what would be asked of whom; ask nobody")] = False,
+    exit_status: Annotated[
+        bool,
+        Option("--exit-status", help="exit 10 if the answer is no or nothing, 11 if the models did not agree"),
+    ] = False,
+    strict: Annotated[
+        bool, Option("--strict", help="refuse a degraded answer: print nothing of it and exit 12")
+    ] = False,
+    no_cache: Annotated[bool, Option("--no-cache", help="neither use nor fill the cache")] = False,
+    no_stdin: Annotated[bool, Option("--no-stdin", help="never read stdin")] = False,
+    request_id: Annotated[str, Option("--request-id", metavar="ID", help="an id of your own; feedback takes it")] = "",
+    url: Url = None,
+) -> int:
+    """Ask the pool, and print its answer."""
     import asyncio
 
-    query = _query(args)
-    if args.dry_run and not args.url:
-        settings = read_config(args.config, console)
-        return asyncio.run(_dry_run(_with_prompt(query, args, console), settings, console, as_json=args.json))
-    runner = _with_daemon(args) if args.url else _with_pool(read_config(args.config, console))
-    if args.input is not None:
+    console, as_json = ctx.obj.console, ctx.obj.json
+    query = Query(
+        prompt="",
+        task=task,
+        request_id=request_id,
+        max_tokens=max_tokens,
+        deadline=None if deadline_ms is None else deadline_ms / 1000,
+        strategy=_strategy(strategy),
+        no_cache=no_cache,
+        think=_think(think, yes_or_no=exit_status),
+    )
+
+    def asked() -> Query:
+        text = gather_prompt(prompt, read_stdin=not no_stdin, say=console.say)
+        return msgspec.structs.replace(query, prompt=text)
+
+    if dry_run and not url:
+        return asyncio.run(_dry_run(asked(), read_config(ctx.obj), console, as_json=as_json))
+    if url:
+        reject_local_only(dry_run=dry_run, config=ctx.obj.config)
+    runner = _with_daemon(url) if url else _with_pool(read_config(ctx.obj))
+    if input is not None:
         from llm_pool.cli.batch import answer_lines
 
-        lines = list(lines_of(args.input))
+        lines = list(lines_of(input))
         return asyncio.run(
-            runner(
-                lambda pool, _: answer_lines(
-                    query, lines, pool, console, concurrency=args.concurrency, strict=args.strict
-                )
-            )
+            runner(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=concurrency, strict=strict))
         )
     options = InferOptions(
-        query=_with_prompt(query, args, console),
-        output="json" if args.json else "jsonl" if args.jsonl else "text",
-        stream=console.stdout.isatty() if args.stream is None else args.stream,
-        explain=args.explain,
-        exit_status=args.exit_status,
-        strict=args.strict,
+        query=asked(),
+        output="json" if as_json else "jsonl" if jsonl else "text",
+        stream=console.stdout.isatty() if stream is None else stream,
+        explain=explain,
+        exit_status=exit_status,
+        strict=strict,
     )
     return asyncio.run(runner(lambda pool, deadline: answer_one(options, pool, deadline, console)))
-
-
-COMMAND = Command("infer", _ABOUT, _EXAMPLES, _arguments, _run)
 
 
 async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, console: Console) -> int:
@@ -174,27 +189,21 @@ def _tell_notes(answer: Answer, console: Console) -> None:
         console.warn(f"note: degraded: {answer.decision.degraded_reason}")
 
 
-def _query(args: Namespace) -> Query:
-    from llm_pool.engine import parse_strategy, parse_think
+def _strategy(word: str | None) -> StrategyName | None:
+    if word is None:
+        return None
+    from llm_pool.engine import parse_strategy
 
-    think = None if args.think is None else parse_think(args.think)
-    if think is None and args.exit_status:
-        think = False  # yes or no
-    return Query(
-        prompt="",
-        task=args.task,
-        request_id=args.request_id,
-        max_tokens=args.max_tokens,
-        deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
-        strategy=None if args.strategy is None else parse_strategy(args.strategy),
-        no_cache=args.no_cache,
-        think=think,
-    )
+    return parse_strategy(word)
 
 
-def _with_prompt(query: Query, args: Namespace, console: Console) -> Query:
-    prompt = gather_prompt(args.prompt, read_stdin=not args.no_stdin, say=console.say)
-    return msgspec.structs.replace(query, prompt=prompt)
+def _think(word: str | None, *, yes_or_no: bool) -> Think | None:
+    """What ``--think`` says; a question of yes or no needs none."""
+    if word is None:
+        return False if yes_or_no else None
+    from llm_pool.engine import parse_think
+
+    return parse_think(word)
 
 
 class PatientPool:
@@ -205,7 +214,7 @@ class PatientPool:
     ahead. A deadline that was asked for holds, load or not.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Pool) -> None:
         self._app = app
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
@@ -231,10 +240,9 @@ def _with_pool(config: Config) -> Runner:
     return runner
 
 
-def _with_daemon(args: Namespace) -> Runner:
-    """Works with the daemon at ``--url``."""
-    reject_local_only(args, "dry_run", "config")
-    return lambda work: with_daemon(args.url, lambda daemon: work(daemon, expected_deadline))
+def _with_daemon(url: str) -> Runner:
+    """Works with the daemon at *url*."""
+    return lambda work: with_daemon(url, lambda daemon: work(daemon, expected_deadline))
 
 
 async def _dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:
