@@ -25,7 +25,7 @@ def answer_shell(root: click.Command, instruction: str) -> int:
     """
     from click.shell_completion import add_completion_class
     from typer._completion_classes import completion_init  # no public name; the range of typer is fixed
-    from typer._completion_shared import get_completion_script  # noqa: PLC2701  # likewise
+    from typer._completion_shared import get_completion_script  # likewise
     from typer.completion import shell_complete
 
     action, _, shell = instruction.partition("_")

@@ -8,13 +8,13 @@ interrupted evaluation goes on where it stopped, and one file decides anew witho
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import msgspec
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import TokenLogprob  # msgspec reads it when it decodes
-from llm_pool.evaluation.questions import Question
+from llm_pool.core.messages import TokenLogprob  # noqa: TC001  # msgspec reads it when it decodes
+from llm_pool.evaluation.questions import Question  # noqa: TC001  # likewise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,14 +109,14 @@ class Answers:
 
     Attributes:
         questions: by id.
-        answers: by question and provider.
+        answers: by question, then by provider.
         verdicts: by question, in the order they were given.
         grades: by question, provider and judge.
     """
 
     def __init__(self) -> None:
         self.questions: dict[str, Question] = {}
-        self.answers: dict[tuple[str, str], RecordedAnswer] = {}
+        self.answers: dict[str, dict[str, RecordedAnswer]] = {}
         self.verdicts: dict[str, list[RecordedVerdict]] = {}
         self.grades: dict[tuple[str, str, str], Grade] = {}
 
@@ -126,7 +126,7 @@ class Answers:
             case AskedQuestion():
                 self.questions[line.question.id] = line.question
             case RecordedAnswer():
-                self.answers[line.question, line.provider] = line
+                self.answers.setdefault(line.question, {})[line.provider] = line
             case Grade():
                 self.grades[line.question, line.provider, line.judge] = line
             case RecordedVerdict():
@@ -135,9 +135,9 @@ class Answers:
                     given.clear()
                 given.append(line)
 
-    def providers(self) -> tuple[str, ...]:
-        """Who answered, in the order of the file."""
-        return tuple(dict.fromkeys(provider for _, provider in self.answers))
+    def of(self, question: str) -> dict[str, RecordedAnswer]:
+        """What is on record for *question*, by provider."""
+        return self.answers.get(question, {})
 
     def judges(self, question: str) -> tuple[str, ...]:
         """Who judged the answers to *question*."""
@@ -191,7 +191,7 @@ class AnswersWriter:
         self._path = path
         self._encoder = msgspec.json.Encoder()
 
-    def __enter__(self) -> AnswersWriter:
+    def __enter__(self) -> Self:
         try:
             self._file: BinaryIO = self._path.open("a+b", buffering=0)
             if self._file.seek(0, os.SEEK_END):

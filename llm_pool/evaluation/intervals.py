@@ -114,7 +114,7 @@ def _correlation(pairs: PairCounts) -> float:
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     if margins == 0:
         return 0.0
-    product = both * neither - first * second
+    product = float(both * neither - first * second)
     if product > 0:
-        product = max(product - pairs.total / 2, 0)
+        product = max(product - pairs.total / 2, 0.0)
     return product / math.sqrt(margins)

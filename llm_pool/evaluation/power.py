@@ -2,10 +2,10 @@
 How many questions can tell two apart that answer the same ones.
 
 Source: Connor 1987, Sample size for testing differences in proportions for the paired-sample design, Biometrics
-43:207-211, after Miettinen 1968: with ``d`` the share of questions on which exactly one of the two is right, and ``δ``
-the difference of their shares, McNemar's test finds it with the power wanted from
+43:207-211, after Miettinen 1968. With ``a`` the test's level, ``d`` the share of questions on which exactly one of the
+two is right, and ``δ`` the difference of their shares, McNemar's test finds it with the power wanted from
 
-    n = ( z(1 - α/2) √d + z(power) √(d - δ²) )² / δ²
+    n = ( z(1 - a/2) √d + z(power) √(d - δ²) )² / δ²
 """
 
 from __future__ import annotations
@@ -54,4 +54,5 @@ def detectable_difference(discordant: float, questions: int, z: float = z_score(
 def rounded(count: int) -> int:
     """*count* upward to two digits: the figure is an estimate of an estimate."""
     digits = max(0, len(str(count)) - 2)
-    return -(-count // 10**digits) * 10**digits
+    unit = int(10**digits)
+    return -(-count // unit) * unit

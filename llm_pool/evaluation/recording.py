@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -20,8 +21,10 @@ from llm_pool.core.errors import (
     Busy,
     InvalidRequest,
     LlmPoolError,
+    Loading,
     OutOfResources,
     ProviderError,
+    QueueFull,
     TimedOut,
     Unreachable,
 )
@@ -35,7 +38,7 @@ from llm_pool.providers.registry import build_provider
 from llm_pool.tasks import JUDGING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     from llm_pool.config import Config, ProviderSettings
@@ -49,9 +52,7 @@ if TYPE_CHECKING:
 
 GIVE_UP_AFTER: Final = 3
 """Failures in a row of a provider that has not answered yet, after which it is not asked any more."""
-PASSING: Final = frozenset(
-    kind.kind for kind in (Unreachable, Busy, OutOfResources, BreakerOpen, *Busy.__subclasses__())
-)
+PASSING: Final = frozenset(kind.kind for kind in (Unreachable, Busy, QueueFull, Loading, OutOfResources, BreakerOpen))
 """Failures that say nothing of the model: the question is asked again the next time."""
 
 
@@ -86,10 +87,6 @@ class Missed(msgspec.Struct, kw_only=True):
     reason: str = ""
 
 
-Progress = "Callable[[int, int], None]"
-"""Told of how many are done, and of how many."""
-
-
 class _Job(msgspec.Struct, frozen=True):
     """One question for one provider."""
 
@@ -113,6 +110,7 @@ class Recorder:
         self._config = for_asking(asking.config, asking.patience)
         self._settings = {one.name: one for one in self._config.active_providers}
         self._heard: dict[tuple[str, str], Heard] = {}
+        self._verdicts: dict[str, list[RecordedVerdict]] = {}
         self._writing = asyncio.Lock()
         self._number = 0
         self.missed: dict[str, Missed] = {}
@@ -131,15 +129,14 @@ class Recorder:
             await self._write(new)
             done, last = _Counter(progress, len(jobs)), _LastError()
             await self._on_machines(app, jobs, lambda job: self._ask(app, job, last), done)
-        if jobs and not any((job.question.id, job.provider) in self._answers.answers for job in jobs):
-            if last.error is not None and not self._answers.answers:
-                raise last.error
+        if last.error is not None and not self._answers.answers:
+            raise last.error
 
     async def judge(self, questions: Sequence[Question], progress: Callable[[int, int], None]) -> None:
         """Have the answers to *questions* judged where they differ, as JUDGE would, and were not judged yet."""
         todo = [q for q in questions if self._is_unjudged(q)]
         async with open_app(self._config, build=self._judged) as app:
-            jobs = [_Job(await self._judge_of(app, question), question, "") for question in todo]
+            jobs = [_Job(self._judge_of(question), question, "") for question in todo if self._answered(question)]
             done = _Counter(progress, len(jobs))
             await self._on_machines(app, jobs, lambda job: self._hear_judge(app, job), done)
 
@@ -151,8 +148,9 @@ class Recorder:
         async with open_app(self._config, build=self._recording) as app:
             jobs = [
                 (_Job(judge, wanted[question], answer.asked), answer)
-                for (question, _), answer in self._answers.answers.items()
-                if question in wanted and answer.failure is None and self._is_ungraded(answer, judge)
+                for question in wanted
+                for answer in self._answers.of(question).values()
+                if answer.failure is None and self._is_ungraded(answer, judge)
             ]
             done, by_job = _Counter(progress, len(jobs)), {id(job): answer for job, answer in jobs}
             await self._on_machines(app, [j for j, _ in jobs], lambda job: self._grade(app, job, by_job[id(job)]), done)
@@ -174,7 +172,7 @@ class Recorder:
         return [job for job in jobs if not self._is_answered(job)]
 
     def _is_answered(self, job: _Job) -> bool:
-        known = self._answers.answers.get((job.question.id, job.provider))
+        known = self._answers.of(job.question.id).get(job.provider)
         if known is None or known.asked != job.asked:
             return False
         return known.failure is None or not self._asking.retry_failed
@@ -193,18 +191,18 @@ class Recorder:
         return msgspec.structs.replace(query, **more)
 
     async def _on_machines(
-        self, app: App, jobs: Sequence[_Job], work: Callable[[_Job], object], done: _Counter
+        self, app: App, jobs: Sequence[_Job], work: Callable[[_Job], Awaitable[None]], done: _Counter
     ) -> None:
         """*work* on each of *jobs*: on every machine as many at once as it has slots, one provider after the other."""
         machines: dict[str, dict[str, deque[_Job]]] = {}
         for job in jobs:
-            group = self._settings[job.provider].machine
-            machines.setdefault(group, {}).setdefault(job.provider, deque()).append(job)
+            machine = self._settings[job.provider].machine
+            machines.setdefault(machine, {}).setdefault(job.provider, deque()).append(job)
         slots = {gate.group: gate.slots for gate in app.machines.gates}
 
         async def worker(waiting: deque[_Job]) -> None:
             while waiting:
-                await work(waiting.popleft())  # type: ignore[misc]  # a coroutine function
+                await work(waiting.popleft())
                 done.step()
 
         async with asyncio.TaskGroup() as group:
@@ -253,29 +251,23 @@ class Recorder:
                 _verdict(judge, heard, answers_fingerprint(self._answers, question_id(heard.call)))
             )
 
-    @property
-    def _verdicts(self) -> dict[str, list[RecordedVerdict]]:
-        return self.__dict__.setdefault("_verdicts_heard", {})
-
     def _is_unjudged(self, question: Question) -> bool:
         given = self._answers.verdicts.get(question.id, [])
         return not given or given[0].asked != answers_fingerprint(self._answers, question.id)
 
-    async def _judge_of(self, app: App, question: Question) -> str:
+    def _judge_of(self, question: Question) -> str:
         """The machine that will be busy: the configured judge's, else that of the heaviest who answered."""
         configured = [name for name in self._config.judge.providers if name in self._settings]
         names = self._answered(question)
         return configured[0] if configured else max(names, key=lambda name: self._settings[name].weight)
 
     def _answered(self, question: Question) -> list[str]:
-        return [name for name in self._settings if (question.id, name) in self._answers.answers]
+        return [name for name in self._settings if name in self._answers.of(question.id)]
 
     async def _hear_judge(self, app: App, job: _Job) -> None:
         query = self._query(job.question, providers=self._answered(job.question), strategy=StrategyName.JUDGE)
-        try:
+        with suppress(LlmPoolError):  # nobody's answer was valid: there is nothing to judge
             await app.orchestrator.infer(query)
-        except LlmPoolError:  # nobody's answer was valid: there is nothing to judge
-            pass
         verdicts = self._verdicts.pop(query.request_id, [])
         passing = [v for v in verdicts if v.failure is not None and v.failure.kind in PASSING]
         if passing:
@@ -301,7 +293,6 @@ class Recorder:
             temperature=0.0,
             think=False,
         )
-        right = None
         try:
             right = said_right((await app.orchestrator.infer(query)).json)
         except LlmPoolError as error:
@@ -376,7 +367,7 @@ def fingerprint(call: Call, settings: ProviderSettings) -> str:
 
 def answers_fingerprint(answers: Answers, question: str) -> str:
     """What a judge's word on *question* is about: all answers on record."""
-    said = sorted((name, one.asked, one.text) for (asked, name), one in answers.answers.items() if asked == question)
+    said = sorted((name, one.asked, one.text) for name, one in answers.of(question).items())
     return _digest(msgspec.json.encode(said))
 
 
@@ -389,9 +380,7 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=6).hexdigest()
 
 
-def _recorded(
-    job: _Job, settings: ProviderSettings, heard: Heard | None, error: LlmPoolError | None
-) -> RecordedAnswer:
+def _recorded(job: _Job, settings: ProviderSettings, heard: Heard | None, error: LlmPoolError | None) -> RecordedAnswer:
     bare = RecordedAnswer(question=job.question.id, provider=job.provider, model=settings.model, asked=job.asked)
     if heard is None:
         return msgspec.structs.replace(bare, failure=_failure(error))
@@ -415,7 +404,9 @@ def _failure(error: LlmPoolError | None) -> Failure:
     attempts: Sequence[Attempt] = error.attempts if isinstance(error, AllProvidersFailed) else ()
     if attempts and attempts[-1].error_kind:
         return Failure(attempts[-1].error_kind, attempts[-1].error)
-    return Failure(TimedOut.kind, "no whole answer in the time there was" if error is None else str(error).split("\n")[0])
+    return Failure(
+        TimedOut.kind, "no whole answer in the time there was" if error is None else str(error).split("\n")[0]
+    )
 
 
 def _verdict(judge: str, heard: Heard, asked: str) -> RecordedVerdict:

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.core.errors import Failed, ProviderError, TimedOut
+from llm_pool.core.errors import (
+    BadReply,
+    Busy,
+    Failed,
+    Loading,
+    ProviderError,
+    Rejected,
+    TimedOut,
+    Unreachable,
+    UnsupportedTask,
+)
 from llm_pool.core.messages import Delta, ProviderState, Usage
 from llm_pool.ensemble.verdict import LETTERS, chosen_letter
 from llm_pool.qos.policy import Policy
@@ -162,7 +172,7 @@ class ReplayedProvider:
             await self._judge.aclose()
 
     async def _answer(self, call: Call) -> AsyncGenerator[Delta]:
-        recorded = self._answers.answers.get((question_id(call), self.name))
+        recorded = self._answers.of(question_id(call)).get(self.name)
         if recorded is None:
             raise Failed(self.name, "no answer of it to this question was recorded")
         for after, delta in _spoken(recorded):
@@ -212,7 +222,8 @@ def moved(then: Sequence[str], now: Sequence[str], same: Mapping[str, int]) -> t
     Where each candidate that was shown *then* stands *now*.
 
     Args:
-        then, now: candidates in the order of their letters.
+        then: candidates in the order of their letters, as they were.
+        now: the same, as they are.
         same: texts that say the same have one number; another one of them may speak for all.
 
     Returns:
@@ -234,14 +245,15 @@ def in_letters(verdict: RecordedVerdict, places: Sequence[int]) -> tuple[str, tu
         )
         for one in verdict.logprobs
     )
-    chosen = chosen_letter(_bare_letter(verdict), range(len(places)))
+    chosen = chosen_letter(bare_letter(verdict), range(len(places)))
     if chosen is None:
         return verdict.text, logprobs
     letter = LETTERS[places[chosen.index(1.0)]]
     return (json.dumps({"best": letter}) if verdict.in_schema else letter), logprobs
 
 
-def _bare_letter(verdict: RecordedVerdict) -> str:
+def bare_letter(verdict: RecordedVerdict) -> str:
+    """What *verdict* says where it was asked for a letter, or for JSON with one."""
     if not verdict.in_schema:
         return verdict.text
     try:
@@ -276,7 +288,10 @@ def _end(prompt_tokens: int | None, completion_tokens: int | None, finish: str) 
 
 
 def _error(provider: str, failure: Failure) -> ProviderError:
-    """The failure as it was raised; one that the asker's patience ended is the provider's silence."""
-    kinds = {kind.kind: kind for kind in (*ProviderError.__subclasses__(), TimedOut)}
-    kind = kinds.get(failure.kind, Failed)
-    return kind(provider, failure.reason) if kind.__init__ is ProviderError.__init__ else Failed(provider, failure.reason)
+    """The failure as it was raised; one of a kind that only we ourselves raise is the backend's."""
+    return _KINDS.get(failure.kind, Failed)(provider, failure.reason)
+
+
+_KINDS: Final[dict[str, type[ProviderError]]] = {
+    kind.kind: kind for kind in (Unreachable, TimedOut, Rejected, UnsupportedTask, Busy, Loading, Failed, BadReply)
+}
