@@ -84,9 +84,9 @@ def weights(config: Config, evaluation: Evaluation) -> dict[str, float]:
                 record.wins, record.losses = record.wins + one.wins, record.losses + one.losses
     found = {}
     for provider in config.active_providers:
-        record = records.get(provider.name)
-        if record is not None:
-            right = record.mean(provider.weight / (1.0 + provider.weight), PRIOR)
+        learned = records.get(provider.name)
+        if learned is not None:
+            right = learned.mean(0.5, PRIOR)  # not from the weight that is there: applied twice, it stays the same
             found[provider.name] = max(0.01, round(right / (1.0 - right), 2))
     return found
 

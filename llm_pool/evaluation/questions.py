@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get
 import msgspec
 
 from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Json  # noqa: TC001  # msgspec reads it when it decodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from llm_pool.core.messages import Json
 
 MAX_QUESTIONS: Final = 20_000
 """Questions of one evaluation; with five providers their answers are some hundred megabytes."""

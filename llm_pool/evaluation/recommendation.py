@@ -39,6 +39,8 @@ PREFERENCE: Final = (
     StrategyName.CONSENSUS,
     StrategyName.FASTEST,
 )
+MIN_LABELLED: Final = 10
+"""Labelled questions below which nothing is said: a difference seen on nine is no estimate of any."""
 MAX_NEEDED: Final = 100_000
 """Questions beyond which it is said that there is no difference worth looking for."""
 
@@ -68,7 +70,7 @@ def recommend(
     results: Sequence[Result], rows: Sequence[Figures], baseline: Sequence[bool], places: Sequence[int]
 ) -> Recommendation | None:
     """
-    The recommendation for one task; None without labelled questions or without a strategy.
+    The recommendation for one task; None with fewer than MIN_LABELLED labelled questions or without a strategy.
 
     Args:
         results: of the models and strategies.
@@ -78,7 +80,7 @@ def recommend(
     """
     strategies = {result.name: result for result in results if result.kind == "strategy"}
     reference = next((strategies[name] for name in PREFERENCE if name in strategies), None)
-    if reference is None or not places:
+    if reference is None or len(places) < MIN_LABELLED:
         return None
     calls = {row.name: row.calls for row in rows}
     z = z_score(comparisons=max(1, len(results) - 1))
@@ -104,6 +106,8 @@ def _said(chosen: Result, row: Figures, baseline: Sequence[bool], places: Sequen
     difference = paired_difference(pairs, z)
     certain = difference.low > 0 or difference.high < 0
     needed = None if certain else questions_needed(pairs.discordant, difference.value, z)
+    if needed is not None:
+        needed = max(needed, len(places) + 1)  # these were not enough
     return Recommendation(
         subject=chosen.name,
         kind=chosen.kind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from llm_pool.evaluation.recommendation import points
+from llm_pool.evaluation.recommendation import MIN_LABELLED, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("", "right, %", "to the best model", "calls", "median s", "p95 s", "tokens/s", "agreement")
 """Of the table; the first one holds names."""
 
-METHODS: Final = (
-    "Shares right with Wilson's 95 percent interval (1927). No answer by the deadline counts as wrong.",
-    "Differences, in points, are to the best single model on the same questions, by Newcombe's paired score interval "
-    "(1998, method 10). Which model is best is decided on other questions (five folds), so that luck is not counted "
-    "as skill.",
-    "Trust is learned on other questions than it is judged on, in the same folds.",
-    "The sentence's interval holds for all rows together (Bonferroni), as its row was chosen among them. Sample sizes: "
-    "Connor 1987, power 0.8.",
-    "Strategies are the pool's own, decided in virtual time on answers that were recorded once, under the configured "
-    "deadlines, hedges and groups; one question after the other.",
+METHODS: Final = tuple(
+    " ".join(said.split())
+    for said in (
+        "Shares right with Wilson's 95 percent interval (1927). No answer by the deadline counts as wrong.",
+        """Differences, in points, are to the best single model on the same questions, by Newcombe's paired score
+        interval (1998, method 10). Which model is best is decided on other questions (five folds), so that luck is
+        not counted as skill.""",
+        "Trust is learned on other questions than it is judged on, in the same folds.",
+        """The sentence's interval holds for all rows together (Bonferroni), as its row was chosen among them. Sample
+        sizes: Connor 1987, power 0.8.""",
+        """Strategies are the pool's own, decided in virtual time on answers that were recorded once, under the
+        configured deadlines, hedges and groups; one question after the other.""",
+    )
 )
 
 
@@ -66,10 +69,8 @@ def facts(section: Section) -> list[str]:
     if section.left_out:
         said.append(f"{section.left_out:,} more are left out: some model has not answered them yet.")
     if section.best_models:
-        names = ", ".join(
-            f"{name} ({count} of {sum(section.best_models.values())} folds)"
-            for name, count in section.best_models.items()
-        )
+        total = sum(section.best_models.values())
+        names = ", ".join(f"{name} ({count} of {total} folds)" for name, count in section.best_models.items())
         said.append(f"The best single model: {names}.")
     for row in section.rows:
         if row.coverage is not None:
@@ -82,8 +83,10 @@ def verdict(section: Section) -> str:
     """The sentence at the end."""
     if section.recommendation is not None:
         return section.recommendation.sentence
+    if section.labelled >= MIN_LABELLED:
+        return "There is no strategy to recommend: all are switched off."
     if section.labelled:
-        return "There is no strategy to recommend."
+        return f"{section.labelled} labelled questions are too few to say anything; {MIN_LABELLED} are the least."
     return "No right answer is known, so nothing can be said of who is right: give `expected`, or a `--judge`."
 
 
@@ -92,13 +95,14 @@ def grader_sentence(name: str, grader: GraderAgreement | None) -> str:
     if not name:
         return ""
     if grader is None:
-        return f"{name} graded the answers; how far it can be relied on is not known, as no graded question has `expected`."
+        return f"{name} graded the answers; how far it can be relied on is not known: no such question has `expected`."
     kappa = (
         ""
         if grader.kappa is None
         else (f", Cohen's kappa {grader.kappa.value:.2f} ({grader.kappa.low:.2f} to {grader.kappa.high:.2f})")
     )
-    return f"{name} graded {grader.answers:,} answers whose grade is known: {share(grader.agreement)} percent alike{kappa}."
+    alike = f"{share(grader.agreement)} percent alike{kappa}"
+    return f"{name} graded {grader.answers:,} answers whose grade is known: {alike}."
 
 
 def sections(evaluation: Evaluation) -> Sequence[Section]:
