@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from llm_pool.evaluation.answers import (
     read_answers,
 )
 from llm_pool.evaluation.questions import Question
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def an_answer(text: str = "yes", **more: object) -> RecordedAnswer:

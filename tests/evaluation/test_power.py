@@ -9,7 +9,7 @@ shares = st.floats(0.01, 1.0)
 
 
 def test_connors_formula_by_hand() -> None:
-    """(1.95996 √0.3 + 0.84162 √0.29)² / 0.01 = 233.0…"""
+    """(1.95996 √0.3 + 0.84162 √0.29)² / 0.01 is a little more than 233."""
     assert questions_needed(0.3, 0.1) == 234
     assert questions_needed(0.2, 0.05) == 626
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.evaluation.questions import read_questions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write(folder: Path, text: str | bytes, name: str = "q.jsonl") -> Path:
