@@ -12,6 +12,7 @@ from typer import Argument, BadParameter, Option
 
 from llm_pool.cli.command import App, Context
 from llm_pool.cli.completion import provider_names
+from llm_pool.cli.console import OutputFailed
 from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.options import Task, read_config
 from llm_pool.cli.progress import Progress
@@ -221,6 +222,9 @@ def _recorded(
         return answers, questions, {}
     try:
         return answers, questions, asyncio.run(_ask(options, config, answers, questions, console))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputFailed(f"{options.answers}: {reason}", hint="what was written before is kept") from None
     except (KeyboardInterrupt, LlmPoolError):
         if answers.answers:
             console.say(f"what was answered is in {options.answers}; the same command goes on from there")

@@ -173,7 +173,7 @@ async def evaluate(
 
 
 def _panel(config: Config, answers: Answers, questions: Iterable[Question], wanted: Sequence[str]) -> list[str]:
-    """Who counts on a task: whoever answered most of its questions' panels, in the file's order."""
+    """Who counts on a task: who answered any of its *questions* and is configured, in the file's order."""
     answered = {name for question in questions for name in answers.of(question.id)}
     names = [provider.name for provider in config.active_providers]
     return [name for name in names if name in answered and (not wanted or name in wanted)]

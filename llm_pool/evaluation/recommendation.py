@@ -53,7 +53,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
         subject: a strategy's name, or a model's.
         kind: which of them it is.
         sentence: how it compares with the best single model, and how sure that is.
-        difference: to the best single model; holds together with those of all other candidates.
+        difference: to the best single model, or of a model to the reference; holds together with those of all other candidates.
         is_certain: the interval lies on one side of zero.
         needed: questions that could tell, where these cannot; None where they can, or where nobody could say.
     """
@@ -92,7 +92,10 @@ def recommend(
             top = result
     near = [result for result in results if _difference(result, top, places, z).low > -MARGIN or result is top]
     chosen = min(near, key=lambda result: (round(calls[result.name], 2), result is not top))
-    return _said(chosen, next(row for row in rows if row.name == chosen.name), baseline, places, z)
+    row = next(row for row in rows if row.name == chosen.name)
+    if chosen.kind == "model":
+        return _said(chosen, row, reference, reference.labelled(places), places, z)
+    return _said(chosen, row, None, baseline, places, z)
 
 
 def _difference(one: Result, other: Result, places: Sequence[int], z: float) -> Interval:
@@ -101,44 +104,57 @@ def _difference(one: Result, other: Result, places: Sequence[int], z: float) -> 
     return paired_difference(counted(one.labelled(places), other.labelled(places)), z)
 
 
-def _said(chosen: Result, row: Figures, baseline: Sequence[bool], places: Sequence[int], z: float) -> Recommendation:
-    pairs = counted(chosen.labelled(places), baseline)
+def _said(
+    chosen: Result,
+    row: Figures,
+    reference: Result | None,
+    other: Sequence[bool],
+    places: Sequence[int],
+    z: float,
+) -> Recommendation:
+    """*chosen* against *other*: the best single model's marks or, for a model, those of the *reference* strategy."""
+    pairs = counted(chosen.labelled(places), other)
     difference = paired_difference(pairs, z)
     certain = difference.low > 0 or difference.high < 0
     needed = None if certain else questions_needed(pairs.discordant, difference.value, z)
     if needed is not None:
         needed = max(needed, len(places) + 1)  # these were not enough
+    rival = "your best model" if reference is None else reference.name
+    name = chosen.name if reference is None else f"{chosen.name} alone"
     return Recommendation(
         subject=chosen.name,
         kind=chosen.kind,
-        sentence=_sentence(chosen, row, difference, len(places), needed),
+        sentence=_sentence(name, rival, _price(row, reference), difference, len(places), needed),
         difference=difference,
         is_certain=certain,
         needed=needed,
     )
 
 
-def _sentence(chosen: Result, row: Figures, difference: Interval, count: int, needed: int | None) -> str:
-    cost = f"at {row.calls:.1f} times the calls" if round(row.calls, 1) != 1.0 else "at as many calls"
-    span = f"({points(difference.low)} to {points(difference.high)})"
+def _price(row: Figures, reference: Result | None) -> str:
+    if reference is not None:
+        return "at one call a question"
+    return f"at {row.calls:.1f} times the calls" if round(row.calls, 1) != 1.0 else "at as many calls"
+
+
+def _sentence(name: str, rival: str, price: str, difference: Interval, count: int, needed: int | None) -> str:
     size = points(abs(difference.value))
-    if chosen.kind == "model":
-        return f"{chosen.name} alone is no worse than any strategy by a point, at one call a question."
     if difference.low > 0:
-        return f"{chosen.name} beats your best model by {size} points {span}, {cost}."
-    if difference.high < 0:
         return (
-            f"{chosen.name} is worse than your best model by {size} points ({points(-difference.high)} to "
-            f"{points(-difference.low)}), {cost}."
+            f"{name} beats {rival} by {size} points ({points(difference.low)} to {points(difference.high)}), {price}."
         )
-    could = (
-        f"about {rounded(needed):,} could"
-        if needed is not None and needed <= MAX_NEEDED
-        else "there may be no difference"
-    )
+    if difference.high < 0:
+        span = f"({points(-difference.high)} to {points(-difference.low)})"
+        return f"{name} is worse than {rival} by {size} points {span}, {price}."
+    span = f"({points(difference.low)} to {points(difference.high)})"
+    if difference.low > -MARGIN:
+        return f"{name} is as good as {rival} to within a point {span}, {price}."
+    could = "there may be no difference"
+    if needed is not None and needed <= MAX_NEEDED:
+        could = f"about {rounded(needed):,} could"
     return (
-        f"{count:,} questions cannot tell {chosen.name} from your best model: the difference is "
-        f"{difference.value * 100:+.1f} points {span}, {cost}; {could}."
+        f"{count:,} questions cannot tell {name} from {rival}: the difference is "
+        f"{difference.value * 100:+.1f} points {span}, {price}; {could}."
     )
 
 

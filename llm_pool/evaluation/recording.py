@@ -122,6 +122,7 @@ class Recorder:
         Raises:
             InvalidRequest: one of them cannot be asked as it stands.
             LlmPoolError: no provider answered anything.
+            OSError: a line could not be kept.
         """
         async with open_app(self._config, build=self._recording) as app:
             jobs = [job for question in questions for job in await self._jobs(app, question)]
@@ -166,7 +167,9 @@ class Recorder:
         members = sorted(plan.panel.regular, key=lambda member: member.rank)
         if not members:
             raise InvalidRequest(
-                f"question {question.id}", f"no provider serves task '{question.task}'", hint="llm-pool health"
+                f"question {question.id}",
+                f"no provider but a last resort serves task '{question.task}'",
+                hint="--provider NAME  asks one of last resort too",
             )
         jobs = [_Job(m.name, question, fingerprint(plan.call, self._settings[m.name])) for m in members]
         return [job for job in jobs if not self._is_answered(job)]
@@ -205,11 +208,14 @@ class Recorder:
                 await work(waiting.popleft())
                 done.step()
 
-        async with asyncio.TaskGroup() as group:
-            for name, by_provider in machines.items():
-                waiting = deque(job for mine in by_provider.values() for job in mine)
-                for _ in range(min(slots.get(name, 1), len(waiting))):
-                    group.create_task(worker(waiting))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, by_provider in machines.items():
+                    waiting = deque(job for mine in by_provider.values() for job in mine)
+                    for _ in range(min(slots.get(name, 1), len(waiting))):
+                        group.create_task(worker(waiting))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # the first that failed ended the others
 
     # Asking
 
@@ -315,7 +321,11 @@ class Recorder:
         if not lines:
             return
         async with self._writing:
-            await asyncio.shield(asyncio.to_thread(self._keep, list(lines)))
+            writing = asyncio.ensure_future(asyncio.to_thread(self._keep, list(lines)))
+            try:
+                await asyncio.shield(writing)
+            finally:
+                await asyncio.wait([writing])
         for line in lines:
             self._answers.add(line)
 

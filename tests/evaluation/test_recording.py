@@ -162,6 +162,19 @@ def test_where_nobody_listens_the_error_says_so(configure: Configure) -> None:
         asyncio.run(recorder.ask(QUESTIONS, lambda _done, _total: None))
 
 
+def test_a_full_disk_ends_it_as_what_it_is(configure: Configure) -> None:
+    def full(_lines: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def record() -> None:
+        async with Upstream(MODELS) as up:
+            config = await asyncio.to_thread(configure, "", up.url)
+            await Recorder(Asking(config=config), Answers(), full).ask(QUESTIONS, lambda _done, _total: None)
+
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(record())
+
+
 def test_a_question_that_cannot_be_asked_is_named(configure: Configure) -> None:
     bad = Question(id="q9", prompt="no json", task="judge")
 
