@@ -151,7 +151,7 @@ def shared_options() -> list[click.Parameter]:
 
 def _shared(*names: str, help: str, metavar: str | None = None) -> click.Option:  # noqa: A002  # Typer's own word
     option = names[-1]
-    types: dict[str, click.ParamType] = {
+    types: dict[str, Any] = {
         "--config": click.Path(path_type=Path),
         "--color": click.types.FuncParamType(one_of("auto", "always", "never")),
     }

@@ -8,6 +8,7 @@ from typer import Argument
 
 from llm_pool.cli.command import App, Context
 from llm_pool.cli.exit_codes import ExitCode
+from llm_pool.cli.options import Url
 from llm_pool.cli.values import one_of
 
 _EXAMPLES = """\
@@ -24,15 +25,24 @@ def feedback(
     verdict: Annotated[
         str, Argument(help="good or bad", parser=one_of("good", "bad"), autocompletion=lambda: ["good", "bad"])
     ],
+    url: Url = None,
 ) -> int:
     """Tell the pool whether the answer to REQUEST_ID was right: who gave it gains or loses trust."""
-    from llm_pool.trust.learning import state_folder, take_feedback
-    from llm_pool.trust.store import TrustStore
+    console, good = ctx.obj.console, verdict == "good"
+    if url:
+        import asyncio
 
-    console = ctx.obj.console
-    folder = state_folder()
-    store, good = TrustStore(folder / "trust.json"), verdict == "good"
-    learned = take_feedback(request_id, store, folder / "decisions.jsonl", good=good)
+        from llm_pool.cli.remote import reject_local_only, with_daemon
+
+        reject_local_only(config=ctx.obj.config)
+        learned = asyncio.run(with_daemon(url, lambda daemon: daemon.feedback(request_id, good=good)))
+    else:
+        from llm_pool.trust.learning import state_folder, take_feedback
+        from llm_pool.trust.store import TrustStore
+
+        folder = state_folder()
+        store = TrustStore(folder / "trust.json")
+        learned = take_feedback(request_id, store, folder / "decisions.jsonl", good=good)
     if ctx.obj.json:
         console.json({"request_id": request_id, "good": good, "learned": learned})
     elif learned:

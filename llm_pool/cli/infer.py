@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from typer import Argument, Option
 
 from llm_pool.cli.command import App, Context
+from llm_pool.cli.completion import provider_names
 from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
 from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, read_config
-from llm_pool.cli.prompt_input import gather_prompt, lines_of
+from llm_pool.cli.prompt_input import gather_prompt, read_schema
 from llm_pool.cli.remote import expected_deadline, reject_local_only, with_daemon
-from llm_pool.cli.values import integer
-from llm_pool.core.errors import NoConsensus
-from llm_pool.core.messages import Query
+from llm_pool.cli.values import integer, number, shard
+from llm_pool.core.errors import InvalidRequest, NoConsensus
+from llm_pool.core.messages import Query, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.printing import Output
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     Work = Callable[[Inferrer, Deadline], Awaitable[int]]
     Runner = Callable[[Work], Coroutine[Any, Any, int]]
 
-_EXAMPLES = """\
+EXAMPLES = """\
 llm-pool infer "Is 17 prime?"
 llm-pool infer --task expand_queries "cinematic lounge videos"
 cat report.txt | llm-pool infer 'Sum it up in one line.'
@@ -59,7 +60,7 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
 app = App()
 
 
-@app.command(epilog=_EXAMPLES)
+@app.command(epilog=EXAMPLES)
 def infer(
     ctx: Context,
     prompt: Annotated[
@@ -73,10 +74,45 @@ def infer(
         Option("--think", metavar="HOW", help="whether models think first: false, true, low, medium or high"),
     ] = None,
     deadline_ms: DeadlineMs = None,
+    provider: Annotated[
+        list[str] | None,
+        Option(
+            "--provider",
+            metavar="NAME",
+            help="ask this one alone (repeat for more)",
+            autocompletion=provider_names,
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, Option("--system", metavar="TEXT", help="what the models are told before the question")
+    ] = None,
+    temperature: Annotated[
+        float | None, Option("--temperature", metavar="T", help="0 for the likeliest words, 2 at most", parser=number)
+    ] = None,
+    seed: Annotated[
+        int | None, Option("--seed", metavar="N", help="the same answer again, where a backend can")
+    ] = None,
+    schema: Annotated[
+        Path | None, Option("--schema", metavar="FILE", help="a JSON Schema that the answer has to fit")
+    ] = None,
+    candidates: Annotated[bool, Option("--candidates", help="with --json: the text of every model's answer")] = False,
     jsonl: Annotated[bool, Option("--jsonl", help="print events as they come, one JSON object each")] = False,
     input: Annotated[  # noqa: A002  # the option's name
         str | None,
         Option("--input", metavar="FILE", help="JSON lines, each a prompt or an object with prompt; - is stdin"),
+    ] = None,
+    template: Annotated[
+        str | None,
+        Option("--template", metavar="TEXT", help="of a CSV file: the prompt, with {{column}} for a column's text"),
+    ] = None,
+    output_file: Annotated[
+        Path | None, Option("--output", metavar="FILE", help="where the answers of --input go, instead of stdout")
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help="go on with --output: what it has is not asked again")] = False,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="with --resume: ask again what failed")] = False,
+    part: Annotated[
+        Any,
+        Option("--shard", metavar="I/N", help="of --input every N-th line alone, from the I-th on", parser=shard),
     ] = None,
     concurrency: Annotated[
         int,
@@ -103,6 +139,8 @@ def infer(
     import asyncio
 
     console, as_json = ctx.obj.console, ctx.obj.json
+    if candidates and not as_json:
+        raise InvalidRequest("--candidates", "it goes with --json")
     query = Query(
         prompt="",
         task=task,
@@ -112,6 +150,11 @@ def infer(
         strategy=_strategy(strategy),
         no_cache=no_cache,
         think=_think(think, yes_or_no=exit_status),
+        providers=tuple(provider or ()),
+        turns=() if system is None else (Turn("system", system),),
+        temperature=temperature,
+        seed=seed,
+        output_schema=None if schema is None else read_schema(schema),
     )
 
     def asked() -> Query:
@@ -121,18 +164,21 @@ def infer(
     if dry_run and not url:
         return asyncio.run(_dry_run(asked(), read_config(ctx.obj), console, as_json=as_json))
     if url:
-        reject_local_only(dry_run=dry_run, config=ctx.obj.config)
+        reject_local_only(dry_run=dry_run, config=ctx.obj.config, candidates=candidates)
     runner = _with_daemon(url) if url else _with_pool(read_config(ctx.obj))
-    if input is not None:
-        from llm_pool.cli.batch import answer_lines
+    if any((input, output_file, template, resume, retry_failed, part)):
+        from llm_pool.cli.batch import BatchFiles, answer_files
 
-        lines = list(lines_of(input))
+        files = BatchFiles(
+            input=input, output=output_file, template=template, resume=resume, retry_failed=retry_failed, shard=part
+        )
+        files.check()
         return asyncio.run(
-            runner(lambda pool, _: answer_lines(query, lines, pool, console, concurrency=concurrency, strict=strict))
+            runner(lambda pool, _: answer_files(files, query, pool, console, concurrency=concurrency, strict=strict))
         )
     options = InferOptions(
         query=asked(),
-        output="json" if as_json else "jsonl" if jsonl else "text",
+        output="candidates" if candidates else "json" if as_json else "jsonl" if jsonl else "text",
         stream=console.stdout.isatty() if stream is None else stream,
         explain=explain,
         exit_status=exit_status,

@@ -43,6 +43,10 @@ class DaemonPool:
             emit(event)
         raise AssertionError("a stream ends with its answer, or raises")
 
+    async def feedback(self, request_id: str, *, good: bool) -> bool:
+        """Say how good an answer was; whether something was learned."""
+        return await self._client.feedback(request_id, good=good)
+
     async def health(self) -> Health:
         """How its backends are."""
         return await self._client.health()

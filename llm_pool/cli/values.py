@@ -68,3 +68,11 @@ def more_than_zero(read: Callable[[str], float]) -> Callable[[str], float]:
         return value
 
     return positive
+
+
+def shard(text: str) -> tuple[int, int]:
+    """*text*, ``2/8`` for the second of eight, as its two numbers."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count) <= 1_000_000):
+        raise BadParameter(f"expected a part such as 2/8, got '{text}'")
+    return int(index), int(count)

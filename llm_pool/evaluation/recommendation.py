@@ -53,7 +53,8 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
         subject: a strategy's name, or a model's.
         kind: which of them it is.
         sentence: how it compares with the best single model, and how sure that is.
-        difference: to the best single model, or of a model to the reference; holds together with those of all other candidates.
+        difference: to the best single model, or of a model to the reference; its interval holds together with those of
+            all other candidates.
         is_certain: the interval lies on one side of zero.
         needed: questions that could tell, where these cannot; None where they can, or where nobody could say.
     """
