@@ -72,9 +72,9 @@ def _report_path(name: str) -> Path:
 
 
 _EXAMPLES = """\
-llm-pool eval questions.jsonl                        # ask every provider once, and say what to use
+llm-pool eval questions.jsonl                  # ask once, and say what to use
 llm-pool eval questions.csv --score contains --report report.html
-llm-pool eval --replay questions.answers.jsonl       # decide anew; asks no model
+llm-pool eval --replay questions.answers.jsonl              # ask nobody
 llm-pool eval --replay questions.answers.jsonl --apply"""
 
 app = App()
