@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
     from llm_pool.engine.reload import Reloader, ended_unexpectedly
+    from llm_pool.engine.state import PoolState
 
 _MODULES = {
     "ANY_OBJECT": "admission",
@@ -25,6 +26,7 @@ _MODULES = {
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
+    "PoolState": "state",
     "ReloadResult": "generations",
     "Reloader": "reload",
     "RunningRequest": "generations",
@@ -47,6 +49,7 @@ __all__ = [
     "Orchestrator",
     "Plan",
     "PoolManager",
+    "PoolState",
     "ReloadResult",
     "Reloader",
     "RunningRequest",

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -31,12 +31,20 @@ from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Observer, Provider
     from llm_pool.core.messages import Answer, ProviderState, Query
     from llm_pool.engine.health import Health
+
+
+class BuildProvider(Protocol):
+    """Makes the bare provider that a section describes; ``providers.registry.build_provider`` is one."""
+
+    def __call__(self, settings: ProviderSettings, transport: Transport, /, *, path: Path) -> Provider:
+        """The provider, without any policy; raises ConfigError where the section cannot be used."""
 
 
 class App:
@@ -151,6 +159,7 @@ async def open_app(
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
+    build: BuildProvider = build_provider,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -158,6 +167,7 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
+        build: makes the bare provider of a section; another one records what a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
@@ -169,7 +179,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        yield _build(config, stack, list(observers), pool_state)
+        yield _build(config, stack, list(observers), pool_state, build)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -182,7 +192,13 @@ def emit_to(observers: Sequence[Observer]) -> Emit:
     return emit
 
 
-def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], pool_state: PoolState) -> App:
+def _build(
+    config: Config,
+    stack: AsyncExitStack,
+    observers: list[Observer],
+    pool_state: PoolState,
+    build: BuildProvider,
+) -> App:
     task_registry = TaskRegistry(config.prompt_folders, config.prompt_files)
     shared = SharedParts(
         config=config,
@@ -200,7 +216,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
     if learning is not None:
         observers.append(learning)
     machines = Machines(shared)
-    assignments = _assignments(shared, machines, stack)
+    assignments = _assignments(shared, machines, stack, build)
     stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
@@ -235,7 +251,9 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
     return App(config, orchestrator, task_registry, pool_state, learning, machines, assignments)
 
 
-def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack) -> list[Assignment]:
+def _assignments(
+    shared: SharedParts, machines: Machines, stack: AsyncExitStack, build: BuildProvider
+) -> list[Assignment]:
     """The active providers, each behind its policies."""
     config = shared.config
     transport = Transport()
@@ -252,7 +270,7 @@ def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack)
         )
 
     for rank, settings in enumerate(config.active_providers):
-        bare = build_provider(settings, transport, path=config.path)
+        bare = build(settings, transport, path=config.path)
         stack.push_async_callback(bare.aclose)
         gate = machines.gate(settings, bare)
         provider = with_policies(bare, settings, gate, shared, partial(has_alternative, settings.name))
