@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
     from llm_pool.engine.reload import Reloader, ended_unexpectedly
+    from llm_pool.engine.state import PoolState
 
 _MODULES = {
     "ANY_OBJECT": "admission",
@@ -26,6 +27,7 @@ _MODULES = {
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
+    "PoolState": "state",
     "ReloadResult": "generations",
     "Reloader": "reload",
     "RunningRequest": "generations",
@@ -49,6 +51,7 @@ __all__ = [
     "Orchestrator",
     "Plan",
     "PoolManager",
+    "PoolState",
     "ReloadResult",
     "Reloader",
     "RunningRequest",

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
@@ -32,12 +32,20 @@ from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Cache, Embedder, Emit, Observer, Provider
     from llm_pool.core.messages import Answer, ProviderState, Query
     from llm_pool.engine.health import Health
+
+
+class BuildProvider(Protocol):
+    """Makes the bare provider that a section describes; ``providers.registry.build_provider`` is one."""
+
+    def __call__(self, settings: ProviderSettings, transport: Transport, /, *, path: Path) -> Provider:
+        """The provider, without any policy; raises ConfigError where the section cannot be used."""
 
 
 class App:
@@ -156,6 +164,7 @@ async def open_app(
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
+    build: BuildProvider = build_provider,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -163,6 +172,7 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
+        build: makes the bare provider of a section; another one records what a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
@@ -174,7 +184,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        yield _build(config, stack, list(observers), pool_state)
+        yield _build(config, stack, list(observers), pool_state, build)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -187,7 +197,13 @@ def emit_to(observers: Sequence[Observer]) -> Emit:
     return emit
 
 
-def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], pool_state: PoolState) -> App:
+def _build(
+    config: Config,
+    stack: AsyncExitStack,
+    observers: list[Observer],
+    pool_state: PoolState,
+    build: BuildProvider,
+) -> App:
     task_registry = TaskRegistry(config.prompt_folders, config.prompt_files)
     shared = SharedParts(
         config=config,
@@ -205,7 +221,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
     if learning is not None:
         observers.append(learning)
     machines = Machines(shared)
-    assignments, embedders = _assignments(shared, machines, stack)
+    assignments, embedders = _assignments(shared, machines, stack, build)
     stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
@@ -259,7 +275,7 @@ def _only(embedders: Sequence[Assignment], answering: Sequence[Assignment]) -> l
 
 
 def _assignments(
-    shared: SharedParts, machines: Machines, stack: AsyncExitStack
+    shared: SharedParts, machines: Machines, stack: AsyncExitStack, build: BuildProvider
 ) -> tuple[list[Assignment], list[Assignment]]:
     """The active providers that answer questions and those that make embeddings, each behind its policies."""
     config = shared.config
@@ -268,7 +284,7 @@ def _assignments(
     answering: list[Assignment] = []
     embedding: list[Assignment] = []
     for rank, settings in enumerate(config.active_providers):
-        bare = build_provider(settings, transport, path=config.path)
+        bare = build(settings, transport, path=config.path)
         stack.push_async_callback(bare.aclose)
         duties = list(_duties(bare, settings, config, answering, embedding))
         gate = machines.gate(settings, bare, duties[0][0].load)
