@@ -80,6 +80,8 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
         explain(answer, console)
     else:
         _tell_notes(answer, console)
+    if answer.decision.ran_out_of_time:
+        return ExitCode.DEADLINE
     if not options.exit_status:
         return ExitCode.OK
     from llm_pool.cli.verdict import verdict
@@ -89,6 +91,8 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
 
 def _tell_notes(answer: Answer, console: Console) -> None:
     """What a person should know of *answer* beside its text."""
+    if answer.decision.deadline_note:
+        console.say(f"note: {answer.decision.deadline_note}")
     if answer.finish in _CUT:
         console.say(f"note: {_CUT[answer.finish]}")
     if answer.degraded:

@@ -23,6 +23,7 @@ COMMANDS = {
     "health": "the state of each provider, and what to type next",
     "serve": "the pool as a daemon, over HTTP and gRPC",
     "bench": "how fast providers and strategies are",
+    "eval": "which model and which strategy, on your own questions",
     "keys": "keys for clients of the daemon",
     "feedback": "say whether an answer was right",
     "config": "what is configured, where, and what a key means",

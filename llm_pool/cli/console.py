@@ -212,7 +212,7 @@ def _error_line(every: Sequence[LlmPoolError], code: int) -> str:
 
     from llm_pool.wire.json import error_json
 
-    first, *also = [error_json(error)["error"] for error in every]
+    first, *also = [error_json(error, commands=True)["error"] for error in every]
     first["exit_code"] = code
     if also:
         first["also"] = also

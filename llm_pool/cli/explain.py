@@ -17,6 +17,7 @@ MOST_COLUMNS = 120
 """Of a drawing that goes where no terminal sets an end."""
 _MAX_WIDTH, _MIN_WIDTH = 32, 8  # of a timeline
 _MAX_LINES, _MAX_LINE = 12, 160  # of an attempt's reasoning
+_SHOWN_QUEUE = 0.001  # seconds: less is no wait
 _CUT = {"length": "cut at max_tokens", "repetition": "cut: it repeated itself"}
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
 
@@ -25,8 +26,9 @@ def explain(answer: Answer, console: Console, *, err: bool = True, before: str =
     """
     Draw how *answer* came about: on stderr, beside the answer, or as data, with a line *before* it.
 
-    One row per attempt, on one time scale as wide as the terminal has room for: ``·`` not started, ``░`` waiting for
-    the first token, ``█`` writing, thoughts included. What models thought follows, shortened.
+    One row per attempt, on one time scale as wide as the terminal has room for: ``·`` not started, ``┄`` in the queue
+    before its machine, ``░`` waiting for the first token, ``█`` writing, thoughts included. What models thought
+    follows, shortened.
     """
     cached = " · from the cache" if answer.from_cache else ""
     took = f" · {_time(answer.duration)}{cached}"
@@ -125,8 +127,10 @@ def _outcome(attempt: Attempt) -> str:
 
 def _facts(attempt: Attempt) -> str:
     facts = [_time(attempt.duration)]
-    if attempt.ttft is not None:
-        facts.append(f"first token {_time(attempt.ttft)}")
+    if attempt.queued >= _SHOWN_QUEUE:
+        facts.append(f"queued {_time(attempt.queued)}")
+    if attempt.first_token is not None:
+        facts.append(f"first token {_time(attempt.first_token)}")
     if attempt.usage.completion_tokens is not None:
         count = attempt.usage.completion_tokens
         facts.append(f"{count} token{'' if count == 1 else 's'}")
@@ -156,8 +160,13 @@ def timeline(attempt: Attempt, end: float, width: int) -> str:
     scale = width / end if end > 1e-6 else 0.0
     start = min(width - 1, int(attempt.started * scale))
     stop = min(width, max(start + 1, round((attempt.started + attempt.duration) * scale)))
-    wrote = stop if attempt.ttft is None else max(start, min(stop, round((attempt.started + attempt.ttft) * scale)))
-    return ("·" * start + "░" * (wrote - start) + "█" * (stop - wrote)).ljust(width, "·")
+
+    def cell(seconds: float) -> int:
+        return max(start, min(stop, round((attempt.started + seconds) * scale)))
+
+    asked = cell(attempt.queued) if attempt.queued >= _SHOWN_QUEUE else start
+    wrote = stop if attempt.ttft is None else max(asked, cell(attempt.ttft))
+    return ("·" * start + "┄" * (asked - start) + "░" * (wrote - asked) + "█" * (stop - wrote)).ljust(width, "·")
 
 
 def _time(seconds: float) -> str:

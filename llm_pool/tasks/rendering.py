@@ -6,13 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Prompt, Turn
+from llm_pool.core.messages import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.core.messages import Json
+    from llm_pool.core.messages import Image, Json, Turn
 
 INPUT = "{{input}}"
 """Where a template takes the input; once."""
@@ -28,9 +30,11 @@ _MARKER = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
+def render(template: str, value: Json, turns: Sequence[Turn] = (), images: tuple[Image, ...] = ()) -> Prompt:
     """
     *template* with *value* in it ``neutralized``: text as it is, anything else as JSON on one line; *turns* before it.
+
+    An empty text after turns asks nothing more: they stand alone. *images* go with the value.
 
     Raises:
         InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
@@ -42,8 +46,14 @@ def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
     system, _, user = template.rpartition(USER)
-    earlier = tuple(Turn(turn.role, neutralized(turn.text)) for turn in turns)
-    return Prompt(system.strip(), user.strip().replace(INPUT, shown), earlier)
+    asked = user.strip().replace(INPUT, shown) if shown or images or not turns else ""
+    return Prompt(system.strip(), asked, tuple(map(_neutral_turn, turns)), images)
+
+
+def _neutral_turn(turn: Turn) -> Turn:
+    """*turn* without power over a chat template; the JSON of its calls stays JSON."""
+    calls = (msgspec.structs.replace(call, arguments=neutralized(call.arguments)) for call in turn.tool_calls)
+    return msgspec.structs.replace(turn, text=neutralized(turn.text), tool_calls=tuple(calls))
 
 
 def neutralized(text: str) -> str:
