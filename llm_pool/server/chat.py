@@ -35,12 +35,11 @@ MAX_KEPT = 64 * 1024
 """Characters of a model's thoughts that are kept until it is known whether the answer is its own."""
 DECISION_HEADER = b"x-llm-pool-decision"
 
-_ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
+_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
-    "tool": "tool",
 }
 
 
@@ -158,10 +157,13 @@ async def model_named(name: str, manager: PoolManager) -> Model:
     return model
 
 
-def turn(role: str, text: str, place: str) -> Turn:
+def turn(role: str, text: str, place: str, *, may_be_tool: bool = False) -> Turn:
     """A turn of a conversation; *place* names it in errors. Raises InvalidRequest for a role nobody plays here."""
+    if may_be_tool and role == "tool":
+        return Turn("tool", text)
     if role not in _ROLES:
-        raise InvalidRequest(f"{place}.role", f"expected system, user, assistant or tool, got '{role[:40]}'")
+        known = "system, user, assistant or tool" if may_be_tool else "system, user or assistant"
+        raise InvalidRequest(f"{place}.role", f"expected {known}, got '{role[:40]}'")
     return Turn(_ROLES[role], text)
 
 
