@@ -7,7 +7,8 @@ Every error this package raises, in one tree.
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
     │  ├─ UnknownModel(model)
-    │  └─ ContextLengthExceeded(tokens, told)
+    │  ├─ ContextLengthExceeded(tokens, told)
+    │  └─ RequestIdReused(field, reason, hint)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
@@ -16,6 +17,7 @@ Every error this package raises, in one tree.
     ├─ DeadlineExceeded(asked, attempts)
     ├─ NoConsensus(decision)
     ├─ AllProvidersFailed(task, attempts)
+    │  └─ AllProvidersUnavailable(task, attempts, retry_after)
     └─ ProviderError(provider, reason)        inside only; travels as a value in an Attempt
        ├─ Unreachable      nobody listens, or the connection broke before a byte came
        ├─ TimedOut         the attempt's own timeout passed
@@ -58,6 +60,11 @@ class LlmPoolError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    @property
+    def remote_hint(self) -> str:
+        """What a client of the daemon can do next: *hint*, unless that is a command for the daemon's own machine."""
+        return self.hint
 
 
 class ConfigError(LlmPoolError):
@@ -129,6 +136,10 @@ class ContextLengthExceeded(InvalidRequest):
         self.tokens = tokens
 
 
+class RequestIdReused(InvalidRequest):
+    """The sender has used this request's id for another request."""
+
+
 class Unauthenticated(LlmPoolError):
     """Nobody we know sent this request."""
 
@@ -188,6 +199,11 @@ class DeadlineExceeded(LlmPoolError):
         )
         self.asked, self.attempts = asked, tuple(attempts)
 
+    @property
+    def remote_hint(self) -> str:
+        """A longer deadline."""
+        return "a longer deadline gives the models more time, up to what the server allows"
+
 
 class NoConsensus(LlmPoolError):
     """The panel did not agree as far as the strict rule demands; *decision* shows how far it did."""
@@ -207,6 +223,19 @@ class AllProvidersFailed(LlmPoolError):
             hint=f"{hint}{'  or  ' if hint else ''}llm-pool health",
         )
         self.task, self.attempts = task, tuple(attempts)
+
+    @property
+    def remote_hint(self) -> str:
+        """Nothing: it is for who runs the pool to mend."""
+        return ""
+
+
+class AllProvidersUnavailable(AllProvidersFailed):
+    """Every provider able to serve *task* asks to be left alone for now, the first for *retry_after* seconds."""
+
+    def __init__(self, task: str, attempts: Sequence[Attempt], retry_after: float) -> None:
+        super().__init__(task, attempts)
+        self.retry_after = retry_after
 
 
 def _by_reason(attempts: Sequence[Attempt]) -> str:

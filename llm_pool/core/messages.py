@@ -126,6 +126,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         tools: what the models may call instead of answering.
         parallel_tool_calls: whether one answer may hold several calls.
         images: what *prompt* is about.
+        correlation_id: what the request is called where it has no *request_id*; it promises no replay.
+        trace: the W3C trace context it came with, by header; it goes on to the backends.
+        extra: sampling fields beside the above, by their names in the OpenAI API, for a single provider.
     """
 
     prompt: str
@@ -152,6 +155,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     images: tuple[Image, ...] = ()
+    correlation_id: str = ""
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -242,6 +248,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
         tools: what the model may call instead of answering; empty where the choice is ``none``.
         parallel_tool_calls: whether one answer may hold several calls.
+        trace, extra: the query's.
     """
 
     request_id: str
@@ -270,6 +277,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -404,7 +413,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
-        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        ttft: seconds to the first token, thought or said, *queued* included: the model's first sign of life.
         finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
@@ -412,6 +421,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
             *hint* its way out.
         note: what a careful reader wants to know of it.
         cut: what was written where time or tokens ended before it was a valid answer, and the asker may be told it.
+        queued: seconds it waited in our own queue before its machine, and there for its model to be loaded.
     """
 
     provider: str
@@ -432,6 +442,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
     reasoning: str = ""
     cut: str = ""
+    queued: float = 0.0
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds that the backend took to its first token: *ttft* without our queue; None where none came."""
+        return None if self.ttft is None else max(0.0, self.ttft - self.queued)
+
+    @property
+    def writing(self) -> float | None:
+        """Seconds from the first token to the end; None where none came."""
+        return None if self.ttft is None else max(0.0, self.duration - self.ttft)
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_ID = 200
 """Characters of a request's id, which is kept for as long as its answer."""
+MAX_NAME = 200
+"""Characters of a tenant's or project's name, which goes into logs and traces."""
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
@@ -53,6 +55,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
+    _check_names(query)
     tools = offered_tools(query, task)
     check_turns(query.turns)
     max_tokens = _max_tokens(query, task, config)
@@ -85,6 +88,8 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         tools=tools,
         tool_choice=query.tool_choice if tools else "auto",
         parallel_tool_calls=query.parallel_tool_calls,
+        trace=query.trace,
+        extra=query.extra,
     )
 
 
@@ -141,6 +146,12 @@ def _goes_on(query: Query) -> bool:
     return bool(query.turns) and query.turns[-1].role in {"tool", "assistant"}
 
 
+def _check_names(query: Query) -> None:
+    for field in ("tenant_id", "project_id"):
+        if (length := len(getattr(query, field))) > MAX_NAME:
+            raise InvalidRequest(field, f"{length} characters, expected at most {MAX_NAME}")
+
+
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
     """
     *task* with answers that fit *schema*, which is the asker's.
@@ -177,7 +188,7 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
 def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
-    return query.request_id or uuid.uuid4().hex
+    return query.request_id or query.correlation_id or uuid.uuid4().hex
 
 
 def _top_logprobs(query: Query) -> int:

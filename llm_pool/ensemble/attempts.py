@@ -33,6 +33,7 @@ from llm_pool.core.events import (
     ToolCallArrived,
 )
 from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
+from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 from llm_pool.reading.tool_calls import check_calls
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Member
     from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
@@ -141,6 +143,9 @@ class AttemptGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for running_attempt in self._in_order:
+            running_attempt.leave()
+        self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ended.put_nowait((task, self._running.pop(task)))
@@ -165,12 +170,17 @@ class _RunningAttempt:
         self._last: Delta | None = None
         self._ttft: float | None = None
 
+    def leave(self) -> None:
+        """Tell nobody any more: who was told knows this attempt, and both would wait for the garbage collector."""
+        self._emit = _tell_nobody
+
     async def run(self) -> None:
         """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
         request, name, model = self._call.request_id, self.member.name, self.member.model
         self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
         if not self.member.loaded:
             self._emit(ModelLoading(request, name, model))
+        self._queue_time = QueueTime(self._now)
         try:
             await self._gather()
             self._end("ok", reading=await self._read())
@@ -298,6 +308,7 @@ class _RunningAttempt:
             cut=self._cut(outcome),
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
+            queued=self._queue_time.total,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 
@@ -344,6 +355,10 @@ class _Reasoning:
     def text(self) -> str:
         """What was kept."""
         return "".join(self._pieces).strip()
+
+
+def _tell_nobody(_event: Event) -> None:
+    """It is over."""
 
 
 def _outcome(error: ProviderError) -> Outcome:

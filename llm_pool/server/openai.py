@@ -38,6 +38,7 @@ from llm_pool.server.queries import decode
 from llm_pool.server.samples import MAX_SAMPLES, respond_samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ UNSUPPORTED = {
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
-"""Fields that tune an answer and have no counterpart here."""
+"""Fields that tune an answer and have no counterpart here: only a provider that is asked alone may take them."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class _Format(msgspec.Struct, frozen=True):
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat request; fields that are not here are another server's and change nothing."""
+    """A chat request; fields that are not here are another server's, and told in ``llm_pool.ignored``."""
 
     model: str
     messages: list[Message]
@@ -105,10 +106,8 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: str | None = None
     prediction: Any = None
 
-    @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        return [field for field in IGNORED if getattr(self, field) is not None]
+
+SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
@@ -148,15 +147,19 @@ class OpenAI:
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
-        query = query_from(body, await model_named(body.model, self._manager), project_of(scope))
-        stream = bool(body.stream)
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
+        model = await model_named(body.model, self._manager)
+        beyond = unserved(fields_beyond(sent, SERVED) | _template_fields(body), model, self._manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        fields, stream = _client_fields(body), bool(body.stream)
         if body.n in {None, 1}:
-            await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=stream)
+            encoder = _ChatEncoder(body, beyond.ignored)
+            await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
             return
         answer_id = f"chatcmpl-{uuid.uuid4().hex}"
-        encoders = [_ChatEncoder(body, index, answer_id) for index in range(body.n or 1)]
-        await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream)
+        encoders = [_ChatEncoder(body, beyond.ignored, index, answer_id) for index in range(body.n or 1)]
+        await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
@@ -212,6 +215,26 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     )
 
 
+def _client_fields(body: ChatBody) -> dict[str, str]:
+    """Where in *body* the fields of its query stand."""
+    last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+    return {
+        "prompt": f"messages[{last}].content",
+        "max_tokens": "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+        "output_schema": "response_format.json_schema.schema",
+        "think": "chat_template_kwargs.enable_thinking" if body.reasoning_effort is None else "reasoning_effort",
+        "task": "model",
+        "strategy": "model",
+        "project_id": "OpenAI-Project",
+    }
+
+
+def _template_fields(body: ChatBody) -> dict[str, Json]:
+    """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
+    said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
+    return {"chat_template_kwargs": said} if said else {}
+
+
 def _think(body: ChatBody) -> Think | None:
     """What *body* says of thinking: by OpenAI's word for it, or by the switch that vLLM hands to templates."""
     switch = (body.chat_template_kwargs or {}).get("enable_thinking")
@@ -239,8 +262,8 @@ class _ChatEncoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: ChatBody, index: int = 0, answer_id: str = "") -> None:
-        self._body, self._index, self._made = body, index, int(time.time())
+    def __init__(self, body: ChatBody, ignored: Sequence[str] = (), index: int = 0, answer_id: str = "") -> None:
+        self._body, self._ignored, self._index, self._made = body, ignored, index, int(time.time())
         self._id = answer_id or f"chatcmpl-{uuid.uuid4().hex}"
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
@@ -251,7 +274,7 @@ class _ChatEncoder:
             message |= {"content": answer.content or None, "tool_calls": [*map(_call, answer.tool_calls)]}
         logprobs = self._logprobs(answer)
         choice = {"index": self._index, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
-        ours = decision_details(answer, self._body.ignored)
+        ours = decision_details(answer, self._ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
@@ -286,7 +309,7 @@ class _ChatEncoder:
         output = self.piece(end.rest) if end.rest else b""
         for at, call in enumerate(end.calls):
             output += self.called(ToolCallDelta(at, call.id, call.name, call.arguments))
-        ours = {"llm_pool": decision_details(answer, self._body.ignored)}
+        ours = {"llm_pool": decision_details(answer, self._ignored)}
         return output + self._chunk({}, finish(answer), ours, self._logprobs(answer))
 
     def closing(self, answers: Sequence[Answer]) -> bytes:

@@ -228,6 +228,10 @@ def _turns(items: list[_Item]) -> list[Turn]:
 def _said(item: _Item, place: str) -> Turn:
     parts = item.content if isinstance(item.content, list) else [_Part("input_text", item.content or "")]
     pictures = [part for part in parts if part.type == "input_image"]
+    if item.role == "tool":
+        raise InvalidRequest(
+            f"{place}.role", "expected system, user or assistant; results are of type function_call_output"
+        )
     said = turn(item.role, _text([part for part in parts if part not in pictures], f"{place}.content"), place)
     if pictures and said.role != "user":
         raise InvalidRequest(f"{place}.content", f"no picture is read from the {said.role} here")

@@ -22,15 +22,15 @@ from llm_pool.server.chat import (
     TextDelta,
     ThinkingDelta,
     as_conversation,
-    authorized,
     decision_header,
     early_header,
     stream_text,
 )
 from llm_pool.server.middleware import send_json
+from llm_pool.server.request_context import authorized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llm_pool.core.messages import Answer, Json, Query
     from llm_pool.engine import PoolManager
@@ -64,14 +64,17 @@ async def respond_samples(
     send: Send,
     *,
     stream: bool,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
     """
     Answer *query* once for each of *encoders*, as a stream or whole.
 
+    *fields*: how the client wrote a field of the query, where its API has another name for it.
+
     Raises:
         LlmPoolError: before anything was sent; later ones end the stream.
     """
-    async with authorized(access, scope, as_conversation(query)) as allowed:
+    async with authorized(access, scope, as_conversation(query), fields) as allowed:
         queries = _apart(allowed, len(encoders))
         if stream:
             await _stream(manager, queries, encoders, send)
