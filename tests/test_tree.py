@@ -17,6 +17,7 @@ FOLDERS = {
     "discovery",
     "engine",
     "ensemble",
+    "library",
     "models",
     "providers",
     "qos",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from llm_pool.cache.encoding import pack, unpack
-from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.core.errors import DeadlineExceeded, RequestIdReused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ class Idempotency(Protocol):
             deadline: instant; somebody else's run that lasts longer is not waited for.
 
         Raises:
-            InvalidRequest: the id was used for another body.
+            RequestIdReused: the id was used for another body.
             DeadlineExceeded: somebody else's run took longer than *deadline*.
         """
 
@@ -177,8 +177,8 @@ class IdempotencyStore:
         return entry
 
 
-def used_for_another(request_id: str) -> InvalidRequest:
+def used_for_another(request_id: str) -> RequestIdReused:
     """The error where *request_id* comes with another body than before."""
-    return InvalidRequest(
+    return RequestIdReused(
         "request_id", f"'{request_id}' was used for another request", hint="a new request needs a new id"
     )

@@ -33,14 +33,14 @@ def cache_key(query: Query, plan: Plan, fields: Sequence[str]) -> str:
     call = plan.call
     members = [(m.name, m.model, m.weight) for m in (*plan.panel.regular, *plan.panel.last_resort)]
     task = (call.task.name, call.task.version, call.input, call.prompt.turns, call.schema)
-    sampling = (call.max_tokens, call.temperature, call.seed, call.stop, call.think)
+    sampling = (call.max_tokens, call.temperature, call.seed, call.stop, call.think, call.extra)
     named = [(field, getattr(query, field)) for field in sorted(fields)]
     return _digest((query.tenant_id, task, sampling, plan.strategy, members, named))
 
 
 def fingerprint(query: Query) -> str:
     """What must be equal for two requests with one id to be the same: what was asked, not in how long a time."""
-    body = msgspec.structs.replace(query, request_id="", deadline=None, caps=Caps())
+    body = msgspec.structs.replace(query, request_id="", deadline=None, caps=Caps(), correlation_id="", trace={})
     return _digest(msgspec.to_builtins(body))
 
 

@@ -45,6 +45,13 @@ _HostName = Annotated[
     str,
     msgspec.Meta(pattern=r"^[a-z0-9.-]{1,253}$(?!\n)", extra={"want": "a host's name in lower case, without port"}),
 ]
+_Origin = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?:https?://[a-z0-9.\-\[\]:]{1,260}|(?!https?:)[a-z][a-z0-9+.-]{0,63}://(?:\*|[!-)+-.0-~]{0,260}))$(?!\n)",
+        extra={"want": 'an origin in lower case, "https://host", or "scheme://*" for an app\'s own scheme'},
+    ),
+]
 _Url = Annotated[
     str,
     msgspec.Meta(
@@ -79,6 +86,11 @@ _ProviderName = Annotated[
 ]
 
 
+_ModelName = Annotated[
+    str, msgspec.Meta(pattern=r"^[!-~]{1,128}$(?!\n)", extra={"want": "a model's name without spaces, in plain ASCII"})
+]
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table."""
 
@@ -97,6 +109,15 @@ class ServerSettings(_Table, frozen=True):
             "Further names of this daemon and of web pages that may ask it, without port. Counts while clients need "
             "not prove who they are: any other `Host` or `Origin` than loopback is then refused.",
             ["pool.example"],
+        ),
+    ] = ()
+    origins: Annotated[
+        tuple[_Origin, ...],
+        _doc(
+            "Origins of web pages and apps that may ask and read answers, beside pages of this machine and of `hosts`: "
+            "`https://app.example`, `tauri://localhost`, `app://obsidian.md`; `vscode-webview://*` is every one of an "
+            "app's own scheme.",
+            ["https://app.example", "vscode-webview://*"],
         ),
     ] = ()
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
@@ -788,3 +809,19 @@ class Sections(_Table, frozen=True):
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}
+    models: Annotated[
+        dict[
+            _ModelName,
+            Annotated[
+                str,
+                _doc(
+                    "The model it stands for: `pool`, `pool/judge` and the like, `pool/task/NAME`, a provider's name, "
+                    "or another of these names.",
+                    "pool/judge",
+                ),
+            ],
+        ],
+        _doc(
+            "Further names of models, for clients that ask for one by name: they stay good when a provider is renamed."
+        ),
+    ] = {}

@@ -6,7 +6,8 @@ Every error this package raises, in one tree.
     LlmPoolError
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
-    │  └─ UnknownModel(model)
+    │  ├─ UnknownModel(model)
+    │  └─ RequestIdReused(field, reason, hint)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
@@ -15,6 +16,7 @@ Every error this package raises, in one tree.
     ├─ DeadlineExceeded(asked, attempts)
     ├─ NoConsensus(decision)
     ├─ AllProvidersFailed(task, attempts)
+    │  └─ AllProvidersUnavailable(task, attempts, retry_after)
     └─ ProviderError(provider, reason)        inside only; travels as a value in an Attempt
        ├─ Unreachable      nobody listens, or the connection broke before a byte came
        ├─ TimedOut         the attempt's own timeout passed
@@ -55,6 +57,11 @@ class LlmPoolError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    @property
+    def remote_hint(self) -> str:
+        """What a client of the daemon can do next: *hint*, unless that is a command for the daemon's own machine."""
+        return self.hint
 
 
 class ConfigError(LlmPoolError):
@@ -106,6 +113,10 @@ class UnknownModel(InvalidRequest):
     def __init__(self, model: str, *, hint: str = "") -> None:
         LlmPoolError.__init__(self, f"model '{model}' not found", hint=hint)  # clients look for these words
         self.field, self.reason = "model", "not found"
+
+
+class RequestIdReused(InvalidRequest):
+    """The sender has used this request's id for another request."""
 
 
 class Unauthenticated(LlmPoolError):
@@ -160,6 +171,11 @@ class DeadlineExceeded(LlmPoolError):
         )
         self.asked, self.attempts = asked, tuple(attempts)
 
+    @property
+    def remote_hint(self) -> str:
+        """A longer deadline."""
+        return "a longer deadline gives the models more time, up to what the server allows"
+
 
 class NoConsensus(LlmPoolError):
     """The panel did not agree as far as the strict rule demands; *decision* shows how far it did."""
@@ -179,6 +195,19 @@ class AllProvidersFailed(LlmPoolError):
             hint=f"{hint}{'  or  ' if hint else ''}llm-pool health",
         )
         self.task, self.attempts = task, tuple(attempts)
+
+    @property
+    def remote_hint(self) -> str:
+        """Nothing: it is for who runs the pool to mend."""
+        return ""
+
+
+class AllProvidersUnavailable(AllProvidersFailed):
+    """Every provider able to serve *task* asks to be left alone for now, the first for *retry_after* seconds."""
+
+    def __init__(self, task: str, attempts: Sequence[Attempt], retry_after: float) -> None:
+        super().__init__(task, attempts)
+        self.retry_after = retry_after
 
 
 def _by_reason(attempts: Sequence[Attempt]) -> str:

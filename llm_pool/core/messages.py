@@ -82,6 +82,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        correlation_id: what the request is called where it has no *request_id*; it promises no replay.
+        trace: the W3C trace context it came with, by header; it goes on to the backends.
+        extra: sampling fields beside the above, by their names in the OpenAI API, for a single provider.
     """
 
     prompt: str
@@ -102,6 +105,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    correlation_id: str = ""
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -173,6 +179,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends.
         think: as request or task say; None: neither does, and the provider decides.
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
+        trace, extra: the query's.
     """
 
     request_id: str
@@ -194,6 +201,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     think: Think | None = None
     think_tokens: int = 4096
     reserve: float = 0.0
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -273,13 +282,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
-        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        ttft: seconds to the first token, thought or said, *queued* included: the model's first sign of life.
         finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
         note: what a careful reader wants to know of it.
+        queued: seconds it waited in our own queue before its machine, and there for its model to be loaded.
     """
 
     provider: str
@@ -299,6 +309,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     retry_after: float | None = None
     reasoning: str = ""
+    queued: float = 0.0
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds that the backend took to its first token: *ttft* without our queue; None where none came."""
+        return None if self.ttft is None else max(0.0, self.ttft - self.queued)
+
+    @property
+    def writing(self) -> float | None:
+        """Seconds from the first token to the end; None where none came."""
+        return None if self.ttft is None else max(0.0, self.duration - self.ttft)
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
-    from llm_pool.engine.configuration import effective_config
-    from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
+    from llm_pool.engine.configuration import EffectiveConfig, effective_config
+    from llm_pool.engine.generations import PoolManager, ReloadResult, RunningRequest
+    from llm_pool.engine.health import Health
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
     from llm_pool.engine.reload import Reloader, ended_unexpectedly
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ANY_OBJECT": "admission",
     "App": "composition",
-    "Health": "generations",
+    "Health": "health",
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
@@ -28,6 +29,7 @@ _MODULES = {
     "Reloader": "reload",
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
+    "EffectiveConfig": "configuration",
     "effective_config": "configuration",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
@@ -40,6 +42,7 @@ __all__ = [
     "ANY_OBJECT",
     "TOKEN_LIMIT",
     "App",
+    "EffectiveConfig",
     "Health",
     "Orchestrator",
     "Plan",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_ID = 200
 """Characters of a request's id, which is kept for as long as its answer."""
+MAX_NAME = 200
+"""Characters of a tenant's or project's name, which goes into logs and traces."""
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
@@ -47,6 +49,7 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
+    _check_names(query)
     task = _with_output_schema(task, query.output_schema)
     prepared = prepare(task, query.prompt, query.turns)
     return Call(
@@ -66,6 +69,8 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         think=_think(query, config),
         think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
+        trace=query.trace,
+        extra=query.extra,
     )
 
 
@@ -115,6 +120,12 @@ def _check_size(query: Query, limit: int) -> None:
         )
     if not query.prompt.strip():
         raise InvalidRequest("prompt", "it is empty")
+
+
+def _check_names(query: Query) -> None:
+    for field in ("tenant_id", "project_id"):
+        if (length := len(getattr(query, field))) > MAX_NAME:
+            raise InvalidRequest(field, f"{length} characters, expected at most {MAX_NAME}")
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
@@ -169,7 +180,7 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
 def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
-    return query.request_id or uuid.uuid4().hex
+    return query.request_id or query.correlation_id or uuid.uuid4().hex
 
 
 def _think(query: Query, config: Config) -> Think | None:

@@ -12,11 +12,13 @@ import msgspec
 
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
+from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.events import ModelLoading
 from llm_pool.core.interfaces import Member
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
 from llm_pool.engine.configuration import effective_config
+from llm_pool.engine.health import check_health
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
 from llm_pool.engine.state import PoolState
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Observer, Provider
-    from llm_pool.core.messages import ProviderState, Query
+    from llm_pool.core.messages import Answer, ProviderState, Query
+    from llm_pool.engine.health import Health
 
 
 class App:
@@ -68,6 +71,33 @@ class App:
             learning,
             machines,
         )
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """
+        Answer *query*; arguments and errors as for ``Orchestrator.infer``.
+
+        A first load is waited for, and does not count against a default deadline: where the pool begins with its
+        program, nobody could have loaded ahead. A deadline that was asked for holds, load or not.
+        """
+        if query.deadline is None:
+            await self.load_for(query, emit or (lambda _: None))
+        return await self.orchestrator.infer(query, emit)
+
+    async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
+        """
+        Take a person's word on the answer to *request_id*, and say whether it taught something.
+
+        Raises:
+            InvalidRequest: no such answer of *tenant_id* is kept, or nothing is learned here.
+        """
+        if self.learning is None:
+            raise InvalidRequest("request_id", "nothing is learned here", hint="trust.enabled is off")
+        return await self.learning.feedback(request_id, tenant_id, good=good)
+
+    async def health(self) -> Health:
+        """How the backends are; takes ``health.TIMEOUT`` seconds at most."""
+        models = {settings.name: settings.model for settings in self.config.active_providers}
+        return await check_health(self.providers.values(), models)
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -191,7 +221,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
         refresh_machines=machines.refresh,
         load_time=machines.load_time,
         is_suspect=shared.is_suspect,
-        breaker_refuses=lambda member, task: pool_state.breakers.refusal(member.name, task) is not None,
+        breaker_refusal=lambda member, task: pool_state.breakers.refusal(member.name, task),
         budget=pool_state.budget,
         cache_layer=CacheLayer(
             pool_state.idempotency,

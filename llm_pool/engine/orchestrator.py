@@ -16,7 +16,9 @@ import msgspec
 
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    AllProvidersUnavailable,
     BreakerOpen,
+    Busy,
     Cancelled,
     DeadlineExceeded,
     LlmPoolError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Clock, Emit, Member, Observer, Strategy
     from llm_pool.core.messages import Attempt, Call, Decision, Query, Task
     from llm_pool.engine.panel import Assignment, Panel
+    from llm_pool.qos.breaker import Refusal
     from llm_pool.qos.budget import Budget
 
 REFRESH_SHARE = 0.1
@@ -54,6 +57,8 @@ LAST_RESORT_SHARE = 0.4
 Part of the deadline kept for the last resort, so that it can still answer when the others hang. A failover among the
 others draws on it: it has half of what remains at least.
 """
+LATER = frozenset({Busy.kind, QueueFull.kind, Loading.kind, OutOfResources.kind, BreakerOpen.kind})
+"""Kinds of failures that say when to ask again, not that something is broken."""
 MAX_LAST_RESORT_TIME = 1.0
 """Seconds kept at most: an engine of our own starts and answers within that."""
 
@@ -72,7 +77,7 @@ class Orchestrator:
         refresh_machines: refreshes what is known of the machines, where that is due.
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         is_suspect: whether a member was silent the last few times, to the asker of a call.
-        breaker_refuses: whether a member's breaker refuses a task now.
+        breaker_refusal: why a member's breaker refuses a task now, and for how long; None: it does not.
         budget: told of each request; hedges, retries and failovers draw on it.
         cache_layer: idempotency, cache and single flight around a run.
         observers: told of every event.
@@ -90,7 +95,7 @@ class Orchestrator:
         refresh_machines: Callable[[], Awaitable[None]],
         load_time: Callable[[Member], float],
         is_suspect: Callable[[Member, Call], bool],
-        breaker_refuses: Callable[[Member, str], bool],
+        breaker_refusal: Callable[[Member, str], Refusal | None],
         budget: Budget,
         cache_layer: CacheLayer,
         observers: Sequence[Observer] = (),
@@ -98,7 +103,7 @@ class Orchestrator:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
         self._refresh_machines, self._budget = refresh_machines, budget
-        self._load_time, self._is_suspect, self._breaker_refuses = load_time, is_suspect, breaker_refuses
+        self._load_time, self._is_suspect, self._breaker_refusal = load_time, is_suspect, breaker_refusal
         self._cache_layer, self._observers = cache_layer, tuple(observers)
 
     async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
@@ -146,7 +151,7 @@ class Orchestrator:
             self._assignments,
             load_time=self._load_time,
             is_suspect=lambda member: self._is_suspect(member, call),
-            breaker_refuses=lambda member: self._breaker_refuses(member, query.task),
+            breaker_refuses=lambda member: self._breaker_refusal(member, query.task) is not None,
             bound_to=self._config.providers_for(query.task),
             requested=query.providers,
             limit=query.caps.providers,
@@ -204,7 +209,10 @@ class Orchestrator:
             raise _failure_of(call, log.attempts, self._clock.now()) from error
 
     async def _run_plan(self, plan: Plan, notify: Emit) -> Answer:
-        decision = await self._decide(plan, _RunLog(notify, self._observe))
+        try:
+            decision = await self._decide(plan, _RunLog(notify, self._observe))
+        except AllProvidersFailed as error:
+            raise self._with_return(error, plan) from error
         decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
@@ -220,6 +228,15 @@ class Orchestrator:
             degraded=decision.degraded,
             finish=decision.finish,
         )
+
+    def _with_return(self, error: AllProvidersFailed, plan: Plan) -> AllProvidersFailed:
+        """*error*, saying when to ask again where the breaker of everybody who could be asked knows that."""
+        members = (*plan.panel.regular, *plan.panel.last_resort)
+        refusals = [self._breaker_refusal(member, plan.call.task.name) for member in members]
+        waits = [refusal.retry_after for refusal in refusals if refusal is not None]
+        if isinstance(error, AllProvidersUnavailable) or not waits or len(waits) < len(members):
+            return error
+        return AllProvidersUnavailable(error.task, error.attempts, min(waits))
 
     def _observe(self, event: Event) -> None:
         for observer in self._observers:
@@ -285,6 +302,8 @@ def _failure_of(call: Call, attempts: Sequence[Attempt], now: float) -> LlmPoolE
         return Overloaded("llm-pool, out of file descriptors,", 1.0)
     if kinds and kinds <= {OutOfTime.kind, Loading.kind, QueueFull.kind}:
         return DeadlineExceeded(_span(call), attempts)
+    if kinds and kinds <= LATER and (waits := [a.retry_after for a in attempts if a.retry_after is not None]):
+        return AllProvidersUnavailable(call.task.name, attempts, min(waits))
     return AllProvidersFailed(call.task.name, attempts)
 
 

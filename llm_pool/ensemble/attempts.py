@@ -25,6 +25,7 @@ from llm_pool.core.errors import (
 )
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 from llm_pool.core.messages import Attempt, Usage
+from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
@@ -168,6 +169,7 @@ class _RunningAttempt:
         self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
         if not self.member.loaded:
             self._emit(ModelLoading(request, name, model))
+        self._queue_time = QueueTime(self._now)
         try:
             await self._gather()
             self._end("ok", reading=await self._read())
@@ -256,6 +258,7 @@ class _RunningAttempt:
             hint="" if error is None else error.hint,
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
+            queued=self._queue_time.total,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 

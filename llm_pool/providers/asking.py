@@ -47,6 +47,8 @@ class Asking:
         body: dict[str, Any],
         error_for: Callable[[Reply], ProviderError],
         adjusted: Callable[[str], dict[str, Any] | None] = lambda _: None,
+        *,
+        trace: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Response]:
         """
         Send *body* to *path*, and give the response that begins well.
@@ -56,6 +58,7 @@ class Asking:
             body: everything that is wanted of the server.
             error_for: the error for a response of another status than 200.
             adjusted: another body to ask with, by an error's words; None: there is none. Asked for once.
+            trace: the asker's trace context, as headers.
 
         Raises:
             ProviderError: what *error_for* gives, and what ``Transport.stream`` raises.
@@ -64,7 +67,7 @@ class Asking:
         for remaining in reversed(range(MAX_TRIES)):
             sent = without(body, refused)
             data = msgspec.json.encode(merged_json(sent, self._extra_body))
-            async with self._transport.stream(self._backend, "POST", path, data) as response:
+            async with self._transport.stream(self._backend, "POST", path, data, trace) as response:
                 if response.status == 200:
                     yield response
                     return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llm_pool.config.values import Driver
 from llm_pool.core.errors import Failed, ProviderError, Rejected
 from llm_pool.core.messages import ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
@@ -23,6 +24,7 @@ from llm_pool.providers.messages import chat_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
 from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import resolved, token_limit
 from llm_pool.providers.transport import with_bearer
 
@@ -96,7 +98,13 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
         body = self._request_body(call, size)
-        asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
+        asked = self._asking.ask(
+            "/api/chat",
+            body,
+            self._refusal,
+            lambda error: self._with_larger_context(body, error),
+            trace=call.trace,
+        )
         async with (
             asked as response,
             aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
@@ -150,7 +158,7 @@ class OllamaProvider:
 
     def _request_body(self, call: Call, size: int | None) -> dict[str, Any]:
         think = resolved(call, self._think)
-        options: dict[str, Any] = {"temperature": call.temperature}
+        options: dict[str, Any] = {**taken_by(Driver.OLLAMA, call.extra), "temperature": call.temperature}
         if (limit := token_limit(call, think)) is not None:
             options["num_predict"] = limit
         if size is not None:

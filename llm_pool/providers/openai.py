@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.providers.asking import Asking
+from llm_pool.config.values import Driver
+from llm_pool.providers.asking import Asking, merged_json
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
@@ -14,6 +15,7 @@ from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import chat_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
 from llm_pool.providers.replies import error_for, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
 from llm_pool.providers.transport import with_bearer
 
@@ -80,7 +82,7 @@ class OpenAIProvider:
         """As ``Provider.stream``."""
         check_fits(self.name, call.prompt, self._context)
         async with (
-            self._asking.ask(self._chat, self._request_body(call), self._error_for) as response,
+            self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace) as response,
             aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
@@ -117,13 +119,14 @@ class OpenAIProvider:
 def request_body(model: str, call: Call, think: Think | None = None) -> dict[str, Any]:
     """The body of ``/v1/chat/completions`` for *call*, whose model shall *think* or not."""
     body: dict[str, Any] = {
+        **taken_by(Driver.OPENAI, call.extra),
         "model": model,
         "messages": chat_messages(call.prompt),
         "temperature": call.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **openai_fields(think),
     }
+    body = merged_json(body, openai_fields(think))
     if (limit := token_limit(call, think)) is not None:
         body["max_tokens"] = limit
     if call.seed is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import ProviderError
 from llm_pool.core.events import RequestQueued
+from llm_pool.qos import queue_time
 from llm_pool.qos.policy import Policy
 from llm_pool.qos.silence import QueuedSilence, Silence, Watch
 from llm_pool.qos.suspecting import had_all_its_time
@@ -93,7 +94,8 @@ class ConcurrencyLimited(Policy):
             wait.begin()
 
         try:
-            return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
+            with queue_time.waiting():
+                return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
         finally:
             wait.end()
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, StrategyName, Turn
-from llm_pool.server.middleware import PRINCIPAL, send_json
-from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.server.middleware import send_json
+from llm_pool.server.request_context import authorized
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
-POOL = "pool"
-"""The model that is the whole pool."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream shows that it lives."""
 DECISION_HEADER = b"x-llm-pool-decision"
@@ -97,7 +96,7 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     Every model there is to choose, by name.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
-    is not; and each provider alone.
+    is not; each provider alone; and the names that ``[models]`` gives to any of these.
     """
     config = manager.config
     found = [Model(POOL)]
@@ -106,16 +105,19 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
     alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
     named = [settings.name for settings in config.active_providers]
-    return {
+    known = {
         **{name: Model(name, strategy=alone, providers=(name,)) for name in named},
         **{model.name: model for model in found},
     }
+    meant = {alias: known.get(config.model_named_by(alias)) for alias in config.models}
+    aliases = {alias: msgspec.structs.replace(model, name=alias) for alias, model in meant.items() if model is not None}
+    return {**known, **aliases}
 
 
 async def model_named(name: str, manager: PoolManager) -> Model:
     """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
     known = await models(manager)
-    model = known.get(name) or known.get(name.removesuffix(":latest"))
+    model = known.get(name) or known.get(name.removesuffix(":latest")) or known.get(f"{name}:latest")
     if model is None:
         raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")
     return model
@@ -142,15 +144,6 @@ def question(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:
     return said[last].text, tuple(said[:last] + said[last + 1 :])
 
 
-@asynccontextmanager
-async def authorized(access: AccessControl, scope: Scope, query: Query) -> AsyncIterator[Query]:
-    """*query* as its sender may ask it, by the deadline of its headers."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-    async with access.authorize(scope[PRINCIPAL], with_deadline(query, left)) as admitted_query:
-        yield admitted_query
-
-
 async def respond(
     manager: PoolManager,
     access: AccessControl,
@@ -160,9 +153,14 @@ async def respond(
     send: Send,
     *,
     stream: bool,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent."""
-    async with authorized(access, scope, query) as allowed:
+    """
+    Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent.
+
+    *fields*: how the client wrote a field of the query, where its API has another name for it.
+    """
+    async with authorized(access, scope, query, fields) as allowed:
         if stream:
             await stream_answer(manager, allowed, encoder, send)
         else:

@@ -33,10 +33,11 @@ from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
 
@@ -57,7 +58,7 @@ UNSUPPORTED = {
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
-"""Fields that tune an answer and have no counterpart here."""
+"""Fields that tune an answer and have no counterpart here: only a provider that is asked alone may take them."""
 EFFORTS: dict[str, Think] = {
     "none": False,
     "minimal": "low",
@@ -98,7 +99,7 @@ class _StreamOptions(msgspec.Struct, frozen=True):
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat request; fields that are not here are another server's and change nothing."""
+    """A chat request; fields that are not here are another server's, and told in ``llm_pool.ignored``."""
 
     model: str
     messages: list[_Message]
@@ -128,10 +129,8 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: str | None = None
     prediction: Any = None
 
-    @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        return [field for field in IGNORED if getattr(self, field) is not None]
+
+SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
@@ -166,10 +165,16 @@ class OpenAI:
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
         project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
-        query = query_from(body, await model_named(body.model, self._manager), project)
-        await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
+        model = await model_named(body.model, self._manager)
+        beyond = unserved(fields_beyond(sent, SERVED) | _template_fields(body), model, self._manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project), extra=beyond.passed)
+        encoder, stream = _ChatEncoder(body, beyond.ignored), bool(body.stream)
+        await respond(
+            self._manager, self._access, scope, query, encoder, send, stream=stream, fields=_client_fields(body)
+        )
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
@@ -211,6 +216,26 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         think=_think(body),
         meta=body.metadata or {},
     )
+
+
+def _client_fields(body: ChatBody) -> dict[str, str]:
+    """Where in *body* the fields of its query stand."""
+    last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+    return {
+        "prompt": f"messages[{last}].content",
+        "max_tokens": "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+        "output_schema": "response_format.json_schema.schema",
+        "think": "chat_template_kwargs.enable_thinking" if body.reasoning_effort is None else "reasoning_effort",
+        "task": "model",
+        "strategy": "model",
+        "project_id": "OpenAI-Project",
+    }
+
+
+def _template_fields(body: ChatBody) -> dict[str, Json]:
+    """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
+    said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
+    return {"chat_template_kwargs": said} if said else {}
 
 
 def _think(body: ChatBody) -> Think | None:
@@ -260,15 +285,16 @@ class _ChatEncoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: ChatBody) -> None:
-        self._body, self._id, self._made = body, f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    def __init__(self, body: ChatBody, ignored: Sequence[str] = ()) -> None:
+        self._body, self._ignored = body, ignored
+        self._id, self._made = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         message = {"role": "assistant", "content": answer.content, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
-        ours = decision_details(answer, self._body.ignored)
+        ours = decision_details(answer, self._ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
@@ -287,7 +313,7 @@ class _ChatEncoder:
         """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
-        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
+        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._ignored)})
         if self._counts:
             output += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
         return output + b"data: [DONE]\n\n"

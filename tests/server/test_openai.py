@@ -340,15 +340,14 @@ def test_another_word_for_it_is_refused() -> None:
         api.query_from(body, Model("pool"), "")
 
 
-def test_metadata_and_what_is_ignored_are_told() -> None:
-    """Tuning without a counterpart is named, and the rest becomes the query."""
+def test_metadata_and_words_become_the_query() -> None:
+    """As the shape says them."""
     body = api.ChatBody(
         model="pool", messages=[api._Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
     )
 
     query = api.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
 
-    assert body.ignored == ["top_p"]
     assert (query.meta, query.stop, query.max_tokens, query.project_id) == ({"a": "b"}, ("x",), 3, "shop")
     assert query.strategy is StrategyName.VOTING
     assert query.turns == ()
