@@ -11,7 +11,7 @@ from llm_pool.config.models import ANY_TENANT, EMBED, ProviderSettings, Sections
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.toml import toml_value
 from llm_pool.config.type_inspection import fields_of, inspect_type
-from llm_pool.config.values import CacheDriver, Driver, KeyField
+from llm_pool.config.values import POOL, CacheDriver, Driver, KeyField
 from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def cross_field_errors(sections: Sections, raw: dict[str, Any]) -> Iterator[Prob
     yield from _tls(sections.server)
     yield from _security(sections)
     yield from _tenancy(sections)
+    yield from _models(sections)
 
 
 def _server(server: dict[str, Any]) -> Iterator[Problem]:
@@ -204,3 +205,27 @@ def _tenancy(sections: Sections) -> Iterator[Problem]:
                 want = f"a secret of its own, not the one of {owners[secret]}"
                 yield Problem(("tenancy", tenant, name), "the same secret again", want)
             owners[secret] = f"tenancy.{tenant}.{name}"
+
+
+def _models(sections: Sections) -> Iterator[Problem]:
+    """Aliases; one for a provider that is off is no mistake, so that the switch can be thrown."""
+    providers = {provider.name for provider in sections.providers}
+    known = {POOL, *(f"{POOL}/{name.lower()}" for name in StrategyName), *providers, *sections.models}
+    for alias, model in sections.models.items():
+        if alias in providers or alias == POOL or alias.startswith(f"{POOL}/"):
+            yield Problem(("models", alias), "the name of a model that is there", "a name of its own")
+        elif model not in known and not model.startswith(f"{POOL}/task/"):
+            hint = nearest(model, known - {alias}) or f"models are {', '.join(sorted(known - {alias}))}"
+            yield Problem(("models", alias), f"{toml_value(model)}, which there is not", "the name of a model", hint)
+        elif _leads_back(alias, sections.models):
+            yield Problem(
+                ("models", alias), f"{toml_value(model)}, which leads back to it", "a name that ends at a model"
+            )
+
+
+def _leads_back(alias: str, models: dict[str, str]) -> bool:
+    seen, name = set[str](), alias
+    while name in models and name not in seen:
+        seen.add(name)
+        name = models[name]
+    return name in seen

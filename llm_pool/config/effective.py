@@ -69,6 +69,12 @@ class Config(Sections, frozen=True, kw_only=True):
         own = self.task(task).ttl_seconds
         return self.cache.ttl if own is None else float(own)
 
+    def model_named_by(self, alias: str) -> str:
+        """The model that *alias*, a name of ``[models]``, stands for in the end; a name that is not there is itself."""
+        while alias in self.models:  # no circles: the file was checked
+            alias = self.models[alias]
+        return alias
+
     @property
     def prompt_folders(self) -> tuple[Path, ...]:
         """Where prompts are looked for: those that come with the package, then ``prompts/`` beside the file."""

@@ -13,6 +13,7 @@ Attempt in attempts, Decision in a strategy, Answer in the orchestrator. Times a
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -108,13 +109,15 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: name of a task, or ``ask`` for a plain question.
-        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool.
+        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool, or
+            with the beginning of an answer, which the model continues.
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
         caps: the sender's, not the query's own: they never come from the wire.
         turns: what was said before *prompt*, the oldest first.
         output_schema: JSON Schema of the answer, for a task without one of its own.
+        takes_cut: JSON that its length cut off is an answer all the same, told by its *finish*.
         temperature: None takes the task's.
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
@@ -123,6 +126,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         tools: what the models may call instead of answering.
         parallel_tool_calls: whether one answer may hold several calls.
         images: what *prompt* is about.
+        correlation_id: what the request is called where it has no *request_id*; it promises no replay.
+        trace: the W3C trace context it came with, by header; it goes on to the backends.
+        extra: sampling fields beside the above, by their names in the OpenAI API, for a single provider.
     """
 
     prompt: str
@@ -138,6 +144,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     caps: Caps = Caps()
     turns: tuple[Turn, ...] = ()
     output_schema: dict[str, Json] | None = None
+    takes_cut: bool = False
     temperature: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
@@ -148,13 +155,16 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     images: tuple[Image, ...] = ()
+    correlation_id: str = ""
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Prompt(msgspec.Struct, frozen=True):
     """
     What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn.
 
-    *user* is empty where *turns* end with the result of a tool; *images* belong to the user's turn.
+    *user* is empty where *turns* end with something else than a question; *images* belong to the user's turn.
     """
 
     system: str
@@ -223,6 +233,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         ids: ids the answer may name, in the input's order; empty where the task names none.
         began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
+        idle: seconds that a streamed answer may pause; from its first token on this takes the deadline's place. None:
+            the deadline holds to the end.
+        latest: instant after which nothing counts, however well it flows.
+        deadline_cut: what a reader is to know where less time was given than was asked for; empty where not.
+        takes_cut: JSON that its length cut off is an answer all the same.
         max_tokens: the longest answer; None lets the model write to its end.
         reserve: seconds after the deadline that are kept for a last resort; a failover may have part of them.
         stream: somebody reads along, so the first stream to write owns a free-text answer.
@@ -233,6 +248,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
         tools: what the model may call instead of answering; empty where the choice is ``none``.
         parallel_tool_calls: whether one answer may hold several calls.
+        trace, extra: the query's.
     """
 
     request_id: str
@@ -245,6 +261,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float
     began: float
     deadline: float
+    idle: float | None = None
+    latest: float = math.inf
+    deadline_cut: str = ""
+    takes_cut: bool = False
     stream: bool = False
     seed: int | None = None
     top_logprobs: int = 0
@@ -257,6 +277,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -391,13 +413,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
-        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        ttft: seconds to the first token, thought or said, *queued* included: the model's first sign of life.
         finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
         note: what a careful reader wants to know of it.
+        cut: what was written where time or tokens ended before it was a valid answer, and the asker may be told it.
+        queued: seconds it waited in our own queue before its machine, and there for its model to be loaded.
     """
 
     provider: str
@@ -417,6 +441,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     retry_after: float | None = None
     reasoning: str = ""
+    cut: str = ""
+    queued: float = 0.0
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds that the backend took to its first token: *ttft* without our queue; None where none came."""
+        return None if self.ttft is None else max(0.0, self.ttft - self.queued)
+
+    @property
+    def writing(self) -> float | None:
+        """Seconds from the first token to the end; None where none came."""
+        return None if self.ttft is None else max(0.0, self.duration - self.ttft)
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -425,6 +461,10 @@ class Cluster(msgspec.Struct, frozen=True):
     providers: tuple[str, ...]
     score: float
     label: str = ""
+
+
+DEADLINE_NOTE = "the deadline is "
+"""How a note begins that says what made the deadline shorter than was asked for."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -473,6 +513,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in winners if one.why != "judge"), None)
 
     @property
+    def ran_out_of_time(self) -> bool:
+        """Whether the answer ends where the deadline came, or a pause in it was too long."""
+        won = self.winning_attempt
+        return won is not None and won.error_kind in {"out_of_time", "timed_out"}
+
+    @property
+    def deadline_note(self) -> str:
+        """The note that says what made the deadline shorter than was asked for; empty where nothing did."""
+        return next((note for note in self.notes if note.startswith(DEADLINE_NOTE)), "")
+
+    @property
     def finish(self) -> FinishReason:
         """Why the winner's text ends."""
         won = self.winning_attempt
@@ -514,10 +565,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abilities(msgspec.Struct, frozen=True):
-    """What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says."""
+    """
+    What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says.
+
+    *context*: tokens that prompt and answer may have at most; None where nobody says.
+    """
 
     can: frozenset[str] = frozenset()
     cannot: frozenset[str] = frozenset()
+    context: int | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

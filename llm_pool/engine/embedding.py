@@ -20,6 +20,7 @@ import msgspec
 from llm_pool.config.models import EMBED
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Call, Delta, EmbeddingInput, Prompt, Query, Task, Usage
+from llm_pool.engine.deadlines import LONGEST
 from llm_pool.qos.policy import Policy
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _timeout_of(query: Query, config: Config) -> float:
     own = config.deadline_for(EMBED) or DEFAULT_TIMEOUT
     if query.deadline is not None and not query.deadline > 0:  # so that NaN is refused too
         raise InvalidRequest("deadline_ms", f"expected more than 0, got {query.deadline * 1000:g}")
-    limits = (query.deadline or own, max(own, config.qos.max_deadline), query.caps.deadline or math.inf)
+    limits = (query.deadline or own, max(own, config.qos.max_deadline or LONGEST), query.caps.deadline or math.inf)
     return min(limits)
 
 

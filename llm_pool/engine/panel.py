@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.config.problem import nearest
+from llm_pool.core.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 ASK = "ask"
 """The task of a question that names no task."""
+MAX_NAME = 64
+"""Characters of a stranger's word that an error repeats; names are no longer."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +97,12 @@ def panel_for(
         requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
         limit: how many regular members at most, the preferred ones; None: all.
         lacks: what the question needs and the member is known not to be able to do: then it is not asked.
+
+    Raises:
+        InvalidRequest: one of *requested* is not there.
     """
     if requested:
+        _check_names(requested, [assignment.member.name for assignment in assignments])
         assignments = [
             msgspec.structs.replace(assignment, last_resort=False)
             for assignment in assignments
@@ -120,6 +129,13 @@ def panel_for(
         is_forced=bool(able) and not askable,
         unable=unable,
     )
+
+
+def _check_names(requested: Sequence[str], known: Sequence[str]) -> None:
+    for name in requested:
+        if name not in known:
+            hint = nearest(name[:MAX_NAME], known) or f"providers are {', '.join(known)}"
+            raise InvalidRequest("providers", f"there is no provider '{name[:MAX_NAME]}'", hint=hint)
 
 
 def as_it_is(member: Member, *, load_time: Callable[[Member], float], is_suspect: Callable[[Member], bool]) -> Member:

@@ -33,6 +33,7 @@ from llm_pool.core.events import (
     ToolCallArrived,
 )
 from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
+from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 from llm_pool.reading.tool_calls import check_calls
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Member
     from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
@@ -141,6 +143,9 @@ class AttemptGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for running_attempt in self._in_order:
+            running_attempt.leave()
+        self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ended.put_nowait((task, self._running.pop(task)))
@@ -155,7 +160,7 @@ class _RunningAttempt:
         self._call, self._why, self._emit = call, why, emit
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
-        self.silence = Silence(self._started, call.deadline)
+        self.silence = Silence(self._started, call.deadline, call.idle)
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
@@ -165,12 +170,17 @@ class _RunningAttempt:
         self._last: Delta | None = None
         self._ttft: float | None = None
 
+    def leave(self) -> None:
+        """Tell nobody any more: who was told knows this attempt, and both would wait for the garbage collector."""
+        self._emit = _tell_nobody
+
     async def run(self) -> None:
         """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
         request, name, model = self._call.request_id, self.member.name, self.member.model
         self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
         if not self.member.loaded:
             self._emit(ModelLoading(request, name, model))
+        self._queue_time = QueueTime(self._now)
         try:
             await self._gather()
             self._end("ok", reading=await self._read())
@@ -224,11 +234,16 @@ class _RunningAttempt:
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
+    @property
+    def _finish(self) -> FinishReason | None:
+        """Why the answer ends; None: it has no end."""
+        return None if self._last is None else self._last.finish
+
     async def _read(self) -> Reading:
         if self._vectors:
             return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
-        finish = "stop" if self._last is None else self._last.finish
+        finish = self._finish or "stop"
         if self._calls:
             return await self._read_calls(finish)
         if call.tools and call.tool_choice != "auto":
@@ -283,17 +298,25 @@ class _RunningAttempt:
             why=self._why,
             ttft=self._ttft,
             usage=Usage() if self._last is None else self._last.usage,
-            finish=None if self._last is None else self._last.finish,
+            finish=self._finish,
             reading=reading,
             reasoning=self._reasoning.text,
             logprobs=tuple(self._logprobs),
             error="" if error is None else str(error),
             error_kind="" if error is None else error.kind,
             hint="" if error is None else error.hint,
+            cut=self._cut(outcome),
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
+            queued=self._queue_time.total,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
+
+    def _cut(self, outcome: Outcome) -> str:
+        """What was written up to where tokens or time ended, if that is more than nothing and the asker may have it."""
+        tokens = outcome == "invalid" and self._call.takes_cut and self._finish == "length"
+        time = outcome in {"timed_out", "cancelled"} and self._call.stream and self._call.schema is None
+        return "".join(self._text).strip() if (tokens or time) and not self._calls else ""
 
 
 class _WrittenCall:
@@ -332,6 +355,10 @@ class _Reasoning:
     def text(self) -> str:
         """What was kept."""
         return "".join(self._pieces).strip()
+
+
+def _tell_nobody(_event: Event) -> None:
+    """It is over."""
 
 
 def _outcome(error: ProviderError) -> Outcome:

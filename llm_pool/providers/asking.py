@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Rejected, UnsupportedTools
+from llm_pool.core.errors import PromptTooLong, Rejected, UnsupportedTools
 from llm_pool.providers.refusals import (
     changeable,
     is_about_context,
@@ -59,6 +59,8 @@ class Asking:
         body: dict[str, Any],
         error_for: Callable[[Reply], ProviderError],
         adjusted: Callable[[str], dict[str, Any] | None] = lambda _: None,
+        *,
+        trace: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Response]:
         """
         Send *body* to *path*, and give the response that begins well.
@@ -68,6 +70,7 @@ class Asking:
             body: everything that is wanted of the server.
             error_for: the error for a response of another status than 200.
             adjusted: another body to ask with, by an error's words; None: there is none. Asked for once.
+            trace: the asker's trace context, as headers.
 
         Raises:
             UnsupportedTools: *body* has tools, and the server takes none.
@@ -79,7 +82,7 @@ class Asking:
         for remaining in reversed(range(MAX_TRIES)):
             sent = without(body, refused)
             data = msgspec.json.encode(merged_json(sent, self._extra_body))
-            async with self._transport.stream(self._backend, "POST", path, data) as response:
+            async with self._transport.stream(self._backend, "POST", path, data, trace) as response:
                 if response.status == 200:
                     yield response
                     return
@@ -105,7 +108,7 @@ class Asking:
 def _with_way_out(error: ProviderError) -> ProviderError:
     """*error*, with what a person can do where the prompt does not fit."""
     if isinstance(error, Rejected) and not error.hint and is_about_context(error.reason):
-        return Rejected(
+        return PromptTooLong(
             error.provider, error.reason, hint=f"shorten the prompt, or raise context of provider {error.provider}"
         )
     return error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from llm_pool.core.errors import Rejected
+from llm_pool.core.errors import PromptTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ LARGEST: Final = 1 << 20
 
 _BYTES_PER_TOKEN: Final = 3
 """Fewer than texts have, which is 4 in English: a context that is too long costs memory, one too short the answer."""
+_SHAPE: Final = bytes(ord(" " if chr(byte).isspace() and byte < 128 else "x") for byte in range(256))
 _TEMPLATE: Final = 64
 """Tokens that a chat template adds."""
 _PROMPT_TOKENS: Final = re.compile(r"request \(([0-9]{1,9}) tokens\) exceeds")
@@ -40,7 +41,13 @@ def estimated_tokens(prompt: Prompt, tools: Sequence[Tool] = ()) -> int:
 
 def fewest_tokens(prompt: Prompt) -> int:
     """Tokens that *prompt* has at least: no tokenizer in use joins two words that a space divides."""
-    return sum(len(text.split()) for text in _texts(prompt))
+    return sum(_words(text) for text in _texts(prompt))
+
+
+def _words(text: str) -> int:
+    """Words of *text* that white space of ASCII parts: a millisecond for a megabyte, where ``split`` takes sixty."""
+    shape = b" " + text.encode("utf-8", "replace").translate(_SHAPE)
+    return shape.count(b" x")
 
 
 class ContextWindow:
@@ -107,11 +114,11 @@ def check_fits(provider: str, prompt: Prompt, context: int | None) -> None:
     Refuse a *prompt* that has more words than the *context* has tokens; None: not known, nothing is refused.
 
     Raises:
-        Rejected: it has.
+        PromptTooLong: it has.
     """
     fewest = fewest_tokens(prompt)
     if context is not None and fewest > context:
-        raise Rejected(
+        raise PromptTooLong(
             provider,
             f"the prompt has {fewest} tokens at least, its context {context}",
             hint=f"shorten the prompt, or raise context of provider {provider}",

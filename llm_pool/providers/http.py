@@ -105,7 +105,7 @@ class HttpProvider:
         filled = self._body.fill(self.model, call, resolved(call, self._think))
         body = msgspec.json.encode(merged_json(filled, self._extra_body) if self._extra_body else filled)
         async with (
-            self._transport.stream(self._backend, self._method, self._path, body) as response,
+            self._transport.stream(self._backend, self._method, self._path, body, call.trace) as response,
             aclosing(self._completion(response)) as deltas,
         ):
             async for delta in deltas:

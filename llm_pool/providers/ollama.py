@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llm_pool.config.values import Driver
 from llm_pool.core.errors import Failed, ProviderError, Rejected
 from llm_pool.core.messages import Abilities, ModelFacts, ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
@@ -24,6 +25,7 @@ from llm_pool.providers.messages import ollama_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
 from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import resolved, token_limit
 from llm_pool.providers.tool_calls import tools_json
 from llm_pool.providers.transport import with_bearer
@@ -90,6 +92,7 @@ class OllamaProvider:
         self._window, self._think = ContextWindow(context), think
         self._habit = ReasoningHabit(model)
         self._told: frozenset[str] | None = None
+        self._longest: int | None = None
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
@@ -99,7 +102,13 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
         body = self._request_body(call, size)
-        asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
+        asked = self._asking.ask(
+            "/api/chat",
+            body,
+            self._refusal,
+            lambda error: self._with_larger_context(body, error),
+            trace=call.trace,
+        )
         async with (
             asked as response,
             aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
@@ -141,14 +150,14 @@ class OllamaProvider:
         """What is known of the model now: ``/api/show`` lists all that it can do."""
         refused = frozenset({"tools"}) if self._asking.refuses_tools else frozenset[str]()
         if self._told is None:
-            return Abilities(cannot=refused)
+            return Abilities(cannot=refused, context=self._longest)
         can = self._told - refused
-        return Abilities(can, frozenset({"tools", "vision", "thinking"}) - can)
+        return Abilities(can, frozenset({"tools", "vision", "thinking"}) - can, self._longest)
 
     async def learn_abilities(self) -> None:
         """Ask the server for ``abilities``; raises nothing."""
         facts = with_shown(ModelFacts(name=self.model), await self._server.shown(self.model))
-        self._told = facts.capabilities or self._told
+        self._told, self._longest = facts.capabilities or self._told, facts.context or self._longest
 
     async def load(self) -> None:
         """
@@ -176,7 +185,7 @@ class OllamaProvider:
 
     def _request_body(self, call: Call, size: int | None) -> dict[str, Any]:
         think = resolved(call, self._think)
-        options: dict[str, Any] = {"temperature": call.temperature}
+        options: dict[str, Any] = {**taken_by(Driver.OLLAMA, call.extra), "temperature": call.temperature}
         if (limit := token_limit(call, think)) is not None:
             options["num_predict"] = limit
         if size is not None:

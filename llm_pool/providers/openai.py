@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from llm_pool.config.values import Driver
 from llm_pool.core.messages import Abilities, Embeddings
-from llm_pool.providers.asking import Asking
+from llm_pool.providers.asking import Asking, merged_json
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
@@ -16,6 +17,7 @@ from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import openai_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
 from llm_pool.providers.replies import error_for, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
 from llm_pool.providers.tool_calls import openai_choice, tools_json
 from llm_pool.providers.transport import with_bearer
@@ -76,6 +78,7 @@ class OpenAIProvider:
         self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
         self._told: frozenset[str] | None = None
+        self._longest: int | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -84,7 +87,7 @@ class OpenAIProvider:
         """As ``Provider.stream``."""
         check_fits(self.name, call.prompt, self._context)
         async with (
-            self._asking.ask(self._chat, self._request_body(call), self._error_for) as response,
+            self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace) as response,
             aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
@@ -119,12 +122,15 @@ class OpenAIProvider:
         tools = frozenset({"tools"})
         can = (self._told or frozenset()) | tools
         cannot = frozenset() if self._told is None else frozenset({"vision"}) - can
-        return Abilities(can - tools, cannot | tools) if self._asking.refuses_tools else Abilities(can, cannot)
+        if self._asking.refuses_tools:
+            can, cannot = can - tools, cannot | tools
+        return Abilities(can, cannot, self._longest)
 
     async def learn_abilities(self) -> None:
         """Ask the server for ``abilities``; raises ProviderError."""
         facts = (await self._server.catalogue()).find(self.model)
         self._told = None if facts is None else facts.capabilities
+        self._longest = None if facts is None else facts.context
 
     async def load(self) -> None:
         """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""
@@ -149,13 +155,14 @@ class OpenAIProvider:
 def request_body(model: str, call: Call, think: Think | None = None) -> dict[str, Any]:
     """The body of ``/v1/chat/completions`` for *call*, whose model shall *think* or not."""
     body: dict[str, Any] = {
+        **taken_by(Driver.OPENAI, call.extra),
         "model": model,
         "messages": openai_messages(call.prompt),
         "temperature": call.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **openai_fields(think),
     }
+    body = merged_json(body, openai_fields(think))
     if (limit := token_limit(call, think)) is not None:
         body["max_tokens"] = limit
     if call.seed is not None:
@@ -168,6 +175,8 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
             "schema": for_grammar(call.schema),
         }  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if body["messages"][-1]["role"] == "assistant":  # vLLM, SGLang; llama-server and others do so by themselves
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if call.tools:
         body["tools"] = tools_json(call.tools)
         if call.tool_choice != "auto":

@@ -31,6 +31,8 @@ NEW_LIMIT: Final = "max_tokens by its new name"
 _MAX_READ: Final = 4000
 """Characters of an error that are looked at."""
 _OPTIONAL: Final = (
+    "continue_final_message",
+    "add_generation_prompt",
     "response_format",
     "stream_options",
     "chat_template_kwargs",

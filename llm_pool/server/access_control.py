@@ -32,10 +32,9 @@ from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, parse_signe
 from llm_pool.security.jwt import FetchedKeys, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
-from llm_pool.security.origin_check import check_origin
+from llm_pool.security.origin_check import check_origin, reading_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
-from llm_pool.server import page
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ if TYPE_CHECKING:
     from llm_pool.security.ratelimit import Limiter
     from llm_pool.server.middleware import Principal as AnyPrincipal
 
-OPEN = (
-    OPEN_PATHS
-    | {path.encode() for path in page.FILES}
-    | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
-)
+OPEN = OPEN_PATHS | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
 """What anybody may ask for: whether we live, and the files of the status page, which know nothing by themselves."""
 
 REQUIRED_SCOPES: dict[str, Scope] = {
@@ -75,6 +70,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests
     "/v1/requests/*": Scope.INFER,  # likewise
+    "/v1/hour": Scope.OBSERVE,
     "/v1/config": Scope.OBSERVE,
     "/api/chat": Scope.INFER,
     "/api/generate": Scope.INFER,
@@ -82,6 +78,11 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/ps": Scope.INFER,
     "/api/show": Scope.INFER,
     "/api/version": Scope.INFER,
+    "/api/pull": Scope.INFER,
+    "/api/delete": Scope.INFER,
+    "/api/push": Scope.INFER,
+    "/api/create": Scope.INFER,
+    "/api/copy": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,
@@ -273,6 +274,10 @@ class TenantAccessControl:
             self._in_flight[tenant] -= 1
             if not self._in_flight[tenant]:
                 del self._in_flight[tenant]
+
+    def readable_by(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """The origin of the web page that sent *headers*, if it may read the answer."""
+        return reading_origin(headers, self._clients.config)
 
     def on(self, event: Event) -> None:
         """Book the tokens of an attempt to the tenant it was made for."""

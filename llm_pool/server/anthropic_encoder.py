@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, ToolCall, ToolCallDelta
+    from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.server.chat import StreamEnd
 
 TYPES = {
@@ -55,13 +55,15 @@ class MessageEncoder:
     def __init__(self, model: str, ignored: Sequence[str]) -> None:
         self._model, self._ignored, self._id = model, ignored, f"msg_{uuid.uuid4().hex}"
         self._index, self._open = -1, ""
+        self._told: int | None = None  # characters of the first call's arguments, once it is begun
+        self._late: list[str] = []  # text that came after that: blocks come one after the other
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         thinking, calls = thinking_of(answer), answer.tool_calls
         blocks = [_thinking(thinking)] if thinking else []
         blocks += [{"type": "text", "text": answer.content}] if answer.content or not calls else []
-        blocks += [_tool_use(call, msgspec.json.decode(call.arguments)) for call in calls]
+        blocks += [_tool_use(call.id, call.name, msgspec.json.decode(call.arguments)) for call in calls]
         return {**self._message(blocks), **_end(answer), "usage": _usage(answer), "llm_pool": self._ours(answer)}
 
     def opening(self) -> bytes:
@@ -72,15 +74,26 @@ class MessageEncoder:
 
     def piece(self, text: str) -> bytes:
         """A piece of text, in a block of its own kind."""
+        if self._told is not None:
+            self._late.append(text)
+            return b""
         return self._in_block({"type": "text", "text": ""}) + self._delta({"type": "text_delta", "text": text})
 
     def thought(self, text: str) -> bytes:
-        """A piece of thought, likewise."""
+        """A piece of thought, likewise; none after a call."""
+        if self._told is not None:
+            return b""
         return self._in_block(_thinking("")) + self._delta({"type": "thinking_delta", "thinking": text})
 
-    def called(self, _piece: ToolCallDelta) -> bytes:
-        """Nothing: calls are told whole, at the end."""
-        return b""
+    def called(self, piece: ToolCallDelta) -> bytes:
+        """A piece of the first call. The others wait for its end, as blocks come one after the other."""
+        if piece.index:
+            return b""
+        output = b""
+        if self._told is None:
+            self._told, output = 0, self._call(piece.id, piece.name)
+        self._told += len(piece.arguments)
+        return output + self._arguments(piece.arguments)
 
     def heartbeat(self) -> bytes:
         """A ping, as Anthropic sends them."""
@@ -89,17 +102,29 @@ class MessageEncoder:
     def ending(self, end: StreamEnd) -> bytes:
         """The rest of the text, the calls, why the message ends and what it took."""
         output = self.piece(end.rest) if end.rest else b""
-        for call in end.answer.tool_calls:
-            output += self._close() + self._in_block(_tool_use(call, {}))
-            output += self._delta({"type": "input_json_delta", "partial_json": call.arguments})
+        for at, call in enumerate(end.answer.tool_calls):
+            told = None if at else self._told
+            if told is None:
+                output += self._call(call.id, call.name)
+            output += self._arguments(call.arguments[told:])
+        if self._late:
+            output += self._in_block({"type": "text", "text": ""})
+            output += self._delta({"type": "text_delta", "text": "".join(self._late)})
         if self._index < 0:
             output += self._in_block({"type": "text", "text": ""})
-        told = {"delta": _end(end.answer), "usage": _usage(end.answer), "llm_pool": self._ours(end.answer)}
-        return output + self._close() + _event("message_delta", told) + _event("message_stop", {})
+        delta = {"delta": _end(end.answer), "usage": _usage(end.answer), "llm_pool": self._ours(end.answer)}
+        return output + self._close() + _event("message_delta", delta) + _event("message_stop", {})
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error; nothing comes after it."""
         return encode("error", error_shape(status_of(error).http, error_json(error)))
+
+    def _call(self, call_id: str, name: str) -> bytes:
+        """The begin of a call."""
+        return self._close() + self._in_block(_tool_use(call_id, name, {}))
+
+    def _arguments(self, text: str) -> bytes:
+        return self._delta({"type": "input_json_delta", "partial_json": text}) if text else b""
 
     def _in_block(self, block: dict[str, Json]) -> bytes:
         """The begin of *block*, and the end of another before it; nothing where one of its kind is open."""
@@ -130,8 +155,8 @@ def _thinking(text: str) -> dict[str, Json]:
     return {"type": "thinking", "thinking": text, "signature": ""}
 
 
-def _tool_use(call: ToolCall, arguments: Json) -> dict[str, Json]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+def _tool_use(call_id: str, name: str, arguments: Json) -> dict[str, Json]:
+    return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
 
 
 def _end(answer: Answer) -> dict[str, Json]:

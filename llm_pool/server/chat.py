@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
@@ -12,15 +12,16 @@ from urllib.parse import quote
 import msgspec
 
 from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived, ToolCallArrived
 from llm_pool.core.messages import Query, StrategyName, ToolCall, Turn
-from llm_pool.server.middleware import PRINCIPAL, send_json
-from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.server.middleware import send_json
+from llm_pool.server.request_context import authorized
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
-POOL = "pool"
-"""The model that is the whole pool."""
+ASK = "ask"
+"""The task of a question that names none."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream shows that it lives."""
 MAX_KEPT = 64 * 1024
@@ -126,7 +127,7 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     Every model there is to choose, by name.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
-    is not; and each provider alone.
+    is not; each provider alone; and the names that ``[models]`` gives to any of these.
     """
     config = manager.config
     found = [Model(POOL)]
@@ -135,10 +136,13 @@ async def models(manager: PoolManager) -> dict[str, Model]:
     found += [Model(f"{POOL}/task/{task}", task=task) for task in tasks]
     alone = StrategyName.FASTEST if _is_on(StrategyName.FASTEST, config) else None
     named = [settings.name for settings in config.answering_providers]
-    return {
+    known = {
         **{name: Model(name, strategy=alone, providers=(name,)) for name in named},
         **{model.name: model for model in found},
     }
+    meant = {alias: known.get(config.model_named_by(alias)) for alias in config.models}
+    aliases = {alias: msgspec.structs.replace(model, name=alias) for alias, model in meant.items() if model is not None}
+    return {**known, **aliases}
 
 
 async def capabilities(model: Model, manager: PoolManager) -> list[str]:
@@ -149,7 +153,7 @@ async def capabilities(model: Model, manager: PoolManager) -> list[str]:
 async def model_named(name: str, manager: PoolManager) -> Model:
     """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
     known = await models(manager)
-    model = known.get(name) or known.get(name.removesuffix(":latest"))
+    model = known.get(name) or known.get(name.removesuffix(":latest")) or known.get(f"{name}:latest")
     if model is None:
         raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")
     return model
@@ -165,13 +169,16 @@ def turn(role: str, text: str, place: str, *, may_be_tool: bool = False) -> Turn
     return Turn(_ROLES[role], text)
 
 
-@asynccontextmanager
-async def authorized(access: AccessControl, scope: Scope, query: Query) -> AsyncIterator[Query]:
-    """*query* as its sender may ask it, by the deadline of its headers."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-    async with access.authorize(scope[PRINCIPAL], with_deadline(query, left)) as admitted_query:
-        yield admitted_query
+def as_conversation(query: Query) -> Query:
+    """
+    *query* as clients of these APIs mean it.
+
+    A plain question is answered anew each time, as "regenerate" asks for, unless its answer is pinned by a temperature
+    of 0 or a seed. JSON that its length cut off is told as it is.
+    """
+    is_pinned = query.temperature == 0 or query.seed is not None
+    anew = query.task == ASK and not is_pinned
+    return msgspec.structs.replace(query, takes_cut=True, no_cache=query.no_cache or anew)
 
 
 async def respond(
@@ -183,9 +190,14 @@ async def respond(
     send: Send,
     *,
     stream: bool,
+    fields: Mapping[str, str] | None = None,
 ) -> None:
-    """Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent."""
-    async with authorized(access, scope, query) as allowed:
+    """
+    Answer *query* in *encoder*, as a stream or whole; raises LlmPoolError before anything was sent.
+
+    *fields*: how the client wrote a field of the query, where its API has another name for it.
+    """
+    async with authorized(access, scope, as_conversation(query), fields) as allowed:
         if stream:
             await stream_answer(manager, allowed, encoder, send)
         else:

@@ -20,7 +20,7 @@ from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query
 from llm_pool.server.chat import decision_details, finish, model_named, reject_unsupported, respond
 from llm_pool.server.middleware import Asgi
-from llm_pool.server.openai import StreamOptions, error_shape, project_of, stop_texts, usage
+from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.sse import CONTENT_TYPE, PING, data

@@ -20,14 +20,16 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
 from llm_pool.core.errors import InvalidRequest, UnknownModel
 from llm_pool.core.messages import EmbeddingInput
 from llm_pool.engine import embedding_query
-from llm_pool.server.chat import POOL, authorized, decision_details, decision_header
+from llm_pool.server.chat import decision_details, decision_header
 from llm_pool.server.middleware import Asgi, send_body
-from llm_pool.server.openai import error_shape, project_of
+from llm_pool.server.openai_words import error_shape, project_of
 from llm_pool.server.openapi_foreign import ForeignOperation, document_operations
 from llm_pool.server.queries import decode
+from llm_pool.server.request_context import authorized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class LastWord(NamedTuple):
-    """The question, what it is about, and all that was said before; no question where tools have just answered."""
+    """
+    The question, what it is about, and all that was said before.
+
+    No question where tools have just answered, or where the assistant has begun to: then the model goes on.
+    """
 
     prompt: str
     images: tuple[Image, ...]
@@ -22,16 +26,19 @@ class LastWord(NamedTuple):
 
 def last_word(turns: Sequence[Turn], field: str) -> LastWord:
     """
-    What the user asks last, or the results of tools that stand at the end, and all the other turns that say something.
+    What the user asks last, or what stands at the end in its place, and all the other turns that say something.
+
+    Where there are system texts alone, the last of them is asked: many chat templates want a user.
 
     Raises:
-        InvalidRequest: somebody else has the last word, apart from system texts; *field* is where they come from.
+        InvalidRequest: nobody says anything; *field* is where the turns come from.
     """
     said = [turn for turn in turns if turn.text.strip() or turn.tool_calls or turn.tool_call_id or turn.images]
     last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
-    role = None if last is None else said[last].role
-    if last is not None and role == "user":
+    if not said:
+        raise InvalidRequest(field, "nobody says anything", hint="end with what the user says")
+    if last is None:
+        return LastWord(said[-1].text, (), tuple(said[:-1]))
+    if said[last].role == "user":
         return LastWord(said[last].text, said[last].images, tuple(said[:last] + said[last + 1 :]))
-    if role == "tool":
-        return LastWord("", (), tuple(said))
-    raise InvalidRequest(field, "the user asks nothing at their end", hint="end with what the user says")
+    return LastWord("", (), tuple(said[:last] + said[last + 1 :] + said[last : last + 1]))

@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route
 
-from llm_pool import __version__
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
-from llm_pool.engine import ANY_OBJECT
+from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
-    authorized,
     capabilities,
     decision_details,
     finish,
@@ -37,8 +35,10 @@ from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
 from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
-from llm_pool.server.queries import decode, think_of
+from llm_pool.server.queries import decode, think_of, type_error
+from llm_pool.server.request_context import authorized
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
@@ -64,7 +64,24 @@ UNSUPPORTED = {
 MAX_LOAD_TIME = 600.0
 """Seconds that the loading of a model may take where its sender sets no deadline: 40 GB from a slow disk take 300."""
 SERVED_OPTIONS = ("num_predict", "temperature", "seed", "stop")
-"""Options that reach the models; the others are told in ``llm_pool.ignored``."""
+"""Options that reach the models; others reach a provider that is asked alone, or are told in ``llm_pool.ignored``."""
+VERSION = "0.13.0"
+"""The version of Ollama whose API this is: clients ask for it before they use what came with one."""
+ARCHITECTURE = "llm-pool"
+"""What stands for a model's architecture; names of its facts begin with it."""
+DEFAULT_CONTEXT = 4096
+"""Tokens of context that Ollama gives a model, unless it is told otherwise."""
+MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+MANAGED = "models are installed and removed by whoever runs the pool, not through this API"
+CLIENT_FIELDS = {
+    "max_tokens": "options.num_predict",
+    "temperature": "options.temperature",
+    "seed": "options.seed",
+    "output_schema": "format",
+    "task": "model",
+    "strategy": "model",
+}
+"""What a query's fields are called in this API."""
 DETAILS: dict[str, Json] = {
     "parent_model": "",
     "format": "",
@@ -172,31 +189,49 @@ class Ollama:
             Route("/api/ps", Asgi(self._ps), methods=["GET"]),
             Route("/api/show", Asgi(self._show), methods=["POST"]),
             Route("/api/version", Asgi(self._version), methods=["GET"]),
+            Route("/api/delete", Asgi(self._managed), methods=["DELETE"]),
+            *(Route(path, Asgi(self._managed), methods=["POST"]) for path in MANAGING),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
         model = await model_named(body.model, self._manager)
-        encoder = _ChatEncoder(body)
+        beyond = self._unserved(sent, body, model)
+        encoder = _ChatEncoder(body, beyond.ignored)
         if body.messages:
-            query = query_from(body, model, turns_of(body.messages), tools_of(body.tools))
-            await self._answer(scope, query, encoder, send)
+            last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+            asked = query_from(body, model, turns_of(body.messages), tools_of(body.tools))
+            query = msgspec.structs.replace(asked, extra=beyond.passed)
+            await self._answer(scope, query, encoder, send, f"messages[{last}].content")
         else:
             await self._load(scope, body, model, encoder, send)
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: GenerateBody = decode((await receive())["body"], GenerateBody)
+        sent = (await receive())["body"]
+        body: GenerateBody = decode(sent, GenerateBody)
         model = await model_named(body.model, self._manager)
-        encoder = _GenerateEncoder(body)
+        beyond = self._unserved(sent, body, model)
+        encoder = _GenerateEncoder(body, beyond.ignored)
         if body.prompt:
             images = images_of(body.images, "images")
             turns = [Turn("system", body.system or ""), Turn("user", body.prompt, images=images)]
-            await self._answer(scope, query_from(body, model, turns), encoder, send)
+            query = msgspec.structs.replace(query_from(body, model, turns), extra=beyond.passed)
+            await self._answer(scope, query, encoder, send, "prompt")
         else:
             await self._load(scope, body, model, encoder, send)
 
-    async def _answer(self, scope: Scope, query: Query, encoder: _Encoder, send: Send) -> None:
-        await respond(self._manager, self._access, scope, query, encoder, send, stream=encoder.body.stream is not False)
+    async def _answer(self, scope: Scope, query: Query, encoder: _Encoder, send: Send, prompt: str) -> None:
+        """Answer *query*, whose prompt the client wrote in the field *prompt*."""
+        stream, fields = encoder.body.stream is not False, {**CLIENT_FIELDS, "prompt": prompt}
+        await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
+
+    def _unserved(self, sent: bytes, body: _BaseBody, model: Model) -> Unserved:
+        """What becomes of options and fields of *body* that the pool does not serve."""
+        options = {name: value for name, value in (body.options or {}).items() if name not in SERVED_OPTIONS}
+        beyond = fields_beyond(sent, frozenset(type(body).__struct_fields__) - {"keep_alive"})
+        found = unserved(options, model, self._manager.config)
+        return Unserved(found.passed, [*found.ignored, *beyond])
 
     async def _load(self, scope: Scope, body: _BaseBody, model: Model, encoder: _Encoder, send: Send) -> None:
         """Make a provider ready, as a request without a question asks; the pool itself always is."""
@@ -222,8 +257,9 @@ class Ollama:
         known = (await models(self._manager)).values()
         ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
         expires = _instant(time.time() + 86_400)
-        in_memory = {"expires_at": expires, "size_vram": 0, "context_length": 0}
-        await send_json(send, {"models": [{**self._listed(model), **in_memory} for model in ready]})
+        in_memory = {"expires_at": expires, "size_vram": 0}
+        listed = [{**self._listed(model), **in_memory, "context_length": await self._context(model)} for model in ready]
+        await send_json(send, {"models": listed})
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
@@ -233,14 +269,29 @@ class Ollama:
             "parameters": "",
             "template": "",
             "details": DETAILS,
-            "model_info": {"general.architecture": "llm-pool", "general.basename": model.name},
+            "model_info": {
+                "general.architecture": ARCHITECTURE,
+                "general.basename": model.name,
+                f"{ARCHITECTURE}.context_length": await self._context(model),
+            },
             "capabilities": await capabilities(model, self._manager),
             "modified_at": _instant(self._manager.last_reload.at),
         }
         await send_json(send, details)
 
     async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, {"version": __version__})
+        await send_json(send, {"version": VERSION})
+
+    async def _context(self, model: Model) -> int:
+        """Tokens of context that every provider of *model* has, as far as it is known; else Ollama's own default."""
+        known = {state.name: state.facts.context for state in (await self._manager.health()).states if state.facts}
+        providers = self._manager.config.active_providers
+        asked = model.providers or [one.name for one in providers if not one.last_resort]
+        contexts = [one.context or known.get(one.name) for one in providers if one.name in asked]
+        return min(filter(None, contexts), default=DEFAULT_CONTEXT)
+
+    async def _managed(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, {"error": MANAGED}, status=501)
 
     def _listed(self, model: Model) -> dict[str, Json]:
         tagged = model.name if ":" in model.name else f"{model.name}:latest"
@@ -273,7 +324,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
-        max_tokens=length if length is not None and length > 0 else None,  # -1 and -2 are words for "no limit"
+        max_tokens=max(length, NO_LIMIT) if length else None,  # -2 is "until the context is full"
         temperature=options.temperature,
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
@@ -286,7 +337,7 @@ def _options(body: _BaseBody) -> _Options:
     try:
         return msgspec.convert(body.options or {}, _Options)
     except msgspec.ValidationError as error:
-        raise InvalidRequest("options", str(error)) from None
+        raise type_error(str(error), _Options, "options") from None
 
 
 def _schema(output_format: str | dict[str, Json] | None) -> dict[str, Json] | None:
@@ -302,8 +353,8 @@ class _Encoder:
 
     content_type = b"application/x-ndjson"
 
-    def __init__(self, body: _BaseBody) -> None:
-        self.body = body
+    def __init__(self, body: _BaseBody, ignored: Sequence[str] = ()) -> None:
+        self.body, self._ignored = body, ignored
 
     def text_field(self, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Json]:
         """Where *text*, what was thought, and *calls* stand in a line."""
@@ -356,7 +407,7 @@ class _Encoder:
         return {"model": self.body.model, "created_at": _instant(time.time()), **said}
 
     def _decision_details(self, answer: Answer) -> dict[str, Json]:
-        return decision_details(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
+        return decision_details(answer, self._ignored)
 
 
 class _ChatEncoder(_Encoder):
@@ -382,8 +433,8 @@ def _thinking(text: str) -> dict[str, Json]:
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
     won = answer.decision.winning_attempt
-    reading = won.ttft if won is not None and won.ttft is not None else 0.0
-    writing = won.duration - reading if won is not None else answer.duration
+    reading = (won.first_token or 0.0) if won is not None else 0.0
+    writing = (won.writing if won.writing is not None else won.duration) if won is not None else answer.duration
     return {
         "done_reason": "stop" if answer.tool_calls else finish(answer),  # it has no word of its own for calls
         "total_duration": _nanoseconds(answer.duration),

@@ -32,14 +32,17 @@ from llm_pool.server.chat import (
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
+from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
+from llm_pool.server.samples import MAX_SAMPLES, respond_samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
 
@@ -57,19 +60,7 @@ UNSUPPORTED = {
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
-"""Fields that tune an answer and have no counterpart here."""
-EFFORTS: dict[str, Think] = {
-    "none": False,
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
-"""OpenAI's words for how long a model thinks, and ours."""
-TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-"""OpenAI's word for a status; other 4xx are ``invalid_request_error``, 5xx ``server_error``."""
+"""Fields that tune an answer and have no counterpart here: only a provider that is asked alone may take them."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -82,14 +73,8 @@ class _Format(msgspec.Struct, frozen=True):
     json_schema: _Schema | None = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
-    """What a stream shall have beside the text."""
-
-    include_usage: bool | None = None
-
-
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat request; fields that are not here are another server's and change nothing."""
+    """A chat request; fields that are not here are another server's, and told in ``llm_pool.ignored``."""
 
     model: str
     messages: list[Message]
@@ -121,10 +106,8 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: str | None = None
     prediction: Any = None
 
-    @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        return [field for field in IGNORED if getattr(self, field) is not None]
+
+SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
@@ -149,15 +132,6 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     )
 
 
-def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
-    """*body*, from ``wire.error_json``, as OpenAI would say it under *status*."""
-    error = body["error"]
-    kind = TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    message = f"{error['message']} ({error['hint']})" if error.get("hint") else error["message"]
-    code = "model_not_found" if error["code"] == "unknown_model" else error["code"]
-    return {"error": {"message": message, "type": kind, "param": error.get("field"), "code": code}}
-
-
 class OpenAI:
     """The routes of this API."""
 
@@ -173,9 +147,19 @@ class OpenAI:
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
-        query = query_from(body, await model_named(body.model, self._manager), project_of(scope))
-        await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
+        model = await model_named(body.model, self._manager)
+        beyond = unserved(fields_beyond(sent, SERVED) | _template_fields(body), model, self._manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        fields, stream = _client_fields(body), bool(body.stream)
+        if body.n in {None, 1}:
+            encoder = _ChatEncoder(body, beyond.ignored)
+            await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
+            return
+        answer_id = f"chatcmpl-{uuid.uuid4().hex}"
+        encoders = [_ChatEncoder(body, beyond.ignored, index, answer_id) for index in range(body.n or 1)]
+        await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
@@ -191,12 +175,6 @@ class OpenAI:
         return {**listed, "capabilities": able}
 
 
-def project_of(scope: Scope) -> str:
-    """The project that a request names in its header; empty where it names none."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
-    return headers.get(b"openai-project", b"").decode("latin-1")
-
-
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     """
     The query in *body*, put to *model*.
@@ -205,8 +183,8 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
-    if body.n not in {None, 1}:
-        raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
+    if body.n is not None and not 1 <= body.n <= MAX_SAMPLES:
+        raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {body.n}")
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
     if body.top_logprobs is not None and not body.logprobs:
@@ -237,27 +215,32 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     )
 
 
+def _client_fields(body: ChatBody) -> dict[str, str]:
+    """Where in *body* the fields of its query stand."""
+    last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+    return {
+        "prompt": f"messages[{last}].content",
+        "max_tokens": "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+        "output_schema": "response_format.json_schema.schema",
+        "think": "chat_template_kwargs.enable_thinking" if body.reasoning_effort is None else "reasoning_effort",
+        "task": "model",
+        "strategy": "model",
+        "project_id": "OpenAI-Project",
+    }
+
+
+def _template_fields(body: ChatBody) -> dict[str, Json]:
+    """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
+    said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
+    return {"chat_template_kwargs": said} if said else {}
+
+
 def _think(body: ChatBody) -> Think | None:
     """What *body* says of thinking: by OpenAI's word for it, or by the switch that vLLM hands to templates."""
     switch = (body.chat_template_kwargs or {}).get("enable_thinking")
     if body.reasoning_effort is None:
         return switch if isinstance(switch, bool) else None
     return think_of_effort(body.reasoning_effort, "reasoning_effort")
-
-
-def think_of_effort(effort: str | None, field: str) -> Think | None:
-    """Our word for OpenAI's *effort*; raises InvalidRequest, which names *field*."""
-    if effort is None:
-        return None
-    if effort not in EFFORTS:
-        raise InvalidRequest(field, f"expected one of {', '.join(EFFORTS)}, got '{effort[:40]}'")
-    return EFFORTS[effort]
-
-
-def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
-    """*stop* as a query has it: without what is empty."""
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    return tuple(text for text in stops if text)
 
 
 def _schema(response_format: _Format | None) -> dict[str, Json] | None:
@@ -279,8 +262,9 @@ class _ChatEncoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: ChatBody) -> None:
-        self._body, self._id, self._made = body, f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    def __init__(self, body: ChatBody, ignored: Sequence[str] = (), index: int = 0, answer_id: str = "") -> None:
+        self._body, self._ignored, self._index, self._made = body, ignored, index, int(time.time())
+        self._id = answer_id or f"chatcmpl-{uuid.uuid4().hex}"
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
     def whole(self, answer: Answer) -> dict[str, Json]:
@@ -289,8 +273,8 @@ class _ChatEncoder:
         if answer.tool_calls:
             message |= {"content": answer.content or None, "tool_calls": [*map(_call, answer.tool_calls)]}
         logprobs = self._logprobs(answer)
-        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
-        ours = decision_details(answer, self._body.ignored)
+        choice = {"index": self._index, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
+        ours = decision_details(answer, self._ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
@@ -316,16 +300,22 @@ class _ChatEncoder:
         return PING
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of text and calls, the reason for the end, the counts if they were asked for, and the mark."""
+        """The end of the answer and of the stream."""
+        return self.last(end) + self.closing([end.answer])
+
+    def last(self, end: StreamEnd) -> bytes:
+        """The rest of text and calls, and the reason for the end."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
         for at, call in enumerate(end.calls):
             output += self.called(ToolCallDelta(at, call.id, call.name, call.arguments))
-        ours = {"llm_pool": decision_details(answer, self._body.ignored)}
-        output += self._chunk({}, finish(answer), ours, self._logprobs(answer))
-        if self._counts:
-            output += data({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer)})
-        return output + b"data: [DONE]\n\n"
+        ours = {"llm_pool": decision_details(answer, self._ignored)}
+        return output + self._chunk({}, finish(answer), ours, self._logprobs(answer))
+
+    def closing(self, answers: Sequence[Answer]) -> bytes:
+        """The counts of all *answers*, if they were asked for, and the mark."""
+        counts = {**self._head("chat.completion.chunk"), "choices": [], "usage": usage(*answers)}
+        return (data(counts) if self._counts else b"") + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
@@ -338,7 +328,7 @@ class _ChatEncoder:
         more: Mapping[str, Json] | None = None,
         logprobs: Json = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        choice = {"index": self._index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
         return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
 
@@ -370,9 +360,3 @@ def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
 
 def _token(text: str, logprob: float) -> dict[str, Json]:
     return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-
-
-def usage(answer: Answer) -> dict[str, Json]:
-    """What the whole panel spent; a backend that does not count adds nothing."""
-    asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
-    return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}

@@ -14,7 +14,7 @@ import msgspec
 
 from llm_pool.config.problem import nearest
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.core.messages import Query
+from llm_pool.core.messages import Query, Turn
 from llm_pool.engine import TOKEN_LIMIT, parse_strategy, parse_think
 from llm_pool.server.conversation import (
     ROLES,
@@ -26,11 +26,16 @@ from llm_pool.server.conversation import (
     tools_of,
     turns_of,
 )
+from llm_pool.wire.surrogates import with_whole_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from llm_pool.core.messages import Image, Json, Think, Tool, Turn
+
+
+NO_CACHE = frozenset({"no-cache", "no-store"})
+"""Directives by which a request is answered anew, and its answer not kept."""
 
 
 def _doc(description: str, *examples: Any, **bounds: Any) -> msgspec.Meta:
@@ -206,6 +211,17 @@ def with_deadline(query: Query, left: float | None) -> Query:
     return msgspec.structs.replace(query, deadline=left if query.deadline is None else min(left, query.deadline))
 
 
+def with_cache_control(query: Query, headers: Iterable[tuple[bytes, bytes]]) -> Query:
+    """
+    *query* by the ``Cache-Control`` among *headers*: ``no-cache`` and ``no-store`` both keep the cache out of it.
+
+    Source: RFC 9111, 5.2.1.4 and 5.2.1.5.
+    """
+    said = ",".join(value.decode("latin-1") for name, value in headers if name == b"cache-control")
+    directives = {part.partition("=")[0].strip().lower() for part in said.split(",")}
+    return query if directives.isdisjoint(NO_CACHE) else msgspec.structs.replace(query, no_cache=True)
+
+
 def deadline_header(value: str | None) -> float | None:
     """Seconds from an ``X-Deadline-Ms`` header, None without one; raises InvalidRequest."""
     if value is None:
@@ -216,27 +232,34 @@ def deadline_header(value: str | None) -> float | None:
 
 
 def decode(body: bytes, kind: Any) -> Any:
-    """*body* as a *kind*, a struct; raises InvalidRequest, which names the field that is wrong."""
+    """
+    *body* as a *kind*, a struct; half a character (a lone surrogate) is read as U+FFFD.
+
+    Raises InvalidRequest, which names the field that is wrong.
+    """
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _type_error(str(error), kind) from None
+        raise type_error(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        whole = with_whole_characters(body)
+        if whole != body:
+            return decode(whole, kind)
         raise InvalidRequest("body", f"not JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("body", "nested too deeply") from None
 
 
-def _type_error(decoded: str, kind: Any) -> InvalidRequest:
-    """The sentence of msgspec, such as "Expected `int`, got `str` - at `$.max_tokens`", as ours."""
+def type_error(decoded: str, kind: Any, within: str = "") -> InvalidRequest:
+    """The sentence of msgspec, such as "Expected `int`, got `str` - at `$.max_tokens`", as ours; *within*: a field."""
     reason, _, place = decoded.partition(" - at `$")
-    field = re.split(r"[.\[]", place.strip(".`"))[0] or "body"
+    field = f"{within}{place.rstrip('`')}".replace("[...]", "").strip(".") or "body"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
         return InvalidRequest(
             match[1][:64], "no such field", hint=nearest(match[1][:64], kind.__struct_fields__) or _known(kind)
         )
     if match := re.fullmatch(r"Object missing required field `(.*)`", reason):
-        return InvalidRequest(match[1], "it is missing")
+        return InvalidRequest(match[1] if field == "body" else f"{field}.{match[1]}", "it is missing")
     return InvalidRequest(field, reason[:1].lower() + reason[1:].replace("`", "").replace(" | null", ""))
 
 

@@ -22,7 +22,7 @@ from llm_pool.server.chat import model_named, reject_unsupported, respond, turn
 from llm_pool.server.image_parts import image_at
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
-from llm_pool.server.openai import error_shape, project_of, think_of_effort
+from llm_pool.server.openai_words import error_shape, project_of, think_of_effort
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.responses_encoder import ResponseEncoder
@@ -43,12 +43,12 @@ UNSUPPORTED = {
     "previous_response_id": STATELESS,
     "conversation": STATELESS,
     "background": STATELESS,
-    "prompt": "no prompts are kept; send the text",
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = (
     "include",
     "max_tool_calls",
+    "prompt",
     "prompt_cache_key",
     "safety_identifier",
     "service_tier",
@@ -179,6 +179,8 @@ def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    if isinstance(body.prompt, dict):
+        raise InvalidRequest("prompt", "no prompts are kept; send the text")
     turns = [Turn("system", body.instructions)] if body.instructions else []
     turns += _turns([_Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input)
     asked, choice = last_word(turns, "input"), _choice(body.tool_choice)
@@ -226,6 +228,10 @@ def _turns(items: list[_Item]) -> list[Turn]:
 def _said(item: _Item, place: str) -> Turn:
     parts = item.content if isinstance(item.content, list) else [_Part("input_text", item.content or "")]
     pictures = [part for part in parts if part.type == "input_image"]
+    if item.role == "tool":
+        raise InvalidRequest(
+            f"{place}.role", "expected system, user or assistant; results are of type function_call_output"
+        )
     said = turn(item.role, _text([part for part in parts if part not in pictures], f"{place}.content"), place)
     if pictures and said.role != "user":
         raise InvalidRequest(f"{place}.content", f"no picture is read from the {said.role} here")

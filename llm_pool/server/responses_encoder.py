@@ -16,8 +16,9 @@ import uuid
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from llm_pool.core.messages import ToolCall
 from llm_pool.server.chat import decision_details, finish, thinking_of
-from llm_pool.server.openai import error_shape
+from llm_pool.server.openai_words import error_shape
 from llm_pool.server.sse import CONTENT_TYPE, PING, encode
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, ToolCall, ToolCallDelta
+    from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.server.chat import StreamEnd
 
 ECHOED: dict[str, Json] = {
@@ -77,13 +78,15 @@ class ResponseEncoder:
         self._sequence = 0
         self._output: list[dict[str, Json]] = []
         self._open: _TextItem | None = None
+        self._call: _Call | None = None
+        self._late: list[str] = []  # text that came after a call was begun: items come one after the other
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         thinking, calls = thinking_of(answer), answer.tool_calls
         items = [_Reasoning(thinking).done()] if thinking else []
         items += [_Message(answer.content).done()] if answer.content or not calls else []
-        return self._ended(answer, [*items, *(_call(call) for call in calls)])
+        return self._ended(answer, [*items, *(_Call().item(call, call.arguments, "completed") for call in calls)])
 
     def opening(self) -> bytes:
         """The response, without a word yet."""
@@ -94,15 +97,21 @@ class ResponseEncoder:
 
     def piece(self, text: str) -> bytes:
         """A piece of text, in the item for it."""
+        if self._call is not None:
+            self._late.append(text)
+            return b""
         return self._write(_Message, text)
 
     def thought(self, text: str) -> bytes:
-        """A piece of thought, likewise."""
-        return self._write(_Reasoning, text)
+        """A piece of thought, likewise; none after a call."""
+        return b"" if self._call is not None else self._write(_Reasoning, text)
 
-    def called(self, _piece: ToolCallDelta) -> bytes:
-        """Nothing: calls are told whole, at the end."""
-        return b""
+    def called(self, piece: ToolCallDelta) -> bytes:
+        """A piece of the first call. The others wait for its end, as items come one after the other."""
+        if piece.index:
+            return b""
+        output = b"" if self._call else self._begin_call(ToolCall(piece.id, piece.name, ""))
+        return output + self._add_arguments(piece.arguments)
 
     def heartbeat(self) -> bytes:
         """A comment."""
@@ -115,8 +124,12 @@ class ResponseEncoder:
         output += self._close()
         if not self._output and not answer.tool_calls:
             output += self.piece("") + self._close()
-        for call in answer.tool_calls:
-            output += self._called(call)
+        for at, call in enumerate(answer.tool_calls):
+            if at or self._call is None:
+                output += self._begin_call(call)
+            output += self._end_call(call)
+        if self._late:
+            output += self._write(_Message, "".join(self._late)) + self._close()
         response = self._ended(answer, self._output)
         return output + self._event(f"response.{response['status']}", response=response)
 
@@ -149,14 +162,27 @@ class ResponseEncoder:
         self._open = None
         return output + self._finished(item.done())
 
-    def _called(self, call: ToolCall) -> bytes:
-        item = _call(call)
-        output = self._item_event("added", {**item, "arguments": "", "status": "in_progress"})
-        place = {"item_id": item["id"], "output_index": len(self._output)}
-        arguments = "response.function_call_arguments"
-        output += self._event(f"{arguments}.delta", **place, delta=call.arguments)
-        output += self._event(f"{arguments}.done", **place, name=call.name, arguments=call.arguments)
-        return output + self._finished(item)
+    def _begin_call(self, call: ToolCall) -> bytes:
+        output = self._close()
+        self._call = _Call()
+        return output + self._item_event("added", self._call.item(call, "", "in_progress"))
+
+    def _add_arguments(self, text: str) -> bytes:
+        assert self._call is not None
+        self._call.told += len(text)
+        return self._call_event("delta", delta=text) if text else b""
+
+    def _end_call(self, call: ToolCall) -> bytes:
+        """The rest of *call*, which was begun, and its end."""
+        assert self._call is not None
+        output = self._add_arguments(call.arguments[self._call.told :])
+        output += self._call_event("done", name=call.name, arguments=call.arguments)
+        return output + self._finished(self._call.item(call, call.arguments, "completed"))
+
+    def _call_event(self, what: str, **fields: Json) -> bytes:
+        assert self._call is not None
+        place = {"item_id": self._call.id, "output_index": len(self._output)}
+        return self._event(f"response.function_call_arguments.{what}", **place, **fields)
 
     def _finished(self, item: dict[str, Json]) -> bytes:
         output = self._item_event("done", item)
@@ -237,9 +263,15 @@ class _Reasoning(_TextItem):
         return {**self.begun(), "summary": [self.part_of("".join(self.text))]}
 
 
-def _call(call: ToolCall) -> dict[str, Json]:
-    said = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
-    return {"id": _id("fc"), "type": "function_call", "status": "completed", **said}
+class _Call:
+    """An item for a call, and how many characters of its arguments were told."""
+
+    def __init__(self) -> None:
+        self.id, self.told = _id("fc"), 0
+
+    def item(self, call: ToolCall, arguments: str, status: str) -> dict[str, Json]:
+        said = {"call_id": call.id, "name": call.name, "arguments": arguments}
+        return {"id": self.id, "type": "function_call", "status": status, **said}
 
 
 def _state(status: str, *, error: Json = None, details: Json = None) -> dict[str, Json]:

@@ -1,7 +1,7 @@
 """
 The gRPC messages from and to ``wire``'s JSON objects, field by field.
 
-What protobuf cannot hold as it is travels as JSON text: the parsed answer, and the judge's evidence.
+What protobuf cannot hold as it is travels as JSON text: turns, schemas, the parsed answer, the judge's evidence.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from llm_pool.core import errors
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    AllProvidersUnavailable,
     Cancelled,
     ConfigError,
     DeadlineExceeded,
@@ -123,6 +124,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
         "outcome": attempt.outcome,
         "why": attempt.why,
         "started_ms": _ms(attempt.started),
+        "queued_ms": _ms(attempt.queued),
         "ttft_ms": _ms(attempt.ttft),
         "duration_ms": _ms(attempt.duration),
         "prompt_tokens": attempt.usage.prompt_tokens,
@@ -236,9 +238,14 @@ class EventDecoder:
                 return None
 
 
-def error_json(error: LlmPoolError) -> dict[str, Json]:
-    """*error* as ``{"error": {...}}``: a stable ``code``, the sentence, the way out, and what belongs to its kind."""
-    body: dict[str, Json] = {"code": error_code(error), "message": str(error), "hint": error.hint or None}
+def error_json(error: LlmPoolError, *, commands: bool = False) -> dict[str, Json]:
+    """
+    *error* as ``{"error": {...}}``: a stable ``code``, the sentence, the way out, and what belongs to its kind.
+
+    *commands*: who reads it sits at the pool's machine, so the way out may be a command to type there.
+    """
+    hint = error.hint if commands else error.remote_hint
+    body: dict[str, Json] = {"code": error_code(error), "message": str(error), "hint": hint or None}
     match error:
         case ConfigError():
             body |= {"key": error.key, "line": error.line}
@@ -315,6 +322,7 @@ def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Att
         outcome=body["outcome"],
         why=body["why"],
         started=body["started_ms"] / 1000,
+        queued=(body.get("queued_ms") or 0.0) / 1000,
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
@@ -369,6 +377,8 @@ def error_from(body: dict[str, Json]) -> LlmPoolError:
             error.asked, error.attempts = fields.get("asked_ms", 0.0) / 1000, attempts
         case AllProvidersFailed():
             error.task, error.attempts = fields.get("task", ""), attempts
+            if isinstance(error, AllProvidersUnavailable):
+                error.retry_after = retry_after or 0.0
         case NoConsensus():
             error.decision = _decision_of(fields)
     return error

@@ -239,7 +239,7 @@ class Cluster(_message.Message):
     def __init__(self, providers: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning")
+    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning", "queued_ms")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +254,7 @@ class Attempt(_message.Message):
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_MS_FIELD_NUMBER: _ClassVar[int]
     provider: str
     model: str
     outcome: str
@@ -268,7 +269,8 @@ class Attempt(_message.Message):
     error_kind: str
     finish: str
     reasoning: str
-    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
+    queued_ms: float
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ..., queued_ms: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens")

@@ -12,13 +12,13 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Image, Tool, ToolCall, Turn
+from llm_pool.core.messages import Image, Tool, ToolCall, ToolCallDelta, Turn
 from llm_pool.server import anthropic as api
 from llm_pool.server.anthropic_encoder import MessageEncoder
 from llm_pool.server.chat import Model, StreamEnd
 from llm_pool.server.daemon import Components
 from llm_pool.testing import an_answer
-from llm_pool.testing.upstream.answers import ScriptedAnswer
+from llm_pool.testing.upstream.answers import ScriptedAnswer, ScriptedCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -128,7 +128,7 @@ async def test_a_schema_shapes_the_answer(pool: Any, client: anthropic.AsyncAnth
     [
         ({"model": "gpt-4o"}, "not found", 404, "not_found_error"),
         ({"extra_body": {"temperature": 9}}, "temperature", 400, "invalid_request_error"),
-        ({"messages": [*HELLO, {"role": "assistant", "content": "hi"}]}, "messages", 400, "invalid_request_error"),
+        ({"messages": []}, "messages", 400, "invalid_request_error"),
         ({"messages": "hello"}, "messages", 400, "invalid_request_error"),
     ],
 )
@@ -298,3 +298,57 @@ def test_calls_are_blocks_of_their_own(text: str) -> None:
     assert sum(event["type"] == "content_block_stop" for event in events) == len(starts)
     parts = [event["delta"].get("partial_json", "") for event in events if event["type"] == "content_block_delta"]
     assert "".join(parts) == CALL.arguments * 2
+
+
+def test_the_first_call_is_told_while_it_is_written() -> None:
+    """The others, and text that comes late, wait for its end: blocks come one after the other."""
+    second = msgspec.structs.replace(CALL, id="call_2", arguments="{}")
+    answer = an_answer("so", tool_calls=(CALL, second), finish="tool_calls")
+    encoder = MessageEncoder("pool", ())
+    pieces = [
+        ToolCallDelta(0, "call_1", "get_weather", '{"ci'),
+        ToolCallDelta(1, "call_2", "get_weather"),
+        ToolCallDelta(0, arguments='ty":"Rome"}'),
+    ]
+
+    stream = b"".join([encoder.opening(), *map(encoder.called, pieces), encoder.piece("so"), encoder.thought("hm")])
+    stream += encoder.ending(StreamEnd(answer, ""))
+
+    events = [msgspec.json.decode(block.split(b"data: ")[1]) for block in stream.split(b"\n\n")[:-1]]
+    told = [(event["index"], event["delta"]) for event in events if event["type"] == "content_block_delta"]
+    assert [(index, delta.get("partial_json", delta.get("text"))) for index, delta in told] == [
+        (0, '{"ci'),
+        (0, 'ty":"Rome"}'),
+        (1, "{}"),
+        (2, "so"),
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.real_loop
+@pytest.mark.parametrize("model", ["phi3", "pool/voting"])
+async def test_tools_go_there_and_back(daemons: Any, model: str) -> None:
+    """A call out of a stream, its result in, an answer; by the client's own accumulator."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tools: Any = [{"name": "get_weather", "description": "of a city", "input_schema": schema}]
+    asked: list[Any] = [{"role": "user", "content": "What is the weather in Rome?"}]
+    async with (
+        daemons(components=Components(extensions=(api.add_routes,)), answer=called) as pool,
+        anthropic.AsyncAnthropic(base_url=pool.url, api_key="none", max_retries=0) as client,
+    ):
+        async with client.messages.stream(model=model, max_tokens=99, messages=asked, tools=tools) as stream:
+            first = await stream.get_final_message()
+        (call,) = first.content
+        result: Any = {"type": "tool_result", "tool_use_id": call.model_dump()["id"], "content": "sunny"}
+        again: Any = [*asked, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+        second = await client.messages.create(model=model, max_tokens=99, messages=again, tools=tools)
+
+    assert (first.stop_reason, call.type, call.model_dump()["input"]) == ("tool_use", "tool_use", {"city": "Rome"})
+    assert second.content[0].model_dump()["text"] == "It is sunny."
+
+
+def called(asked: Any) -> Any:
+    """A call, until there is a result."""
+    if asked.results:
+        return f"It is {asked.results[-1]}."
+    return ScriptedAnswer("", calls=(ScriptedCall("get_weather", '{"city":"Rome"}'),))

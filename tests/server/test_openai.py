@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +18,7 @@ from llm_pool.server.chat import Model
 from llm_pool.server.daemon import Components
 from llm_pool.server.middleware import AllowAll
 from llm_pool.server.openai_messages import Message
+from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -143,6 +145,29 @@ async def test_every_turn_of_a_conversation_reaches_the_model(pool: Any, client:
     assert body["options"].items() >= options.items()
 
 
+@pytest.mark.parametrize("driver", ["ollama", "openai"])
+async def test_an_answer_that_was_begun_is_continued(daemons: Any, driver: str) -> None:
+    """It reaches the model as its own last word; servers that must be told so are."""
+    begun: Any = [*HELLO, {"role": "assistant", "content": "the sky"}]
+    async with AsyncExitStack() as stack:
+        up = await stack.enter_async_context(Upstream(["phi3:mini"], answer=lambda _: " is blue"))
+        one = f'[[providers]]\nname = "phi3"\ndriver = "{driver}"\nmodel = "phi3:mini"\nbase_url = "{up.url}"\n'
+        components = Components(extensions=(api.add_routes,))
+        extra = "[qos]\nmax_deadline_ms = 5000\n"
+        pool = await stack.enter_async_context(daemons(extra, providers=one, components=components))
+        client = await stack.enter_async_context(client_of(pool))
+        chat = await client.chat.completions.create(model="pool", messages=begun)
+        told = await client.chat.completions.create(model="pool", messages=[{"role": "system", "content": "Say hi."}])
+
+    first, second = (entry.body for entry in up.journal.entries if entry.path in {"/api/chat", "/v1/chat/completions"})
+    assert (chat.choices[0].message.content, told.choices[0].message.content) == ("is blue", "is blue")
+    assert first["messages"] == begun
+    assert second["messages"] == [{"role": "user", "content": "Say hi."}]
+    wanted = (True, False) if driver == "openai" else (None, None)
+    assert (first.get("continue_final_message"), first.get("add_generation_prompt")) == wanted
+    assert "continue_final_message" not in second
+
+
 async def test_two_conversations_that_end_alike_are_two_questions(client: openai.AsyncOpenAI) -> None:
     """What was said before is part of what is remembered."""
     answers = [
@@ -214,7 +239,6 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
         ({"temperature": 9}, "temperature", 400),
         ({"max_tokens": -1}, "max_tokens", 400),
         ({"messages": []}, "messages", 400),
-        ({"messages": [*HELLO, {"role": "assistant", "content": "hi"}]}, "messages", 400),
         ({"messages": [{"role": "function", "content": "4", "name": "f"}]}, "messages[0].role", 400),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "", 400),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 1}}}}, "", 400),
@@ -360,15 +384,14 @@ def test_another_word_for_it_is_refused() -> None:
         api.query_from(body, Model("pool"), "")
 
 
-def test_metadata_and_what_is_ignored_are_told() -> None:
-    """Tuning without a counterpart is named, and the rest becomes the query."""
+def test_metadata_and_words_become_the_query() -> None:
+    """As the shape says them."""
     body = api.ChatBody(
         model="pool", messages=[Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
     )
 
     query = api.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
 
-    assert body.ignored == ["top_p"]
     assert (query.meta, query.stop, query.max_tokens, query.project_id) == ({"a": "b"}, ("x",), 3, "shop")
     assert query.strategy is StrategyName.VOTING
     assert query.turns == ()

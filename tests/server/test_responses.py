@@ -12,13 +12,13 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel
 
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest
-from llm_pool.core.messages import Image, Tool, ToolCall, Turn
+from llm_pool.core.messages import Image, Tool, ToolCall, ToolCallDelta, Turn
 from llm_pool.server import responses as api
 from llm_pool.server.chat import Model, StreamEnd
 from llm_pool.server.daemon import Components
 from llm_pool.server.responses_encoder import ResponseEncoder
 from llm_pool.testing import an_answer
-from llm_pool.testing.upstream.answers import ScriptedAnswer
+from llm_pool.testing.upstream.answers import ScriptedAnswer, ScriptedCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -222,6 +222,7 @@ async def test_what_codex_sends_is_answered(pool: Any, client: openai.AsyncOpenA
         ({"previous_response_id": "resp_1"}, "previous_response_id", 400),
         ({"conversation": "conv_1"}, "conversation", 400),
         ({"background": True}, "background", 400),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt", 400),
         ({"model": "gpt-4o"}, "model", 404),
         ({"input": []}, "input", 400),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", 400),
@@ -334,6 +335,66 @@ def test_calls_are_items_of_their_own(text: str) -> None:
     called: Any = response.output[-1]
     assert (called.call_id, called.name, called.arguments) == ("call_1", "get_weather", '{"city":"Rome"}')
     assert [event.type for event in events] == [*BEGUN, *TEXT * bool(text), *CALLED, "response.completed"]
+
+
+def test_the_first_call_is_told_while_it_is_written() -> None:
+    """The others, and text that comes late, wait for its end: items come one after the other."""
+    second = msgspec.structs.replace(CALL, id="call_2", arguments="{}")
+    answer = an_answer("so", tool_calls=(CALL, second), finish="tool_calls")
+    encoder = ResponseEncoder("pool", (), {})
+    pieces = [
+        ToolCallDelta(0, "call_1", "get_weather", '{"ci'),
+        ToolCallDelta(1, "call_2", "get_weather"),
+        ToolCallDelta(0, arguments='ty":"Rome"}'),
+    ]
+
+    stream = b"".join([encoder.opening(), *map(encoder.called, pieces), encoder.piece("so"), encoder.thought("hm")])
+    events = read(stream + encoder.ending(StreamEnd(answer, "")))
+
+    assert squeezed([event.type for event in events]) == [*BEGUN, *CALLED, *CALLED, *TEXT, "response.completed"]
+    assert [event.delta for event in events if event.type == CALLED[1]] == ['{"ci', 'ty":"Rome"}', "{}"]
+    output = events[-1].response.output
+    assert [(item.type, getattr(item, "arguments", "")) for item in output] == [
+        ("function_call", CALL.arguments),
+        ("function_call", "{}"),
+        ("message", ""),
+    ]
+    places = [event.output_index for event in events if event.type == "response.output_item.added"]
+    assert places == [0, 1, 2]
+
+
+@pytest.mark.anyio
+@pytest.mark.real_loop
+@pytest.mark.parametrize("model", ["phi3", "pool/voting"])
+async def test_tools_go_there_and_back(daemons: Any, model: str) -> None:
+    """A call out of a stream, its result in, an answer; by the client's own accumulator."""
+    tools: Any = [{"type": "function", "name": "get_weather", "parameters": WEATHER}]
+    items: list[Any] = [{"role": "user", "content": "What is the weather in Rome?"}]
+    components = Components(extensions=(api.add_routes,))
+    async with (
+        daemons(components=components, answer=called) as pool,
+        openai.AsyncOpenAI(base_url=f"{pool.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        async with client.responses.stream(model=model, input=items, tools=tools) as stream:
+            first = await stream.get_final_response()
+        (call,) = first.output
+        assert call.type == "function_call"
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+        again = [*items, call.model_dump(), result]
+        second = await client.responses.create(model=model, input=again, tools=tools)
+
+    assert (call.name, msgspec.json.decode(call.arguments)) == ("get_weather", {"city": "Rome"})
+    assert second.output_text == "It is sunny."
+
+
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def called(asked: Any) -> Any:
+    """A call, until there is a result."""
+    if asked.results:
+        return f"It is {asked.results[-1]}."
+    return ScriptedAnswer("", calls=(ScriptedCall("get_weather", '{"city":"Rome"}'),))
 
 
 def test_an_answer_that_was_cut_is_incomplete() -> None:
