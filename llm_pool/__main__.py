@@ -19,11 +19,6 @@ def main() -> None:
     if words[:1] == ["serve"]:  # as process 1 of a container, SIGTERM is lost on a process that has no handler yet
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing is open; the daemon puts its own in this place
     gc.set_threshold(50_000)  # imports make no garbage: looking for it is a tenth of a start
-    if words[:1] == ["__complete"]:
-        from llm_pool.cli.shell_completion import print_words
-
-        print_words(words[1:])
-        return
     from llm_pool.cli.main import run
 
     code = run(words)

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Awaitable, Callable
 
-    from llm_pool.cli.parsing import Parser
     from llm_pool.client import AsyncClient, Health
     from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer, Query
@@ -45,27 +43,21 @@ class DaemonPool:
             emit(event)
         raise AssertionError("a stream ends with its answer, or raises")
 
+    async def feedback(self, request_id: str, *, good: bool) -> bool:
+        """Say how good an answer was; whether something was learned."""
+        return await self._client.feedback(request_id, good=good)
+
     async def health(self) -> Health:
         """How its backends are."""
         return await self._client.health()
 
 
-def add_url(parser: Parser) -> None:
-    """The option."""
-    parser.option(
-        "--url",
-        metavar="URL",
-        text="ask the daemon there, http(s):// or grpc(s)://HOST:PORT; credentials come from LLM_POOL_API_KEY and "
-        "LLM_POOL_API_SECRET, LLM_POOL_TOKEN, or the file LLM_POOL_CREDENTIALS",
-    )
-
-
-def reject_local_only(args: Namespace, *flags: str) -> None:
-    """Raise InvalidRequest for a flag that a daemon does not know."""
-    for flag in flags:
-        if getattr(args, flag):
+def reject_local_only(**given: object) -> None:
+    """Raise InvalidRequest for an option among *given* that is set and that a daemon does not know."""
+    for name, value in given.items():
+        if value:
             raise InvalidRequest(
-                f"--{flag.replace('_', '-')}", "a daemon is not asked for that", hint="leave out --url"
+                f"--{name.replace('_', '-')}", "a daemon is not asked for that", hint="leave out --url"
             )
 
 

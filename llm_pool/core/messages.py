@@ -282,13 +282,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
-        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        ttft: seconds to the first token, thought or said, *queued* included: the model's first sign of life.
         finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
         note: what a careful reader wants to know of it.
+        queued: seconds it waited in our own queue before its machine, and there for its model to be loaded.
     """
 
     provider: str
@@ -308,6 +309,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     retry_after: float | None = None
     reasoning: str = ""
+    queued: float = 0.0
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds that the backend took to its first token: *ttft* without our queue; None where none came."""
+        return None if self.ttft is None else max(0.0, self.ttft - self.queued)
+
+    @property
+    def writing(self) -> float | None:
+        """Seconds from the first token to the end; None where none came."""
+        return None if self.ttft is None else max(0.0, self.duration - self.ttft)
 
 
 class Cluster(msgspec.Struct, frozen=True):

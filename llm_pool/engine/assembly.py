@@ -16,6 +16,7 @@ from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
 from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.model_context import ModelContexts
 from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
@@ -217,7 +218,9 @@ def with_policies(
     timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
     breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, patience=patience)
+    provider: Provider = ConcurrencyLimited(
+        breaking, gate, model, shared.emit, patience=patience, suspicions=shared.suspicions
+    )
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
@@ -257,8 +260,8 @@ class Strategies:
             hedge_after=_hedge_after(shared),
             has_room=self._machines.has_room,
             load_behind=self._machines.load_behind,
-            replaces=lambda late, other, call: (
-                shared.is_suspect(late, call) and shared.suspicions.is_clear(other.name, call)
+            replaces=lambda late, other, call: shared.suspicions.may_replace(
+                late.name, other.name, call, shared.patience
             ),
         )
 
@@ -293,6 +296,7 @@ class Strategies:
             fallback=self._decider(settings.fallback_strategy),
             load_task=self._task_registry.judging,
             patience=shared.vote_patience,
+            learned=ModelContexts(shared.clock).learned,
         )
 
     @cached_property

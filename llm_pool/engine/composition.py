@@ -6,17 +6,19 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from llm_pool.cache.layer import CacheLayer
 from llm_pool.cache.single_flight import SingleFlight
+from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.events import ModelLoading
 from llm_pool.core.interfaces import Member
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
 from llm_pool.engine.configuration import effective_config
+from llm_pool.engine.health import check_health
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
 from llm_pool.engine.state import PoolState
@@ -29,11 +31,20 @@ from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Observer, Provider
-    from llm_pool.core.messages import ProviderState, Query
+    from llm_pool.core.messages import Answer, ProviderState, Query
+    from llm_pool.engine.health import Health
+
+
+class BuildProvider(Protocol):
+    """Makes the bare provider that a section describes; ``providers.registry.build_provider`` is one."""
+
+    def __call__(self, settings: ProviderSettings, transport: Transport, /, *, path: Path) -> Provider:
+        """The provider, without any policy; raises ConfigError where the section cannot be used."""
 
 
 class App:
@@ -68,6 +79,33 @@ class App:
             learning,
             machines,
         )
+
+    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
+        """
+        Answer *query*; arguments and errors as for ``Orchestrator.infer``.
+
+        A first load is waited for, and does not count against a default deadline: where the pool begins with its
+        program, nobody could have loaded ahead. A deadline that was asked for holds, load or not.
+        """
+        if query.deadline is None:
+            await self.load_for(query, emit or (lambda _: None))
+        return await self.orchestrator.infer(query, emit)
+
+    async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
+        """
+        Take a person's word on the answer to *request_id*, and say whether it taught something.
+
+        Raises:
+            InvalidRequest: no such answer of *tenant_id* is kept, or nothing is learned here.
+        """
+        if self.learning is None:
+            raise InvalidRequest("request_id", "nothing is learned here", hint="trust.enabled is off")
+        return await self.learning.feedback(request_id, tenant_id, good=good)
+
+    async def health(self) -> Health:
+        """How the backends are; takes ``health.TIMEOUT`` seconds at most."""
+        models = {settings.name: settings.model for settings in self.config.active_providers}
+        return await check_health(self.providers.values(), models)
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -121,6 +159,7 @@ async def open_app(
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
+    build: BuildProvider = build_provider,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -128,6 +167,7 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
+        build: makes the bare provider of a section; another one records what a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
@@ -139,7 +179,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        yield _build(config, stack, list(observers), pool_state)
+        yield _build(config, stack, list(observers), pool_state, build)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -152,7 +192,13 @@ def emit_to(observers: Sequence[Observer]) -> Emit:
     return emit
 
 
-def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], pool_state: PoolState) -> App:
+def _build(
+    config: Config,
+    stack: AsyncExitStack,
+    observers: list[Observer],
+    pool_state: PoolState,
+    build: BuildProvider,
+) -> App:
     task_registry = TaskRegistry(config.prompt_folders, config.prompt_files)
     shared = SharedParts(
         config=config,
@@ -170,7 +216,7 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
     if learning is not None:
         observers.append(learning)
     machines = Machines(shared)
-    assignments = _assignments(shared, machines, stack)
+    assignments = _assignments(shared, machines, stack, build)
     stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
@@ -205,7 +251,9 @@ def _build(config: Config, stack: AsyncExitStack, observers: list[Observer], poo
     return App(config, orchestrator, task_registry, pool_state, learning, machines, assignments)
 
 
-def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack) -> list[Assignment]:
+def _assignments(
+    shared: SharedParts, machines: Machines, stack: AsyncExitStack, build: BuildProvider
+) -> list[Assignment]:
     """The active providers, each behind its policies."""
     config = shared.config
     transport = Transport()
@@ -222,7 +270,7 @@ def _assignments(shared: SharedParts, machines: Machines, stack: AsyncExitStack)
         )
 
     for rank, settings in enumerate(config.active_providers):
-        bare = build_provider(settings, transport, path=config.path)
+        bare = build(settings, transport, path=config.path)
         stack.push_async_callback(bare.aclose)
         gate = machines.gate(settings, bare)
         provider = with_policies(bare, settings, gate, shared, partial(has_alternative, settings.name))

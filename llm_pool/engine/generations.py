@@ -21,18 +21,18 @@ import msgspec
 
 from llm_pool.config.problem import nearest
 from llm_pool.config.values import POOL
-from llm_pool.core.errors import Cancelled, ConfigError, InvalidRequest, LlmPoolError, Stopping
+from llm_pool.core.errors import Cancelled, ConfigError, LlmPoolError, Stopping
 from llm_pool.core.events import Reloaded
-from llm_pool.core.messages import ProviderState
 from llm_pool.engine.composition import emit_to, open_app
+from llm_pool.engine.health import Health
 from llm_pool.engine.state import PoolState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from llm_pool.config import Config
-    from llm_pool.core.interfaces import Emit, Observer, Provider
-    from llm_pool.core.messages import Answer, Query, Task
+    from llm_pool.core.interfaces import Emit, Observer
+    from llm_pool.core.messages import Answer, ProviderState, Query, Task
     from llm_pool.engine.composition import App
     from llm_pool.engine.panel import Plan
 
@@ -40,8 +40,6 @@ RETIRE_TIMEOUT = 300.0
 """Seconds that a generation which was swapped out may go on with its requests."""
 HEALTH_TTL = 0.5
 """Seconds that a look at the backends is good for, so that probes cost them little."""
-HEALTH_TIMEOUT = 1.0
-"""Seconds a backend has to say how it is before it counts as unreachable."""
 SAVE_INTERVAL = 60.0
 """Seconds between two writings of what was learned: a crash costs no more than that."""
 
@@ -62,13 +60,6 @@ class ReloadResult(msgspec.Struct, frozen=True):
     ok: bool
     error: LlmPoolError | None
     generation: int
-
-
-class Health(msgspec.Struct, frozen=True):
-    """How the backends are; *ready* when one of them can answer, if need be after loading its model."""
-
-    ready: bool
-    states: tuple[ProviderState, ...]
 
 
 class RunningRequest(msgspec.Struct, frozen=True, eq=False):
@@ -94,6 +85,7 @@ class PoolManager:
 
     Attributes:
         last_reload: how the last swap went; the start counts as one.
+        loaded_at: Unix seconds since which the present configuration serves.
         is_draining: no new work is taken.
     """
 
@@ -180,10 +172,8 @@ class PoolManager:
         return await self.app.task_registry.all_tasks()
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
-        """Take a person's word on an answer, as ``learning.take_feedback`` does; raises InvalidRequest."""
-        if self.app.learning is None:
-            raise InvalidRequest("request_id", "nothing is learned here", hint="trust.enabled is off")
-        return await self.app.learning.feedback(request_id, tenant_id, good=good)
+        """Take a person's word on an answer, as ``App.feedback`` does; raises InvalidRequest."""
+        return await self.app.feedback(request_id, tenant_id, good=good)
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -191,7 +181,7 @@ class PoolManager:
 
     async def health(self) -> Health:
         """
-        How the backends are, at most ``HEALTH_TTL`` seconds ago; takes ``HEALTH_TIMEOUT`` seconds at most.
+        How the backends are, at most ``HEALTH_TTL`` seconds ago; takes ``health.TIMEOUT`` seconds at most.
 
         All who ask at the same time share one check.
         """
@@ -220,7 +210,7 @@ class PoolManager:
             return running[1]
 
         async def check() -> Health:
-            health = await _check_health(generation.app)
+            health = await generation.app.health()
             self._last_health = (asyncio.get_running_loop().time(), generation, health)
             return health
 
@@ -314,7 +304,10 @@ class PoolManager:
             _log.error("a bug in llm-pool, in %s", task.get_name(), exc_info=error)
 
     def _record_reload(self, error: LlmPoolError | None) -> None:
-        self.last_reload = ReloadResult(self.app.pool_state.clock.wall(), error is None, error, self.generation)
+        now = self.app.pool_state.clock.wall()
+        self.last_reload = ReloadResult(now, error is None, error, self.generation)
+        if error is None:
+            self.loaded_at = now
         self._emit(Reloaded(self.generation, error))
 
     def __repr__(self) -> str:
@@ -390,19 +383,3 @@ def _check_models(config: Config, tasks: Sequence[str]) -> None:
             got, want = f"task '{task}', which there is not", "a task's name"
             hint = nearest(task, tasks) or f"tasks are {', '.join(tasks)}"
             raise ConfigError(path=config.path, key=f"models.{alias}", got=got, want=want, hint=hint)
-
-
-async def _check_health(app: App) -> Health:
-    states = await asyncio.gather(*(_state(name, provider, app) for name, provider in app.providers.items()))
-    return Health(any(state.condition in {"healthy", "warming"} for state in states), tuple(states))
-
-
-async def _state(name: str, provider: Provider, app: App) -> ProviderState:
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
-            return await provider.state()
-    except TimeoutError:
-        model = next(settings.model for settings in app.config.active_providers if settings.name == name)
-        return ProviderState(
-            name=name, model=model, condition="unreachable", detail=f"no answer within {HEALTH_TIMEOUT:g} s"
-        )

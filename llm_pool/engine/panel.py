@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.config.problem import nearest
+from llm_pool.core.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 ASK = "ask"
 """The task of a question that names no task."""
+MAX_NAME = 64
+"""Characters of a stranger's word that an error repeats; names are no longer."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +92,12 @@ def panel_for(
         bound_to: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
         requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
         limit: how many regular members at most, the preferred ones; None: all.
+
+    Raises:
+        InvalidRequest: one of *requested* is not there.
     """
     if requested:
+        _check_names(requested, [assignment.member.name for assignment in assignments])
         assignments = [
             msgspec.structs.replace(assignment, last_resort=False)
             for assignment in assignments
@@ -112,6 +121,13 @@ def panel_for(
         skipped=tuple(member.name for member in able if askable and member not in askable),
         is_forced=bool(able) and not askable,
     )
+
+
+def _check_names(requested: Sequence[str], known: Sequence[str]) -> None:
+    for name in requested:
+        if name not in known:
+            hint = nearest(name[:MAX_NAME], known) or f"providers are {', '.join(known)}"
+            raise InvalidRequest("providers", f"there is no provider '{name[:MAX_NAME]}'", hint=hint)
 
 
 def as_it_is(member: Member, *, load_time: Callable[[Member], float], is_suspect: Callable[[Member], bool]) -> Member:

@@ -25,6 +25,7 @@ from llm_pool.core.errors import (
 )
 from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 from llm_pool.core.messages import Attempt, Usage
+from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Member
     from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
 
@@ -132,6 +134,9 @@ class AttemptGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for running_attempt in self._in_order:
+            running_attempt.leave()
+        self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ended.put_nowait((task, self._running.pop(task)))
@@ -154,12 +159,17 @@ class _RunningAttempt:
         self._last: Delta | None = None
         self._ttft: float | None = None
 
+    def leave(self) -> None:
+        """Tell nobody any more: who was told knows this attempt, and both would wait for the garbage collector."""
+        self._emit = _tell_nobody
+
     async def run(self) -> None:
         """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
         request, name, model = self._call.request_id, self.member.name, self.member.model
         self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
         if not self.member.loaded:
             self._emit(ModelLoading(request, name, model))
+        self._queue_time = QueueTime(self._now)
         try:
             await self._gather()
             self._end("ok", reading=await self._read())
@@ -248,6 +258,7 @@ class _RunningAttempt:
             hint="" if error is None else error.hint,
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
+            queued=self._queue_time.total,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
 
@@ -276,6 +287,10 @@ class _Reasoning:
     def text(self) -> str:
         """What was kept."""
         return "".join(self._pieces).strip()
+
+
+def _tell_nobody(_event: Event) -> None:
+    """It is over."""
 
 
 def _outcome(error: ProviderError) -> Outcome:

@@ -9,8 +9,9 @@ FASTEST: the first valid answer wins; a late or failed first call is helped out 
 
 Silence is waited for, not the answer: a long answer is not a late one, and one that stops half-way is (``silence``).
 Hedges and failovers draw on one budget shared with retries, so that trouble upstream never multiplies load; the first
-call is free, and so is one that replaces a provider that was silent the last few times by one that is well: that is no
-speculation. A hedge that cannot be paid is tried again after another delay. A model that thinks says something.
+call is free, and so is one that replaces a provider that was silent the last few times, or never answered at all, by
+one that is well: that is no speculation. A hedge that cannot be paid is tried again soon: the budget, or what is known
+of the others, may be different then. A model that thinks says something.
 
 Members of one group share a machine, and a second call there slows the first down, so a group is hedged into only while
 it has a free slot, or one that a silent call gave back.
@@ -87,7 +88,7 @@ def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()
 FURTHER = frozenset({"hedge", "failover"})
 """Why these attempts are started, and no first one."""
 LOOKS = 4
-"""Looks for a machine with room in each hedge delay, while none has any."""
+"""Looks in each hedge delay for a machine with room, or for what pays for a hedge, while there is none."""
 
 
 def never_replaces(_late: Member, _other: Member, _call: Call) -> bool:
@@ -106,7 +107,7 @@ class Fastest:
         has_room: whether the member's group has a slot for it now, and its model in memory.
         load_behind: begins to load a model that could not be had in time, for the requests to come.
         replaces: whether asking the second member in the place of the first, which is late or has failed, is no
-            speculation: the first was silent the last few times, and the second is well.
+            speculation: the first was silent the last few times or never answered, and the second is well.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class Fastest:
         elif self._budget.spend(now):
             race.start(hedge, "hedge", now)
         else:
-            race.not_before = now + delay
+            race.not_before = now + min(delay, race.call.deadline - now) / LOOKS
             race.note("hedge budget exhausted: no further call beside the late one")
 
     def _fail_over(self, race: _Race, failed: Attempt) -> None:

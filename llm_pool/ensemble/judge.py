@@ -111,6 +111,7 @@ class Judge:
         fallback: decides when no judge does.
         load_task: that of the question put to a judge, with its variants; None: JUDGING, which has none.
         patience: how long an author's silence is borne.
+        learned: a judge with what is known of its context.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class Judge:
         fallback: Decider,
         load_task: Callable[[], Awaitable[Task]] | None = None,
         patience: Patience = endless,
+        learned: Callable[[Member], Awaitable[Member]] | None = None,
     ) -> None:
+        self._learned = learned
         self._clock, self._rng, self._limits = clock, rng, limits
         self._trust, self._judges, self._fallback = trust, judges, fallback
         self._load_task, self._patience = load_task, patience
@@ -141,6 +144,8 @@ class Judge:
         if len(groups) == 1:
             return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_single_reason(groups[0])}")
         judges = select_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
+        if self._learned is not None:
+            judges = tuple(await asyncio.gather(*map(self._learned, judges)))
         task = JUDGING if self._load_task is None else await self._load_task()
         answers = [_reading(group) for group in groups]
         judging_round = _JudgingRound(self._clock, self._rng, self._limits, task, call, answers, emit)

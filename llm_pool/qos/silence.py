@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 GAP_FACTOR = 3.0
@@ -34,6 +34,17 @@ MIN_INTERVAL = 0.01
 def never() -> bool:
     """No silence is excused."""
     return False
+
+
+class Silent(Protocol):
+    """What a Watch looks at."""
+
+    @property
+    def heard_at(self) -> float:
+        """The instant of the latest sign of life."""
+
+    def late_at(self, patience: float) -> float:
+        """The instant at which it is late if nothing more comes; infinite where it never is."""
 
 
 class Silence:
@@ -68,6 +79,31 @@ class Silence:
         return self.heard_at + min(longest, max(half, PACE_FACTOR * self._longest))
 
 
+class QueuedSilence:
+    """
+    The silence of a call that waits for a slot: as long as every call that holds one is silent, so is it.
+
+    Args:
+        own: from the instant at which it began to wait.
+        ahead: gives the silences of the calls that hold the slots; none of them: the wait has another reason.
+    """
+
+    __slots__ = ("_ahead", "_own")
+
+    def __init__(self, own: Silence, ahead: Callable[[], Sequence[Silence]]) -> None:
+        self._own, self._ahead = own, ahead
+
+    @property
+    def heard_at(self) -> float:
+        """The latest word of a call ahead since this one waits."""
+        return max([self._own.heard_at, *(silence.heard_at for silence in self._ahead())])
+
+    def late_at(self, patience: float) -> float:
+        """The instant at which the last of those ahead is late too."""
+        late = [silence.late_at(patience) for silence in self._ahead()]
+        return max(self._own.late_at(patience), *late) if late else math.inf
+
+
 class Watch:
     """
     Tells once, as soon as a call is late, while the block runs.
@@ -75,42 +111,53 @@ class Watch:
     A sign of life costs nothing here: the timer looks whether there was one, and waits on.
 
     Args:
-        silence: of the call.
+        silent: the call.
         patience: seconds; asked when there is a reason to, as looking it up takes longer than most calls.
         tell: gets the seconds without a word.
         soonest: seconds that *patience* is never less than.
         excused: whether silence means nothing now, as while a model is loaded; it is asked again later.
     """
 
-    __slots__ = ("_excused", "_loop", "_patience", "_silence", "_soonest", "_tell", "_timer")
+    __slots__ = ("_excused", "_loop", "_patience", "_silent", "_soonest", "_tell", "_timer")
 
     def __init__(
         self,
-        silence: Silence,
+        silent: Silent,
         patience: Callable[[], float],
         tell: Callable[[float], None],
         *,
         soonest: float,
         excused: Callable[[], bool] = never,
     ) -> None:
-        self._silence, self._patience, self._tell = silence, patience, tell
+        self._silent, self._patience, self._tell = silent, patience, tell
         self._soonest, self._excused = soonest, excused
 
     def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(self._silence.late_at(self._soonest), self._look)
+        self.begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def begin(self) -> None:
+        """Begin to watch."""
+        self._loop = asyncio.get_running_loop()
+        late_at = self._silent.late_at(self._soonest)
+        if math.isinf(late_at):
+            late_at = self._loop.time() + self._soonest
+        self._timer = self._loop.call_at(late_at, self._look)
+
+    def end(self) -> None:
+        """Tell nothing any more."""
         self._timer.cancel()
 
     def _look(self) -> None:
         now, patience = self._loop.time(), self._patience()
-        late_at = self._silence.late_at(patience)
-        if now < late_at:
-            self._timer = self._loop.call_at(late_at, self._look)
-        elif self._excused():
+        late_at = self._silent.late_at(patience)
+        if math.isinf(late_at) or (now >= late_at and self._excused()):
             self._timer = self._loop.call_at(now + max(patience, MIN_INTERVAL), self._look)
+        elif now < late_at:
+            self._timer = self._loop.call_at(late_at, self._look)
         else:
-            self._tell(now - self._silence.heard_at)
+            self._tell(now - self._silent.heard_at)

@@ -35,7 +35,6 @@ from llm_pool.security.nonces import MemoryNonces, RedisNonces
 from llm_pool.security.origin_check import check_origin, reading_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
-from llm_pool.server import page
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ if TYPE_CHECKING:
     from llm_pool.security.ratelimit import Limiter
     from llm_pool.server.middleware import Principal as AnyPrincipal
 
-OPEN = (
-    OPEN_PATHS
-    | {path.encode() for path in page.FILES}
-    | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
-)
+OPEN = OPEN_PATHS | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
 """What anybody may ask for: whether we live, and the files of the status page, which know nothing by themselves."""
 
 REQUIRED_SCOPES: dict[str, Scope] = {
@@ -68,6 +63,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests
     "/v1/requests/*": Scope.INFER,  # likewise
+    "/v1/hour": Scope.OBSERVE,
     "/v1/config": Scope.OBSERVE,
     "/api/chat": Scope.INFER,
     "/api/generate": Scope.INFER,

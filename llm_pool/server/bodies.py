@@ -34,8 +34,9 @@ class AttemptBody(msgspec.Struct, frozen=True):
     outcome: Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
     why: Annotated[str, _doc("What started it: primary, hedge, failover, vote, judge, last_resort.", "hedge")]
     started_ms: _Milliseconds
-    duration_ms: _Milliseconds
+    queued_ms: Annotated[_Milliseconds, _doc("In our own queue before its machine; the next two include it.")]
     ttft_ms: Annotated[_Milliseconds | None, _doc("To the first token.")]
+    duration_ms: _Milliseconds
     prompt_tokens: int | None
     completion_tokens: int | None
     repaired_by: Annotated[str | None, _doc("How its JSON was read; strict needed no repair.", "strict")]

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import msgspec
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -24,6 +25,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
+from llm_pool.core.messages import Turn
 from llm_pool.server.middleware import BODY_LIMIT
 from llm_pool.server.queries import query_from, with_deadline
 from llm_pool.server.request_context import client_fields, header_fields
@@ -215,7 +217,21 @@ def decode_infer(body: bytes) -> Query:
         meta=request.meta,
         no_cache=request.no_cache,
         think=request.think,
+        turns=_json("turns", request.turns, tuple[Turn, ...]) if request.turns else (),
+        output_schema=_json("output_schema", request.output_schema, dict[str, Any]) if request.output_schema else None,
+        temperature=request.temperature if request.HasField("temperature") else None,
+        seed=request.seed if request.HasField("seed") else None,
+        stop=request.stop,
+        providers=request.providers,
     )
+
+
+def _json(field: str, text: str, kind: Any) -> Any:
+    """*text*, the JSON in *field*, as a *kind*; raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(field, f"expected JSON text: {error}") from None
 
 
 class HealthService:

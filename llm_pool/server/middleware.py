@@ -19,7 +19,7 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopping, Unauthenticated
 from llm_pool.core.shortage import lacking
-from llm_pool.server import cors
+from llm_pool.server import cors, page
 from llm_pool.server.request_headers import correlation_id
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     ErrorShape = Callable[[int, Mapping[str, Any]], Any]
     """From a status and our own error body to the body that another API's clients expect."""
 
-OPEN = frozenset({b"/livez", b"/readyz", b"/", b"/page.css", b"/page.js", b"/page.svg"})
+OPEN = frozenset({b"/livez", b"/readyz", *(path.encode() for path in page.FILES)})
 """
 Public paths, the empty shell of the page among them; every other path, present and future, goes through access
 control.

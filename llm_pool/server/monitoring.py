@@ -25,6 +25,7 @@ from llm_pool.server.history import History
 from llm_pool.server.middleware import PRINCIPAL, Anonymous, Asgi, problem, send_json
 from llm_pool.server.snapshot import running_json, snapshot, summary
 from llm_pool.telemetry import logs
+from llm_pool.telemetry.last_hour import LastHour
 from llm_pool.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ class Monitoring:
         clock = SystemClock()
         self.metrics = Metrics()
         self.history = History(self._settings.recent, clock.wall, capture=self._settings.capture)
+        self.last_hour = LastHour(clock.wall)
         self._began = clock.wall()
         self._tracing = _tracing(config)
 
     @property
     def observers(self) -> list[Observer]:
         """To be told of every event."""
-        own: list[Observer] = [self.metrics, self.history, logs.RequestLog(prompts=self._settings.log_prompts)]
+        requests = logs.RequestLog(prompts=self._settings.log_prompts)
+        own: list[Observer] = [self.metrics, self.history, self.last_hour, requests]
         return own if self._tracing is None else [*own, self._tracing]
 
     @asynccontextmanager
@@ -84,7 +87,7 @@ class Monitoring:
         """Add the routes."""
         if self._tracing is not None:
             app.add_middleware(_TraceContext)
-        routes = Routes(manager, self.metrics, self.history, self._began)
+        routes = Routes(manager, self.metrics, self.history, self.last_hour, self._began)
         app.router.routes.extend(routes.api())
         if self._settings.metrics:
             app.router.routes.append(routes.metrics())
@@ -95,13 +98,17 @@ class Monitoring:
 class Routes:
     """What is shown of *manager*; *began*: Unix seconds of the daemon's start."""
 
-    def __init__(self, manager: PoolManager, metrics: Metrics, history: History, began: float) -> None:
+    def __init__(
+        self, manager: PoolManager, metrics: Metrics, history: History, last_hour: LastHour, began: float
+    ) -> None:
         self._manager, self._metrics, self._history, self._began = manager, metrics, history, began
+        self._last_hour = last_hour
 
     def api(self) -> list[Route]:
         """The JSON behind the page."""
         return [
             Route("/v1/status", Asgi(self._status), methods=["GET"]),
+            Route("/v1/hour", Asgi(self._hour), methods=["GET"]),
             Route("/v1/config", Asgi(self._config), methods=["GET"]),
             Route("/v1/requests/{number}", Asgi(self._cancel), methods=["DELETE"]),
         ]
@@ -121,12 +128,15 @@ class Routes:
         now = asyncio.get_running_loop().time()
         running = [r for r in manager.running() if tenant is None or r.query.tenant_id == tenant]
         body |= {
-            "requests": [running_json(r, now) for r in running],
+            "requests": [running_json(r, now, captures=self._history.captures) for r in running],
             "recent": [ended.as_json for ended in self._history.since(_since(scope), tenant)],
             "latest": self._history.latest,
             "sees_all": tenant is None,
         }
         await send_json(send, body)
+
+    async def _hour(self, _scope: Connection, _receive: Receive, send: Send) -> None:
+        await send_json(send, self._last_hour.as_json())
 
     async def _config(self, _scope: Connection, _receive: Receive, send: Send) -> None:
         config = self._manager.config

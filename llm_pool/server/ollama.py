@@ -396,8 +396,8 @@ class _GenerateEncoder(_Encoder):
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
     won = answer.decision.winning_attempt
-    reading = won.ttft if won is not None and won.ttft is not None else 0.0
-    writing = won.duration - reading if won is not None else answer.duration
+    reading = (won.first_token or 0.0) if won is not None else 0.0
+    writing = (won.writing if won.writing is not None else won.duration) if won is not None else answer.duration
     return {
         "done_reason": finish(answer),
         "total_duration": _nanoseconds(answer.duration),

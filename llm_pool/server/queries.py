@@ -14,14 +14,14 @@ import msgspec
 
 from llm_pool.config.problem import nearest
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.core.messages import Query
+from llm_pool.core.messages import Query, Turn
 from llm_pool.engine import TOKEN_LIMIT, parse_strategy, parse_think
 from llm_pool.wire.surrogates import with_whole_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from llm_pool.core.messages import Think
+    from llm_pool.core.messages import Json, Think
 
 
 def _doc(description: str, *examples: Any, **bounds: Any) -> msgspec.Meta:
@@ -55,6 +55,18 @@ class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         bool | str | None,
         _doc("Whether the models think first: true, false, low, medium or high; left out, as task and provider say."),
     ] = None
+    turns: Annotated[
+        tuple[Turn, ...] | None, _doc("What was said before the question.", [{"role": "system", "text": "Be brief."}])
+    ] = None
+    output_schema: Annotated[
+        dict[str, Any] | None, _doc("JSON Schema of the answer, for a task without one of its own.", {"type": "object"})
+    ] = None
+    temperature: Annotated[
+        float | None, _doc("Freedom of the models' wording; left out, the task's.", 0.2, minimum=0, maximum=2)
+    ] = None
+    seed: Annotated[int | None, _doc("The same again gives the same answer, where the backends can do that.")] = None
+    stop: Annotated[tuple[str, ...] | None, _doc("Texts before which the answer ends.")] = None
+    providers: Annotated[tuple[str, ...] | None, _doc("Names of the only ones that may be asked.")] = None
     stream: Annotated[bool | None, _doc("Answer with server-sent events.")] = None
 
 
@@ -87,6 +99,12 @@ def decode_infer(body: bytes) -> InferRequest:
         meta=decoded.meta,
         no_cache=bool(decoded.no_cache),
         think=decoded.think,
+        turns=decoded.turns or (),
+        output_schema=decoded.output_schema,
+        temperature=decoded.temperature,
+        seed=decoded.seed,
+        stop=decoded.stop or (),
+        providers=decoded.providers or (),
     )
     return InferRequest(query, bool(decoded.stream))
 
@@ -104,6 +122,12 @@ def query_from(
     meta: Mapping[str, str] | None = None,
     no_cache: bool = False,
     think: bool | str | None = None,
+    turns: Iterable[Turn] = (),
+    output_schema: dict[str, Json] | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+    stop: Iterable[str] = (),
+    providers: Iterable[str] = (),
 ) -> Query:
     """
     A query from words and numbers as a client gives them.
@@ -123,6 +147,12 @@ def query_from(
         meta=dict(meta or {}),
         no_cache=no_cache,
         think=think_of(think),
+        turns=tuple(turns),
+        output_schema=output_schema,
+        temperature=temperature,
+        seed=seed,
+        stop=tuple(filter(None, stop)),
+        providers=tuple(providers),
     )
 
 

@@ -84,7 +84,7 @@ def of_attempt(attempt: Attempt) -> dict[str, Value]:
             INPUT_TOKENS: attempt.usage.prompt_tokens,
             OUTPUT_TOKENS: attempt.usage.completion_tokens,
             FINISH_REASONS: None if attempt.finish is None else (attempt.finish,),
-            FIRST_CHUNK: attempt.ttft,
+            FIRST_CHUNK: attempt.first_token,
             ERROR: attempt.error_kind or None,
         }
     )

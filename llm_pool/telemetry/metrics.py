@@ -98,7 +98,14 @@ class Metrics:
         )
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
         self._ttft = histogram(
-            "time_to_first_token_seconds", "Calls, from asking to the first token, thought or said.", "provider", "task"
+            "time_to_first_token_seconds",
+            "Calls, from their slot on the machine to the first token, thought or said.",
+            "provider",
+            "task",
+        )
+        self._queued = histogram("queue_seconds", "Calls, in our own queue before their machine.", "provider", "task")
+        self._writing = histogram(
+            "writing_seconds", "Calls that gave an answer, from its first token to its end.", "provider", "task"
         )
         self._spans = histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task")
 
@@ -159,8 +166,11 @@ class Metrics:
             self._timeouts.of(provider, task).inc()
         if attempt.why == "hedge":
             self._hedges.of(provider, task).inc()
-        if attempt.ttft is not None:
-            self._ttft.of(provider, task).observe(attempt.ttft)
+        self._queued.of(provider, task).observe(attempt.queued)
+        if attempt.first_token is not None:
+            self._ttft.of(provider, task).observe(attempt.first_token)
+        if attempt.outcome == "ok" and attempt.writing is not None:
+            self._writing.of(provider, task).observe(attempt.writing)
         if attempt.outcome == "ok":
             self._spans.of(provider, task).observe(attempt.duration)
         if attempt.usage.prompt_tokens:

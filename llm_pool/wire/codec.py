@@ -1,7 +1,7 @@
 """
 The gRPC messages from and to ``wire``'s JSON objects, field by field.
 
-What protobuf cannot hold as it is travels as JSON text: the parsed answer, and the judge's evidence.
+What protobuf cannot hold as it is travels as JSON text: turns, schemas, the parsed answer, the judge's evidence.
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ def query_message(query: Query) -> pb.Query:
         meta=query.meta,
         no_cache=query.no_cache,
         think="" if query.think is None else str(query.think).lower(),
+        turns=msgspec.json.encode(query.turns).decode() if query.turns else "",
+        output_schema=_text(query.output_schema),
+        temperature=query.temperature,
+        seed=query.seed,
+        stop=query.stop,
+        providers=query.providers,
     )
 
 

@@ -40,7 +40,7 @@ CONSENSUS: Strategy
 JUDGE: Strategy
 
 class Query(_message.Message):
-    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache", "think")
+    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache", "think", "turns", "output_schema", "temperature", "seed", "stop", "providers")
     class MetaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,12 @@ class Query(_message.Message):
     TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     THINK_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    PROVIDERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     tenant_id: str
     project_id: str
@@ -72,7 +78,13 @@ class Query(_message.Message):
     task_name: str
     no_cache: bool
     think: str
-    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ..., think: _Optional[str] = ...) -> None: ...
+    turns: str
+    output_schema: str
+    temperature: float
+    seed: int
+    stop: _containers.RepeatedScalarFieldContainer[str]
+    providers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ..., think: _Optional[str] = ..., turns: _Optional[str] = ..., output_schema: _Optional[str] = ..., temperature: _Optional[float] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., providers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms", "finish")
@@ -175,7 +187,7 @@ class Cluster(_message.Message):
     def __init__(self, providers: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning")
+    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning", "queued_ms")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +202,7 @@ class Attempt(_message.Message):
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_MS_FIELD_NUMBER: _ClassVar[int]
     provider: str
     model: str
     outcome: str
@@ -204,7 +217,8 @@ class Attempt(_message.Message):
     error_kind: str
     finish: str
     reasoning: str
-    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
+    queued_ms: float
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ..., queued_ms: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens")

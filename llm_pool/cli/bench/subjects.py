@@ -91,7 +91,9 @@ def _sample(answer: Answer, late: float, took: float) -> Sample:
     tokens = won.usage.completion_tokens
     return Sample(
         took=took,
-        ttft=None if won.ttft is None else late + won.started + won.ttft,
+        queued=late + won.started + won.queued,
+        first_token=won.first_token,
+        writing=won.writing,
         tokens=tokens,
         speed=tokens / won.duration if tokens and won.duration > 0 else None,
         agreement=answer.decision.agreement,

@@ -62,7 +62,7 @@ def test_exports_are_written_in_the_format_of_their_name(tmp_path: Path) -> None
     assert run(["bench", "--provider", "phi3", "-n", "1", "-q", *words]) == ExitCode.OK
 
     starts = [(tmp_path / name).read_bytes()[:4] for name in names]
-    assert starts == [b"<svg", b"\x89PNG", b"{\n  "]
+    assert starts == [b"<?xm", b"\x89PNG", b"{\n  "]
 
 
 def test_a_pool_that_never_answers_exits_69(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
