@@ -22,7 +22,7 @@ from llm_pool.server.chat import decision_details, finish, model_named, reject_u
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
-from llm_pool.server.queries import decode
+from llm_pool.server.queries import decode, whole
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
@@ -55,7 +55,7 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | list[Any]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
+    max_tokens: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
@@ -115,7 +115,7 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
         strategy=model.strategy,
         providers=model.providers,
         project_id=project,
-        max_tokens=body.max_tokens,
+        max_tokens=whole(body.max_tokens, "max_tokens"),
         temperature=body.temperature,
         seed=body.seed,
         stop=stop_texts(body.stop),
