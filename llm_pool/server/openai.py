@@ -203,9 +203,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         strategy=model.strategy,
         providers=model.providers,
         project_id=project,
-        max_tokens=whole(
-            body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens, "max_tokens"
-        ),
+        max_tokens=_length(body),
         temperature=body.temperature,
         seed=body.seed,
         stop=stop_texts(body.stop),
@@ -235,6 +233,12 @@ def _template_fields(body: ChatBody) -> dict[str, Json]:
     """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
     said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
     return {"chat_template_kwargs": said} if said else {}
+
+
+def _length(body: ChatBody) -> int | None:
+    if body.max_completion_tokens is None:
+        return whole(body.max_tokens, "max_tokens")
+    return whole(body.max_completion_tokens, "max_completion_tokens")
 
 
 def _think(body: ChatBody) -> Think | None:
