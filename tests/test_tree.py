@@ -18,6 +18,7 @@ FOLDERS = {
     "engine",
     "ensemble",
     "evaluation",
+    "library",
     "models",
     "providers",
     "qos",

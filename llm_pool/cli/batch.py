@@ -210,7 +210,7 @@ async def _one(
         if options.strict and answer.degraded:
             raise DegradedAnswer(answer.decision.degraded_reason)
     except LlmPoolError as error:
-        return {"line": number, **error_json(error)}, exit_code_for(error)
+        return {"line": number, **error_json(error, commands=True)}, exit_code_for(error)
     return {"line": number, **answer_json(answer)}, ExitCode.OK
 
 

@@ -1,38 +1,20 @@
-"""``llm-pool infer``: one question, or one a line."""
+"""
+``llm-pool infer``: one question, or one a line.
 
-from __future__ import annotations
+Annotations are evaluated here, once, when the bytecode is loaded: Typer would compile the texts of them at each start.
+"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import msgspec
 from typer import Argument, Option
 
 from llm_pool.cli.command import App, Context
 from llm_pool.cli.completion import provider_names
-from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
-from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, read_config
+from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, known_provider, read_config
 from llm_pool.cli.prompt_input import gather_prompt, read_schema
-from llm_pool.cli.remote import expected_deadline, reject_local_only, with_daemon
 from llm_pool.cli.values import integer, number, shard
-from llm_pool.core.errors import InvalidRequest, NoConsensus
-from llm_pool.core.messages import Query, Turn
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-
-    from llm_pool.cli.console import Console
-    from llm_pool.cli.printing import Output
-    from llm_pool.cli.remote import Inferrer
-    from llm_pool.config import Config
-    from llm_pool.core.events import Event
-    from llm_pool.core.interfaces import Emit
-    from llm_pool.core.messages import Answer, StrategyName, Think
-    from llm_pool.engine import App as Pool
-
-    Deadline = Callable[[Query], Awaitable[float]]
-    Work = Callable[[Inferrer, Deadline], Awaitable[int]]
-    Runner = Callable[[Work], Coroutine[Any, Any, int]]
+from llm_pool.core.errors import InvalidRequest
 
 EXAMPLES = """\
 llm-pool infer "Is 17 prime?"
@@ -40,23 +22,6 @@ llm-pool infer --task expand_queries "cinematic lounge videos"
 cat report.txt | llm-pool infer 'Sum it up in one line.'
 llm-pool infer --task expand_queries --input queries.jsonl > answers.jsonl
 llm-pool infer --url http://127.0.0.1:7071 "Is 17 prime?\""""
-_CUT = {
-    "length": "cut at max_tokens, or at the end of the model's context: the answer is not whole (--max-tokens)",
-    "repetition": "cut by the backend, because the model repeated itself: the answer is not whole",
-}
-
-
-class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How ``infer`` was asked to answer one question."""
-
-    query: Query
-    output: Output = "text"
-    stream: bool = True
-    explain: bool = False
-    exit_status: bool = False
-    strict: bool = False
-
-
 app = App()
 
 
@@ -138,6 +103,11 @@ def infer(
     """Ask the pool, and print its answer."""
     import asyncio
 
+    import msgspec
+
+    from llm_pool.cli import asking
+    from llm_pool.core.messages import Query, Turn
+
     console, as_json = ctx.obj.console, ctx.obj.json
     if candidates and not as_json:
         raise InvalidRequest("--candidates", "it goes with --json")
@@ -147,9 +117,9 @@ def infer(
         request_id=request_id,
         max_tokens=max_tokens,
         deadline=None if deadline_ms is None else deadline_ms / 1000,
-        strategy=_strategy(strategy),
+        strategy=asking.strategy_called(strategy),
         no_cache=no_cache,
-        think=_think(think, yes_or_no=exit_status),
+        think=asking.think_called(think, yes_or_no=exit_status),
         providers=tuple(provider or ()),
         turns=() if system is None else (Turn("system", system),),
         temperature=temperature,
@@ -161,11 +131,16 @@ def infer(
         text = gather_prompt(prompt, read_stdin=not no_stdin, say=console.say)
         return msgspec.structs.replace(query, prompt=text)
 
-    if dry_run and not url:
-        return asyncio.run(_dry_run(asked(), read_config(ctx.obj), console, as_json=as_json))
     if url:
+        from llm_pool.cli.remote import reject_local_only
+
         reject_local_only(dry_run=dry_run, config=ctx.obj.config, candidates=candidates)
-    runner = _with_daemon(url) if url else _with_pool(read_config(ctx.obj))
+    config = None if url else read_config(ctx.obj)
+    if config is not None and query.providers:
+        names = tuple(known_provider(config, name) for name in query.providers)
+        query = msgspec.structs.replace(query, providers=names)
+    if config is not None and dry_run:
+        return asyncio.run(asking.dry_run(asked(), config, console, as_json=as_json))
     if any((input, output_file, template, resume, retry_failed, part)):
         from llm_pool.cli.batch import BatchFiles, answer_files
 
@@ -173,128 +148,24 @@ def infer(
             input=input, output=output_file, template=template, resume=resume, retry_failed=retry_failed, shard=part
         )
         files.check()
-        return asyncio.run(
-            runner(lambda pool, _: answer_files(files, query, pool, console, concurrency=concurrency, strict=strict))
-        )
-    options = InferOptions(
+
+        async def answer_all() -> int:
+            async with asking.opened(url, config) as (pool, _):
+                return await answer_files(files, query, pool, console, concurrency=concurrency, strict=strict)
+
+        return asyncio.run(answer_all())
+    options = asking.InferOptions(
         query=asked(),
         output="candidates" if candidates else "json" if as_json else "jsonl" if jsonl else "text",
         stream=console.stdout.isatty() if stream is None else stream,
         explain=explain,
         exit_status=exit_status,
         strict=strict,
+        keep_text=config is not None and config.telemetry.capture,
     )
-    return asyncio.run(runner(lambda pool, deadline: answer_one(options, pool, deadline, console)))
 
+    async def answer() -> int:
+        async with asking.opened(url, config) as (pool, deadline):
+            return await asking.answer_one(options, pool, deadline, console)
 
-async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, console: Console) -> int:
-    """Ask *pool* one question and print its answer, due at *deadline*; raises what ``infer`` raises."""
-    from llm_pool.cli.printing import printer_for
-    from llm_pool.cli.wait_indicator import wait_indicator
-
-    printer = printer_for(options.output, console, stream=options.stream)
-    held: list[Event] = []
-    tell = held.append if options.strict else printer.on  # whether it is degraded is known when it is whole
-    async with wait_indicator(console, lambda: deadline(options.query)) as line:
-
-        def on(event: Event) -> None:
-            line.on(event)
-            tell(event)
-
-        try:
-            answer = await pool.infer(options.query, on)
-        except NoConsensus as error:
-            if options.explain:
-                from llm_pool.cli.explain import explain_disagreement
-
-                explain_disagreement(error.decision, options.query.task, console)
-            raise
-    if options.strict and answer.degraded:
-        raise DegradedAnswer(answer.decision.degraded_reason)
-    for event in held:
-        printer.on(event)
-    printer.finish(answer)
-    if options.explain and not console.quiet:
-        from llm_pool.cli.explain import explain
-
-        explain(answer, console)
-    else:
-        _tell_notes(answer, console)
-    if not options.exit_status:
-        return ExitCode.OK
-    from llm_pool.cli.verdict import verdict
-
-    return verdict(answer)
-
-
-def _tell_notes(answer: Answer, console: Console) -> None:
-    """What a person should know of *answer* beside its text."""
-    if answer.finish in _CUT:
-        console.say(f"note: {_CUT[answer.finish]}")
-    if answer.degraded:
-        console.warn(f"note: degraded: {answer.decision.degraded_reason}")
-
-
-def _strategy(word: str | None) -> StrategyName | None:
-    if word is None:
-        return None
-    from llm_pool.engine import parse_strategy
-
-    return parse_strategy(word)
-
-
-def _think(word: str | None, *, yes_or_no: bool) -> Think | None:
-    """What ``--think`` says; a question of yes or no needs none."""
-    if word is None:
-        return False if yes_or_no else None
-    from llm_pool.engine import parse_think
-
-    return parse_think(word)
-
-
-class PatientPool:
-    """
-    A pool in this process, which waits for a first load.
-
-    The load does not count against a default deadline: the pool begins with the command, and nobody could have loaded
-    ahead. A deadline that was asked for holds, load or not.
-    """
-
-    def __init__(self, app: Pool) -> None:
-        self._app = app
-
-    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
-        """The answer; *emit* is told what happens meanwhile."""
-        if query.deadline is None:
-            await self._app.load_for(query, emit or (lambda _: None))
-        return await self._app.orchestrator.infer(query, emit)
-
-
-def _with_pool(config: Config) -> Runner:
-    """Works with a pool in this process."""
-
-    async def runner(work: Work) -> int:
-        from llm_pool.engine import open_app
-
-        async with open_app(config) as pool:
-
-            async def deadline(query: Query) -> float:
-                return (await pool.orchestrator.plan(query)).call.deadline
-
-            return await work(PatientPool(pool), deadline)
-
-    return runner
-
-
-def _with_daemon(url: str) -> Runner:
-    """Works with the daemon at *url*."""
-    return lambda work: with_daemon(url, lambda daemon: work(daemon, expected_deadline))
-
-
-async def _dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:
-    from llm_pool.cli.dry_run import show_plan
-    from llm_pool.engine import open_app
-
-    async with open_app(config) as pool:
-        variants = {one.name: one.prompt_variant or "" for one in config.active_providers}
-        return await show_plan(query, pool.orchestrator, variants, console, as_json=as_json)
+    return asyncio.run(answer())

@@ -50,7 +50,7 @@ async def pull_models(
             results.append({"model": model, "place": target.place, "status": outcome})
         except ProviderError as error:
             failed.append(error)
-            results.append({"model": model, "place": target.place, **error_json(error)})
+            results.append({"model": model, "place": target.place, **error_json(error, commands=True)})
             if not as_json:
                 console.error(error, exit_code_for(error))
     if as_json:
@@ -166,7 +166,7 @@ def _size(info: ModelInfo) -> str:
 def _store_json(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError) -> dict[str, Json]:
     about: dict[str, Json] = {"place": target.place, "providers": list(target.providers)}
     if isinstance(found, ProviderError):
-        return about | error_json(found)
+        return about | error_json(found, commands=True)
     return about | {"models": [_info_json(info) for info in found], "missing": target.missing(found)}
 
 

@@ -94,10 +94,9 @@ async def serve(options: ServeOptions, console: Console) -> int:
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
 
-    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     stops = _StopSignals()
+    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     async with open_daemon(config, build_components(config)) as daemon:
-        stops.listen()
         async with _reloading(daemon, options):
             _announce(daemon, options, console)
             await stops.first.wait()
@@ -119,7 +118,6 @@ class _StopSignals:
     def __init__(self) -> None:
         self.first, self.second = asyncio.Event(), asyncio.Event()
 
-    def listen(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)

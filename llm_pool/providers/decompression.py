@@ -9,6 +9,8 @@ from llm_pool.providers.connection import MAX_PIECE
 
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _RAW: Final = -zlib.MAX_WBITS
+_HEADER: Final = 2
+"""Bytes that tell the formats apart."""
 
 
 class CorruptData(Exception):
@@ -36,8 +38,8 @@ class Decompressor:
     """
 
     def __init__(self, name: str) -> None:
-        self._name, self._packed, self._began = name, b"", False
-        self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._name, self._packed = name, b""
+        self._stream: zlib._Decompress | None = None  # made once its first bytes are there
 
     def feed(self, packed: bytes) -> None:
         """Take in bytes of the body; raises CorruptData where the encoding is unknown."""
@@ -47,28 +49,26 @@ class Decompressor:
 
     def take(self) -> bytes:
         """The next bytes, at most MAX_PIECE; empty where more has to be fed. Raises CorruptData."""
-        if self._stream.eof and self._packed:
-            self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)  # another member follows: RFC 1952, 2.2
-        unpacked = self._unpack()
-        self._packed = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+        unpacked = b""
+        while not unpacked and self._packed and (self._stream or len(self._packed) >= _HEADER):
+            if self._stream is None:
+                self._stream = zlib.decompressobj(self._window())
+            elif self._stream.eof:
+                self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)  # another member follows: RFC 1952, 2.2
+            try:
+                unpacked = self._stream.decompress(self._packed, MAX_PIECE)
+            except zlib.error as error:
+                raise CorruptData(f"the compressed answer cannot be unpacked: {error}") from error
+            self._packed = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
         return unpacked
 
     def finish(self) -> None:
         """Nothing more comes; raises CorruptData if more had to."""
-        if self._began and not self._stream.eof:
+        if self._packed or (self._stream is not None and not self._stream.eof):
             raise CorruptData("the compressed answer ends too early")
 
-    def _unpack(self) -> bytes:
-        if not self._packed and not self._began:
-            return b""
-        try:
-            unpacked = self._stream.decompress(self._packed, MAX_PIECE)
-        except zlib.error as error:
-            if self._began or self._name != "deflate":
-                raise CorruptData(f"the compressed answer cannot be unpacked: {error}") from error
-            # some servers send deflate without its zlib wrapping
-            self._stream = zlib.decompressobj(_RAW)
-            self._began = True
-            return self._unpack()
-        self._began = True
-        return unpacked
+    def _window(self) -> int:
+        """The ``wbits`` for zlib: some servers send deflate without its wrapping, whose header is RFC 1950, 2.2."""
+        header = int.from_bytes(self._packed[:_HEADER], "big")
+        wrapped = header >> 8 & 0x0F == zlib.DEFLATED and header % 31 == 0
+        return _GZIP_OR_ZLIB if wrapped or self._name != "deflate" else _RAW

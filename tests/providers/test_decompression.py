@@ -53,6 +53,13 @@ def test_what_was_packed_comes_out_however_it_is_cut(
     assert b"".join(unpacked(Decompressor(name), pieces)) == data
 
 
+@pytest.mark.parametrize(("name", "pack"), PACKINGS)
+def test_it_may_come_byte_by_byte(name: str, pack: Callable[[bytes], bytes]) -> None:
+    pieces = [bytes([byte]) for byte in pack(b"Lisbon")]
+
+    assert b"".join(unpacked(Decompressor(name), pieces)) == b"Lisbon"
+
+
 def test_a_bomb_unfolds_piece_by_piece() -> None:
     bomb = gzip.compress(b"\0" * 5_000_000)
 

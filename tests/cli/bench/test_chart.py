@@ -14,8 +14,8 @@ from llm_pool.cli.drawing import drawn
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FAST = sum_up("phi3", [Sample(took=0.1, ttft=0.05)] * 99 + [Sample(took=0.4, ttft=0.05)], elapsed=10.0)
-SLOW = sum_up("a <b> & $c$", [Sample(took=0.4, ttft=0.2, speed=12.0, agreement=0.5)] * 4, elapsed=1.6)
+FAST = sum_up("phi3", [Sample(took=0.1, first_token=0.05)] * 99 + [Sample(took=0.4, first_token=0.05)], elapsed=10.0)
+SLOW = sum_up("a <b> & $c$", [Sample(took=0.4, first_token=0.2, speed=12.0, agreement=0.5)] * 4, elapsed=1.6)
 SILENT = sum_up("gone", [Sample(took=1.0, error="all_providers_failed")] * 3, elapsed=3.0)
 ROWS = [FAST, SLOW, SILENT]
 
