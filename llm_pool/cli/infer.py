@@ -134,16 +134,7 @@ def infer(
     if url:
         from llm_pool.cli.remote import reject_local_only
 
-        reject_local_only(
-            dry_run=dry_run,
-            config=ctx.obj.config,
-            candidates=candidates,
-            provider=provider,
-            system=system,
-            temperature=temperature is not None,
-            seed=seed is not None,
-            schema=schema,
-        )
+        reject_local_only(dry_run=dry_run, config=ctx.obj.config, candidates=candidates)
     config = None if url else read_config(ctx.obj)
     if config is not None and query.providers:
         names = tuple(known_provider(config, name) for name in query.providers)

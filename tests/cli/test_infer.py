@@ -558,9 +558,7 @@ def test_one_provider_alone_and_what_the_models_are_told(llm_pool: Run) -> None:
     answer = json.loads(llm_pool(*words, "--seed", "7", "--json").stdout)
     wrong = llm_pool("infer", "hello", "--provider", "gema2")
 
-    assert [member["provider"] for member in plan["panel"]] == ["gemma2", "llama31"] or {
-        member["provider"] for member in plan["panel"]
-    } == {"gemma2", "llama31"}
+    assert {member["provider"] for member in plan["panel"]} == {"gemma2", "llama31"}
     assert plan["temperature"] == 0.7
     assert answer["winner"] in {"gemma2", "llama31"}
     assert (wrong.returncode, wrong.stderr) == (
@@ -594,3 +592,25 @@ def test_candidates_have_their_text_on_request(llm_pool: Run) -> None:
     assert len(texts) >= 2
     assert not any("text" in one for one in plain["decision"]["attempts"])
     assert "it goes with --json" in llm_pool("infer", "hello", "--candidates").stderr
+
+
+def test_a_daemon_is_asked_in_the_same_words(terminal: Callable[..., Any], llm_pool: Run) -> None:
+    """One provider, a system text, a conversation, and feedback, all by ``--url``."""
+    daemon = terminal("serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0")
+    daemon.wait_for("try  curl")
+    found = re.search(r"http://127\.0\.0\.1:\d+", daemon.screen)
+    assert found is not None
+    url = ("--url", found[0])
+
+    answer = json.loads(llm_pool("infer", "hello", *url, "--provider", "gemma2", "--seed", "7", "--json").stdout)
+    talk = llm_pool("chat", *url, stdin="one\n/model llama31\ntwo\n/why\n")
+    heard = llm_pool("feedback", "nobody", "good", *url)
+    refused = llm_pool("infer", "hello", *url, "--json", "--candidates")
+    daemon.process.terminate()
+
+    assert answer["winner"] == "gemma2"
+    assert talk.stdout == "phi3:mini heard: one\nllama3.1:8b heard: two\n"
+    assert "★ llama31 primary" in talk.stderr
+    assert (heard.returncode, heard.stderr.partition(":")[0]) == (ExitCode.USAGE, "error")
+    assert "--candidates: a daemon is not asked for that" in refused.stderr
+    assert daemon.end() == 0
