@@ -18,6 +18,7 @@ MOST_COLUMNS = 120
 _MAX_WIDTH, _MIN_WIDTH = 32, 8  # of a timeline
 _MAX_LINES, _MAX_LINE = 12, 160  # of an attempt's reasoning
 _SHOWN_QUEUE = 0.001  # seconds: less is no wait
+_MAX_CALL = 60  # characters of a call
 _CUT = {"length": "cut at max_tokens", "repetition": "cut: it repeated itself"}
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
 
@@ -134,6 +135,8 @@ def _facts(attempt: Attempt) -> str:
     if attempt.usage.completion_tokens is not None:
         count = attempt.usage.completion_tokens
         facts.append(f"{count} token{'' if count == 1 else 's'}")
+    if attempt.reading is not None and attempt.reading.tool_calls:
+        facts.append("calls " + ", ".join(_shortened(f"{c.name}({c.arguments})") for c in attempt.reading.tool_calls))
     if attempt.finish in _CUT:
         facts.append(_CUT[attempt.finish])
     if attempt.reading is not None and attempt.reading.repair != "strict":
@@ -141,6 +144,10 @@ def _facts(attempt: Attempt) -> str:
     if attempt.error:
         facts.append(attempt.error.splitlines()[0])
     return ", ".join(facts)
+
+
+def _shortened(call: str) -> str:
+    return call if len(call) <= _MAX_CALL else f"{call[:_MAX_CALL]}…"
 
 
 def _reasoning(attempt: Attempt) -> list[RenderableType]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
+    from llm_pool.engine.admission import ANY_OBJECT, NO_LIMIT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
     from llm_pool.engine.configuration import EffectiveConfig, effective_config
     from llm_pool.engine.embedding import embedding_query
@@ -24,6 +24,7 @@ _MODULES = {
     "ANY_OBJECT": "admission",
     "App": "composition",
     "Health": "health",
+    "NO_LIMIT": "admission",
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
@@ -44,6 +45,7 @@ _MODULES = {
 
 __all__ = [
     "ANY_OBJECT",
+    "NO_LIMIT",
     "TOKEN_LIMIT",
     "App",
     "EffectiveConfig",

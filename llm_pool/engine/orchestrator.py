@@ -50,6 +50,7 @@ from llm_pool.engine.panel import Plan, panel_for
 from llm_pool.ensemble.attempts import DECISION_MARGIN, JUDGED
 from llm_pool.ensemble.fastest import FURTHER, shared_reserve
 from llm_pool.reading.schemas import forget
+from llm_pool.tasks.rendering import MAX_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -173,7 +174,8 @@ class Orchestrator:
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
-        call = await asyncio.to_thread(admitting) if query.tools else admitting()  # hundreds of schemas take a while
+        takes_long = query.tools or _size(query) > MAX_AT_ONCE  # hundreds of schemas, a long conversation
+        call = await asyncio.to_thread(admitting) if takes_long else admitting()
         needed, length = needs(call), PromptLength(call.prompt)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
@@ -435,6 +437,11 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
         reason = "every provider's breaker is open; they were asked all the same"
         return msgspec.structs.replace(decision, degraded=True, degraded_reason=reason)
     return decision
+
+
+def _size(query: Query) -> int:
+    """Characters of the conversation."""
+    return len(query.prompt) + sum(len(turn.text) for turn in query.turns)
 
 
 def _lacking(member: Member, abilities: Abilities, needed: frozenset[str], length: PromptLength) -> frozenset[str]:

@@ -95,7 +95,8 @@ class ConcurrencyLimited(Policy):
             wait.begin()
 
         try:
-            return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
+            with queue_time.waiting():
+                return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
         finally:
             wait.end()
 

@@ -29,18 +29,19 @@ if TYPE_CHECKING:
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
+ASK = "ask"
+"""The task of a question that names none."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream shows that it lives."""
 MAX_KEPT = 64 * 1024
 """Characters of a model's thoughts that are kept until it is known whether the answer is its own."""
 DECISION_HEADER = b"x-llm-pool-decision"
 
-_ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
+_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
-    "tool": "tool",
 }
 
 
@@ -158,11 +159,26 @@ async def model_named(name: str, manager: PoolManager) -> Model:
     return model
 
 
-def turn(role: str, text: str, place: str) -> Turn:
+def turn(role: str, text: str, place: str, *, may_be_tool: bool = False) -> Turn:
     """A turn of a conversation; *place* names it in errors. Raises InvalidRequest for a role nobody plays here."""
+    if may_be_tool and role == "tool":
+        return Turn("tool", text)
     if role not in _ROLES:
-        raise InvalidRequest(f"{place}.role", f"expected system, user, assistant or tool, got '{role[:40]}'")
+        known = "system, user, assistant or tool" if may_be_tool else "system, user or assistant"
+        raise InvalidRequest(f"{place}.role", f"expected {known}, got '{role[:40]}'")
     return Turn(_ROLES[role], text)
+
+
+def as_conversation(query: Query) -> Query:
+    """
+    *query* as clients of these APIs mean it.
+
+    A plain question is answered anew each time, as "regenerate" asks for, unless its answer is pinned by a temperature
+    of 0 or a seed. JSON that its length cut off is told as it is.
+    """
+    is_pinned = query.temperature == 0 or query.seed is not None
+    anew = query.task == ASK and not is_pinned
+    return msgspec.structs.replace(query, takes_cut=True, no_cache=query.no_cache or anew)
 
 
 async def respond(
@@ -181,7 +197,7 @@ async def respond(
 
     *fields*: how the client wrote a field of the query, where its API has another name for it.
     """
-    async with authorized(access, scope, query, fields) as allowed:
+    async with authorized(access, scope, as_conversation(query), fields) as allowed:
         if stream:
             await stream_answer(manager, allowed, encoder, send)
         else:

@@ -26,8 +26,8 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Tool
-from llm_pool.server.middleware import BODY_LIMIT
-from llm_pool.server.queries import query_from, with_deadline
+from llm_pool.server.body_limit import body_limit
+from llm_pool.server.queries import query_from, with_cache_control, with_deadline
 from llm_pool.server.request_context import client_fields, header_fields
 from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
@@ -70,7 +70,6 @@ WATCH_EVERY = 1.0
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
-    ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 256),
@@ -112,7 +111,8 @@ def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Serve
         access: decides who may ask for what.
     """
     enter_aio()
-    server = grpc.aio.server(options=OPTIONS)
+    limit = ("grpc.max_receive_message_length", body_limit(manager.config))  # that of the start: gRPC takes no other
+    server = grpc.aio.server(options=(*OPTIONS, limit))
     own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server
@@ -155,7 +155,7 @@ class PoolService:
     async def _infer(self, rpc: _Rpc) -> bytes:
         with client_fields(header_fields(rpc.headers)):
             query = rpc.query()
-            async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await self._manager.infer(authorized)
         rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return answer_message(answer_json(answer), query.meta).SerializeToString()
@@ -163,7 +163,7 @@ class PoolService:
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
         with client_fields(header_fields(rpc.headers)):
             query = rpc.query()
-            async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await stream(self._manager, authorized, rpc.context, query.meta)
         rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return b""
@@ -248,14 +248,6 @@ def _json_object(text: str, field: str) -> dict[str, Json]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(field, f"expected the JSON of an object: {error}") from None
-
-
-async def authenticate(access: AccessControl, context: Context, path: str, body: bytes) -> Principal:
-    """Who calls; raises what ``AccessControl.authenticate`` raises."""
-    metadata: Any = context.invocation_metadata() or ()
-    headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
-    set_trace_context(headers)
-    return await access.authenticate(headers, "GRPC", path.encode(), b"", body)
 
 
 class HealthService:
@@ -449,6 +441,11 @@ def _left(context: Context) -> float | None:
     """Seconds that the client still waits, less the way back; None: it waits for ever."""
     left: float | None = context.time_remaining()  # typed as never None, which it is without a deadline
     return None if left is None else left - min(RETURN_AT_MOST, left * RETURN_SHARE)
+
+
+def _as_called(query: Query, rpc: _Rpc) -> Query:
+    """*query* by its call's deadline, and by ``cache-control`` in its metadata."""
+    return with_cache_control(with_deadline(query, _left(rpc.context)), rpc.headers)
 
 
 def _decoded(kind: Any, body: bytes) -> Any:

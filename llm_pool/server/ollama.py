@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
-from llm_pool.engine import ANY_OBJECT
+from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
     capabilities,
     decision_details,
@@ -324,7 +324,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
-        max_tokens=length if length is not None and length > 0 else None,  # -1 and -2 are words for "no limit"
+        max_tokens=max(length, NO_LIMIT) if length else None,  # -2 is "until the context is full"
         temperature=options.temperature,
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),

@@ -74,7 +74,7 @@ def turns_of(messages: Sequence[Message]) -> list[Turn]:
             answered = answered or _call_answered_by(message.tool_name or "", open_calls)
             open_calls = [call for call in open_calls if call.id != answered]
         open_calls = list(calls) if calls else open_calls
-        said = turn(message.role, message.content or "", place)
+        said = turn(message.role, message.content or "", place, may_be_tool=True)
         images = images_of(message.images, f"{place}.images")
         turns.append(msgspec.structs.replace(said, tool_calls=calls, tool_call_id=answered, images=images))
     return turns

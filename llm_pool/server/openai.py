@@ -35,6 +35,7 @@ from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choic
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
+from llm_pool.server.samples import MAX_SAMPLES, respond_samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import fields_beyond, unserved
@@ -151,10 +152,14 @@ class OpenAI:
         model = await model_named(body.model, self._manager)
         beyond = unserved(fields_beyond(sent, SERVED) | _template_fields(body), model, self._manager.config)
         query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
-        encoder, stream = _ChatEncoder(body, beyond.ignored), bool(body.stream)
-        await respond(
-            self._manager, self._access, scope, query, encoder, send, stream=stream, fields=_client_fields(body)
-        )
+        fields, stream = _client_fields(body), bool(body.stream)
+        if body.n in {None, 1}:
+            encoder = _ChatEncoder(body, beyond.ignored)
+            await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
+            return
+        answer_id = f"chatcmpl-{uuid.uuid4().hex}"
+        encoders = [_ChatEncoder(body, beyond.ignored, index, answer_id) for index in range(body.n or 1)]
+        await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
@@ -178,8 +183,8 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
-    if body.n not in {None, 1}:
-        raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
+    if body.n is not None and not 1 <= body.n <= MAX_SAMPLES:
+        raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {body.n}")
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
     if body.top_logprobs is not None and not body.logprobs:
@@ -257,9 +262,9 @@ class _ChatEncoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: ChatBody, ignored: Sequence[str] = ()) -> None:
-        self._body, self._ignored = body, ignored
-        self._id, self._made = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    def __init__(self, body: ChatBody, ignored: Sequence[str] = (), index: int = 0, answer_id: str = "") -> None:
+        self._body, self._ignored, self._index, self._made = body, ignored, index, int(time.time())
+        self._id = answer_id or f"chatcmpl-{uuid.uuid4().hex}"
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
     def whole(self, answer: Answer) -> dict[str, Json]:
@@ -268,7 +273,7 @@ class _ChatEncoder:
         if answer.tool_calls:
             message |= {"content": answer.content or None, "tool_calls": [*map(_call, answer.tool_calls)]}
         logprobs = self._logprobs(answer)
-        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
+        choice = {"index": self._index, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
         ours = decision_details(answer, self._ignored)
         return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
@@ -295,16 +300,22 @@ class _ChatEncoder:
         return PING
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of text and calls, the reason for the end, the counts if they were asked for, and the mark."""
+        """The end of the answer and of the stream."""
+        return self.last(end) + self.closing([end.answer])
+
+    def last(self, end: StreamEnd) -> bytes:
+        """The rest of text and calls, and the reason for the end."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
         for at, call in enumerate(end.calls):
             output += self.called(ToolCallDelta(at, call.id, call.name, call.arguments))
         ours = {"llm_pool": decision_details(answer, self._ignored)}
-        output += self._chunk({}, finish(answer), ours, self._logprobs(answer))
-        if self._counts:
-            output += data({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(answer)})
-        return output + b"data: [DONE]\n\n"
+        return output + self._chunk({}, finish(answer), ours, self._logprobs(answer))
+
+    def closing(self, answers: Sequence[Answer]) -> bytes:
+        """The counts of all *answers*, if they were asked for, and the mark."""
+        counts = {**self._head("chat.completion.chunk"), "choices": [], "usage": usage(*answers)}
+        return (data(counts) if self._counts else b"") + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
@@ -317,7 +328,7 @@ class _ChatEncoder:
         more: Mapping[str, Json] | None = None,
         logprobs: Json = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        choice = {"index": self._index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
         return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
 

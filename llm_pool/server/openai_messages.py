@@ -85,7 +85,7 @@ def turns_of(messages: Sequence[Message]) -> list[Turn]:
 
 
 def _turn(message: Message, place: str) -> Turn:
-    said = turn(message.role, _text(message.content, place), place)
+    said = turn(message.role, _text(message.content, place), place, may_be_tool=True)
     return msgspec.structs.replace(
         said,
         images=tuple(_images(message.content, place)),

@@ -64,7 +64,8 @@ def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:
     return tuple(text for text in stops if text)
 
 
-def usage(answer: Answer) -> dict[str, Json]:
-    """What the whole panel spent; a backend that does not count adds nothing."""
-    asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
+def usage(*answers: Answer) -> dict[str, Json]:
+    """What the whole panel spent on all *answers*; a backend that does not count adds nothing."""
+    asked = sum(answer.usage.prompt_tokens or 0 for answer in answers)
+    output = sum(answer.usage.completion_tokens or 0 for answer in answers)
     return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}

@@ -29,9 +29,13 @@ from llm_pool.server.conversation import (
 from llm_pool.wire.surrogates import with_whole_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from llm_pool.core.messages import Image, Json, Think, Tool, Turn
+
+
+NO_CACHE = frozenset({"no-cache", "no-store"})
+"""Directives by which a request is answered anew, and its answer not kept."""
 
 
 def _doc(description: str, *examples: Any, **bounds: Any) -> msgspec.Meta:
@@ -205,6 +209,17 @@ def with_deadline(query: Query, left: float | None) -> Query:
     if left <= 0:
         raise DeadlineExceeded(max(left, 0.0))
     return msgspec.structs.replace(query, deadline=left if query.deadline is None else min(left, query.deadline))
+
+
+def with_cache_control(query: Query, headers: Iterable[tuple[bytes, bytes]]) -> Query:
+    """
+    *query* by the ``Cache-Control`` among *headers*: ``no-cache`` and ``no-store`` both keep the cache out of it.
+
+    Source: RFC 9111, 5.2.1.4 and 5.2.1.5.
+    """
+    said = ",".join(value.decode("latin-1") for name, value in headers if name == b"cache-control")
+    directives = {part.partition("=")[0].strip().lower() for part in said.split(",")}
+    return query if directives.isdisjoint(NO_CACHE) else msgspec.structs.replace(query, no_cache=True)
 
 
 def deadline_header(value: str | None) -> float | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 INPUT = "{{input}}"
 """Where a template takes the input; once."""
+MAX_AT_ONCE = 65_536
+"""Characters that are made harmless in a few milliseconds; no marker goes over the end of a line."""
 USER = "\n---user---\n"
 """The line that parts a template's system text from the user's turn."""
 
@@ -61,6 +63,12 @@ def neutralized(text: str) -> str:
     *text* without power over a chat template.
 
     Control characters become spaces, and chat markers get a space behind their first bracket (``< |im_start|>``),
-    which no tokenizer takes for the marker.
+    which no tokenizer takes for the marker. A long text is read line by line, so that a thread can be put aside in it.
     """
+    if len(text) > MAX_AT_ONCE:
+        return "".join(map(_neutralized, text.splitlines(keepends=True)))
+    return _neutralized(text)
+
+
+def _neutralized(text: str) -> str:
     return _MARKER.sub(lambda match: f"{match[0]} ", _CONTROL.sub(" ", text))

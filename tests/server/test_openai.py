@@ -17,6 +17,7 @@ from llm_pool.server import openai as api
 from llm_pool.server.chat import Model
 from llm_pool.server.daemon import Components
 from llm_pool.server.middleware import AllowAll
+from llm_pool.server.openai_messages import Message
 from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -229,7 +230,6 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
 @pytest.mark.parametrize(
     ("change", "param", "status"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools", 400),
         ({"n": 2}, "n", 400),
         ({"logprobs": True}, "logprobs", 400),
         ({"top_logprobs": 2}, "top_logprobs", 400),
@@ -239,7 +239,7 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
         ({"temperature": 9}, "temperature", 400),
         ({"max_tokens": -1}, "max_tokens", 400),
         ({"messages": []}, "messages", 400),
-        ({"messages": [{"role": "tool", "content": "4", "tool_call_id": "1"}]}, "messages[0].role", 400),
+        ({"messages": [{"role": "function", "content": "4", "name": "f"}]}, "messages[0].role", 400),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "", 400),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 1}}}}, "", 400),
         ({"response_format": {"type": "grammar"}}, "response_format", 400),
@@ -372,13 +372,13 @@ async def test_a_parsed_answer_is_an_object_of_the_callers_class(client: openai.
     ],
 )
 def test_thinking_is_asked_for_in_the_words_of_other_servers(fields: dict[str, Any], think: object) -> None:
-    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], **fields)
+    body = api.ChatBody(model="pool", messages=[Message("user", "hi")], **fields)
 
     assert api.query_from(body, Model("pool"), "").think == think
 
 
 def test_another_word_for_it_is_refused() -> None:
-    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], reasoning_effort="much")
+    body = api.ChatBody(model="pool", messages=[Message("user", "hi")], reasoning_effort="much")
 
     with pytest.raises(InvalidRequest, match="reasoning_effort: expected one of none, minimal"):
         api.query_from(body, Model("pool"), "")
@@ -387,7 +387,7 @@ def test_another_word_for_it_is_refused() -> None:
 def test_metadata_and_words_become_the_query() -> None:
     """As the shape says them."""
     body = api.ChatBody(
-        model="pool", messages=[api._Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
+        model="pool", messages=[Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
     )
 
     query = api.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
