@@ -164,7 +164,7 @@ async def open_app(
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
-    build: BuildProvider = build_provider,
+    build: BuildProvider | None = None,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -172,7 +172,8 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
-        build: makes the bare provider of a section; another one records what a backend says, or says it again.
+        build: makes the bare provider of a section, as ``build_provider`` does where it is None; another one records what
+            a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
@@ -184,7 +185,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        yield _build(config, stack, list(observers), pool_state, build)
+        yield _build(config, stack, list(observers), pool_state, build or build_provider)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:

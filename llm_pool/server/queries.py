@@ -57,7 +57,7 @@ class InferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tenant_id: Annotated[str | None, _doc("Who asks. Where clients authenticate, the key says it.")] = None
     project_id: Annotated[str | None, _doc("What for; it appears in logs and metrics.")] = None
     max_tokens: Annotated[
-        int | None, _doc("Length of the answer at most; 0 is the default.", 256, minimum=0, maximum=TOKEN_LIMIT)
+        int | None, _doc("Tokens at most; 0 is the default, -1 no limit.", 256, minimum=-1, maximum=TOKEN_LIMIT)
     ] = None
     deadline_ms: Annotated[float | None, _doc("An answer by then, or none; 0 is the default.", 1500, minimum=0)] = None
     strategy: Annotated[

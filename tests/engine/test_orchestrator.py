@@ -450,7 +450,9 @@ async def test_the_last_resort_leaves_a_failover_half_of_what_remained() -> None
 async def test_where_every_breaker_refuses_the_error_says_when_to_ask_again() -> None:
     """They were asked all the same, and broke again: the first may be better in 30 s."""
     pool = Pool(
-        ScriptedProvider("a", Failed("a", "500")), ScriptedProvider("b", Failed("b", "500")), refused={"a", "b"}
+        ScriptedProvider("a", Reply.failing(Failed("a", "500"))),
+        ScriptedProvider("b", Reply.failing(Failed("b", "500"))),
+        refused={"a", "b"},
     )
 
     with pytest.raises(AllProvidersUnavailable) as raised:

@@ -237,7 +237,7 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
         ({"modalities": ["audio"]}, "modalities", 400),
         ({"model": "gpt-4o"}, "model", 404),
         ({"temperature": 9}, "temperature", 400),
-        ({"max_tokens": -1}, "max_tokens", 400),
+        ({"max_tokens": -2}, "max_tokens", 400),
         ({"messages": []}, "messages", 400),
         ({"messages": [{"role": "function", "content": "4", "name": "f"}]}, "messages[0].role", 400),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "", 400),
