@@ -17,6 +17,7 @@ FOLDERS = {
     "discovery",
     "engine",
     "ensemble",
+    "evaluation",
     "library",
     "models",
     "providers",
