@@ -414,7 +414,7 @@ class Redis:
 
     async def kill(self) -> None:
         """End it at once."""
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 

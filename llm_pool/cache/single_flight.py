@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import DeadlineExceeded
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,7 +103,7 @@ class _SharedRun:
         return await run(self._broadcast)
 
     def _broadcast(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             self._replay.append(event)
         for emit in self._readers:
             if emit is not None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
-from llm_pool.cli.remote import expected_deadline, with_daemon
+from llm_pool.cli.remote import daemon_at, expected_deadline
 from llm_pool.core.errors import NoConsensus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from llm_pool.cli.console import Console
     from llm_pool.cli.printing import Output
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from llm_pool.engine import App as Pool
 
     Deadline = Callable[[Query], Awaitable[float]]
-    Work = Callable[[Inferrer, Deadline], Awaitable[int]]
-    Runner = Callable[[Work], Coroutine[Any, Any, int]]
 
 _CUT = {
     "length": "cut at max_tokens, or at the end of the model's context: the answer is not whole (--max-tokens)",
@@ -33,7 +32,7 @@ _CUT = {
 
 
 class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How ``infer`` was asked to answer one question."""
+    """How ``infer`` was asked to answer one question; *keep_text*: ``llm-pool why`` may show what was said."""
 
     query: Query
     output: Output = "text"
@@ -41,11 +40,15 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
     explain: bool = False
     exit_status: bool = False
     strict: bool = False
+    keep_text: bool = False
 
 
 async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, console: Console) -> int:
     """Ask *pool* one question and print its answer, due at *deadline*; raises what ``infer`` raises."""
+    import time
+
     from llm_pool.cli.printing import printer_for
+    from llm_pool.cli.recent import keep
     from llm_pool.cli.wait_indicator import wait_indicator
 
     printer = printer_for(options.output, console, stream=options.stream)
@@ -70,12 +73,15 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
     for event in held:
         printer.on(event)
     printer.finish(answer)
+    keep(answer, wall=time.time(), text=options.keep_text)
     if options.explain and not console.quiet:
         from llm_pool.cli.explain import explain
 
         explain(answer, console)
     else:
         _tell_notes(answer, console)
+    if answer.decision.ran_out_of_time:
+        return ExitCode.DEADLINE
     if not options.exit_status:
         return ExitCode.OK
     from llm_pool.cli.verdict import verdict
@@ -85,6 +91,8 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
 
 def _tell_notes(answer: Answer, console: Console) -> None:
     """What a person should know of *answer* beside its text."""
+    if answer.decision.deadline_note:
+        console.say(f"note: {answer.decision.deadline_note}")
     if answer.finish in _CUT:
         console.say(f"note: {_CUT[answer.finish]}")
     if answer.degraded:
@@ -129,25 +137,22 @@ class PatientPool:
         return await self._app.orchestrator.infer(query, emit)
 
 
-def with_pool(config: Config) -> Runner:
-    """Works with a pool in this process."""
+@asynccontextmanager
+async def opened(url: str | None, config: Config | None) -> AsyncIterator[tuple[Inferrer, Deadline]]:
+    """Who is asked, open while the block runs: the daemon at *url*, else a pool of *config* in this process."""
+    if url is not None:
+        async with daemon_at(url) as daemon:
+            yield daemon, expected_deadline
+        return
+    from llm_pool.engine import open_app
 
-    async def runner(work: Work) -> int:
-        from llm_pool.engine import open_app
+    assert config is not None
+    async with open_app(config) as pool:
 
-        async with open_app(config) as pool:
+        async def deadline(query: Query) -> float:
+            return (await pool.orchestrator.plan(query)).call.deadline
 
-            async def deadline(query: Query) -> float:
-                return (await pool.orchestrator.plan(query)).call.deadline
-
-            return await work(PatientPool(pool), deadline)
-
-    return runner
-
-
-def on_daemon(url: str) -> Runner:
-    """Works with the daemon at *url*."""
-    return lambda work: with_daemon(url, lambda daemon: work(daemon, expected_deadline))
+        yield PatientPool(pool), deadline
 
 
 async def dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "infer": "ask a question, or one a line",
+    "chat": "a conversation on the terminal",
+    "compare": "every provider's answer, side by side",
+    "why": "how the last answers came about",
     "models": "list, pull, show and remove models",
     "health": "the state of each provider, and what to type next",
     "serve": "the pool as a daemon, over HTTP and gRPC",
@@ -30,9 +33,8 @@ COMMANDS = {
 
 _EXAMPLES = (
     'llm-pool infer "Is 17 prime?"',
-    'llm-pool infer --task expand_queries "cinematic lounge videos"',
     "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    "llm-pool health",
+    "llm-pool health --explain",
 )
 
 

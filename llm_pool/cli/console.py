@@ -112,7 +112,7 @@ class Console:
         from llm_pool.cli.drawing import drawn
 
         stream = self.stderr if err else self.stdout
-        width = min(most, self.width if err else _columns(stream, _UNBOUNDED))
+        width = min(most, self.width if err else self.out_width)
         if not (err and self.quiet):
             self._write(stream, drawn(drawing, color=self.has_color(stream), width=width))
 
@@ -120,6 +120,11 @@ class Console:
     def width(self) -> int:
         """Columns of a line on stderr; 80 where nothing sets an end."""
         return _columns(self.stderr, 80)
+
+    @property
+    def out_width(self) -> int:
+        """Columns of a line on stdout; more than any line of ours needs where nothing sets an end."""
+        return _columns(self.stdout, _UNBOUNDED)
 
     def say(self, text: str) -> None:
         """Talk: progress, notes, what to type next. Raises PipeClosed."""

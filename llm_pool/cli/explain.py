@@ -13,31 +13,35 @@ if TYPE_CHECKING:
     from llm_pool.cli.console import Console
     from llm_pool.core.messages import Answer, Attempt, Decision
 
+MOST_COLUMNS = 120
+"""Of a drawing that goes where no terminal sets an end."""
 _MAX_WIDTH, _MIN_WIDTH = 32, 8  # of a timeline
 _MAX_LINES, _MAX_LINE = 12, 160  # of an attempt's reasoning
 _SHOWN_QUEUE = 0.001  # seconds: less is no wait
+_MAX_CALL = 60  # characters of a call
 _CUT = {"length": "cut at max_tokens", "repetition": "cut: it repeated itself"}
 _COLOURS = {"ok": "green", "cancelled": "dim", "refused": "dim"}
 
 
-def explain(answer: Answer, console: Console) -> None:
+def explain(answer: Answer, console: Console, *, err: bool = True, before: str = "") -> None:
     """
-    Draw how *answer* came about on stderr.
+    Draw how *answer* came about: on stderr, beside the answer, or as data, with a line *before* it.
 
     One row per attempt, on one time scale as wide as the terminal has room for: ``·`` not started, ``┄`` in the queue
     before its machine, ``░`` waiting for the first token, ``█`` writing, thoughts included. What models thought
     follows, shortened.
     """
     cached = " · from the cache" if answer.from_cache else ""
-    _draw(answer.decision, answer.decision.winner, answer.task, f" · {_time(answer.duration)}", cached, console)
+    took = f" · {_time(answer.duration)}{cached}"
+    _draw(answer.decision, answer.decision.winner, answer.task, took, console, err=err, before=before)
 
 
 def explain_disagreement(decision: Decision, task: str, console: Console) -> None:
     """Draw on stderr how far the panel was from the consensus that *decision* is not: nobody won."""
-    _draw(decision, "", task, "", "", console)
+    _draw(decision, "", task, "", console, err=True, before="")
 
 
-def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str, console: Console) -> None:
+def _draw(decision: Decision, winner: str, task: str, took: str, console: Console, *, err: bool, before: str) -> None:
     from rich.console import Group
     from rich.text import Text
 
@@ -49,9 +53,11 @@ def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str
     agreement = "" if decision.agreement is None else f" · agreement {decision.agreement:.2f}"
     confidence = "" if decision.confidence is None else f" · confidence {decision.confidence:.2f}"
     parts: list[RenderableType] = [
-        Text.assemble(text(head, "bold"), f"{duration}{agreement}{confidence}{cached}"),
-        _rows(decision, winner, console),
+        Text.assemble(text(head, "bold"), f"{took}{agreement}{confidence}"),
+        _rows(decision, winner, console.width if err else min(console.out_width, MOST_COLUMNS)),
     ]
+    if before:
+        parts.insert(0, text(before, "dim"))
     for attempt in decision.attempts:
         if attempt.reasoning:
             parts += _reasoning(attempt)
@@ -67,16 +73,16 @@ def _draw(decision: Decision, winner: str, task: str, duration: str, cached: str
     if decision.degraded:
         missing = f" (missing: {', '.join(decision.missing)})" if decision.missing else ""
         parts.append(_labelled("  degraded:", f"{decision.degraded_reason}{missing}", "yellow"))
-    console.show(Group(*parts), err=True)
+    console.show(Group(*parts), err=err, most=10_000 if err else MOST_COLUMNS)
 
 
-def _rows(decision: Decision, winner: str, console: Console) -> Table:
+def _rows(decision: Decision, winner: str, columns: int) -> Table:
     """A row per attempt; its timeline gives way where the line is short, and long facts take several lines."""
     from llm_pool.cli.drawing import grid, text
 
     end = max((a.started + a.duration for a in decision.attempts), default=0.0)
     facts = [_facts(attempt) for attempt in decision.attempts]
-    width = _timeline_width(decision, facts, console.width)
+    width = _timeline_width(decision, facts, columns)
     table = grid("left", "left", "left", "left", "wrap", gap=1)
     for attempt, said in zip(decision.attempts, facts, strict=True):
         mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
@@ -113,7 +119,7 @@ def _labelled(label: str, words: str, style: str = "") -> Table:
 
 
 def _quoted(label: str) -> str:
-    return f"  “{label[:60]}”" if label else ""
+    return f"  “{label[:60].strip()}”" if label else ""
 
 
 def _outcome(attempt: Attempt) -> str:
@@ -129,6 +135,8 @@ def _facts(attempt: Attempt) -> str:
     if attempt.usage.completion_tokens is not None:
         count = attempt.usage.completion_tokens
         facts.append(f"{count} token{'' if count == 1 else 's'}")
+    if attempt.reading is not None and attempt.reading.tool_calls:
+        facts.append("calls " + ", ".join(_shortened(f"{c.name}({c.arguments})") for c in attempt.reading.tool_calls))
     if attempt.finish in _CUT:
         facts.append(_CUT[attempt.finish])
     if attempt.reading is not None and attempt.reading.repair != "strict":
@@ -136,6 +144,10 @@ def _facts(attempt: Attempt) -> str:
     if attempt.error:
         facts.append(attempt.error.splitlines()[0])
     return ", ".join(facts)
+
+
+def _shortened(call: str) -> str:
+    return call if len(call) <= _MAX_CALL else f"{call[:_MAX_CALL]}…"
 
 
 def _reasoning(attempt: Attempt) -> list[RenderableType]:

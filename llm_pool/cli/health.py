@@ -27,6 +27,7 @@ _EXAMPLES = """\
 llm-pool health
 llm-pool health --warm --wait 60s    # load every model, and wait until one can answer
 llm-pool health --json | jq -r '.providers[] | select(.state != "healthy") | .hint'
+llm-pool health --explain            # and what was looked at, for a report
 llm-pool health --trust              # what was learned of each provider"""
 _COLOURS = {"healthy": "green", "warming": "yellow"}
 _POLL = 0.5
@@ -51,6 +52,9 @@ def health(
     strict: Annotated[
         bool, Option("--strict", help="exit 69 too where none but providers of last resort can answer")
     ] = False,
+    explain: Annotated[
+        bool, Option("--explain", help="say too what was looked at: files, addresses, models, what is installed")
+    ] = False,
     trust: Annotated[bool, Option("--trust", help="show what was learned instead")] = False,
     reset_trust: Annotated[bool, Option("--reset-trust", help="forget what was learned")] = False,
     url: Url = None,
@@ -60,10 +64,15 @@ def health(
     if trust or reset_trust:
         return _trust(console, reset=reset_trust, as_json=ctx.obj.json)
     if url:
-        reject_local_only(warm=warm, wait=wait, strict=strict, config=ctx.obj.config)
+        reject_local_only(warm=warm, wait=wait, strict=strict, explain=explain, config=ctx.obj.config)
         states = asyncio.run(with_daemon(url, lambda daemon: daemon.health())).states
         return _print_states(states, console, as_json=ctx.obj.json)
-    return asyncio.run(_health(read_config(ctx.obj), ctx.obj, wait=wait, warm=warm, strict=strict))
+    config = read_config(ctx.obj)
+    if explain and not ctx.obj.json:
+        from llm_pool.cli.surroundings import show_surroundings
+
+        show_surroundings(config, console)
+    return asyncio.run(_health(config, ctx.obj, wait=wait, warm=warm, strict=strict))
 
 
 async def _health(config: Config, session: Session, *, wait: float, warm: bool, strict: bool) -> int:

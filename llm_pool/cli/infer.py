@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from llm_pool.cli.command import App, Context
 from llm_pool.cli.completion import provider_names
-from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, read_config
+from llm_pool.cli.options import DeadlineMs, MaxTokens, Strategy, Task, Url, known_provider, read_config
 from llm_pool.cli.prompt_input import gather_prompt, read_schema
 from llm_pool.cli.values import integer, number, shard
 from llm_pool.core.errors import InvalidRequest
@@ -131,13 +131,16 @@ def infer(
         text = gather_prompt(prompt, read_stdin=not no_stdin, say=console.say)
         return msgspec.structs.replace(query, prompt=text)
 
-    if dry_run and not url:
-        return asyncio.run(asking.dry_run(asked(), read_config(ctx.obj), console, as_json=as_json))
     if url:
         from llm_pool.cli.remote import reject_local_only
 
         reject_local_only(dry_run=dry_run, config=ctx.obj.config, candidates=candidates)
-    runner = asking.on_daemon(url) if url else asking.with_pool(read_config(ctx.obj))
+    config = None if url else read_config(ctx.obj)
+    if config is not None and query.providers:
+        names = tuple(known_provider(config, name) for name in query.providers)
+        query = msgspec.structs.replace(query, providers=names)
+    if config is not None and dry_run:
+        return asyncio.run(asking.dry_run(asked(), config, console, as_json=as_json))
     if any((input, output_file, template, resume, retry_failed, part)):
         from llm_pool.cli.batch import BatchFiles, answer_files
 
@@ -145,9 +148,12 @@ def infer(
             input=input, output=output_file, template=template, resume=resume, retry_failed=retry_failed, shard=part
         )
         files.check()
-        return asyncio.run(
-            runner(lambda pool, _: answer_files(files, query, pool, console, concurrency=concurrency, strict=strict))
-        )
+
+        async def answer_all() -> int:
+            async with asking.opened(url, config) as (pool, _):
+                return await answer_files(files, query, pool, console, concurrency=concurrency, strict=strict)
+
+        return asyncio.run(answer_all())
     options = asking.InferOptions(
         query=asked(),
         output="candidates" if candidates else "json" if as_json else "jsonl" if jsonl else "text",
@@ -155,5 +161,11 @@ def infer(
         explain=explain,
         exit_status=exit_status,
         strict=strict,
+        keep_text=config is not None and config.telemetry.capture,
     )
-    return asyncio.run(runner(lambda pool, deadline: asking.answer_one(options, pool, deadline, console)))
+
+    async def answer() -> int:
+        async with asking.opened(url, config) as (pool, deadline):
+            return await asking.answer_one(options, pool, deadline, console)
+
+    return asyncio.run(answer())

@@ -9,6 +9,7 @@ from typer import Option
 from llm_pool.cli.completion import strategy_names, task_names
 from llm_pool.cli.console import escaped
 from llm_pool.cli.values import integer, number
+from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from llm_pool.cli.command import Session
@@ -52,3 +53,19 @@ def read_config(session: Session) -> Config:
     if finding.note:
         session.console.say(f"note: {escaped(finding.note)}")
     return finding.config
+
+
+def known_provider(config: Config, name: str, field: str = "--provider") -> str:
+    """The provider that is called *name*, or whose model is; raises InvalidRequest, of *field*, for another word."""
+    active = config.active_providers
+    for one in active:
+        if name == one.name:
+            return name
+    for one in active:
+        if name == one.model:
+            return one.name
+    from llm_pool.config.problem import nearest
+
+    names = [one.name for one in active]
+    hint = nearest(name, names) or f"providers are {', '.join(names)}"
+    raise InvalidRequest(field, f"there is no provider '{name}'", hint=hint)

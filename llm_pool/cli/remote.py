@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from llm_pool.client import AsyncClient, Health
     from llm_pool.core.interfaces import Emit
@@ -61,8 +62,9 @@ def reject_local_only(**given: object) -> None:
             )
 
 
-async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T:
-    """Do *work* with the daemon at *url*; raises what the client raises."""
+@asynccontextmanager
+async def daemon_at(url: str) -> AsyncIterator[DaemonPool]:
+    """The daemon at *url*, connected while the block runs; raises what the client raises."""
     import asyncio
 
     from llm_pool.client import AsyncClient
@@ -70,7 +72,13 @@ async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T
 
     credentials, tls = await asyncio.to_thread(load_credentials)
     async with AsyncClient(url, credentials=credentials, tls=tls) as client:
-        return await work(DaemonPool(client))
+        yield DaemonPool(client)
+
+
+async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T:
+    """Do *work* with the daemon at *url*; raises what the client raises."""
+    async with daemon_at(url) as daemon:
+        return await work(daemon)
 
 
 async def expected_deadline(query: Query) -> float:

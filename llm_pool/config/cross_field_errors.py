@@ -7,11 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.config.addresses import address_fault
-from llm_pool.config.models import ANY_TENANT, ProviderSettings, Sections
+from llm_pool.config.models import ANY_TENANT, EMBED, ProviderSettings, Sections, TaskSettings
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.toml import toml_value
 from llm_pool.config.type_inspection import fields_of, inspect_type
-from llm_pool.config.values import POOL, CacheDriver, KeyField
+from llm_pool.config.values import POOL, CacheDriver, Driver, KeyField
 from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from llm_pool.config.models import ServerSettings
     from llm_pool.config.values import Secret
 
+EMBED_DRIVERS = (Driver.OLLAMA, Driver.OPENAI)
+"""Drivers that make embeddings."""
 ASK = "ask"
 """The task of a plain question; every pool has it."""
 RESERVED_FIELDS = {"messages", "model", "stream"}
@@ -72,6 +74,9 @@ def _provider(provider: ProviderSettings, index: int) -> Iterator[Problem]:
     elif provider.base_url is not None and (fault := address_fault(provider.driver, provider.base_url)):
         got, want = fault
         yield Problem(("providers", index, "base_url"), got, toml_value(want))
+    if EMBED in provider.tasks and provider.driver not in EMBED_DRIVERS:
+        want = f"driver {' or '.join(EMBED_DRIVERS)} with this task"
+        yield Problem(("providers", index, "tasks"), f"{EMBED} with driver {provider.driver}", want)
     if provider.client_key is not None and provider.client_cert is None:
         yield Problem(("providers", index, "client_key"), "no client_cert", "client_cert with it")
     for name in RESERVED_FIELDS & provider.extra_body.keys():
@@ -115,6 +120,9 @@ def _judge(sections: Sections) -> Iterator[Problem]:
 
 
 def _tasks(sections: Sections) -> Iterator[Problem]:
+    own = sections.ensemble.strategy_by_task.get(EMBED) or sections.tasks.get(EMBED, TaskSettings()).strategy
+    if own not in {None, StrategyName.FASTEST}:
+        yield Problem(("tasks", EMBED, "strategy"), str(own), "FASTEST: vectors cannot be voted on")
     active = [provider for provider in sections.providers if provider.enabled]
     names = [provider.name for provider in active]
     for task, settings in sections.tasks.items():

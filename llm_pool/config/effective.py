@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.config.models import GroupSettings, ProviderSettings, Sections, TaskSettings
+from llm_pool.config.models import EMBED, GroupSettings, ProviderSettings, Sections, TaskSettings
 from llm_pool.config.resources import prompts_folder
 from llm_pool.config.values import Driver
 
@@ -34,6 +34,16 @@ class Config(Sections, frozen=True, kw_only=True):
     def active_providers(self) -> tuple[ProviderSettings, ...]:
         """The providers that are switched on, in the file's order."""
         return tuple(provider for provider in self.providers if provider.enabled)
+
+    @property
+    def answering_providers(self) -> tuple[ProviderSettings, ...]:
+        """Those that answer questions, and do not only make embeddings."""
+        return tuple(provider for provider in self.active_providers if provider.tasks != (EMBED,))
+
+    @property
+    def embedding_providers(self) -> tuple[ProviderSettings, ...]:
+        """Those that make embeddings."""
+        return tuple(provider for provider in self.active_providers if EMBED in provider.tasks)
 
     def task(self, name: str) -> TaskSettings:
         """What ``[tasks.NAME]`` says; nothing but defaults where there is no such table."""

@@ -7,6 +7,7 @@ Every error this package raises, in one tree.
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
     │  ├─ UnknownModel(model)
+    │  ├─ ContextLengthExceeded(tokens, told)
     │  └─ RequestIdReused(field, reason, hint)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
@@ -22,7 +23,9 @@ Every error this package raises, in one tree.
        ├─ TimedOut         the attempt's own timeout passed
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
-       │  └─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  ├─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  ├─ UnsupportedTools  the model or its server calls no tools
+       │  └─ PromptTooLong     the prompt does not fit the model's context
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
@@ -115,6 +118,24 @@ class UnknownModel(InvalidRequest):
         self.field, self.reason = "model", "not found"
 
 
+class ContextLengthExceeded(InvalidRequest):
+    """
+    The prompt fits no model's context.
+
+    Args:
+        tokens: it has so many at least.
+        told: what its models say.
+    """
+
+    def __init__(self, tokens: int, told: str) -> None:
+        super().__init__(
+            "prompt",
+            f"it has {tokens} tokens at least, more than the context of any model here holds ({told})",
+            hint="shorten it, or give a provider a longer context",
+        )
+        self.tokens = tokens
+
+
 class RequestIdReused(InvalidRequest):
     """The sender has used this request's id for another request."""
 
@@ -160,14 +181,21 @@ class Cancelled(LlmPoolError):
 
 
 class DeadlineExceeded(LlmPoolError):
-    """No usable answer came in time. *asked* is the span that was given, in seconds."""
+    """
+    No usable answer came in time.
 
-    def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
+    Args:
+        asked: the span that was given, in seconds.
+        attempts: what was tried.
+        cut: in words, what made the span shorter than was asked for.
+    """
+
+    def __init__(self, asked: float, attempts: Sequence[Attempt] = (), *, cut: str = "") -> None:
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
         told = [a for a in attempts if a.outcome in {"failed", "invalid"} or a.error_kind == Loading.kind]
         super().__init__(
             f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + _by_reason(told),
-            hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
+            hint=cut or "--deadline-ms gives it longer; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
 
@@ -268,6 +296,18 @@ class UnsupportedTask(Rejected):
     """The model was taught a few tasks in a small world: asked for anything else, it would invent an answer."""
 
     kind = "unsupported_task"
+
+
+class UnsupportedTools(Rejected):
+    """The model or its server calls no tools: asked without them, it would answer another question."""
+
+    kind = "unsupported_tools"
+
+
+class PromptTooLong(Rejected):
+    """The prompt does not fit the model's context; another model's may hold it."""
+
+    kind = "prompt_too_long"
 
 
 class Busy(ProviderError):

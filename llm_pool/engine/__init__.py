@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
+    from llm_pool.engine.admission import ANY_OBJECT, NO_LIMIT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
     from llm_pool.engine.configuration import EffectiveConfig, effective_config
+    from llm_pool.engine.embedding import embedding_query
     from llm_pool.engine.generations import PoolManager, ReloadResult, RunningRequest
     from llm_pool.engine.health import Health
     from llm_pool.engine.orchestrator import Orchestrator
@@ -23,6 +24,7 @@ _MODULES = {
     "ANY_OBJECT": "admission",
     "App": "composition",
     "Health": "health",
+    "NO_LIMIT": "admission",
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
@@ -33,6 +35,7 @@ _MODULES = {
     "TOKEN_LIMIT": "admission",
     "EffectiveConfig": "configuration",
     "effective_config": "configuration",
+    "embedding_query": "embedding",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
     "open_app": "composition",
@@ -42,6 +45,7 @@ _MODULES = {
 
 __all__ = [
     "ANY_OBJECT",
+    "NO_LIMIT",
     "TOKEN_LIMIT",
     "App",
     "EffectiveConfig",
@@ -54,6 +58,7 @@ __all__ = [
     "Reloader",
     "RunningRequest",
     "effective_config",
+    "embedding_query",
     "emit_to",
     "ended_unexpectedly",
     "open_app",

@@ -15,6 +15,7 @@ from llm_pool.ensemble.fastest import Fastest
 from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
+from llm_pool.qos.known_abilities import KnownAbilities
 from llm_pool.qos.loaded_models import LoadedModels
 from llm_pool.qos.model_context import ModelContexts
 from llm_pool.qos.patience import Patience
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
+    from llm_pool.qos.model_load import LoadModel
     from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -73,20 +75,26 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machines:
-    """The machines behind the providers' groups: their gates, and what they hold in memory."""
+    """
+    The machines behind the providers' groups: their gates, and what they hold in memory.
+
+    Attributes:
+        abilities: of the models on them.
+    """
 
     def __init__(self, shared: SharedParts) -> None:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
         self._slot_counts: dict[str, SlotCount] = {}
+        self.abilities = KnownAbilities(shared.clock)
 
-    def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
+    def gate(self, settings: ProviderSettings, bare: Provider, load: LoadModel) -> Gate:
         """
         The gate of the provider's group.
 
-        The first provider of a group that can tell is asked what is loaded, and for its slots. A provider that can
-        loads its model there.
+        The first provider of a group that can tell is asked what is loaded, and for its slots; *load* then brings in
+        its model there.
         """
         group, list_loaded = settings.machine, getattr(bare, "loaded", None)
         if group not in self._gates:
@@ -96,8 +104,9 @@ class Machines:
             count_slots = getattr(bare, "slots", None)
             if count_slots is not None and self._config.group(group).slots is None:
                 self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
+        self.abilities.add(bare)
         if list_loaded is not None:
-            self._gates[group].add_loader(model_name(settings), bare.load)
+            self._gates[group].add_loader(model_name(settings), load)
         return self._gates[group]
 
     async def refresh(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from llm_pool.core.interfaces import Member
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine.assembly import Machines, SharedParts, Strategies, model_name, patience_of, with_policies
 from llm_pool.engine.configuration import effective_config
+from llm_pool.engine.embedding import EmbeddingProvider, admit_embedding, load_embedding_task
 from llm_pool.engine.health import check_health
 from llm_pool.engine.orchestrator import Orchestrator
 from llm_pool.engine.panel import Assignment, serves
@@ -30,12 +31,12 @@ from llm_pool.tasks import TaskRegistry
 from llm_pool.trust.learning import TrustLearner, decision_log_path, trust_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from llm_pool.config import Config, ProviderSettings
     from llm_pool.core.events import Event
-    from llm_pool.core.interfaces import Emit, Observer, Provider
+    from llm_pool.core.interfaces import Cache, Embedder, Emit, Observer, Provider
     from llm_pool.core.messages import Answer, ProviderState, Query
     from llm_pool.engine.health import Health
 
@@ -54,6 +55,7 @@ class App:
     Attributes:
         config: what it was built from.
         orchestrator: answers queries.
+        embedding: answers ``embedding.embedding_query`` with vectors.
         providers: by name, with their policies, in the file's order.
         task_registry: its tasks.
         pool_state: its memory.
@@ -65,14 +67,17 @@ class App:
         self,
         config: Config,
         orchestrator: Orchestrator,
+        embedding: Orchestrator,
         task_registry: TaskRegistry,
         pool_state: PoolState,
         learning: TrustLearner | None,
         machines: Machines,
         assignments: Sequence[Assignment],
+        embedders: Sequence[Assignment],
     ) -> None:
-        self.config, self.orchestrator, self._assignments = config, orchestrator, tuple(assignments)
-        self.providers = {assignment.member.name: assignment.member.provider for assignment in assignments}
+        self.config, self.orchestrator, self.embedding = config, orchestrator, embedding
+        self._assignments = (*assignments, *_only(embedders, assignments))
+        self.providers = {assignment.member.name: assignment.member.provider for assignment in self._assignments}
         self.task_registry, self.pool_state, self.learning, self.machines = (
             task_registry,
             pool_state,
@@ -159,7 +164,7 @@ async def open_app(
     *,
     observers: Sequence[Observer] = (),
     pool_state: PoolState | None = None,
-    build: BuildProvider = build_provider,
+    build: BuildProvider | None = None,
 ) -> AsyncIterator[App]:
     """
     A pool built from *config*, open while the block runs.
@@ -167,7 +172,8 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
-        build: makes the bare provider of a section; another one records what a backend says, or says it again.
+        build: makes the bare provider of a section, as ``build_provider`` does where it is None; another one records what
+            a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:
@@ -179,7 +185,7 @@ async def open_app(
         if pool_state is None:
             pool_state = await PoolState.create(config, emit_to(observers))
             stack.push_async_callback(pool_state.aclose)
-        yield _build(config, stack, list(observers), pool_state, build)
+        yield _build(config, stack, list(observers), pool_state, build or build_provider)
 
 
 def emit_to(observers: Sequence[Observer]) -> Emit:
@@ -216,7 +222,7 @@ def _build(
     if learning is not None:
         observers.append(learning)
     machines = Machines(shared)
-    assignments = _assignments(shared, machines, stack, build)
+    assignments, embedders = _assignments(shared, machines, stack, build)
     stack.push_async_callback(machines.aclose)
 
     def members() -> list[Member]:
@@ -225,12 +231,11 @@ def _build(
             for assignment in assignments
         ]
 
-    orchestrator = Orchestrator(
+    strategies = Strategies(shared, machines, task_registry, members)
+    make = partial(
+        Orchestrator,
         clock=pool_state.clock,
         config=config,
-        load_task=task_registry.task,
-        assignments=assignments,
-        strategies=Strategies(shared, machines, task_registry, members),
         last_resort=Fastest(
             pool_state.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),
@@ -238,44 +243,80 @@ def _build(
         load_time=machines.load_time,
         is_suspect=shared.is_suspect,
         breaker_refusal=lambda member, task: pool_state.breakers.refusal(member.name, task),
+        abilities=machines.abilities,
         budget=pool_state.budget,
-        cache_layer=CacheLayer(
-            pool_state.idempotency,
-            pool_state.cache,
-            SingleFlight(),
-            key_fields=config.cache.key_fields,
-            ttl=config.ttl_for,
-        ),
         observers=observers,
     )
-    return App(config, orchestrator, task_registry, pool_state, learning, machines, assignments)
+    orchestrator = make(
+        load_task=task_registry.task,
+        assignments=assignments,
+        strategies=strategies,
+        cache_layer=_cache_layer(config, pool_state, pool_state.cache),
+    )
+    embedding = make(
+        load_task=load_embedding_task,
+        assignments=embedders,
+        strategies=lambda _: strategies.fastest,
+        cache_layer=_cache_layer(config, pool_state, None),
+        admit=admit_embedding,
+    )
+    return App(config, orchestrator, embedding, task_registry, pool_state, learning, machines, assignments, embedders)
+
+
+def _cache_layer(config: Config, pool_state: PoolState, cache: Cache | None) -> CacheLayer:
+    return CacheLayer(
+        pool_state.idempotency, cache, SingleFlight(), key_fields=config.cache.key_fields, ttl=config.ttl_for
+    )
+
+
+def _only(embedders: Sequence[Assignment], answering: Sequence[Assignment]) -> list[Assignment]:
+    """Those of *embedders* that answer no questions."""
+    names = {assignment.member.name for assignment in answering}
+    return [assignment for assignment in embedders if assignment.member.name not in names]
 
 
 def _assignments(
     shared: SharedParts, machines: Machines, stack: AsyncExitStack, build: BuildProvider
-) -> list[Assignment]:
-    """The active providers, each behind its policies."""
+) -> tuple[list[Assignment], list[Assignment]]:
+    """The active providers that answer questions and those that make embeddings, each behind its policies."""
     config = shared.config
     transport = Transport()
     stack.push_async_callback(transport.aclose)
-    assignments: list[Assignment] = []
-
-    def has_alternative(name: str, task: str) -> bool:
-        others = (
-            assignment for assignment in assignments if assignment.member.name != name and not assignment.last_resort
-        )
-        return any(
-            serves(assignment, task, assignments) and shared.breakers.refusal(assignment.member.name, task) is None
-            for assignment in others
-        )
-
+    answering: list[Assignment] = []
+    embedding: list[Assignment] = []
     for rank, settings in enumerate(config.active_providers):
         bare = build(settings, transport, path=config.path)
         stack.push_async_callback(bare.aclose)
-        gate = machines.gate(settings, bare)
-        provider = with_policies(bare, settings, gate, shared, partial(has_alternative, settings.name))
-        assignments.append(_assignment(provider, settings, rank))
-    return assignments
+        duties = list(_duties(bare, settings, config, answering, embedding))
+        gate = machines.gate(settings, bare, duties[0][0].load)
+        for provider, assignments in duties:
+            has_alternative = partial(_has_alternative, shared, assignments, settings.name)
+            guarded = with_policies(provider, settings, gate, shared, has_alternative)
+            assignments.append(_assignment(guarded, settings, rank))
+    return answering, embedding
+
+
+def _duties(
+    bare: Provider,
+    settings: ProviderSettings,
+    config: Config,
+    answering: list[Assignment],
+    embedding: list[Assignment],
+) -> Iterator[tuple[Provider, list[Assignment]]]:
+    """*bare* in the shape for each thing it does, and the list of those who do it."""
+    if settings in config.answering_providers:
+        yield bare, answering
+    if settings in config.embedding_providers:
+        yield EmbeddingProvider(bare, cast("Embedder", bare)), embedding
+
+
+def _has_alternative(shared: SharedParts, assignments: Sequence[Assignment], name: str, task: str) -> bool:
+    """Whether another of *assignments* than *name* could be asked for *task*."""
+    others = (assignment for assignment in assignments if assignment.member.name != name and not assignment.last_resort)
+    return any(
+        serves(assignment, task, assignments) and shared.breakers.refusal(assignment.member.name, task) is None
+        for assignment in others
+    )
 
 
 def _assignment(provider: Provider, settings: ProviderSettings, rank: int) -> Assignment:

@@ -151,10 +151,16 @@ class PoolManager:
             Stopping: the server stops, or stopped before the answer was there.
             Cancelled: ``cancel`` ended it.
         """
+        return await self._current.infer(self._running(query), emit)
+
+    async def embed(self, query: Query) -> Answer:
+        """The vectors of ``embedding.embedding_query``, as *json* of the answer; raises what ``infer`` raises."""
+        return await self._current.embed(self._running(query))
+
+    def _running(self, query: Query) -> RunningRequest:
         if self.is_draining:
             raise Stopping
-        began = asyncio.get_running_loop().time()
-        return await self._current.infer(RunningRequest(next(self._numbers), query, began, self.generation), emit)
+        return RunningRequest(next(self._numbers), query, asyncio.get_running_loop().time(), self.generation)
 
     def cancel(self, number: int, *, by: str = "the operator") -> bool:
         """End the request *number*, which raises Cancelled; whether it was still in flight."""
@@ -166,6 +172,10 @@ class PoolManager:
     async def plan(self, query: Query) -> Plan:
         """What ``infer`` would do for *query*. Asks no model; raises InvalidRequest."""
         return await self.app.orchestrator.plan(query)
+
+    async def capabilities(self, task: str, providers: Sequence[str] = ()) -> frozenset[str]:
+        """As ``Orchestrator.capabilities``; raises InvalidRequest."""
+        return await self.app.orchestrator.capabilities(task, providers)
 
     async def tasks(self) -> list[Task]:
         """Every task, in alphabetical order."""
@@ -340,11 +350,17 @@ class _Generation:
         self._empty.set()
 
     async def infer(self, running: RunningRequest, emit: Emit | None) -> Answer:
+        return await self._answer(running, self.app.orchestrator.infer(running.query, emit))
+
+    async def embed(self, running: RunningRequest) -> Answer:
+        return await self._answer(running, self.app.embedding.infer(running.query))
+
+    async def _answer(self, running: RunningRequest, answering: Coroutine[None, None, Answer]) -> Answer:
         request = self.requests[running.number] = _CancellableRequest(running)
         self._empty.clear()
         try:
             async with request.limit:
-                return await self.app.orchestrator.infer(running.query, emit)
+                return await answering
         except TimeoutError:
             if request.reason is None:
                 raise

@@ -66,7 +66,7 @@ class ConcurrencyLimited(Policy):
         try:
             with queue_time.waiting():
                 lease = await self._slot(call, wait)
-            silence = lease.silence = Silence(now(), call.deadline)
+            silence = lease.silence = Silence(now(), call.deadline, call.idle)
             try:
                 with self._lending(lease, call, silence):
                     async with aclosing(self.inner.stream(call)) as deltas:
@@ -95,7 +95,8 @@ class ConcurrencyLimited(Policy):
             wait.begin()
 
         try:
-            return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
+            with queue_time.waiting():
+                return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
         finally:
             wait.end()
 
@@ -147,7 +148,10 @@ class _Wait:
         now = asyncio.get_running_loop().time
         self._is_behind_own = bool(self._gate.silences_before(self._model))
         self._watch = Watch(
-            QueuedSilence(Silence(self._began, self._call.deadline), lambda: self._gate.silences_before(self._model)),
+            QueuedSilence(
+                Silence(self._began, self._call.deadline, self._call.idle),
+                lambda: self._gate.silences_before(self._model),
+            ),
             lambda: patience.before_suspicion(self._name, self._call),
             lambda silent: suspicions.of(self._name, self._call).late(silent, now()),
             soonest=patience.soonest,

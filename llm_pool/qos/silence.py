@@ -5,7 +5,8 @@ Rule: a call is *late* when nothing has come for the asker's patience. Before th
 alone. Afterwards it is at least ``MIN_GAP``, and ``GAP_FACTOR`` times the longest silence the call has shown so far: a
 model that takes two seconds a token is slow, one that wrote ten a second and then nothing is stuck. And it is no more
 than half of the time that was left when it was last heard, so that another may still answer in the other half; a call
-that keeps its pace (``PACE_FACTOR``) is not late for being near its end.
+that keeps its pace (``PACE_FACTOR``) is not late for being near its end. An answer that flows (``Call.idle``) has
+always as much time left as it may pause.
 
 Source: Hayashibara et al., The phi accrual failure detector, SRDS 2004 (a silence is judged by the silences before it,
 and a suspicion is taken back at the next sign of life).
@@ -54,17 +55,25 @@ class Silence:
     Args:
         began: instant at which it was sent.
         deadline: instant at which it ends in any case.
+        idle: seconds that it may pause once it has begun, which then takes the deadline's place; None: it does not.
     """
 
-    __slots__ = ("_deadline", "_longest", "heard_at")
+    __slots__ = ("_deadline", "_idle", "_longest", "heard_at")
 
-    def __init__(self, began: float, deadline: float) -> None:
-        self.heard_at, self._deadline, self._longest = began, deadline, 0.0
+    def __init__(self, began: float, deadline: float, idle: float | None = None) -> None:
+        self.heard_at, self._deadline, self._idle, self._longest = began, deadline, idle, 0.0
+
+    @property
+    def flows(self) -> bool:
+        """Whether it has begun, and may go on for as long as it does not pause."""
+        return self._idle is not None and self._longest > 0
 
     def hear(self, now: float) -> None:
         """Note a sign of life."""
         self._longest = max(self._longest, now - self.heard_at)
         self.heard_at = now
+        if self._idle is not None:
+            self._deadline = now + self._idle
 
     def late_at(self, patience: float) -> float:
         """

@@ -112,7 +112,7 @@ class Suspecting(Policy):
             late = True
             suspicion.late(silent, now())
 
-        silence = Silence(began, call.deadline)
+        silence = Silence(began, call.deadline, call.idle)
         suspicion.begin(began)
         watching = Watch(
             silence,
@@ -132,5 +132,6 @@ class Suspecting(Policy):
                         yield delta
         finally:
             given = now() - began
-            if not done and not late and had_all_its_time(given, call.deadline - began) and not self._is_loading():
+            all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
+            if not done and not late and all_given and not self._is_loading():
                 suspicion.missed(given, now())

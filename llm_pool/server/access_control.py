@@ -59,6 +59,13 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/feedback": Scope.INFER,
     "/v1/tasks": Scope.INFER,
     "/v1/chat/completions": Scope.INFER,
+    "/v1/completions": Scope.INFER,
+    "/v1/embeddings": Scope.INFER,
+    "/api/embed": Scope.INFER,
+    "/api/embeddings": Scope.INFER,
+    "/v1/messages": Scope.INFER,
+    "/v1/messages/count_tokens": Scope.INFER,
+    "/v1/responses": Scope.INFER,
     "/v1/models": Scope.INFER,
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests
@@ -295,7 +302,10 @@ class TenantAccessControl:
         if method == "GRPC":  # the library keeps its content type to itself
             headers = [*(h for h in headers if h[0] != b"content-type"), (b"content-type", b"application/grpc")]
         tokens = [value for name, value in headers if name == b"authorization"]
-        is_signed = any(name in _SIGNED for name, _ in headers)
+        given = [name for name, _ in headers if name in _SIGNED]
+        is_signed = given not in ([], [KEY])
+        if given == [KEY]:  # nothing is signed: Anthropic's clients send their bearer key so
+            tokens += [b"Bearer " + value for name, value in headers if name == KEY]
         if len(tokens) > 1 or (tokens and is_signed):
             raise Unauthenticated("twice")
         if not tokens and not is_signed:

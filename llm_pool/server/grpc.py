@@ -25,9 +25,9 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
-from llm_pool.core.messages import Turn
-from llm_pool.server.middleware import BODY_LIMIT
-from llm_pool.server.queries import query_from, with_deadline
+from llm_pool.core.messages import Tool
+from llm_pool.server.body_limit import body_limit
+from llm_pool.server.queries import query_from, with_cache_control, with_deadline
 from llm_pool.server.request_context import client_fields, header_fields
 from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
@@ -35,7 +35,14 @@ from llm_pool.telemetry.logs import name_request
 from llm_pool.telemetry.tracing import set_trace_context
 from llm_pool.wire import llmpool_pb2 as pb
 from llm_pool.wire.aio import enter_aio
-from llm_pool.wire.codec import TASKS, answer_message, chunk_message, state_message
+from llm_pool.wire.codec import (
+    TASKS,
+    answer_message,
+    chunk_message,
+    images_from,
+    state_message,
+    turns_from,
+)
 from llm_pool.wire.json import EventEncoder, answer_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
@@ -63,7 +70,6 @@ WATCH_EVERY = 1.0
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
-    ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 256),
@@ -105,7 +111,8 @@ def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Serve
         access: decides who may ask for what.
     """
     enter_aio()
-    server = grpc.aio.server(options=OPTIONS)
+    limit = ("grpc.max_receive_message_length", body_limit(manager.config))  # that of the start: gRPC takes no other
+    server = grpc.aio.server(options=(*OPTIONS, limit))
     own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server
@@ -148,7 +155,7 @@ class PoolService:
     async def _infer(self, rpc: _Rpc) -> bytes:
         with client_fields(header_fields(rpc.headers)):
             query = rpc.query()
-            async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await self._manager.infer(authorized)
         rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return answer_message(answer_json(answer), query.meta).SerializeToString()
@@ -156,7 +163,7 @@ class PoolService:
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
         with client_fields(header_fields(rpc.headers)):
             query = rpc.query()
-            async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await stream(self._manager, authorized, rpc.context, query.meta)
         rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return b""
@@ -217,21 +224,30 @@ def decode_infer(body: bytes) -> Query:
         meta=request.meta,
         no_cache=request.no_cache,
         think=request.think,
-        turns=_json("turns", request.turns, tuple[Turn, ...]) if request.turns else (),
-        output_schema=_json("output_schema", request.output_schema, dict[str, Any]) if request.output_schema else None,
+        turns=turns_from(request.turns),
+        output_schema=_json_object(request.output_schema, "output_schema") if request.output_schema else None,
         temperature=request.temperature if request.HasField("temperature") else None,
         seed=request.seed if request.HasField("seed") else None,
         stop=request.stop,
         providers=request.providers,
+        tools=tuple(_tool(tool, at) for at, tool in enumerate(request.tools)),
+        tool_choice=request.tool_choice,
+        parallel_tool_calls=not request.HasField("parallel_tool_calls") or request.parallel_tool_calls,
+        images=images_from(request.images),
     )
 
 
-def _json(field: str, text: str, kind: Any) -> Any:
-    """*text*, the JSON in *field*, as a *kind*; raises InvalidRequest."""
+def _tool(message: pb.Tool, at: int) -> Tool:
+    parameters = _json_object(message.parameters, f"tools[{at}].parameters") if message.parameters else {}
+    return Tool(message.name, message.description, parameters)
+
+
+def _json_object(text: str, field: str) -> dict[str, Json]:
+    """The object in *text*; raises InvalidRequest, naming *field*."""
     try:
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(field, f"expected JSON text: {error}") from None
+        raise InvalidRequest(field, f"expected the JSON of an object: {error}") from None
 
 
 class HealthService:
@@ -425,6 +441,11 @@ def _left(context: Context) -> float | None:
     """Seconds that the client still waits, less the way back; None: it waits for ever."""
     left: float | None = context.time_remaining()  # typed as never None, which it is without a deadline
     return None if left is None else left - min(RETURN_AT_MOST, left * RETURN_SHARE)
+
+
+def _as_called(query: Query, rpc: _Rpc) -> Query:
+    """*query* by its call's deadline, and by ``cache-control`` in its metadata."""
+    return with_cache_control(with_deadline(query, _left(rpc.context)), rpc.headers)
 
 
 def _decoded(kind: Any, body: bytes) -> Any:

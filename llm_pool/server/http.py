@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.server import sse
+from llm_pool.server.body_limit import body_limit
 from llm_pool.server.middleware import (
     BUG,
     PRINCIPAL,
@@ -75,7 +76,7 @@ def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence
     app.router.routes.extend(own.routes())
     for extension in extensions:
         extension(app, manager, access)
-    return GatewayMiddleware(app, access, app.state.error_shapes)
+    return GatewayMiddleware(app, access, app.state.error_shapes, body_limit=lambda: body_limit(manager.config))
 
 
 class PoolRoutes:
@@ -158,7 +159,7 @@ async def stream(manager: PoolManager, query: Query, send: Send) -> None:
 
     def hear(event: Event) -> None:
         queue.put_nowait(encoder.event(event))
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             begun.set()
 
     def ended(_: asyncio.Task[Answer]) -> None:

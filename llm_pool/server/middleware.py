@@ -20,6 +20,7 @@ import msgspec
 from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopping, Unauthenticated
 from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
+from llm_pool.server.body_limit import SMALLEST
 from llm_pool.server.request_headers import correlation_id
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
@@ -44,8 +45,6 @@ OPEN = frozenset({b"/livez", b"/readyz", *(path.encode() for path in page.FILES)
 Public paths, the empty shell of the page among them; every other path, present and future, goes through access
 control.
 """
-BODY_LIMIT = 1 << 20
-"""Bytes."""
 BODY_TIME = 15.0
 """Seconds a body may take to arrive."""
 SHORTAGE_RETRY_AFTER = 1.0
@@ -120,12 +119,18 @@ class GatewayMiddleware:
         inner: the application, behind access control.
         access: decides who may.
         shapes: how errors look under paths that begin so; elsewhere they have our own shape.
+        body_limit: bytes that a body may have now.
     """
 
     def __init__(
-        self, inner: Application, access: AccessControl, shapes: Mapping[str, ErrorShape] | None = None
+        self,
+        inner: Application,
+        access: AccessControl,
+        shapes: Mapping[str, ErrorShape] | None = None,
+        *,
+        body_limit: Callable[[], int] = lambda: SMALLEST,
     ) -> None:
-        self._inner, self._access, self._shapes = inner, access, shapes or {}
+        self._inner, self._access, self._shapes, self._body_limit = inner, access, shapes or {}, body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else but the lifespan is refused."""
@@ -167,14 +172,15 @@ class GatewayMiddleware:
             why = problem("unsupported_encoding", "send the body as it is, without encoding")
             await response.fail(415, why, unread=receive)
             return
+        limit = self._body_limit()
         try:
             async with asyncio.timeout(BODY_TIME):
-                body = await _body(receive, headers)
+                body = await _body(receive, headers, limit)
         except TimeoutError:
             await response.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
             return
         if body is None:
-            why = problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes")
+            why = problem("body_too_large", f"the body is over the limit of {limit} bytes")
             await response.fail(413, why, unread=receive)
             return
         watcher = asyncio.create_task(_watch_disconnect(receive, response, cancel_scope))
@@ -291,7 +297,11 @@ def error_response(error: LlmPoolError) -> ErrorResponse:
 
 async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """One whole answer: *value* as JSON."""
-    body = msgspec.json.encode(value)
+    await send_body(send, msgspec.json.encode(value), status=status, headers=headers)
+
+
+async def send_body(send: Send, body: bytes, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """One whole answer: *body*, which is JSON."""
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
@@ -305,9 +315,9 @@ def problem(code: str, message: str) -> dict[str, Any]:
 BUG = problem("internal", "a bug in llm-pool; its log has the details")
 
 
-async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The whole body; None where it is over the limit."""
-    if int(headers.get(b"content-length", b"0")) > BODY_LIMIT:
+async def _body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes | None:
+    """The whole body; None where it is over *limit* bytes."""
+    if int(headers.get(b"content-length", b"0")) > limit:
         return None
     pieces, size, more = [], 0, True
     while more:
@@ -316,7 +326,7 @@ async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | Non
             raise ClientGone
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > BODY_LIMIT:
+        if size > limit:
             return None
         more = message.get("more_body", False)
     return b"".join(pieces)

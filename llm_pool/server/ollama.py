@@ -19,19 +19,22 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.core.messages import Query
-from llm_pool.engine import ANY_OBJECT
+from llm_pool.core.messages import Query, Turn
+from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
+    capabilities,
     decision_details,
     finish,
     model_named,
     models,
-    question,
     reject_unsupported,
     respond,
-    turn,
+    thinking_of,
 )
+from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
 from llm_pool.server.queries import decode, think_of, type_error
 from llm_pool.server.request_context import authorized
 from llm_pool.server.status import status_of
@@ -44,16 +47,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Turn
+    from llm_pool.core.messages import Answer, Json, Tool, ToolCall, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 UNSUPPORTED = {
-    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "logprobs": "an ensemble's answer has no log probabilities",
     "top_logprobs": "an ensemble's answer has no log probabilities",
-    "images": "only text is supported",
     "suffix": "the pool completes no text in its middle",
     "raw": "each model has a template of its own",
     "template": "each model has a template of its own",
@@ -91,13 +92,6 @@ DETAILS: dict[str, Json] = {
 }
 
 
-class _Message(msgspec.Struct, frozen=True):
-    role: str
-    content: str | None = None
-    images: list[Any] | None = None
-    tool_calls: list[Any] | None = None
-
-
 class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     """What both ways of asking have in common."""
 
@@ -107,7 +101,6 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] | None = None
     keep_alive: str | float | None = None
     think: bool | str | None = None
-    tools: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
@@ -115,7 +108,8 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
 class ChatBody(_BaseBody, frozen=True, kw_only=True):
     """A body of ``/api/chat``."""
 
-    messages: list[_Message] | None = None
+    messages: list[Message] | None = None
+    tools: list[ToolBody] | None = None
 
 
 class GenerateBody(_BaseBody, frozen=True, kw_only=True):
@@ -146,6 +140,32 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
+    source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/api/chat",
+            summary="A conversation, answered, in Ollama's shape.",
+            source=source,
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/generate",
+            summary="A prompt, answered, in Ollama's shape.",
+            source=source,
+            body=GenerateBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/show", summary="What a model is.", source=source, body=_Show, example={"model": "pool"}
+        ),
+        ForeignOperation(path="/api/tags", summary="Every model there is.", source=source, method="get"),
+        ForeignOperation(path="/api/ps", summary="The models in memory.", source=source, method="get"),
+        ForeignOperation(path="/api/version", summary="The version.", source=source, method="get"),
+    )
 
 
 def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -180,9 +200,9 @@ class Ollama:
         beyond = self._unserved(sent, body, model)
         encoder = _ChatEncoder(body, beyond.ignored)
         if body.messages:
-            turns = [_turn(message, at) for at, message in enumerate(body.messages)]
             last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
-            query = msgspec.structs.replace(query_from(body, model, turns), extra=beyond.passed)
+            asked = query_from(body, model, turns_of(body.messages), tools_of(body.tools))
+            query = msgspec.structs.replace(asked, extra=beyond.passed)
             await self._answer(scope, query, encoder, send, f"messages[{last}].content")
         else:
             await self._load(scope, body, model, encoder, send)
@@ -194,7 +214,8 @@ class Ollama:
         beyond = self._unserved(sent, body, model)
         encoder = _GenerateEncoder(body, beyond.ignored)
         if body.prompt:
-            turns = [turn("system", body.system or "", "system"), turn("user", body.prompt, "prompt")]
+            images = images_of(body.images, "images")
+            turns = [Turn("system", body.system or ""), Turn("user", body.prompt, images=images)]
             query = msgspec.structs.replace(query_from(body, model, turns), extra=beyond.passed)
             await self._answer(scope, query, encoder, send, "prompt")
         else:
@@ -253,7 +274,7 @@ class Ollama:
                 "general.basename": model.name,
                 f"{ARCHITECTURE}.context_length": await self._context(model),
             },
-            "capabilities": ["completion"],
+            "capabilities": await capabilities(model, self._manager),
             "modified_at": _instant(self._manager.last_reload.at),
         }
         await send_json(send, details)
@@ -284,24 +305,26 @@ class Ollama:
         }
 
 
-def query_from(body: _BaseBody, model: Model, turns: list[Turn]) -> Query:
+def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[Tool, ...] = ()) -> Query:
     """
-    The query in *body*, put to *model*.
+    The query in *body*, put to *model*, which may call *tools*.
 
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
     options = _options(body)
-    prompt, earlier = question(turns)
+    asked = last_word(turns, "messages")
     length = options.num_predict
     return Query(
-        prompt=prompt,
-        turns=earlier,
+        prompt=asked.prompt,
+        turns=asked.turns,
+        images=asked.images,
+        tools=tools,
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
-        max_tokens=length if length is not None and length > 0 else None,  # -1 and -2 are words for "no limit"
+        max_tokens=max(length, NO_LIMIT) if length else None,  # -2 is "until the context is full"
         temperature=options.temperature,
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
@@ -315,15 +338,6 @@ def _options(body: _BaseBody) -> _Options:
         return msgspec.convert(body.options or {}, _Options)
     except msgspec.ValidationError as error:
         raise type_error(str(error), _Options, "options") from None
-
-
-def _turn(message: _Message, at: int) -> Turn:
-    place = f"messages[{at}]"
-    if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
-    if message.images:
-        raise InvalidRequest(f"{place}.images", UNSUPPORTED["images"])
-    return turn(message.role, message.content or "", place)
 
 
 def _schema(output_format: str | dict[str, Json] | None) -> dict[str, Json] | None:
@@ -342,13 +356,14 @@ class _Encoder:
     def __init__(self, body: _BaseBody, ignored: Sequence[str] = ()) -> None:
         self.body, self._ignored = body, ignored
 
-    def text_field(self, text: str) -> dict[str, Json]:
-        """Where *text* stands in a line."""
+    def text_field(self, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Json]:
+        """Where *text*, what was thought, and *calls* stand in a line."""
         raise NotImplementedError
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        line = self._line(answer.content, thinking_of(answer), answer.tool_calls)
+        return {**line, "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
@@ -362,35 +377,57 @@ class _Encoder:
         """A line of text."""
         return _encoded({**self._line(text), "done": False})
 
+    def thought(self, text: str) -> bytes:
+        """A line of thought."""
+        return _encoded({**self._line("", text), "done": False})
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: calls are told whole, at the end."""
+        return b""
+
     def heartbeat(self) -> bytes:
         """A line without text."""
         return self.piece("")
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of the text, and the line that tells how it was made."""
+        """The rest of the text, the calls, and the line that tells how it was made."""
         answer = end.answer
+        output = self.piece(end.rest) if end.rest else b""
+        if answer.tool_calls:
+            output += _encoded({**self._line("", calls=answer.tool_calls), "done": False})
         last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
-        return (self.piece(end.rest) if end.rest else b"") + _encoded(last)
+        return output + _encoded(last)
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a line's place."""
         return _encoded(error_shape(status_of(error).http, error_json(error)))
 
-    def _line(self, text: str) -> dict[str, Json]:
-        return {"model": self.body.model, "created_at": _instant(time.time()), **self.text_field(text)}
+    def _line(self, text: str, thinking: str = "", calls: Sequence[ToolCall] = ()) -> dict[str, Json]:
+        said = self.text_field(text, thinking, calls)
+        return {"model": self.body.model, "created_at": _instant(time.time()), **said}
 
     def _decision_details(self, answer: Answer) -> dict[str, Json]:
         return decision_details(answer, self._ignored)
 
 
 class _ChatEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"message": {"role": "assistant", "content": text}}
+    def text_field(self, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Json]:
+        called = {"tool_calls": [_call(call, at) for at, call in enumerate(calls)]} if calls else {}
+        return {"message": {"role": "assistant", "content": text, **_thinking(thinking), **called}}
 
 
 class _GenerateEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"response": text}
+    def text_field(self, text: str, thinking: str, _calls: Sequence[ToolCall]) -> dict[str, Json]:
+        return {"response": text, **_thinking(thinking)}
+
+
+def _call(call: ToolCall, at: int) -> dict[str, Json]:
+    arguments = msgspec.json.decode(call.arguments)
+    return {"id": call.id, "function": {"index": at, "name": call.name, "arguments": arguments}}
+
+
+def _thinking(text: str) -> dict[str, Json]:
+    return {"thinking": text} if text else {}
 
 
 def _end(answer: Answer) -> dict[str, Json]:
@@ -399,7 +436,7 @@ def _end(answer: Answer) -> dict[str, Json]:
     reading = (won.first_token or 0.0) if won is not None else 0.0
     writing = (won.writing if won.writing is not None else won.duration) if won is not None else answer.duration
     return {
-        "done_reason": finish(answer),
+        "done_reason": "stop" if answer.tool_calls else finish(answer),  # it has no word of its own for calls
         "total_duration": _nanoseconds(answer.duration),
         "load_duration": 0,
         "prompt_eval_count": answer.usage.prompt_tokens or 0,

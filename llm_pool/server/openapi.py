@@ -8,6 +8,7 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 
 from llm_pool.server import bodies
+from llm_pool.server.openapi_foreign import foreign_paths, operations_of
 from llm_pool.server.queries import FeedbackBody, InferBody
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _WHY = {
     400: "The request cannot be served as it stands; `field` names the invalid field.",
     401: "Nobody we know sent this.",
     403: "Not theirs to ask for.",
+    404: "No model of that name.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is encoded.",
@@ -38,10 +40,13 @@ _INFER_EXAMPLES = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of *app*."""
     found = get_openapi(title=app.title, version=app.version, summary=_SUMMARY, routes=app.routes)
-    _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template=_REF)
+    operations = operations_of(app)
+    structs = [*_STRUCTS, *dict.fromkeys(one.body for one in operations if one.body is not None)]
+    references, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
+    foreign = foreign_paths(operations, dict(zip(structs, references, strict=True)), _WHY)
     components = found.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **schemas}
-    found["paths"] = {**PATHS, **found["paths"]}
+    found["paths"] = {**PATHS, **foreign, **found["paths"]}
     return found
 
 

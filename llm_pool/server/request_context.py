@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.server.middleware import PRINCIPAL, REQUEST_ID
-from llm_pool.server.queries import deadline_header, with_deadline
+from llm_pool.server.queries import deadline_header, with_cache_control, with_deadline
 from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, only
 from llm_pool.telemetry.logs import name_request
 
@@ -25,7 +25,8 @@ async def authorized(
     access: AccessControl, scope: Scope, query: Query, fields: Mapping[str, str] | None = None
 ) -> AsyncIterator[Query]:
     """
-    *query*, under the ids and by the deadline of its headers, as its sender may ask it while the block runs.
+    *query*, under the ids, by the deadline and the cache control of its headers, as its sender may ask it while the
+    block runs.
 
     Errors of the block name fields as the client wrote them: *fields* has the client's name of a query's field where
     it differs.
@@ -33,7 +34,8 @@ async def authorized(
     headers: Headers = scope["headers"]
     left = deadline_header(only(headers, b"x-deadline-ms"))
     with client_fields({**(fields or {}), **header_fields(headers)}):
-        named = identified(with_deadline(query, left), headers, scope[REQUEST_ID])
+        asked = with_cache_control(with_deadline(query, left), headers)
+        named = identified(asked, headers, scope[REQUEST_ID])
         scope[REQUEST_ID] = named.correlation_id
         name_request(scope[REQUEST_ID])
         async with access.authorize(scope[PRINCIPAL], named) as admitted_query:

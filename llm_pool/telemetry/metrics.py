@@ -21,6 +21,7 @@ from llm_pool.core.events import (
     RequestFailed,
     RequestQueued,
     TextArrived,
+    ToolCallArrived,
 )
 from llm_pool.telemetry.deduplication import DecisionDeduplicator
 from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels, SeriesBudget
@@ -112,7 +113,7 @@ class Metrics:
     def on(self, event: Event) -> None:
         """Count *event*."""
         match event:
-            case TextArrived() | ReasoningArrived():
+            case TextArrived() | ReasoningArrived() | ToolCallArrived():
                 pass  # most events by far
             case AttemptEnded():
                 self._attempt(event.task, event.attempt)

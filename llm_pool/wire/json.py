@@ -32,10 +32,24 @@ from llm_pool.core.events import (
     ReasoningArrived,
     RequestQueued,
     TextArrived,
+    ToolCallArrived,
 )
-from llm_pool.core.messages import Answer, Attempt, Cluster, Decision, ProviderState, Reading, StrategyName, Usage
+from llm_pool.core.messages import (
+    Answer,
+    Attempt,
+    Cluster,
+    Decision,
+    ProviderState,
+    Reading,
+    StrategyName,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_pool.core.events import Event
     from llm_pool.core.messages import Json
 
@@ -62,12 +76,18 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "age_ms": _ms(answer.age),
         "degraded": answer.degraded,
         "finish": answer.finish,
+        "tool_calls": tool_calls_json(answer.tool_calls),
         "usage": {
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,
         },
         "decision": decision_json(answer.decision),
     }
+
+
+def tool_calls_json(calls: Sequence[ToolCall]) -> list[Json]:
+    """*calls* as JSON objects; their arguments stay the JSON text that the model wrote."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
 def decision_json(decision: Decision) -> dict[str, Json]:
@@ -135,7 +155,8 @@ class EventEncoder:
 
     Types, in their order: ``start`` a model is asked; ``waiting``, ``loading`` why nothing comes yet; ``reasoning`` a
     piece of what a model thinks, which is never part of the answer; ``delta`` a
-    piece of the answer, or of a candidate that may yet lose (``final`` is false); ``candidate`` a whole valid answer
+    piece of the answer, or of a candidate that may yet lose (``final`` is false); ``tool_call`` likewise a piece of a
+    call, with ``id`` and ``name`` on its first; ``candidate`` a whole valid answer
     of one model, ``leading`` as long as it would win; ``attempt`` how each call ended; last ``answer``, with ``final``
     true.
     """
@@ -155,6 +176,8 @@ class EventEncoder:
                 return [_event("loading", {"provider": event.provider, "model": event.model})]
             case TextArrived():
                 return [_event("delta", {"provider": event.provider, "text": event.text, "final": event.committed})]
+            case ToolCallArrived():
+                return [_event("tool_call", _piece_json(event))]
             case ReasoningArrived():
                 return [_event("reasoning", {"provider": event.provider, "text": event.text})]
             case AttemptEnded():
@@ -173,6 +196,7 @@ class EventEncoder:
             "model": attempt.model,
             "content": attempt.reading.content,
             "json": attempt.reading.value,
+            "tool_calls": tool_calls_json(attempt.reading.tool_calls),
             "leading": self._candidates == 1,
             "final": False,
         }
@@ -197,10 +221,13 @@ class EventDecoder:
                 return ModelLoading(self._request_id, body["provider"], body["model"])
             case "delta":
                 return TextArrived(self._request_id, body["provider"], body["text"], body["final"])
+            case "tool_call":
+                piece = ToolCallDelta(body["index"], body["id"], body["name"], body["arguments"])
+                return ToolCallArrived(self._request_id, body["provider"], piece, body["final"])
             case "reasoning":
                 return ReasoningArrived(self._request_id, body["provider"], body["text"])
             case "candidate":
-                self._reading = Reading(body["content"], body["json"])
+                self._reading = Reading(body["content"], body["json"], tool_calls=_tool_calls_from(body))
                 return None
             case "attempt":
                 reading, self._reading = self._reading, EMPTY_READING
@@ -242,7 +269,7 @@ def error_code(error: LlmPoolError) -> str:
 
 def answer_from(body: dict[str, Json]) -> Answer:
     """The answer that ``answer_json`` made *body* of; raises KeyError, TypeError or ValueError if it did not."""
-    reading = Reading(body["content"], body["json"])
+    reading = Reading(body["content"], body["json"], tool_calls=_tool_calls_from(body))
     return Answer(
         request_id=body["request_id"],
         task=body["task"],
@@ -258,6 +285,7 @@ def answer_from(body: dict[str, Json]) -> Answer:
         age=_seconds(body["age_ms"]),
         degraded=body["degraded"],
         finish=body.get("finish") or "stop",
+        tool_calls=reading.tool_calls,
     )
 
 
@@ -298,7 +326,7 @@ def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Att
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
-        reading=None if repair is None else Reading(reading.content, reading.value, repair),
+        reading=None if repair is None else Reading(reading.content, reading.value, repair, reading.tool_calls),
         error=body["error"] or "",
         error_kind=body["error_kind"] or "",
         finish=body.get("finish"),
@@ -354,6 +382,17 @@ def error_from(body: dict[str, Json]) -> LlmPoolError:
         case NoConsensus():
             error.decision = _decision_of(fields)
     return error
+
+
+def _tool_calls_from(body: dict[str, Json]) -> tuple[ToolCall, ...]:
+    """The calls in an answer or a candidate; none where an earlier version wrote it."""
+    return tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in body.get("tool_calls", ()))
+
+
+def _piece_json(event: ToolCallArrived) -> dict[str, Json]:
+    piece = event.piece
+    about = {"index": piece.index, "id": piece.id, "name": piece.name, "arguments": piece.arguments}
+    return {"provider": event.provider, **about, "final": event.committed}
 
 
 def _decision_of(fields: dict[str, Json]) -> Decision:

@@ -33,6 +33,7 @@ from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
 from llm_pool.qos.breaker import Refusal
 from llm_pool.qos.budget import Budget
+from llm_pool.qos.known_abilities import KnownAbilities
 from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
@@ -73,6 +74,7 @@ class Pool:
         self, *providers: FakeProvider, last_resort: FakeProvider | None = None, refused: Collection[str] = ()
     ) -> None:
         clock, self.seen = SystemClock(), RecordingObserver()
+        self.abilities = KnownAbilities(clock)
         every = [*providers, *([last_resort] if last_resort else [])]
         fastest = Fastest(clock, Budget(), hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
         self.orchestrator = Orchestrator(
@@ -93,6 +95,7 @@ class Pool:
             load_time=lambda member: 0.0,
             is_suspect=lambda member, call: False,
             breaker_refusal=lambda member, task: Refusal("open", 30.0) if member.name in refused else None,
+            abilities=self.abilities,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),

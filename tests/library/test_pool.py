@@ -149,7 +149,7 @@ def test_only_the_named_providers_are_asked(pool: Pool) -> None:
         ({"strategie": "voting"}, "strategie"),
         ({"providers": "phi3"}, "providers"),
         ({"providers": ["phi4"]}, "providers"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"schema": {"type": "nope"}}, "output_schema"),
         ({"schema": type("Odd", (), {})}, "schema"),
     ],

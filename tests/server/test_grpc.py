@@ -141,7 +141,7 @@ async def test_an_error_has_its_status_its_json_and_googles_details(running: Any
         ({"task": 7}, "task"),
         ({"task": pb.EXPAND_QUERIES, "task_name": "ask"}, "task"),
         ({"task_name": "nope"}, "task"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"deadline_ms": -1}, "deadline_ms"),
         ({"prompt": " "}, "prompt"),
     ],

@@ -131,7 +131,8 @@ async def test_the_client_lists_and_shows_models(client: ollama.AsyncClient) -> 
     """What its own classes demand is there."""
     assert "pool:latest" in [model.model for model in (await client.list()).models]
     assert (await client.ps()).models
-    assert (await client.show("pool/consensus")).capabilities == ["completion"]
+    assert (await client.show("pool/consensus")).capabilities == ["completion", "tools"]
+    assert (await client.show("pool/task/judge")).capabilities == ["completion"]
 
 
 async def test_the_version_is_one_that_clients_take(pool: Any, ask: Callable[..., Any]) -> None:
@@ -181,7 +182,8 @@ async def test_a_format_shapes_the_answer(client: ollama.AsyncClient, wanted: An
     ("change", "status", "says"),
     [
         ({"model": "nope:1b"}, 404, "model 'nope:1b' not found"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "tools: "),
+        ({"tools": [{"type": "web_search"}]}, 400, "tools[0].type: "),
+        ({"tools": [{"type": "function", "function": {"name": "two words"}}]}, 400, "tools[0].name: "),
         ({"logprobs": True}, 400, "logprobs: "),
         ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images: "),
         ({"format": "yaml"}, 400, "format: "),
