@@ -172,8 +172,8 @@ async def open_app(
     Args:
         config: from ``config.load``; None: the effective one, as the command line uses it.
         observers: told of every event.
-        build: makes the bare provider of a section, as ``build_provider`` does where it is None; another one records what
-            a backend says, or says it again.
+        build: makes the bare provider of a section, as ``build_provider`` does where it is None; another one records
+            what a backend says, or says it again.
         pool_state: the memory to go on with; it stays open. None makes one that is closed with the pool.
 
     Raises:

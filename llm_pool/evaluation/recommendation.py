@@ -11,8 +11,8 @@ The rule, with a margin of one point:
 3. Of those that are certainly less than a point worse than that one (non-inferiority: Piaggio et al. 2012, CONSORT
    extension, JAMA 308:2594-2604), the one with the fewest calls is recommended.
 
-Choosing the highest figure instead would choose luck: of 20 draws of 100 questions (``bench/results/eval.md``) that is
-worse on every task.
+Choosing the highest figure instead would choose luck. What the rule is worth on questions that were not asked is in
+``bench/results/eval.md``.
 """
 
 from __future__ import annotations
