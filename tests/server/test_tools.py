@@ -186,10 +186,13 @@ async def test_a_call_that_may_not_be_made_is_no_answer(daemons: Any, wrong: Scr
 async def test_a_stream_that_is_cut_in_a_call_ends_in_an_error(pool: Any, client: openai.AsyncOpenAI) -> None:
     """Half a call is never passed off as a whole one, and is not in the cache afterwards."""
     pool.upstream.set_mode("*", "cut:1")
-    stream = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS, stream=True)
-    pieces = []
+
+    async def stream() -> list[Any]:
+        chunks = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS, stream=True)
+        return [chunk async for chunk in chunks]
+
     with pytest.raises(openai.APIError):
-        pieces.extend([chunk async for chunk in stream])
+        await stream()
     pool.upstream.set_mode("*")
 
     chat = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS)
