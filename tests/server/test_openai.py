@@ -172,7 +172,9 @@ async def test_two_conversations_that_end_alike_are_two_questions(client: openai
     """What was said before is part of what is remembered."""
     answers = [
         await client.chat.completions.create(
-            model="pool", messages=[*HELLO, {"role": "assistant", "content": word}, {"role": "user", "content": "so?"}]
+            model="pool",
+            messages=[*HELLO, {"role": "assistant", "content": word}, {"role": "user", "content": "so?"}],
+            temperature=0,
         )
         for word in ("yes", "no", "no")
     ]
