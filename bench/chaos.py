@@ -4,15 +4,17 @@ A daemon under mixed faults for minutes: does it keep its deadlines, its memory,
     python -m bench.chaos [--minutes 10] [--rate 25] [--export bench/results/chaos.md]
 
 Processes of their own: the scripted upstream, redis-server where it is installed, ``llm-pool serve`` with a resolver
-that hangs for one name and 256 file descriptors, and this one, which asks for three tenants. Every 15 s something else
-goes wrong upstream; every 20 s the configuration is rewritten, every other time with a mistake in it; Redis is frozen,
-then killed, then there again; now and then 150 connections are held idle. Requests come at a steady rate whatever
-happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is malformed; one in ten is
-sent twice at once under one id.
+that hangs for one name and 256 file descriptors, its embedded engine, and this one, which asks for three tenants.
+Every 15 s something else goes wrong upstream; every 20 s the configuration is rewritten, every other time with a
+mistake in it; Redis is frozen, then killed, then there again; every 30 s the wall clock jumps by an hour, ahead or
+back, and the embedded engine is killed; now and then 150 connections are held idle. Requests come at a steady rate
+whatever happens to the ones before (open loop). One in ten leaves before its answer; one in twenty is malformed; one
+in ten is sent twice at once under one id.
 
 A request is lost when it gets no whole reply: no status, a body cut short, a stream without its last event. It is late
 by what its reply comes after its deadline, as this process sees it, and duplicated when its two answers differ.
-Not broken here: the clock (that takes root), and an embedded worker (``tests/providers/test_llamacpp.py`` kills one).
+The clock that jumps is the daemon's own ``time.time``: setting the system's would take root. What is kept by time
+(answers by id, the cache) is kept for a minute here, so that memory has met its bound when the measuring begins.
 
 Promise R19: memory grows less than 1 MB a minute after warm-up, descriptors and tasks stay flat, no request is lost or
 answered twice.
@@ -71,6 +73,8 @@ max_cooldown_ms = 6000
 ttl_seconds = 60
 max_bytes = 1000000
 {redis}
+[idempotency]
+ttl_seconds = 60
 [telemetry]
 recent = 200
 [groups."{url}"]
@@ -80,6 +84,12 @@ name = "unresolved"
 driver = "ollama"
 model = "phi3:mini"
 base_url = "http://slow.invalid:9"
+[[providers]]
+name = "pocket-a"
+driver = "llamacpp"
+model = "pocket-a"
+prompt_variant = "pocket"
+tasks = ["enrich_metadata"]
 [tenancy.anna]
 api_key = "lpsk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 scopes = ["infer", "observe", "operate"]
@@ -89,7 +99,13 @@ api_key = "lpsk_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 api_key = "lpsk_cccccccccccccccccccccccccccccccc"
 """
 DAEMON = """
-import resource, socket, time
+import itertools, resource, signal, socket, time
+clock, ahead, jumps = time.time, 0.0, itertools.cycle((3600.0, -3600.0, 0.0))
+time.time = lambda: clock() + ahead
+def jump(*_):
+    global ahead
+    ahead = next(jumps)
+signal.signal(signal.SIGUSR1, jump)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 real = socket.getaddrinfo
 def getaddrinfo(host, *args, **kwargs):
@@ -105,6 +121,8 @@ WARM_UP = 0.25
 """Share of the run that memory may take to settle."""
 EXPECTED = frozenset({200, 400, 409, 422, 429, 502, 503, 504})
 """Statuses that are an answer, or say honestly why there is none."""
+ENGINE_EVERY = 50
+"""One request in so many is for a task that the embedded engine is asked too."""
 SAMPLE_EVERY = 5.0
 REPLY_TIME = 15.0
 ALLOWED_SLOPE = 1.0
@@ -135,7 +153,7 @@ class Chaos:
         self.pairs = 0
         self.duplicated: list[str] = []
         self.samples: list[Sample] = []
-        self.reloads = 0
+        self.reloads = self.jumps = self.kills = 0
         self._rng = random.Random(4)
         self._port = self._pid = 0
 
@@ -193,7 +211,15 @@ class Chaos:
 
     def troubles(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on beside the requests."""
-        return [self.inject_faults(), self.reload(), self.sample(), self.watch(), self.hold(), self.redis.trouble()]
+        return [
+            self.inject_faults(),
+            self.reload(),
+            self.sample(),
+            self.watch(),
+            self.hold(),
+            self.jump_and_kill(),
+            self.redis.trouble(),
+        ]
 
     async def watch(self) -> None:
         """How long liveness takes, again and again: the event loop's stalls, and this process's own."""
@@ -213,6 +239,16 @@ class Chaos:
             await asyncio.sleep(3)
             for _, writer in held:
                 writer.close()
+
+    async def jump_and_kill(self) -> None:
+        """The wall clock jumps, and the embedded engine dies."""
+        while True:
+            await asyncio.sleep(30)
+            os.kill(self._pid, signal.SIGUSR1)
+            self.jumps += 1
+            for engine in engines(self._pid):
+                os.kill(engine, signal.SIGKILL)
+                self.kills += 1
 
     async def ask_twice(self, number: int) -> None:
         """One request, sent twice at once: one run, one answer."""
@@ -241,6 +277,8 @@ class Chaos:
         body["deadline_ms"] = rng.choice([500, 1000, 2000])
         body["no_cache"] = rng.random() < 0.5
         body["stream"] = rng.random() < 0.3
+        if number % ENGINE_EVERY == 1:
+            body |= {"task": "enrich_metadata", "strategy": "VOTING", "deadline_ms": 2000, "stream": False}
         if rng.random() < 0.05:
             body = rng.choice([{"prompt": ""}, {"task": "nonsense", "prompt": "x"}, {"promt": "x"}, {"prompt": 3}])
         deadline = body.get("deadline_ms", 2000) / 1000
@@ -376,7 +414,7 @@ class Redis:
 
     async def kill(self) -> None:
         """End it at once."""
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
@@ -405,6 +443,12 @@ def proc(pid: int) -> tuple[float, int]:
     place = Path(f"/proc/{pid}")
     pages = int((place / "statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(list((place / "fd").iterdir()))
+
+
+def engines(daemon: int) -> list[int]:
+    """The processes of the daemon's embedded engine."""
+    children = map(int, Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split())
+    return [child for child in children if b"llamacpp" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def slope(samples: list[Sample]) -> float:
@@ -460,6 +504,7 @@ def report(chaos: Chaos, command: str) -> str:
             f"- sent twice under one id: {chaos.pairs}; with two answers: {len(chaos.duplicated)}",
             f"- `/livez`: p99 {at(0.99, chaos.stalls):.0f} ms, longest {at(1, chaos.stalls):.0f} ms",
             f"- Redis: {'frozen and killed' if chaos.redis.toml else 'not installed'}",
+            f"- jumps of the clock: {chaos.jumps}; embedded engines killed: {chaos.kills}",
             f"- breakers opened {opened:.0f} times",
             f"- configurations: {reloads.get('taken', '0')} taken, {reloads.get('refused', '0')} refused",
             f"- time to the whole reply: p50 {waits[len(waits) // 2]:.3f} s, p99 {waits[int(len(waits) * 0.99)]:.3f} s",

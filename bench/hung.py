@@ -1,13 +1,14 @@
 """
 A first provider that hangs: how many requests it takes along.
 
-    python bench/hung.py [--requests N] [--deadline-ms MS ...]
+    python bench/hung.py [--requests N] [--deadline-ms MS ...] [--at-once N] [--warm-up N]
 
-Three models behind real sockets, of which the first is healthy for ten requests and then takes calls without
-answering them: not at all (``hang``), no further after the first token (``stall:1``), or a token a second
-(``trickle:1``). The requests come one after the other. They are lost when they end without an answer; the first three,
-and one for each time the pool looks whether the provider is back, may be. *machines* gives each model a server of its
-own, *one* is one Ollama with one slot.
+Three models behind real sockets, of which the first is healthy for ten requests (``--warm-up``; with 0 it never
+answers) and then takes calls without answering them: not at all (``hang``), no further after the first token
+(``stall:1``), or a token a second (``trickle:1``). The requests come one after the other, or ``--at-once`` askers each
+put theirs so. They are lost when they end without an answer; the first three, and one for each time the pool looks
+whether the provider is back, may be. *machines* gives each model a server of its own, *one* is one Ollama with one
+slot.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ MODELS = ("one:1b", "two:1b", "three:1b")
 MODES = ("hang", "stall:1", "trickle:1")
 MAY_LOSE = 3
 """Requests that may be lost before the provider is known to be silent."""
-WARM_UP = 10
 
 
 class Outcome(NamedTuple):
@@ -55,18 +55,26 @@ def configured(urls: list[str]) -> Config:
     return parse(text + providers, Path("llm-pool.toml"))
 
 
-async def measured(mode: str, deadline: float, strategy: StrategyName, *, requests: int, machines: int) -> Outcome:
+async def measured(mode: str, deadline: float, options: argparse.Namespace, *, machines: int) -> Outcome:
     """One run."""
+    strategy, at_once = options.strategy, options.at_once
     async with AsyncExitStack() as stack:
         ups = [await stack.enter_async_context(Upstream(MODELS, ttft="const:0.02", slots=1)) for _ in range(machines)]
         app = await stack.enter_async_context(open_app(configured([ups[at % machines].url for at in range(3)])))
-        for number in range(WARM_UP):
+        for number in range(options.warm_up):
             await app.orchestrator.infer(Query(prompt=f"warm-up {number}", deadline=10.0, strategy=strategy))
         ups[0].set_mode(MODELS[0], mode)
         before = sum(entry.model == MODELS[0] for entry in ups[0].journal.entries)
-        waits = [wait for number in range(requests) if (wait := await asked(app, number, deadline, strategy))]
+        each = options.requests // at_once
+        waits = await asyncio.gather(*(asked_again(app, at * each, each, deadline, strategy) for at in range(at_once)))
         calls = sum(entry.model == MODELS[0] for entry in ups[0].journal.entries) - before
-        return Outcome(requests - len(waits), waits, calls)
+        answered = [wait for several in waits for wait in several if wait is not None]
+        return Outcome(each * at_once - len(answered), answered, calls)
+
+
+async def asked_again(app: App, first: int, times: int, deadline: float, strategy: StrategyName) -> list[float | None]:
+    """One asker's requests, one after the other."""
+    return [await asked(app, number, deadline, strategy) for number in range(first, first + times)]
 
 
 async def asked(app: App, number: int, deadline: float, strategy: StrategyName) -> float | None:
@@ -87,9 +95,7 @@ async def tables(options: argparse.Namespace) -> bool:
     for machines in (3, 1):
         for deadline in options.deadline_ms:
             for mode in MODES:
-                outcome = await measured(
-                    mode, deadline / 1000, options.strategy, requests=options.requests, machines=machines
-                )
+                outcome = await measured(mode, deadline / 1000, options, machines=machines)
                 times = sorted(outcome.waits) or [float("nan")]
                 run = f"| {options.strategy} | {machines} | {deadline} | {mode} | {outcome.lost}"
                 print(
@@ -108,6 +114,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How many requests a silent first provider takes along.")
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--deadline-ms", type=int, nargs="+", default=[300, 800, 1500])
+    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--strategy", type=StrategyName, default=StrategyName.FASTEST)
     return 0 if asyncio.run(tables(parser.parse_args())) else 1
 

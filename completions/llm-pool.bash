@@ -1,24 +1,10 @@
-# Completions of llm-pool for bash.
-# Now:        source <(llm-pool completions bash)
-# From now on: llm-pool completions bash > ~/.local/share/bash-completion/completions/llm-pool
-
-_llm_pool() {
-    local line=${COMP_LINE:0:COMP_POINT} words current text before
-    read -ra words <<< "$line"
-    [[ $line == *[[:space:]] ]] && words+=("")
-    current=${words[${#words[@]} - 1]}
-    COMPREPLY=()
-    while IFS=$'\t' read -r text _; do
-        if [[ $text == :files ]]; then
-            compopt -o default 2> /dev/null
-            COMPREPLY=()
-            return
-        fi
-        COMPREPLY+=("$text")
-    done < <("${words[0]}" __complete "${words[@]:1}" 2> /dev/null)
-    # bash takes : and = for ends of words, and wants only what comes after the last of them
-    before=${current%"${current##*[:=]}"}
-    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+_llm_pool_completion() {
+    local IFS=$'
+'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
+                   COMP_CWORD=$COMP_CWORD \
+                   _LLM_POOL_COMPLETE=complete_bash $1 ) )
+    return 0
 }
 
-complete -F _llm_pool llm-pool
+complete -o default -F _llm_pool_completion llm-pool

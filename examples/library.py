@@ -1,18 +1,25 @@
 """The pool inside a Python program: ``python examples/library.py``."""
 
-import asyncio
+from dataclasses import dataclass
 
-from llm_pool import Query, StrategyName, open_app
-
-
-async def main() -> None:
-    """One plain question, then one that the models vote on."""
-    async with open_app() as app:
-        answer = await app.orchestrator.infer(Query(prompt="Name a colour of the sky."))
-        print(answer.content)
-
-        vote = await app.orchestrator.infer(Query(prompt="Is 17 prime?", strategy=StrategyName.VOTING))
-        print(vote.winner, vote.decision.reason)
+from llm_pool import Pool
 
 
-asyncio.run(main())
+@dataclass
+class City:
+    """What the models are asked for."""
+
+    name: str
+    country: str
+
+
+with Pool() as pool:
+    vote = pool.infer("Is 17 prime? Answer yes or no.", strategy="voting")
+    print(vote.content, vote.winner, vote.decision.agreement)
+
+    city = pool.infer("Name a city.", schema=City).value
+    print(city.name, city.country)
+
+    for piece in pool.stream("Name a colour of the sky."):
+        print(piece, end="", flush=True)
+    print()

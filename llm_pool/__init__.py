@@ -3,16 +3,13 @@ One question to several local language models at once, one answer.
 
 ::
 
-    import asyncio
-    from llm_pool import Query, open_app
+    from llm_pool import Pool
 
-    async def main() -> None:
-        async with open_app() as app:
-            print((await app.orchestrator.infer(Query(prompt="Is 17 prime?"))).content)
+    with Pool() as pool:
+        answer = pool.infer("Is 17 prime?", strategy="voting")
+        print(answer.content, answer.winner, answer.decision.agreement)
 
-    asyncio.run(main())
-
-The public names are loaded on first use: the command line starts faster for it.
+The public names are loaded on first use: what a program does not use costs it nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_pool.client import Health, HmacKey, Tls, Token
     from llm_pool.config import Config, load
     from llm_pool.core.errors import (
         AllProvidersFailed,
+        BadReply,
+        Cancelled,
         ConfigError,
         DeadlineExceeded,
         InvalidRequest,
@@ -33,59 +33,80 @@ if TYPE_CHECKING:
         ProviderError,
         RateLimited,
         Unauthenticated,
+        Unreachable,
     )
-    from llm_pool.core.messages import Answer, Attempt, Decision, Query, StrategyName
-    from llm_pool.engine.composition import App, open_app
-    from llm_pool.engine.orchestrator import Orchestrator
+    from llm_pool.core.messages import Attempt, Decision, Query, StrategyName
+    from llm_pool.library.answer import Answer
+    from llm_pool.library.async_pool import AsyncPool
+    from llm_pool.library.pool import Pool
+    from llm_pool.library.providers import LlamaCpp, Ollama, OpenAI
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AllProvidersFailed": "core.errors",
-    "Answer": "core.messages",
-    "App": "engine.composition",
+    "Answer": "library.answer",
+    "AsyncPool": "library.async_pool",
     "Attempt": "core.messages",
+    "BadReply": "core.errors",
+    "Cancelled": "core.errors",
     "Config": "config",
     "ConfigError": "core.errors",
     "DeadlineExceeded": "core.errors",
     "Decision": "core.messages",
+    "Health": "client",
+    "HmacKey": "client",
     "InvalidRequest": "core.errors",
+    "LlamaCpp": "library.providers",
     "LlmPoolError": "core.errors",
     "NoConsensus": "core.errors",
-    "Orchestrator": "engine.orchestrator",
+    "Ollama": "library.providers",
+    "OpenAI": "library.providers",
     "Overloaded": "core.errors",
     "PermissionDenied": "core.errors",
+    "Pool": "library.pool",
     "ProviderError": "core.errors",
     "Query": "core.messages",
     "RateLimited": "core.errors",
     "StrategyName": "core.messages",
+    "Tls": "client",
+    "Token": "client",
     "Unauthenticated": "core.errors",
+    "Unreachable": "core.errors",
     "load": "config",
-    "open_app": "engine.composition",
 }
 
 __all__ = [
     "AllProvidersFailed",
     "Answer",
-    "App",
+    "AsyncPool",
     "Attempt",
+    "BadReply",
+    "Cancelled",
     "Config",
     "ConfigError",
     "DeadlineExceeded",
     "Decision",
+    "Health",
+    "HmacKey",
     "InvalidRequest",
+    "LlamaCpp",
     "LlmPoolError",
     "NoConsensus",
-    "Orchestrator",
+    "Ollama",
+    "OpenAI",
     "Overloaded",
     "PermissionDenied",
+    "Pool",
     "ProviderError",
     "Query",
     "RateLimited",
     "StrategyName",
+    "Tls",
+    "Token",
     "Unauthenticated",
+    "Unreachable",
     "load",
-    "open_app",
 ]
 
 
@@ -95,3 +116,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(f"llm_pool.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'llm_pool' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

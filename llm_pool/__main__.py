@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 from llm_pool import __version__
@@ -15,12 +16,9 @@ def main() -> None:
     if words == ["--version"]:
         print(f"llm-pool {__version__}")  # noqa: T201  # before anything is imported
         return
+    if words[:1] == ["serve"]:  # as process 1 of a container, SIGTERM is lost on a process that has no handler yet
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing is open; the daemon puts its own in this place
     gc.set_threshold(50_000)  # imports make no garbage: looking for it is a tenth of a start
-    if words[:1] == ["__complete"]:
-        from llm_pool.cli.shell_completion import print_words
-
-        print_words(words[1:])
-        return
     from llm_pool.cli.main import run
 
     code = run(words)

@@ -17,6 +17,8 @@ FOLDERS = {
     "discovery",
     "engine",
     "ensemble",
+    "evaluation",
+    "library",
     "models",
     "providers",
     "qos",

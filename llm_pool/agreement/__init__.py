@@ -8,6 +8,7 @@ kind         two answers are the same when                            modules
 ``object``   all fields have, lists of tags whatever their order      ``objects``: also votes field by field
 ``ranking``  they name the same ids in the same order                 ``rankings``: tau, reciprocal rank fusion
 ``text``     their wording is the same but for trifles                ``wording``; ``contradictions`` has what differs
+calls        of any kind: names and arguments are, whatever the order  ``calls``; a call and a text never are
 ===========  =======================================================  ==================================================
 
 ``keys`` has the rule that groups them, the same for all kinds. ``texts`` says how alike texts are, which decides whom
@@ -19,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.agreement import wording
+from llm_pool.agreement.calls import calls_key
 from llm_pool.agreement.contradictions import Sameness, compare
 from llm_pool.agreement.grounding import grounding
 from llm_pool.agreement.keys import Key, grouped, same
@@ -53,6 +55,8 @@ def key(task: Task, reading: Reading, question: Json = None) -> Key:
 
     *question* is the call's input: the options that it offers are known by their letters.
     """
+    if reading.tool_calls:
+        return calls_key(reading.tool_calls)
     if task.kind in {"value", "ranking"} and isinstance(reading.value, dict):
         letters = offered(question) if isinstance(question, str) else frozenset[str]()
         return canonical(reading.value.get(task.field), share=_wants_share(task), offered=letters)
@@ -66,7 +70,7 @@ def exact(task: Task, reading: Reading) -> Hashable:
     if task.kind == "value" and isinstance(reading.value, dict):
         found = canonical(reading.value.get(task.field))
         return found.shape if found.shape[0] == "number" else (found, str(reading.value.get(task.field)).strip())
-    return reading.content
+    return reading.shown
 
 
 def alike(task: Task, readings: Sequence[Reading]) -> list[list[int]]:
@@ -76,9 +80,9 @@ def alike(task: Task, readings: Sequence[Reading]) -> list[list[int]]:
 
 def unclear(task: Task, readings: Sequence[Reading]) -> set[int]:
     """Indices of *readings* of free text that may say the same as another one, without a rule being able to tell."""
-    texts = [reading.content for reading in readings] if task.kind == "text" else []
-    pairs = ((i, j) for j in range(len(texts)) for i in range(j))
-    return {place for i, j in pairs if compare(texts[i], texts[j]) == "unclear" for place in (i, j)}
+    texts = [(place, one.content) for place, one in enumerate(readings) if task.kind == "text" and not one.tool_calls]
+    pairs = ((first, second) for at, second in enumerate(texts) for first in texts[:at])
+    return {place for (i, one), (j, other) in pairs if compare(one, other) == "unclear" for place in (i, j)}
 
 
 def evidence(task: Task, reading: Reading) -> tuple[str, ...]:

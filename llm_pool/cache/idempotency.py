@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from llm_pool.cache.encoding import pack, unpack
-from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
+from llm_pool.core.errors import DeadlineExceeded, RequestIdReused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32 << 20
 """Bytes of answers that one process remembers by their ids, and of the ids; the oldest go first."""
-_ENTRY_OVERHEAD = 700
+_ENTRY_OVERHEAD = 450
 """Bytes an entry takes beside its answer and its id, about (sys.getsizeof on CPython 3.11)."""
 
 
@@ -51,7 +51,7 @@ class Idempotency(Protocol):
             deadline: instant; somebody else's run that lasts longer is not waited for.
 
         Raises:
-            InvalidRequest: the id was used for another body.
+            RequestIdReused: the id was used for another body.
             DeadlineExceeded: somebody else's run took longer than *deadline*.
         """
 
@@ -66,7 +66,19 @@ class _Entry(msgspec.Struct):
     fingerprint: str
     expires: float
     packed: bytes = b""  # the answer, once there is one
-    done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    _done: asyncio.Event | None = None  # while somebody waits: an event takes 700 bytes
+
+    async def wait(self) -> None:
+        """Wait for the end of the run."""
+        if self._done is None:
+            self._done = asyncio.Event()
+        await self._done.wait()
+
+    def end(self) -> None:
+        """Let those go on who wait."""
+        done, self._done = self._done, None
+        if done is not None:
+            done.set()
 
 
 class _Memory:
@@ -138,7 +150,7 @@ class IdempotencyStore:
             began = self._clock.now()
             try:
                 async with asyncio.timeout_at(deadline):
-                    await entry.done.wait()
+                    await entry.wait()
             except TimeoutError:
                 raise DeadlineExceeded(deadline - began) from None
         return await self._make(key, fingerprint, make)
@@ -154,7 +166,7 @@ class IdempotencyStore:
             self._memory.drop(key)
             raise
         finally:
-            entry.done.set()
+            entry.end()
         return answer
 
     def _find(self, key: tuple[str, str]) -> _Entry | None:
@@ -165,8 +177,8 @@ class IdempotencyStore:
         return entry
 
 
-def used_for_another(request_id: str) -> InvalidRequest:
+def used_for_another(request_id: str) -> RequestIdReused:
     """The error where *request_id* comes with another body than before."""
-    return InvalidRequest(
+    return RequestIdReused(
         "request_id", f"'{request_id}' was used for another request", hint="a new request needs a new id"
     )

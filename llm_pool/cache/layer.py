@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.cache.keys import cache_key, fingerprint
+from llm_pool.cache.keys import cache_key, fingerprint, flight_key, is_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from llm_pool.core.interfaces import Cache, Emit
     from llm_pool.core.messages import Answer, Query
     from llm_pool.engine.panel import Plan
+
+
+WHOLE = frozenset({"stop", "tool_calls"})
+"""Ends of an answer that was not cut."""
 
 
 class CacheLayer:
@@ -47,6 +51,7 @@ class CacheLayer:
         The answer to *query*: remembered, shared or made by *run*.
 
         Errors, degraded answers and those that were cut are never kept; of the others not what the models thought.
+        A sample is made anew each time.
         """
         if not query.request_id:
             return await self._cached(query, plan, run, emit)
@@ -55,13 +60,13 @@ class CacheLayer:
             query.request_id,
             fingerprint(query),
             lambda: self._cached(query, plan, run, emit),
-            deadline=plan.call.deadline,
+            deadline=plan.call.deadline if plan.call.idle is None else plan.call.latest,
         )
 
     async def _cached(
         self, query: Query, plan: Plan, run: Callable[[Emit], Awaitable[Answer]], emit: Emit | None
     ) -> Answer:
-        if query.no_cache:
+        if query.no_cache or is_sampled(query):
             return await run(emit or _ignore)
         key = cache_key(query, plan, self._key_fields)
         if self._cache is not None and (cached := await self._cache.get(key)) is not None:
@@ -69,11 +74,13 @@ class CacheLayer:
 
         async def run_and_cache(notify: Emit) -> Answer:
             answer = await run(notify)
-            if self._cache is not None and not answer.degraded and answer.finish == "stop":
+            if self._cache is not None and not answer.degraded and answer.finish in WHOLE:
                 await self._cache.put(key, answer.without_reasoning(), self._ttl(query.task))
             return answer
 
-        return await self._single_flight.share(key, run_and_cache, emit, deadline=plan.call.deadline)
+        call = plan.call
+        until = call.deadline if call.idle is None else call.latest
+        return await self._single_flight.share(flight_key(key, query, call), run_and_cache, emit, deadline=until)
 
     async def aclose(self) -> None:
         """Close the cache."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import DeadlineExceeded
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,8 +70,8 @@ class _SharedRun:
         self._on_closed = on_closed
         self._replay: list[Event] = []
         self._readers: list[Emit | None] = []
-        self.task = asyncio.create_task(self._execute(run), name="single flight")
-        self.task.add_done_callback(lambda _: on_closed(self))
+        self._task: asyncio.Task[Answer] | None = asyncio.create_task(self._execute(run), name="single flight")
+        self._task.add_done_callback(lambda _: on_closed(self))
 
     async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
         began = asyncio.get_running_loop().time()
@@ -81,22 +81,29 @@ class _SharedRun:
         self._readers.append(emit)
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(self.task)
+                assert self._task is not None, "joined after its last reader left"
+                return await asyncio.shield(self._task)
         except TimeoutError:
             assert deadline is not None
             raise DeadlineExceeded(deadline - began) from None
         finally:
             self._readers.remove(emit)
-            if not self._readers and not self.task.done():
-                self._on_closed(self)
-                self.task.cancel()
-                await asyncio.wait([self.task])
+            if not self._readers:
+                await self._close()
+
+    async def _close(self) -> None:
+        """Nobody reads: let nobody join, and end the run where it has not ended."""
+        self._on_closed(self)
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._task = None  # its exception knows this run, and both would wait for the garbage collector
 
     async def _execute(self, run: Callable[[Emit], Awaitable[Answer]]) -> Answer:
         return await run(self._broadcast)
 
     def _broadcast(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             self._replay.append(event)
         for emit in self._readers:
             if emit is not None:

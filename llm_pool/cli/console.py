@@ -1,7 +1,8 @@
 """
 Where words go: data to stdout, talk to stderr, and colour only where somebody looks.
 
-What goes to a terminal passes one cleaner, ``escaped``: text from models, backends and files is data.
+What goes to a terminal passes one cleaner, ``escaped``: text from models, backends and files is data. What rich draws
+passes it too (``cli.drawing``).
 
 Colour follows https://no-color.org and clig.dev: ``--color`` first, then NO_COLOR, FORCE_COLOR, TERM=dumb, and
 else whether the stream is a terminal, each stream for itself.
@@ -14,20 +15,22 @@ import re
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
+import click
+
 from llm_pool.core.errors import LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
     from llm_pool.core.messages import Json
 
 ColorMode: TypeAlias = Literal["auto", "always", "never"]
 MessageFormat: TypeAlias = Literal["text", "json"]
 
-_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_MARKS = {chr(0xFDD0 + index): f"\x1b[{code}m" for index, code in enumerate(_CODES.values())} | {"\ufddf": "\x1b[0m"}
-"""Our own colours on their way to a stream: noncharacters of Unicode, so that escape sequences of others stay out."""
-_STYLES = dict(zip(_CODES, _MARKS, strict=False))
+_UNBOUNDED = 10_000
+"""Columns where no terminal sets an end: more than any line of ours."""
 
 _POWERFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """
@@ -99,13 +102,29 @@ class Console:
         text = msgspec.json.encode(value).decode()
         self.out(_json_escaped(text) if self.stdout.isatty() else text)
 
-    def help(self, page: str) -> None:
-        """A page of help: headings in bold, examples as they are."""
-        lines = (
-            self.paint(line, "bold", self.stdout) if line.endswith(":") and line[:1].strip() else line
-            for line in page.splitlines()
-        )
-        self.out("\n".join(lines))
+    def show(self, drawing: RenderableType, *, err: bool = False, most: int = _UNBOUNDED) -> None:
+        """
+        Something that rich draws: a table, a panel, Markdown.
+
+        On a terminal it is as wide as that, *most* columns at most; in a pipe a line is as long as it need be, unless
+        *most* or ``COLUMNS`` say something else. Talk goes to *err*. Raises PipeClosed and OutputFailed.
+        """
+        from llm_pool.cli.drawing import drawn
+
+        stream = self.stderr if err else self.stdout
+        width = min(most, self.width if err else self.out_width)
+        if not (err and self.quiet):
+            self._write(stream, drawn(drawing, color=self.has_color(stream), width=width))
+
+    @property
+    def width(self) -> int:
+        """Columns of a line on stderr; 80 where nothing sets an end."""
+        return _columns(self.stderr, 80)
+
+    @property
+    def out_width(self) -> int:
+        """Columns of a line on stdout; more than any line of ours needs where nothing sets an end."""
+        return _columns(self.stdout, _UNBOUNDED)
 
     def say(self, text: str) -> None:
         """Talk: progress, notes, what to type next. Raises PipeClosed."""
@@ -115,15 +134,6 @@ class Console:
     def warn(self, text: str) -> None:
         """What holds for the data itself, and so is told even where ``-q`` asks for quiet. Raises PipeClosed."""
         self._write(self.stderr, escaped(text) + "\n")
-
-    @property
-    def width(self) -> int:
-        """Characters of a line on stderr; 80 where it is no terminal."""
-        return _width(self.stderr)
-
-    def draw(self, text: str) -> None:
-        """The one live line on stderr, in the place of what it said before; empty takes it away."""
-        self._write(self.stderr, f"\r{escaped(text)[: self.width - 1]}\x1b[K")
 
     def error(self, error: LlmPoolError, code: int) -> None:
         """
@@ -139,14 +149,14 @@ class Console:
             return
         for one in every:
             first, *rest = str(one).split("\n")
-            lines = [f"{self.paint('error:', 'red', self.stderr)} {first}", *rest]
+            lines = [f"{self._label('error:', 'red')} {escaped(first)}", *map(escaped, rest)]
             if one.hint:
-                lines.append(f"{self.paint('hint:', 'cyan', self.stderr)} {one.hint}")
-            self._write(self.stderr, escaped("\n".join(lines)) + "\n")
+                lines.append(f"{self._label('hint:', 'cyan')} {escaped(one.hint)}")
+            self._write(self.stderr, "\n".join(lines) + "\n")
 
-    def paint(self, text: str, style: str, stream: TextIO) -> str:
-        """*text* in *style* if *stream* shows colours."""
-        return f"{_STYLES[style]}{text}\ufddf" if self.has_color(stream) else text
+    def _label(self, word: str, color: str) -> str:
+        """A word of ours on stderr, coloured where that shows colours."""
+        return click.style(word, fg=color) if self.has_color(self.stderr) else word
 
     def has_color(self, stream: TextIO) -> bool:
         """Whether *stream* is to be coloured."""
@@ -159,9 +169,6 @@ class Console:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def _write(self, stream: TextIO, text: str) -> None:
-        if self.has_color(stream):
-            for mark, code in _MARKS.items():
-                text = text.replace(mark, code)
         try:
             stream.write(text)
             stream.flush()
@@ -191,11 +198,13 @@ def _json_form(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def _width(stream: TextIO) -> int:
+def _columns(stream: TextIO, otherwise: int) -> int:
+    """Columns of *stream*: the terminal's, or what COLUMNS says."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
+        return os.get_terminal_size(stream.fileno()).columns or otherwise
     except (OSError, ValueError):
-        return 80
+        said = os.environ.get("COLUMNS", "")
+        return int(said) if said.isdecimal() and int(said) > 0 else otherwise
 
 
 def _error_line(every: Sequence[LlmPoolError], code: int) -> str:
@@ -203,7 +212,7 @@ def _error_line(every: Sequence[LlmPoolError], code: int) -> str:
 
     from llm_pool.wire.json import error_json
 
-    first, *also = [error_json(error)["error"] for error in every]
+    first, *also = [error_json(error, commands=True)["error"] for error in every]
     first["exit_code"] = code
     if also:
         first["also"] = also

@@ -3,75 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Option
+
+from llm_pool.cli.command import App, Context, Session
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options, read_config
-from llm_pool.cli.parsing import Command, time_span
-from llm_pool.cli.remote import add_url, reject_local_only, with_daemon
+from llm_pool.cli.options import Url, read_config
+from llm_pool.cli.remote import reject_local_only, with_daemon
+from llm_pool.cli.values import time_span
 from llm_pool.wire.json import state_json
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
 
     from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
     from llm_pool.core.messages import ProviderState
-    from llm_pool.engine import App
+    from llm_pool.engine import App as Pool
     from llm_pool.trust.model import TrustRecord
 
-_EXAMPLES = (
-    "llm-pool health",
-    "llm-pool health --warm --wait 60s    # load every model, and wait until one can answer",
-    "llm-pool health --json | jq -r '.providers[] | select(.state != \"healthy\") | .hint'",
-    "llm-pool health --trust              # what was learned of each provider",
-)
+_EXAMPLES = """\
+llm-pool health
+llm-pool health --warm --wait 60s    # load every model, and wait until one can answer
+llm-pool health --json | jq -r '.providers[] | select(.state != "healthy") | .hint'
+llm-pool health --explain            # and what was looked at, for a report
+llm-pool health --trust              # what was learned of each provider"""
 _COLOURS = {"healthy": "green", "warming": "yellow"}
 _POLL = 0.5
 
-
-def _arguments(parser: Parser) -> None:
-    parser.option(
-        "--wait", metavar="TIME", text="wait so long for a healthy provider, e.g. 30s", read=time_span, default="0s"
-    )
-    parser.flag("--warm", text="load models that are there but not loaded")
-    parser.flag("--strict", text="exit 69 too where none but providers of last resort can answer")
-    parser.flag("--trust", text="show what was learned instead")
-    parser.flag("--reset-trust", text="forget what was learned")
-    add_url(parser)
-    add_config(parser)
-    add_output_options(parser)
+app = App()
 
 
-def _run(args: Namespace, console: Console) -> int:
-    if args.trust or args.reset_trust:
-        return _trust(console, reset=args.reset_trust, as_json=args.json)
-    if args.url:
-        reject_local_only(args, "warm", "wait", "strict", "config")
-        health = asyncio.run(with_daemon(args.url, lambda daemon: daemon.health()))
-        return _print_states(health.states, console, as_json=args.json)
-    return asyncio.run(_health(read_config(args.config, console), args, console))
+@app.command(epilog=_EXAMPLES)
+def health(
+    ctx: Context,
+    wait: Annotated[
+        float,
+        Option(
+            "--wait",
+            metavar="TIME",
+            help="wait so long for a healthy provider, e.g. 30s",
+            parser=time_span,
+            show_default=False,
+        ),
+    ] = 0.0,
+    warm: Annotated[bool, Option("--warm", help="load models that are there but not loaded")] = False,
+    strict: Annotated[
+        bool, Option("--strict", help="exit 69 too where none but providers of last resort can answer")
+    ] = False,
+    explain: Annotated[
+        bool, Option("--explain", help="say too what was looked at: files, addresses, models, what is installed")
+    ] = False,
+    trust: Annotated[bool, Option("--trust", help="show what was learned instead")] = False,
+    reset_trust: Annotated[bool, Option("--reset-trust", help="forget what was learned")] = False,
+    url: Url = None,
+) -> int:
+    """Show the state of each provider; exit 0 if one can answer, else 69."""
+    console = ctx.obj.console
+    if trust or reset_trust:
+        return _trust(console, reset=reset_trust, as_json=ctx.obj.json)
+    if url:
+        reject_local_only(warm=warm, wait=wait, strict=strict, explain=explain, config=ctx.obj.config)
+        states = asyncio.run(with_daemon(url, lambda daemon: daemon.health())).states
+        return _print_states(states, console, as_json=ctx.obj.json)
+    config = read_config(ctx.obj)
+    if explain and not ctx.obj.json:
+        from llm_pool.cli.surroundings import show_surroundings
+
+        show_surroundings(config, console)
+    return asyncio.run(_health(config, ctx.obj, wait=wait, warm=warm, strict=strict))
 
 
-COMMAND = Command(
-    "health", "Show the state of each provider; exit 0 if one can answer, else 69.", _EXAMPLES, _arguments, _run
-)
-
-
-async def _health(config: Config, args: Namespace, console: Console) -> int:
+async def _health(config: Config, session: Session, *, wait: float, warm: bool, strict: bool) -> int:
     from llm_pool.engine import open_app
 
+    console = session.console
     async with open_app(config) as pool:
-        if args.warm:
+        if warm:
             await _load(pool, console)
-        states = await _until_healthy(pool, args.wait, console)
-    code = _print_states(states, console, as_json=args.json)
+        states = await _until_healthy(pool, wait, console)
+    code = _print_states(states, console, as_json=session.json)
     last = {provider.name for provider in config.active_providers if provider.last_resort}
     if code == ExitCode.OK and not _can_answer([state for state in states if state.name not in last]):
         console.say("note: only providers of last resort can answer")
-        return ExitCode.UNAVAILABLE if args.strict else code
+        return ExitCode.UNAVAILABLE if strict else code
     return code
 
 
@@ -83,14 +99,14 @@ def _print_states(states: Sequence[ProviderState], console: Console, *, as_json:
     return ExitCode.OK if _can_answer(states) else ExitCode.UNAVAILABLE
 
 
-async def _load(pool: App, console: Console) -> None:
+async def _load(pool: Pool, console: Console) -> None:
     for state in await pool.states():
         if state.condition == "warming":
             console.say(f"loading {state.model} …")
     await pool.warm()
 
 
-async def _until_healthy(pool: App, wait: float, console: Console) -> list[ProviderState]:
+async def _until_healthy(pool: Pool, wait: float, console: Console) -> list[ProviderState]:
     """The states, once a provider that is no last resort is healthy, or after *wait* seconds."""
     until = asyncio.get_running_loop().time() + wait
     first = True
@@ -111,14 +127,17 @@ def _can_answer(states: Sequence[ProviderState]) -> bool:
 
 
 def _print(states: Sequence[ProviderState], console: Console) -> None:
-    names = max((len(state.name) for state in states), default=0)
-    models = max((len(state.model) for state in states), default=0)
+    from rich.text import Text
+
+    from llm_pool.cli.drawing import grid, text
+
+    table = grid("left", "left", "left", "wrap")
     for state in states:
-        condition = state.condition.replace("_", " ")
-        shown = console.paint(f"{condition:<13}", _COLOURS.get(state.condition, "red"), console.stdout)
-        console.out(f"{state.name:<{names}}  {state.model:<{models}}  {shown}  {state.detail}".rstrip())
+        condition = Text(state.condition.replace("_", " "), _COLOURS.get(state.condition, "red"))
+        table.add_row(text(state.name), text(state.model), condition, text(state.detail))
         if state.hint:
-            console.out(f"{'':<{names}}  {console.paint('→', 'cyan', console.stdout)} {state.hint}")
+            table.add_row("", "", Text("→", "cyan", justify="right"), text(state.hint))
+    console.show(table)
 
 
 def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
@@ -138,12 +157,15 @@ def _trust(console: Console, *, reset: bool, as_json: bool) -> int:
     elif not trust_records:
         console.say("nothing learned yet: the configured weights are the trust")
     else:
+        from llm_pool.cli.drawing import grid, text
+
+        table = grid("left", "left", "right", "left")
         for record in trust_records:
-            console.out(_line(record))
+            table.add_row(text(record.task), text(record.expert), *_share(record))
+        console.show(table)
     return ExitCode.OK
 
 
-def _line(record: TrustRecord) -> str:
+def _share(record: TrustRecord) -> tuple[str, str]:
     seen = record.wins + record.losses
-    share = f"{record.wins / seen:.2f}" if seen else "-"
-    return f"{record.task:<20} {record.expert:<28} {share:>5} right of {seen:.1f} observations"
+    return f"{record.wins / seen:.2f}" if seen else "-", f"right of {seen:.1f} observations"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
+from typer import Argument, Option
+
+from llm_pool.cli.command import App, Context, Session
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options
-from llm_pool.cli.parsing import Command, Group, integer, one_of
+from llm_pool.cli.values import integer, one_of
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable
 
-    from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
     from llm_pool.core.messages import Json
     from llm_pool.security.keys import Key, KeyFile
@@ -24,96 +23,112 @@ T = TypeVar("T")
 _DAY = 86_400.0
 
 
-def _create_arguments(parser: Parser) -> None:
-    parser.argument("tenant", "whose key it is: NAME of a [tenancy.NAME]")
-    parser.flag("--bearer", text="a key that is sent as it is, for clients that cannot sign")
-    _add_days(parser)
-    _add_shared(parser)
+_KeyId: TypeAlias = Annotated[str, Argument(help="its id; list names them")]
+_Days: TypeAlias = Annotated[
+    int | None,
+    Option("--days", metavar="N", help="how long the secret is good; for ever, if left out", parser=integer(1, 3650)),
+]
+_File: TypeAlias = Annotated[
+    Path | None, Option("--keys-file", metavar="FILE", help="the file of keys, instead of security.keys_file")
+]
+
+app = App(
+    "Keys for clients of the daemon. Each has two secrets at most, so that clients can change over in peace.",
+    "llm-pool keys create acme",
+    "llm-pool keys create acme --bearer    # for clients of OpenAI's API",
+    "llm-pool keys rotate acme-1f2e3d4c",
+    "llm-pool keys retire acme-1f2e3d4c a",
+)
 
 
-def _rotate_arguments(parser: Parser) -> None:
-    parser.argument("key", "its id; list names them")
-    _add_days(parser)
-    _add_shared(parser)
-
-
-def _retire_arguments(parser: Parser) -> None:
-    parser.argument("key", "its id; list names them")
-    parser.argument(
-        "slot", "a or b: take this secret only", read=one_of("a", "b"), optional=True, complete=lambda: ("a", "b")
-    )
-    _add_shared(parser)
-
-
-def _add_days(parser: Parser) -> None:
-    parser.option(
-        "--days", metavar="N", text="how long the secret is good; for ever, if left out", read=integer(1, 3650)
-    )
-
-
-def _add_shared(parser: Parser) -> None:
-    parser.option("--keys-file", metavar="FILE", text="the file of keys, instead of security.keys_file", read=Path)
-    add_config(parser)
-    add_output_options(parser)
-
-
-def _create(args: Namespace, console: Console) -> int:
+@app.command(epilog="llm-pool keys create acme\nllm-pool keys create acme --bearer --days 90 --json | jq -r .secret")
+def create(
+    ctx: Context,
+    tenant: Annotated[str, Argument(help="whose key it is: NAME of a [tenancy.NAME]")],
+    bearer: Annotated[
+        bool, Option("--bearer", help="a key that is sent as it is, for clients that cannot sign")
+    ] = False,
+    days: _Days = None,
+    keys_file: _File = None,
+) -> int:
+    """Make a key for TENANT and print its secret, once."""
     from llm_pool.security.keys import Kind
 
-    config, file = _config_and_file(args)
-    _check_tenant(args.tenant, config)
-    now, kind = time.time(), Kind.BEARER if args.bearer else Kind.HMAC
-    key, secret = _written(file, lambda: file.create(args.tenant, kind, wall=now, until=_until(args.days, now)))
-    _print_result(console, args, {"key": key.id, "slot": "a", "kind": kind.value, "secret": secret})
-    how = "sends  Authorization: Bearer SECRET" if args.bearer else f"signs with the id {key.id} and this secret"
-    console.say(f"the secret is not shown again; a client {how}")
+    config, file = _config_and_file(ctx.obj, keys_file)
+    _check_tenant(tenant, config)
+    now, kind = time.time(), Kind.BEARER if bearer else Kind.HMAC
+    key, secret = _written(file, lambda: file.create(tenant, kind, wall=now, until=_until(days, now)))
+    _print_result(ctx.obj, {"key": key.id, "slot": "a", "kind": kind.value, "secret": secret})
+    how = "sends  Authorization: Bearer SECRET" if bearer else f"signs with the id {key.id} and this secret"
+    ctx.obj.console.say(f"the secret is not shown again; a client {how}")
     return ExitCode.OK
 
 
-def _rotate(args: Namespace, console: Console) -> int:
-    _, file = _config_and_file(args)
-    slot, secret = _written(file, lambda: file.rotate(args.key, until=_until(args.days, time.time())))
-    _print_result(console, args, {"key": args.key, "slot": slot, "secret": secret})
+@app.command(epilog="llm-pool keys rotate acme-1f2e3d4c")
+def rotate(ctx: Context, key: _KeyId, days: _Days = None, keys_file: _File = None) -> int:
+    """Give KEY a second secret and print it, once; the first one stays good."""
+    _, file = _config_and_file(ctx.obj, keys_file)
+    slot, secret = _written(file, lambda: file.rotate(key, until=_until(days, time.time())))
+    _print_result(ctx.obj, {"key": key, "slot": slot, "secret": secret})
     old = "b" if slot == "a" else "a"
-    console.say(f"both secrets are good now; once every client has the new one:  llm-pool keys retire {args.key} {old}")
+    ctx.obj.console.say(
+        f"both secrets are good now; once every client has the new one:  llm-pool keys retire {key} {old}"
+    )
     return ExitCode.OK
 
 
-def _retire(args: Namespace, console: Console) -> int:
-    _, file = _config_and_file(args)
-    _written(file, lambda: file.retire(args.key, args.slot))
-    if args.json:
-        console.json({"key": args.key, "slot": args.slot, "retired": True})
+@app.command(epilog="llm-pool keys retire acme-1f2e3d4c a\nllm-pool keys retire acme-1f2e3d4c")
+def retire(
+    ctx: Context,
+    key: _KeyId,
+    slot: Annotated[
+        str | None,
+        Argument(help="a or b: take this secret only", parser=one_of("a", "b"), autocompletion=lambda: ["a", "b"]),
+    ] = None,
+    keys_file: _File = None,
+) -> int:
+    """Take away KEY, or one of its two secrets."""
+    _, file = _config_and_file(ctx.obj, keys_file)
+    _written(file, lambda: file.retire(key, slot))
+    if ctx.obj.json:
+        ctx.obj.console.json({"key": key, "slot": slot, "retired": True})
     else:
-        console.say(
-            f"retired {args.key}{f', secret {args.slot}' if args.slot else ''}; a running daemon knows within a second"
-        )
+        which = f", secret {slot}" if slot else ""
+        ctx.obj.console.say(f"retired {key}{which}; a running daemon knows within a second")
     return ExitCode.OK
 
 
-def _list(args: Namespace, console: Console) -> int:
-    _, file = _config_and_file(args)
+@app.command("list", epilog="llm-pool keys list")
+def list_keys(ctx: Context, keys_file: _File = None) -> int:
+    """Say which keys there are, without secrets."""
+    console = ctx.obj.console
+    _, file = _config_and_file(ctx.obj, keys_file)
     keys = sorted(file.load().values(), key=lambda key: (key.tenant, key.created))
-    if args.json:
+    if ctx.obj.json:
         console.json([_key_json(key) for key in keys])
     elif not keys:
         console.say(f"no keys in {file.path}; llm-pool keys create TENANT  makes one")
-    for key in [] if args.json else keys:
-        slots = "  ".join(f"{name}: {_span(slot.not_after)}" for name, slot in sorted(key.slots.items()))
-        console.out(f"{key.id:<24} {key.tenant:<16} {key.kind.value:<7} {_date(key.created)}  {slots}")
+    else:
+        from llm_pool.cli.drawing import grid, text
+
+        table = grid("left", "left", "left", "left", "wrap")
+        for key in keys:
+            slots = "  ".join(f"{name}: {_span(slot.not_after)}" for name, slot in sorted(key.slots.items()))
+            table.add_row(text(key.id), text(key.tenant), key.kind.value, _date(key.created), slots)
+        console.show(table)
     return ExitCode.OK
 
 
-def _config_and_file(args: Namespace) -> tuple[Config | None, KeyFile]:
+def _config_and_file(session: Session, keys_file: Path | None) -> tuple[Config | None, KeyFile]:
     """The configuration, unless the file was named without one, and the file; raises ConfigError."""
     from llm_pool.config import find, load
     from llm_pool.core.errors import ConfigError
     from llm_pool.security.keys import KeyFile
 
-    if args.keys_file is not None and args.config is None:
-        return None, KeyFile(args.keys_file)
-    config = load(find(args.config).path)
-    name = args.keys_file or config.security.keys_file
+    if keys_file is not None and session.config is None:
+        return None, KeyFile(keys_file)
+    config = load(find(session.config).path)
+    name = keys_file or config.security.keys_file
     if name is None:
         raise ConfigError(
             path=config.path,
@@ -122,7 +137,7 @@ def _config_and_file(args: Namespace) -> tuple[Config | None, KeyFile]:
             want="the file of keys",
             hint='[security] keys_file = "keys.json"  or --keys-file',
         )
-    return config, KeyFile(args.keys_file or config.path.parent / name)
+    return config, KeyFile(keys_file or config.path.parent / name)
 
 
 def _check_tenant(tenant: str, config: Config | None) -> None:
@@ -154,12 +169,12 @@ def _until(days: int | None, now: float) -> float | None:
     return None if days is None else now + days * _DAY
 
 
-def _print_result(console: Console, args: Namespace, fields: dict[str, str]) -> None:
-    if args.json:
-        console.json(fields)
+def _print_result(session: Session, fields: dict[str, str]) -> None:
+    if session.json:
+        session.console.json(fields)
     else:
         for name, value in fields.items():
-            console.out(f"{name:<7} {value}")
+            session.console.out(f"{name:<7} {value}")
 
 
 def _key_json(key: Key) -> dict[str, Json]:
@@ -178,39 +193,3 @@ def _span(until: float | None) -> str:
 
 def _date(wall: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(wall))
-
-
-COMMAND = Group(
-    "keys",
-    "Keys for clients of the daemon. Each has two secrets at most, so that clients can change over in peace.",
-    (
-        "llm-pool keys create acme",
-        "llm-pool keys create acme --bearer    # for clients of OpenAI's API",
-        "llm-pool keys rotate acme-1f2e3d4c",
-        "llm-pool keys retire acme-1f2e3d4c a",
-    ),
-    (
-        Command(
-            "create",
-            "Make a key for TENANT and print its secret, once.",
-            ("llm-pool keys create acme", "llm-pool keys create acme --bearer --days 90 --json | jq -r .secret"),
-            _create_arguments,
-            _create,
-        ),
-        Command(
-            "rotate",
-            "Give KEY a second secret and print it, once; the first one stays good.",
-            ("llm-pool keys rotate acme-1f2e3d4c",),
-            _rotate_arguments,
-            _rotate,
-        ),
-        Command(
-            "retire",
-            "Take away KEY, or one of its two secrets.",
-            ("llm-pool keys retire acme-1f2e3d4c a", "llm-pool keys retire acme-1f2e3d4c"),
-            _retire_arguments,
-            _retire,
-        ),
-        Command("list", "Say which keys there are, without secrets.", ("llm-pool keys list",), _add_shared, _list),
-    ),
-)

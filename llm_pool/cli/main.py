@@ -1,56 +1,24 @@
-"""
-The command line's root: which commands there are, and what becomes of an error.
-
-A command's module is imported when the command is used, and a module imports what is heavy inside its functions:
-``--help`` and ``--version`` stay quick.
-"""
+"""One command line from its words to its exit code: what becomes of an error, and of Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import zip_longest
+from typing import TYPE_CHECKING, cast
 
-from llm_pool import __version__
-from llm_pool.cli.console import Console, MessageFormat, PipeClosed
+import click
+
+from llm_pool.cli.command import Session, usage_error
+from llm_pool.cli.commands import root_command
+from llm_pool.cli.completion import VARIABLE, answer_shell
+from llm_pool.cli.console import ColorMode, Console, MessageFormat, PipeClosed
 from llm_pool.cli.exit_codes import ExitCode, exit_code_for
-from llm_pool.cli.parsing import Command, Group, HelpRequested, columns, help_text
-from llm_pool.core.errors import InvalidRequest, LlmPoolError
+from llm_pool.core.errors import LlmPoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-COMMANDS = {
-    "infer": "ask a question, or one a line",
-    "models": "list, pull, show and remove models",
-    "health": "the state of each provider, and what to type next",
-    "serve": "the pool as a daemon, over HTTP and gRPC",
-    "bench": "how fast providers and strategies are",
-    "keys": "keys for clients of the daemon",
-    "feedback": "say whether an answer was right",
-    "config": "what is configured, where, and what a key means",
-    "completions": "names for the Tab key of bash, zsh and fish",
-}
-"""In the order of ``--help``; each is ``COMMAND`` in the module of its name."""
-
-_ABOUT = "One question to several local language models at once, one answer."
-_EXAMPLES = (
-    'llm-pool infer "Is 17 prime?"',
-    'llm-pool infer --task expand_queries "cinematic lounge videos"',
-    "cat report.txt | llm-pool infer 'Sum it up in one line.'",
-    "llm-pool health",
-)
-
-
-class ResolvedCommand(NamedTuple):
-    """A command line taken apart: the command, the words before its own, and its own."""
-
-    command: Command
-    before: str
-    words: Sequence[str]
-
+    from collections.abc import Sequence
 
 _EXTRAS = {
     "fastapi": "server",
@@ -58,11 +26,13 @@ _EXTRAS = {
     "grpc": "server",
     "httpx2": "client",
     "jwt": "server",
+    "matplotlib": "plots",
     "opentelemetry": "otel",
     "prometheus_client": "server",
     "redis": "redis",
     "starlette": "server",
     "uvicorn": "server",
+    "watchfiles": "server",
 }
 """The extra that brings a package."""
 _SYSTEM_PACKAGES = {"libstdc++": "libstdc++6", "libgomp": "libgomp1", "libgcc_s": "libgcc-s1"}
@@ -76,20 +46,19 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         An exit code of ``cli.exit_codes``.
     """
-    console = Console(message_format=_message_format(argv))
+    console = Console(color=_color(argv), message_format=_message_format(argv))
     try:
         return _run(argv, console)
-    except HelpRequested as resolved:
-        console.help(str(resolved))
-        return ExitCode.OK
     except LlmPoolError as error:
-        code = exit_code_for(error)
-        console.error(error, code)
-        return code
+        return _told(error, console)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        return _told(usage_error(error), console)
     except KeyboardInterrupt:
         console.say("\ninterrupted" if console.is_live else "interrupted")
         return ExitCode.INTERRUPTED
-    except PipeClosed:
+    except (PipeClosed, BrokenPipeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):  # else Python complains at its own exit
             os.dup2(nowhere, stream.fileno())
@@ -102,55 +71,21 @@ def run(argv: Sequence[str]) -> int:
         return _report(error, console)
 
 
-def resolve(argv: Sequence[str]) -> ResolvedCommand:
-    """
-    The command that *argv* names.
-
-    Raises:
-        HelpRequested: it names a group, or nothing.
-        InvalidRequest: there is no such command.
-    """
-    name, *words = argv or ["--help"]
-    if name in {"-h", "--help"}:
-        raise HelpRequested(root_help())
-    command = load_command(_known(name, COMMANDS, "llm-pool"))
-    if isinstance(command, Command):
-        return ResolvedCommand(command, "llm-pool", words)
-    before = f"llm-pool {name}"
-    if not words or words[0] in {"-h", "--help"}:
-        raise HelpRequested(group_help(command))
-    children = {child.name: child for child in command.commands}
-    return ResolvedCommand(children[_known(words[0], children, before)], before, words[1:])
-
-
-def load_command(name: str) -> Command | Group:
-    """The command *name* of COMMANDS, imported."""
-    command: Command | Group = import_module(f"llm_pool.cli.{name}").COMMAND
-    return command
-
-
-def root_help() -> str:
-    """The page of ``llm-pool --help``."""
-    exits = columns((str(code.value), code.meaning) for code in ExitCode)
-    rest = f"commands:\n{columns(COMMANDS.items())}\n\nexit codes:\n{exits}"
-    return help_text(_ABOUT, _EXAMPLES, "usage: llm-pool COMMAND [OPTIONS]  (COMMAND --help says more)", rest)
-
-
-def group_help(group: Group) -> str:
-    """The page of a group, e.g. ``llm-pool models --help``."""
-    rest = "commands:\n" + columns((child.name, child.about) for child in group.commands)
-    usage = f"usage: llm-pool {group.name} COMMAND [OPTIONS]  (COMMAND --help says more)"
-    return help_text(group.about, group.examples, usage, rest)
-
-
 def _run(argv: Sequence[str], console: Console) -> int:
-    if list(argv[:1]) == ["--version"]:
-        console.out(f"llm-pool {__version__}")
-        return ExitCode.OK
-    resolved = resolve(argv)
-    args = resolved.command.parser(resolved.before).read(resolved.words)
-    console.color, console.quiet = args.color, args.quiet
-    return resolved.command.run(args, console)
+    root = root_command()
+    if instruction := os.environ.get(VARIABLE):
+        return answer_shell(root, instruction)
+    try:
+        with root.make_context("llm-pool", list(argv), obj=Session(console)) as ctx:
+            return int(root.invoke(ctx))
+    except SystemExit as ended:  # Typer's options for completion end so
+        return int(ended.code or 0)
+
+
+def _told(error: LlmPoolError, console: Console) -> ExitCode:
+    code = exit_code_for(error)
+    console.error(error, code)
+    return code
 
 
 def _message_format(argv: Sequence[str]) -> MessageFormat:
@@ -158,14 +93,16 @@ def _message_format(argv: Sequence[str]) -> MessageFormat:
     return "json" if {"--json", "--jsonl"} & set(argv) else "text"
 
 
-def _known(name: str, known: Iterable[str], before: str) -> str:
-    if name in (names := list(known)):
-        return name
-    from llm_pool.config.problem import nearest
-
-    reason = "there is no such option" if name.startswith("-") else f"there is no command '{name}'"
-    hint = nearest(name, names)
-    raise InvalidRequest(name if name.startswith("-") else before, reason, hint=hint or f"{before} --help")
+def _color(argv: Sequence[str]) -> ColorMode:
+    """What is said of colour, known before anything is parsed: help and usage errors follow it too."""
+    said: ColorMode = "auto"
+    for word, after in zip_longest(argv, argv[1:], fillvalue=""):
+        name, _, value = word.partition("=")
+        if word == "--no-color":
+            said = "never"
+        elif name == "--color" and (value or after) in {"auto", "always", "never"}:
+            said = cast(ColorMode, value or after)
+    return said
 
 
 def _missing_package(error: ModuleNotFoundError, console: Console) -> ExitCode:

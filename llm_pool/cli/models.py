@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+from typer import Argument, Option
+
+from llm_pool.cli.command import App, Context, Session
+from llm_pool.cli.completion import model_names, provider_names
 from llm_pool.cli.exit_codes import ExitCode, exit_code_for
 from llm_pool.cli.model_stores import StoreTarget, locate, nearest_name, open_stores, to_pull
-from llm_pool.cli.options import add_config, add_output_options, read_config
-from llm_pool.cli.parsing import Command, Group
+from llm_pool.cli.options import read_config
 from llm_pool.cli.progress import Progress, amount
-from llm_pool.cli.shell_completion import model_names, provider_names
 from llm_pool.core.errors import InvalidRequest, ProviderError, Rejected
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Awaitable, Callable, Sequence
 
     from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
     from llm_pool.core.messages import Json, ModelInfo
 
@@ -50,7 +50,7 @@ async def pull_models(
             results.append({"model": model, "place": target.place, "status": outcome})
         except ProviderError as error:
             failed.append(error)
-            results.append({"model": model, "place": target.place, **error_json(error)})
+            results.append({"model": model, "place": target.place, **error_json(error, commands=True)})
             if not as_json:
                 console.error(error, exit_code_for(error))
     if as_json:
@@ -137,25 +137,26 @@ def _confirm(question: str) -> bool:
 
 
 def _print_store(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError, console: Console) -> None:
-    users = f"for {', '.join(target.providers)}" if target.providers else "used by no provider"
-    console.out(f"{console.paint(target.place, 'bold', console.stdout)}  {users}")
+    from rich.text import Text
+
+    from llm_pool.cli.drawing import grid, text
+
+    users = f"  for {', '.join(target.providers)}" if target.providers else "  used by no provider"
+    console.show(Text.assemble(text(target.place, "bold"), text(users)))
     if isinstance(found, ProviderError):
-        console.out(f"  {console.paint('unreachable', 'red', console.stdout)}  {found.reason}")
+        console.show(Text.assemble("  ", ("unreachable", "red"), "  ", text(found.reason)))
         if found.hint:
-            console.out(f"  {console.paint('→', 'cyan', console.stdout)} {found.hint}")
+            console.show(Text.assemble("  ", ("→", "cyan"), " ", text(found.hint)))
         return
-    missing = target.missing(found)
-    width = max((len(name) for name in [*(info.name for info in found), *missing]), default=0)
     configured = {target.same_name(model) for model in target.models}
+    table = grid("left", "right", "left")
     for info in sorted(found, key=lambda info: (target.same_name(info.name) not in configured, info.name)):
-        loaded = console.paint("loaded", "green", console.stdout) if info.loaded else ""
         mark = "*" if target.same_name(info.name) in configured else " "
-        console.out(f"{mark} {info.name:<{width}}  {_size(info):>8}  {loaded}".rstrip())
-    for model in missing:
-        console.out(f"* {model:<{width}}  {console.paint(' missing', 'yellow', console.stdout)}")
-        if not target.can_pull:
-            continue
-        console.out(f"  {'':<{width}}  {console.paint('→', 'cyan', console.stdout)} llm-pool models pull {model}")
+        table.add_row(text(f"{mark} {info.name}"), _size(info), Text("loaded" if info.loaded else "", "green"))
+    for model in target.missing(found):
+        way_out = f"→ llm-pool models pull {model}" if target.can_pull else ""
+        table.add_row(text(f"* {model}"), Text("missing", "yellow"), text(way_out, "cyan"))
+    console.show(table)
 
 
 def _size(info: ModelInfo) -> str:
@@ -165,7 +166,7 @@ def _size(info: ModelInfo) -> str:
 def _store_json(target: StoreTarget, found: Sequence[ModelInfo] | ProviderError) -> dict[str, Json]:
     about: dict[str, Json] = {"place": target.place, "providers": list(target.providers)}
     if isinstance(found, ProviderError):
-        return about | error_json(found)
+        return about | error_json(found, commands=True)
     return about | {"models": [_info_json(info) for info in found], "missing": target.missing(found)}
 
 
@@ -194,15 +195,8 @@ def _flat(detail: dict[str, Json], before: str = "") -> list[tuple[str, str]]:
     return lines
 
 
-def _with_stores(args: Namespace, console: Console, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
-    return _with_stores_of(read_config(args.config, console), work)
-
-
-def _with_configured_stores(args: Namespace, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
-    """As the file says, whatever else is found: what is missing is to be pulled."""
-    from llm_pool.config import find, load
-
-    return _with_stores_of(load(find(args.config).path), work)
+def _with_stores(session: Session, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
+    return _with_stores_of(read_config(session), work)
 
 
 def _with_stores_of(config: Config, work: Callable[[Sequence[StoreTarget]], Awaitable[int]]) -> int:
@@ -213,90 +207,71 @@ def _with_stores_of(config: Config, work: Callable[[Sequence[StoreTarget]], Awai
     return asyncio.run(run())
 
 
-def _list_arguments(parser: Parser) -> None:
-    add_config(parser)
-    add_output_options(parser)
+_Provider: TypeAlias = Annotated[
+    str | None,
+    Option("--provider", metavar="NAME", help="at this provider's server or folder", autocompletion=provider_names),
+]
+_Model: TypeAlias = Annotated[str, Argument(help="its name", autocompletion=model_names)]
 
-
-def _pull_arguments(parser: Parser) -> None:
-    parser.argument(
-        "model",
-        "names, or hf:OWNER/REPO/FILE.gguf or a URL; none: every model configured",
-        many=True,
-        complete=model_names,
-    )
-    _add_provider(parser)
-
-
-def _show_arguments(parser: Parser) -> None:
-    parser.argument("model", "its name", complete=model_names)
-    _add_provider(parser)
-
-
-def _remove_arguments(parser: Parser) -> None:
-    parser.argument("model", "its name", complete=model_names)
-    parser.flag("-y", "--yes", text="do not ask")
-    _add_provider(parser)
-
-
-def _add_provider(parser: Parser) -> None:
-    parser.option("--provider", metavar="NAME", text="at this provider's server or folder", complete=provider_names)
-    add_config(parser)
-    add_output_options(parser)
-
-
-COMMAND = Group(
-    "models",
+app = App(
     "The models behind the providers: on their servers, and in your folder of GGUF files.",
-    (
-        "llm-pool models list",
-        "llm-pool models pull                     # every model of the configuration",
-        "llm-pool models pull llama3.1:8b",
-        "llm-pool models pull hf:OWNER/REPO/FILE.gguf",
-    ),
-    (
-        Command(
-            "list",
-            "Print the models that are there, and those of the configuration that are not.",
-            ("llm-pool models list", "llm-pool models list --json | jq -r '.[].missing[]'"),
-            _list_arguments,
-            lambda args, console: _with_stores(
-                args, console, lambda found: list_models(found, console, as_json=args.json)
-            ),
-        ),
-        Command(
-            "pull",
-            "Fetch models; what an earlier pull left is not fetched again, and all is verified.",
-            (
-                "llm-pool models pull",
-                "llm-pool models pull phi3:mini gemma2:9b",
-                "llm-pool models pull hf:OWNER/REPO/FILE.gguf",
-                "llm-pool models pull 'https://HOST/FILE.gguf#sha256=…'",
-            ),
-            _pull_arguments,
-            lambda args, console: _with_configured_stores(
-                args, lambda found: pull_models(found, args.model, args.provider, console, as_json=args.json)
-            ),
-        ),
-        Command(
-            "show",
-            "Print what is known of a model.",
-            ("llm-pool models show llama3.1:8b", "llm-pool models show pocket-a --json"),
-            _show_arguments,
-            lambda args, console: _with_stores(
-                args, console, lambda found: show_model(found, args.model, args.provider, console, as_json=args.json)
-            ),
-        ),
-        Command(
-            "rm",
-            "Delete a model, after asking.",
-            ("llm-pool models rm gemma2:9b", "llm-pool models rm gemma2:9b --yes"),
-            _remove_arguments,
-            lambda args, console: _with_stores(
-                args,
-                console,
-                lambda found: remove_model(found, args.model, args.provider, console, yes=args.yes, as_json=args.json),
-            ),
-        ),
-    ),
+    "llm-pool models list",
+    "llm-pool models pull                     # every model of the configuration",
+    "llm-pool models pull llama3.1:8b",
+    "llm-pool models pull hf:OWNER/REPO/FILE.gguf",
 )
+
+
+@app.command("list", epilog="llm-pool models list\nllm-pool models list --json | jq -r '.[].missing[]'")
+def _list(ctx: Context) -> int:
+    """Print the models that are there, and those of the configuration that are not."""
+    return _with_stores(ctx.obj, lambda found: list_models(found, ctx.obj.console, as_json=ctx.obj.json))
+
+
+@app.command(
+    "pull",
+    epilog="llm-pool models pull\nllm-pool models pull phi3:mini gemma2:9b\n"
+    "llm-pool models pull hf:OWNER/REPO/FILE.gguf\nllm-pool models pull 'https://HOST/FILE.gguf#sha256=…'",
+)
+def _pull_command(
+    ctx: Context,
+    model: Annotated[
+        list[str] | None,
+        Argument(
+            help="names, or hf:OWNER/REPO/FILE.gguf or a URL; none: every model configured",
+            autocompletion=model_names,
+            show_default=False,
+        ),
+    ] = None,
+    provider: _Provider = None,
+) -> int:
+    """Fetch models; what an earlier pull left is not fetched again, and all is verified."""
+    from llm_pool.config import find, load
+
+    # as the file says, whatever else is found: what is missing is to be pulled
+    config = load(find(ctx.obj.config).path)
+    return _with_stores_of(
+        config, lambda found: pull_models(found, model or (), provider, ctx.obj.console, as_json=ctx.obj.json)
+    )
+
+
+@app.command("show", epilog="llm-pool models show llama3.1:8b\nllm-pool models show pocket-a --json")
+def _show(ctx: Context, model: _Model, provider: _Provider = None) -> int:
+    """Print what is known of a model."""
+    return _with_stores(
+        ctx.obj, lambda found: show_model(found, model, provider, ctx.obj.console, as_json=ctx.obj.json)
+    )
+
+
+@app.command("rm", epilog="llm-pool models rm gemma2:9b\nllm-pool models rm gemma2:9b --yes")
+def _remove(
+    ctx: Context,
+    model: _Model,
+    yes: Annotated[bool, Option("-y", "--yes", help="do not ask")] = False,
+    provider: _Provider = None,
+) -> int:
+    """Delete a model, after asking."""
+    return _with_stores(
+        ctx.obj,
+        lambda found: remove_model(found, model, provider, ctx.obj.console, yes=yes, as_json=ctx.obj.json),
+    )

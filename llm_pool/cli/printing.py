@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from llm_pool.core.events import TextArrived
-from llm_pool.wire.json import EventEncoder, answer_json
+from llm_pool.wire.json import EventEncoder, answer_json, attempt_json, decision_json
 
 if TYPE_CHECKING:
     from llm_pool.cli.console import Console
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Answer
     from llm_pool.wire.json import StreamEvent
 
-Output: TypeAlias = Literal["text", "json", "jsonl"]
+Output: TypeAlias = Literal["text", "json", "jsonl", "candidates"]
 
 
 class Printer(Protocol):
@@ -28,8 +28,8 @@ class Printer(Protocol):
 
 def printer_for(output: Output, console: Console, *, stream: bool) -> Printer:
     """The printer of one output format."""
-    if output == "json":
-        return JsonPrinter(console)
+    if output in {"json", "candidates"}:
+        return JsonPrinter(console, candidates=output == "candidates")
     if output == "jsonl":
         return EventPrinter(console)
     return TextPrinter(console, stream=stream)
@@ -59,17 +59,24 @@ class TextPrinter:
 
 
 class JsonPrinter:
-    """One object at the end."""
+    """One object at the end; with *candidates* each attempt has its ``text``, null where it gave no answer."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, candidates: bool = False) -> None:
+        self._console, self._candidates = console, candidates
 
     def on(self, event: Event) -> None:
         """Wait for the end."""
 
     def finish(self, answer: Answer) -> None:
         """Print the whole answer."""
-        self._console.json(answer_json(answer))
+        whole = answer_json(answer)
+        if self._candidates:
+            attempts = answer.decision.attempts
+            texts = [None if attempt.reading is None else attempt.reading.content for attempt in attempts]
+            told = decision_json(answer.decision)
+            told["attempts"] = [attempt_json(one) | {"text": text} for one, text in zip(attempts, texts, strict=True)]
+            whole["decision"] = told
+        self._console.json(whole)
 
 
 class EventPrinter:

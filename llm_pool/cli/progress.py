@@ -1,18 +1,20 @@
-"""A line on stderr that says how far things are: live on a terminal, a first and a last word elsewhere."""
+"""How far things are, and what is waited for: drawn by rich on a terminal, a line elsewhere."""
 
 from __future__ import annotations
 
-import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from llm_pool.cli.console import escaped
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from llm_pool.cli.console import Console
+    from rich.progress import Task
+    from rich.status import Status
 
-_EVERY = 0.1
-"""Seconds between two drawings at least: a terminal needs no more."""
+    from llm_pool.cli.console import Console
 
 
 class Progress:
@@ -27,57 +29,93 @@ class Progress:
 
     def __init__(self, console: Console, label: str, *, unit: Callable[[float], str] = "{:.0f}".format) -> None:
         self._console, self._label, self._unit = console, label, unit
-        self._manager = console.is_live
-        self._began = time.monotonic()
-        self._drawn = self._start = -1.0
+        self._began = False
 
     def __enter__(self) -> Self:
-        if not self._manager:
+        if not self._console.is_live:
             self._console.say(f"{self._label} …")
+            return self
+        from rich.progress import BarColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+        from rich.progress import TextColumn as Words
+
+        from llm_pool.cli.drawing import live_console
+
+        self._bars = Bars(
+            Words("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            Words("{task.fields[amount]}", markup=False),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            Words("{task.fields[note]}", markup=False),
+            console=live_console(self._console),
+            transient=True,
+        )
+        self._task = self._bars.add_task(escaped(self._label), total=None, amount="", note="")
+        self._bars.start()
         return self
-
-    def update(self, done: float, total: float | None = None) -> None:
-        """*done* of *total* so far; *total* None while nobody knows. What was there at the first call is no speed."""
-        now = time.monotonic()
-        if self._start < 0:
-            self._start, self._began = done, now
-        if self._manager and (now - self._drawn >= _EVERY or done == total):
-            self._drawn = now
-            self._console.draw("  ".join(self._parts(done, total, now - self._began)))
-
-    def note(self, text: str) -> None:
-        """What goes on while there is nothing to count."""
-        if self._manager:
-            self._console.draw(f"{self._label}  {text}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.clear()
+        if self._console.is_live:
+            self._bars.stop()
+
+    def update(self, done: float, total: float | None = None) -> None:
+        """*done* of *total* so far; *total* None while nobody knows. What was there at the first call is no speed."""
+        if not self._console.is_live:
+            return
+        if not self._began:
+            self._began = True
+            self._bars.reset(self._task, total=total, completed=int(done))
+        self._bars.update(self._task, completed=done, total=total, note="", amount=self._amount(done, total))
+
+    def note(self, text: str) -> None:
+        """What goes on while there is nothing to count."""
+        if self._console.is_live:
+            self._bars.update(self._task, note=text)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take it away while the block prints on the same terminal."""
+        if not (self._console.is_live and self._console.stdout.isatty()):
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
+    def _amount(self, done: float, total: float | None) -> str:
+        task: Task = self._bars.tasks[0]
+        amount = self._unit(done) if total is None else f"{self._unit(done)} of {self._unit(total)}"
+        return f"{amount}  {self._unit(task.speed)}/s" if task.speed and task.speed >= 1 else amount
+
+
+class StatusLine:
+    """One line on stderr that says what is waited for; nothing is imported before there is something to say."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+
+    def show(self, text: str) -> None:
+        """Say *text* in the place of what was said before."""
+        from llm_pool.cli.drawing import live_console
+        from llm_pool.cli.drawing import text as words
+
+        if self._status is None:
+            from rich.status import Status
+
+            self._status = Status(words(text), console=live_console(self._console))
+            self._status.start()
+        self._status.update(words(text))
 
     def clear(self) -> None:
-        """Take the line away, until the next update."""
-        if self._manager:
-            self._console.draw("")
-            self._drawn = -1.0
-
-    def _parts(self, done: float, total: float | None, elapsed: float) -> list[str]:
-        speed = (done - self._start) / elapsed if elapsed > 0.5 else 0.0
-        parts = [self._label, self._unit(done) if total is None else f"{self._unit(done)} of {self._unit(total)}"]
-        if total:
-            parts.insert(1, bar(done / total))
-        if speed > 0:
-            parts.append(f"{self._unit(speed)}/s" if speed >= 1 else f"{speed:.1f}/s")
-            if total is not None:
-                parts.append(f"{format_duration((total - done) / speed)} left")
-        return parts
-
-
-def bar(share: float, width: int = 16) -> str:
-    """A bar *width* cells wide, filled for *share* in [0, 1] to an eighth of a cell."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "░")
+        """Take it away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
 
 def format_duration(seconds: float) -> str:

@@ -6,13 +6,15 @@ import os
 import select
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llm_pool.core.errors import InvalidRequest, LlmPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from llm_pool.core.messages import Json
 
 NOTICE_AFTER = 2.0
 """Seconds without a byte on stdin after which a person is told that we wait for one."""
@@ -51,6 +53,25 @@ def gather_prompt(argument: str | None, *, read_stdin: bool, say: Callable[[str]
     return "\n".join(parts)
 
 
+def read_schema(path: Path) -> dict[str, Json]:
+    """
+    The JSON Schema in a file.
+
+    Raises:
+        MissingInput: it cannot be opened.
+        InvalidRequest: it is no JSON object.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise MissingInput(f"--schema: cannot open '{path}': {reason}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest("--schema", f"{path} is no JSON Schema: {error}") from None
+
+
 def decode(data: bytes, source: str) -> str:
     """*data* as text; raises UndecodableInput naming the byte."""
     try:
@@ -70,14 +91,15 @@ def lines_of(source: str | Path) -> Iterator[tuple[int, str]]:
         MissingInput: the file cannot be opened.
         UndecodableInput: a line is not UTF-8.
     """
-    with _opened(source) as stream:
+    with opened(source) as stream:
         for number, line in enumerate(stream, start=1):
             text = decode(line, f"line {number}").strip()
             if text:
                 yield number, text
 
 
-def _opened(source: str | Path) -> BinaryIO:
+def opened(source: str | Path) -> BinaryIO:
+    """A file, or stdin for ``-``, to be closed; raises MissingInput."""
     if str(source) == "-":
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:

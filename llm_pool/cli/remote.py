@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llm_pool.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from llm_pool.cli.parsing import Parser
     from llm_pool.client import AsyncClient, Health
     from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer, Query
@@ -45,32 +44,27 @@ class DaemonPool:
             emit(event)
         raise AssertionError("a stream ends with its answer, or raises")
 
+    async def feedback(self, request_id: str, *, good: bool) -> bool:
+        """Say how good an answer was; whether something was learned."""
+        return await self._client.feedback(request_id, good=good)
+
     async def health(self) -> Health:
         """How its backends are."""
         return await self._client.health()
 
 
-def add_url(parser: Parser) -> None:
-    """The option."""
-    parser.option(
-        "--url",
-        metavar="URL",
-        text="ask the daemon there, http(s):// or grpc(s)://HOST:PORT; credentials come from LLM_POOL_API_KEY and "
-        "LLM_POOL_API_SECRET, LLM_POOL_TOKEN, or the file LLM_POOL_CREDENTIALS",
-    )
-
-
-def reject_local_only(args: Namespace, *flags: str) -> None:
-    """Raise InvalidRequest for a flag that a daemon does not know."""
-    for flag in flags:
-        if getattr(args, flag):
+def reject_local_only(**given: object) -> None:
+    """Raise InvalidRequest for an option among *given* that is set and that a daemon does not know."""
+    for name, value in given.items():
+        if value:
             raise InvalidRequest(
-                f"--{flag.replace('_', '-')}", "a daemon is not asked for that", hint="leave out --url"
+                f"--{name.replace('_', '-')}", "a daemon is not asked for that", hint="leave out --url"
             )
 
 
-async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T:
-    """Do *work* with the daemon at *url*; raises what the client raises."""
+@asynccontextmanager
+async def daemon_at(url: str) -> AsyncIterator[DaemonPool]:
+    """The daemon at *url*, connected while the block runs; raises what the client raises."""
     import asyncio
 
     from llm_pool.client import AsyncClient
@@ -78,7 +72,13 @@ async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T
 
     credentials, tls = await asyncio.to_thread(load_credentials)
     async with AsyncClient(url, credentials=credentials, tls=tls) as client:
-        return await work(DaemonPool(client))
+        yield DaemonPool(client)
+
+
+async def with_daemon(url: str, work: Callable[[DaemonPool], Awaitable[T]]) -> T:
+    """Do *work* with the daemon at *url*; raises what the client raises."""
+    async with daemon_at(url) as daemon:
+        return await work(daemon)
 
 
 async def expected_deadline(query: Query) -> float:

@@ -6,31 +6,29 @@ import asyncio
 import os
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from typer import Option
 
 from llm_pool import __version__
+from llm_pool.cli.command import App, Context
 from llm_pool.cli.console import escaped
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options
-from llm_pool.cli.parsing import Command, time_span
+from llm_pool.cli.values import time_span
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import AsyncIterator, Callable
 
     from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.config import Config
     from llm_pool.config.locations import ConfigLocation
     from llm_pool.server.daemon import Daemon
 
-_EXAMPLES = (
-    "llm-pool serve",
-    "llm-pool serve --http-addr 127.0.0.1:0      # any free port; the first lines say which",
-    "llm-pool serve --config /etc/llm-pool.toml --grace 30s",
-)
+_EXAMPLES = """\
+llm-pool serve
+llm-pool serve --http-addr 127.0.0.1:0      # any free port; the first lines say which
+llm-pool serve --config /etc/llm-pool.toml --grace 30s"""
 _TRY = """curl -s {url}/v1/infer -d '{{"task":"expand_queries","prompt":"cinematic lounge videos"}}'"""
 
 
@@ -51,39 +49,44 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     reload: bool
 
 
-def _arguments(parser: Parser) -> None:
-    parser.option("--http-addr", metavar="ADDR", text="where HTTP listens, instead of server.http_addr")
-    parser.option("--grpc-addr", metavar="ADDR", text="where gRPC listens, instead of server.grpc_addr")
-    parser.option(
-        "--grace", metavar="TIME", text="how long requests in flight may take at the end", read=time_span, default="10s"
-    )
-    parser.flag("--no-reload", text="reload a changed configuration on SIGHUP only", to="reload", value=False)
-    add_config(parser)
-    add_output_options(parser, json="log JSON lines; an error becomes one too")
+app = App()
 
 
-def _run(args: Namespace, console: Console) -> int:
+@app.command("serve", epilog=_EXAMPLES)
+def _serve(
+    ctx: Context,
+    http_addr: Annotated[
+        str | None, Option("--http-addr", metavar="ADDR", help="where HTTP listens, instead of server.http_addr")
+    ] = None,
+    grpc_addr: Annotated[
+        str | None, Option("--grpc-addr", metavar="ADDR", help="where gRPC listens, instead of server.grpc_addr")
+    ] = None,
+    grace: Annotated[
+        float,
+        Option(
+            "--grace",
+            metavar="TIME",
+            help="how long requests in flight may take at the end",
+            parser=time_span,
+            show_default="10s",
+        ),
+    ] = 10.0,
+    no_reload: Annotated[bool, Option("--no-reload", help="reload a changed configuration on SIGHUP only")] = False,
+) -> int:
+    """Serve the pool over HTTP and gRPC until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
     from llm_pool.config import find
     from llm_pool.server.event_loop import loop_factory
 
-    place = find(args.config)
+    console, json = ctx.obj.console, ctx.obj.json
+    place = find(ctx.obj.config)
     options = ServeOptions(
         place=place,
-        read=lambda: _read(place, console, http_addr=args.http_addr, grpc_addr=args.grpc_addr, json=args.json),
-        grace=args.grace,
-        reload=args.reload,
+        read=lambda: _read(place, console, http_addr=http_addr, grpc_addr=grpc_addr, json=json),
+        grace=grace,
+        reload=not no_reload,
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve(options, console))
-
-
-COMMAND = Command(
-    "serve",
-    "Serve the pool over HTTP and gRPC until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.",
-    _EXAMPLES,
-    _arguments,
-    _run,
-)
 
 
 async def serve(options: ServeOptions, console: Console) -> int:
@@ -91,10 +94,9 @@ async def serve(options: ServeOptions, console: Console) -> int:
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
 
-    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     stops = _StopSignals()
+    config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
     async with open_daemon(config, build_components(config)) as daemon:
-        stops.listen()
         async with _reloading(daemon, options):
             _announce(daemon, options, console)
             await stops.first.wait()
@@ -116,7 +118,6 @@ class _StopSignals:
     def __init__(self) -> None:
         self.first, self.second = asyncio.Event(), asyncio.Event()
 
-    def listen(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from llm_pool.cli.progress import format_duration
+from llm_pool.cli.progress import StatusLine, format_duration
 from llm_pool.core.events import AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class WaitIndicator:
     """
 
     def __init__(self, console: Console, until: float) -> None:
-        self._console, self._now = console, asyncio.get_running_loop().time
+        self._status, self._now = StatusLine(console), asyncio.get_running_loop().time
         self._left = until - self._now()
         self._until = until
-        self._text, self._shown, self._over = "waiting for the models", False, False
+        self._text, self._over = "waiting for the models", False
         self._load: tuple[ModelLoading, float] | None = None
         self._asked = False
 
@@ -55,15 +55,13 @@ class WaitIndicator:
 
     def finish(self) -> None:
         """Take the line away for good."""
-        if self._shown:
-            self._console.draw("")
-        self._shown, self._over = False, True
+        self._status.clear()
+        self._over = True
 
     def draw(self) -> None:
         """Write the line, with the seconds that are left, or that a load has taken."""
         if not self._over:
-            self._console.draw(self._line())
-            self._shown = True
+            self._status.show(self._line())
 
     async def tick(self) -> None:
         """Redraw each second once the wait is worth a word; runs until cancelled."""

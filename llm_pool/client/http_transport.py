@@ -146,11 +146,20 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "strategy": query.strategy,
         "meta": query.meta,
         "no_cache": query.no_cache,
+        "turns": query.turns,
+        "output_schema": query.output_schema,
+        "stop": query.stop,
+        "providers": query.providers,
         "stream": stream,
+        "tools": query.tools,
+        "tool_choice": "" if query.tool_choice == "auto" else query.tool_choice,
+        "images": query.images,
     }
-    given = {name: value for name, value in fields.items() if value not in (None, "", {}, False)}
-    if query.think is not None:
-        given["think"] = query.think
+    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), False)}
+    chosen = {"think": query.think, "temperature": query.temperature, "seed": query.seed}  # false and 0 say something
+    given |= {name: value for name, value in chosen.items() if value is not None}
+    if not query.parallel_tool_calls:
+        given["parallel_tool_calls"] = False
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 

@@ -6,7 +6,7 @@ in it at once. Keys are documented where they are typed, in ``models``.
 """
 
 from llm_pool.config.effective import Config
-from llm_pool.config.load import load, parse
+from llm_pool.config.load import from_tables, load, parse
 from llm_pool.config.locations import find
 from llm_pool.config.models import (
     BreakerSettings,
@@ -58,6 +58,7 @@ __all__ = [
     "TrustSettings",
     "builtin_config",
     "find",
+    "from_tables",
     "load",
     "parse",
     "prompts_folder",

@@ -7,11 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.config.addresses import address_fault
-from llm_pool.config.models import ANY_TENANT, ProviderSettings, Sections
+from llm_pool.config.models import ANY_TENANT, EMBED, ProviderSettings, Sections, TaskSettings
 from llm_pool.config.problem import Problem, nearest
 from llm_pool.config.toml import toml_value
 from llm_pool.config.type_inspection import fields_of, inspect_type
-from llm_pool.config.values import CacheDriver, KeyField
+from llm_pool.config.values import POOL, CacheDriver, Driver, KeyField
 from llm_pool.core.messages import StrategyName
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from llm_pool.config.models import ServerSettings
     from llm_pool.config.values import Secret
 
+EMBED_DRIVERS = (Driver.OLLAMA, Driver.OPENAI)
+"""Drivers that make embeddings."""
 ASK = "ask"
 """The task of a plain question; every pool has it."""
 RESERVED_FIELDS = {"messages", "model", "stream"}
@@ -42,6 +44,7 @@ def cross_field_errors(sections: Sections, raw: dict[str, Any]) -> Iterator[Prob
     yield from _tls(sections.server)
     yield from _security(sections)
     yield from _tenancy(sections)
+    yield from _models(sections)
 
 
 def _server(server: dict[str, Any]) -> Iterator[Problem]:
@@ -71,6 +74,9 @@ def _provider(provider: ProviderSettings, index: int) -> Iterator[Problem]:
     elif provider.base_url is not None and (fault := address_fault(provider.driver, provider.base_url)):
         got, want = fault
         yield Problem(("providers", index, "base_url"), got, toml_value(want))
+    if EMBED in provider.tasks and provider.driver not in EMBED_DRIVERS:
+        want = f"driver {' or '.join(EMBED_DRIVERS)} with this task"
+        yield Problem(("providers", index, "tasks"), f"{EMBED} with driver {provider.driver}", want)
     if provider.client_key is not None and provider.client_cert is None:
         yield Problem(("providers", index, "client_key"), "no client_cert", "client_cert with it")
     for name in RESERVED_FIELDS & provider.extra_body.keys():
@@ -114,6 +120,9 @@ def _judge(sections: Sections) -> Iterator[Problem]:
 
 
 def _tasks(sections: Sections) -> Iterator[Problem]:
+    own = sections.ensemble.strategy_by_task.get(EMBED) or sections.tasks.get(EMBED, TaskSettings()).strategy
+    if own not in {None, StrategyName.FASTEST}:
+        yield Problem(("tasks", EMBED, "strategy"), str(own), "FASTEST: vectors cannot be voted on")
     active = [provider for provider in sections.providers if provider.enabled]
     names = [provider.name for provider in active]
     for task, settings in sections.tasks.items():
@@ -196,3 +205,27 @@ def _tenancy(sections: Sections) -> Iterator[Problem]:
                 want = f"a secret of its own, not the one of {owners[secret]}"
                 yield Problem(("tenancy", tenant, name), "the same secret again", want)
             owners[secret] = f"tenancy.{tenant}.{name}"
+
+
+def _models(sections: Sections) -> Iterator[Problem]:
+    """Aliases; one for a provider that is off is no mistake, so that the switch can be thrown."""
+    providers = {provider.name for provider in sections.providers}
+    known = {POOL, *(f"{POOL}/{name.lower()}" for name in StrategyName), *providers, *sections.models}
+    for alias, model in sections.models.items():
+        if alias in providers or alias == POOL or alias.startswith(f"{POOL}/"):
+            yield Problem(("models", alias), "the name of a model that is there", "a name of its own")
+        elif model not in known and not model.startswith(f"{POOL}/task/"):
+            hint = nearest(model, known - {alias}) or f"models are {', '.join(sorted(known - {alias}))}"
+            yield Problem(("models", alias), f"{toml_value(model)}, which there is not", "the name of a model", hint)
+        elif _leads_back(alias, sections.models):
+            yield Problem(
+                ("models", alias), f"{toml_value(model)}, which leads back to it", "a name that ends at a model"
+            )
+
+
+def _leads_back(alias: str, models: dict[str, str]) -> bool:
+    seen, name = set[str](), alias
+    while name in models and name not in seen:
+        seen.add(name)
+        name = models[name]
+    return name in seen

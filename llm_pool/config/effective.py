@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llm_pool.config.models import GroupSettings, ProviderSettings, Sections, TaskSettings
+from llm_pool.config.models import EMBED, GroupSettings, ProviderSettings, Sections, TaskSettings
 from llm_pool.config.resources import prompts_folder
 from llm_pool.config.values import Driver
 
@@ -35,6 +35,16 @@ class Config(Sections, frozen=True, kw_only=True):
         """The providers that are switched on, in the file's order."""
         return tuple(provider for provider in self.providers if provider.enabled)
 
+    @property
+    def answering_providers(self) -> tuple[ProviderSettings, ...]:
+        """Those that answer questions, and do not only make embeddings."""
+        return tuple(provider for provider in self.active_providers if provider.tasks != (EMBED,))
+
+    @property
+    def embedding_providers(self) -> tuple[ProviderSettings, ...]:
+        """Those that make embeddings."""
+        return tuple(provider for provider in self.active_providers if EMBED in provider.tasks)
+
     def task(self, name: str) -> TaskSettings:
         """What ``[tasks.NAME]`` says; nothing but defaults where there is no such table."""
         return self.tasks.get(name, TaskSettings())
@@ -58,6 +68,12 @@ class Config(Sections, frozen=True, kw_only=True):
         """Seconds that answers of *task* stay in the cache; 0: not at all."""
         own = self.task(task).ttl_seconds
         return self.cache.ttl if own is None else float(own)
+
+    def model_named_by(self, alias: str) -> str:
+        """The model that *alias*, a name of ``[models]``, stands for in the end; a name that is not there is itself."""
+        while alias in self.models:  # no circles: the file was checked
+            alias = self.models[alias]
+        return alias
 
     @property
     def prompt_folders(self) -> tuple[Path, ...]:

@@ -94,6 +94,7 @@ def matching_keys(asked: str) -> list[Key]:
 def _tables(struct: type[msgspec.Struct], path: str) -> Iterator[Table]:
     keys: list[Key] = []
     below: list[tuple[type[msgspec.Struct], str]] = []
+    own: list[Table] = []
     for name, field in fields_of(struct).items():
         type_info, inner = inspect_type(field.type), f"{path}.{name}".lstrip(".")
         element = inspect_type(type_info.element).element if type_info.kind in {"list", "dict"} else type_info.element
@@ -101,11 +102,15 @@ def _tables(struct: type[msgspec.Struct], path: str) -> Iterator[Table]:
             below.append(
                 (element, inner + {"struct": "", "list": "[]", "dict": f".{NAME_PLACEHOLDER}"}[type_info.kind])
             )
+        elif not path and type_info.kind == "dict":  # a table of names that the person chooses
+            named = Key(inner, NAME_PLACEHOLDER, inspect_type(type_info.element), None, required=False)
+            own.append(Table(inner, (type_info.doc,), (named,)))
         else:
             keys.append(Key(path, name, type_info, _default(field), field.required))
     yield Table(path, paragraphs(struct), tuple(keys))
     for element, inner in below:
         yield from _tables(element, inner)
+    yield from own
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -11,12 +11,13 @@ import msgspec
 
 from llm_pool.config.cross_field_errors import cross_field_errors
 from llm_pool.config.effective import Config
+from llm_pool.config.locations import NAME
 from llm_pool.config.models import Sections
 from llm_pool.config.values import decode_secret
 from llm_pool.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from llm_pool.config.positions import KeyPath
@@ -58,6 +59,20 @@ def parse(text: str, path: Path, env: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(path=path, key="", got="tables or lists nested too deeply", want="TOML") from None
 
 
+def from_tables(raw: dict[str, Any], folder: Path) -> Config:
+    """
+    The configuration that a program made.
+
+    Args:
+        raw: the tables of a file, as ``tomllib`` gives them; nothing in them is looked up elsewhere.
+        folder: where relative paths begin, and where ``prompts/`` may be.
+
+    Raises:
+        ConfigError: as ``load``, without file and line.
+    """
+    return _checked(raw, folder / NAME, (), lambda problems: _raise_any(problems, "", None))
+
+
 def _parse(text: str, path: Path, env: Mapping[str, str]) -> Config:
     raw = raw_tables(text, path)
     written: dict[KeyPath, str] = {}
@@ -67,15 +82,22 @@ def _parse(text: str, path: Path, env: Mapping[str, str]) -> Config:
         resolved = resolve(raw, path.parent, env)
         _raise_any(resolved.problems, text, path)
         raw, written = resolved.raw, resolved.written
+    return _checked(raw, path, written, lambda problems: _raise_any(_as_written(problems, written), text, path))
+
+
+def _checked(
+    raw: dict[str, Any], path: Path, from_outside: Iterable[KeyPath], raise_any: Callable[[Iterable[Problem]], None]
+) -> Config:
+    """*raw* as a configuration; its mistakes go to *raise_any*."""
     try:
         sections = msgspec.convert(raw, Sections, dec_hook=decode_secret)
     except msgspec.ValidationError:
         from llm_pool.config.type_errors import type_errors
 
-        _raise_any(_as_written(type_errors(raw), written), text, path)
+        raise_any(type_errors(raw))
         raise
-    _raise_any(_as_written(cross_field_errors(sections, raw), written), text, path)
-    return Config(path=path, from_outside=frozenset(written), **msgspec.structs.asdict(sections))
+    raise_any(cross_field_errors(sections, raw))
+    return Config(path=path, from_outside=frozenset(from_outside), **msgspec.structs.asdict(sections))
 
 
 def _as_written(problems: Iterable[Problem], written: Mapping[KeyPath, str]) -> Iterator[Problem]:
@@ -106,7 +128,7 @@ def _syntax_error(said: str, text: str, path: Path) -> ConfigError:
     return ConfigError(path=path, key="", line=line, got=reason[:1].lower() + reason[1:] + where, want="TOML")
 
 
-def _raise_any(found: Iterable[Problem], text: str, path: Path) -> None:
+def _raise_any(found: Iterable[Problem], text: str, path: Path | None) -> None:
     """Raise the problems as one ConfigError, in the file's order; nothing if there is none."""
     problems = list(found)
     if not problems:

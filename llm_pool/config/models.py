@@ -28,6 +28,8 @@ from llm_pool.core.messages import StrategyName
 
 DAY_MS = 86_400_000
 YEAR_SECONDS = 31_536_000
+EMBED = "embed"
+"""The task of a model that makes embeddings."""
 ANY_TENANT = "*"
 """In ``[tenancy]``: the tenants that are not named there."""
 
@@ -44,6 +46,13 @@ _Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s/]+:[0-9]{1,5}$(?!\n)", ex
 _HostName = Annotated[
     str,
     msgspec.Meta(pattern=r"^[a-z0-9.-]{1,253}$(?!\n)", extra={"want": "a host's name in lower case, without port"}),
+]
+_Origin = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?:https?://[a-z0-9.\-\[\]:]{1,260}|(?!https?:)[a-z][a-z0-9+.-]{0,63}://(?:\*|[!-)+-.0-~]{0,260}))$(?!\n)",
+        extra={"want": 'an origin in lower case, "https://host", or "scheme://*" for an app\'s own scheme'},
+    ),
 ]
 _Url = Annotated[
     str,
@@ -79,6 +88,11 @@ _ProviderName = Annotated[
 ]
 
 
+_ModelName = Annotated[
+    str, msgspec.Meta(pattern=r"^[!-~]{1,128}$(?!\n)", extra={"want": "a model's name without spaces, in plain ASCII"})
+]
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table."""
 
@@ -97,6 +111,15 @@ class ServerSettings(_Table, frozen=True):
             "Further names of this daemon and of web pages that may ask it, without port. Counts while clients need "
             "not prove who they are: any other `Host` or `Origin` than loopback is then refused.",
             ["pool.example"],
+        ),
+    ] = ()
+    origins: Annotated[
+        tuple[_Origin, ...],
+        _doc(
+            "Origins of web pages and apps that may ask and read answers, beside pages of this machine and of `hosts`: "
+            "`https://app.example`, `tauri://localhost`, `app://obsidian.md`; `vscode-webview://*` is every one of an "
+            "app's own scheme.",
+            ["https://app.example", "vscode-webview://*"],
         ),
     ] = ()
     enable_grpc: Annotated[bool, _doc("Whether gRPC is served.")] = True
@@ -127,21 +150,26 @@ class QosSettings(_Table, frozen=True):
     """Limits on a request, and what may be spent beyond its first attempt."""
 
     max_deadline_ms: Annotated[
-        _Ms,
+        _Ms | None,
         _doc(
-            "The longest deadline a request may ask for, and what it gets if it asks for none. "
-            "A task's own `deadline_ms` may be longer."
+            "The longest deadline a request may ask for, and what it gets if it asks for none. A task's own "
+            "`deadline_ms` may be longer. Unset: a request gets what it asks for; one that asks for nothing gets 60 s "
+            "for a plain question, 1500 ms for a task.",
+            1500,
         ),
-    ] = 1500
+    ] = None
     max_prompt_bytes: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1 << 30, extra={"unit": "bytes"})],
-        _doc("The longest prompt accepted, in UTF-8."),
+        _doc(
+            "The longest input of a task, in UTF-8. Plain questions and conversations may fill the models' context. A "
+            "request over HTTP or gRPC may have six times as many bytes as this in all, and at least 4 MiB."
+        ),
     ] = 16384
     max_tokens_default: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})],
         _doc(
-            "Length of an answer with a schema where neither request nor task says. Text without a schema may go on "
-            "to its end."
+            "Length of an answer to a task with a schema where neither request nor task says. Text may go on to its "
+            "end, and so may the answer to a plain question."
         ),
     ] = 256
     think_tokens: Annotated[
@@ -186,9 +214,9 @@ class QosSettings(_Table, frozen=True):
     ] = 2000
 
     @property
-    def max_deadline(self) -> float:
-        """Seconds."""
-        return self.max_deadline_ms / 1000
+    def max_deadline(self) -> float | None:
+        """Seconds; None: a request gets what it asks for."""
+        return None if self.max_deadline_ms is None else self.max_deadline_ms / 1000
 
     @property
     def hedge_after(self) -> float:
@@ -372,7 +400,8 @@ class ProviderSettings(_Table, frozen=True):
     One model that answers. The order of the file is the order of preference, and breaks ties.
 
     A provider with `tasks` serves these; one without serves every task. The plain question (task `ask`) goes to
-    the providers that list it or, if none does, to all that are no last resort.
+    the providers that list it or, if none does, to all that are no last resort. With `embed` among its tasks a model
+    makes embeddings, and with that alone nothing else; drivers `ollama` and `openai` do that.
     """
 
     name: Annotated[_ProviderName, _doc("What it is called in answers, logs and errors.", "llama31")]
@@ -600,6 +629,15 @@ class TaskSettings(_Table, frozen=True):
     ] = None
     providers: Annotated[tuple[str, ...], _doc("Asks these only, in the file's order; empty: all that serve it.")] = ()
     deadline_ms: Annotated[_Ms | None, _doc("Its deadline; may be longer than `qos.max_deadline_ms`.", 20000)] = None
+    idle_ms: Annotated[
+        _Ms | None,
+        _doc(
+            "How long an answer in free text that is streamed may pause. Once it has begun, this takes the place of "
+            "the deadline, unless the request asked for one. Unset: 30 s for plain questions, and no such limit for "
+            "tasks, whose deadline stays.",
+            30000,
+        ),
+    ] = None
     max_tokens: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "tokens"})] | None,
         _doc("Length of an answer.", 512),
@@ -621,6 +659,11 @@ class TaskSettings(_Table, frozen=True):
     def deadline(self) -> float | None:
         """Seconds: a span, from admission."""
         return None if self.deadline_ms is None else self.deadline_ms / 1000
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds; None: nothing is said."""
+        return None if self.idle_ms is None else self.idle_ms / 1000
 
 
 class JwtSettings(_Table, frozen=True):
@@ -788,3 +831,19 @@ class Sections(_Table, frozen=True):
     tasks: dict[_TaskName, TaskSettings] = {}
     security: SecuritySettings = SecuritySettings()
     tenancy: dict[str, TenantSettings] = {}
+    models: Annotated[
+        dict[
+            _ModelName,
+            Annotated[
+                str,
+                _doc(
+                    "The model it stands for: `pool`, `pool/judge` and the like, `pool/task/NAME`, a provider's name, "
+                    "or another of these names.",
+                    "pool/judge",
+                ),
+            ],
+        ],
+        _doc(
+            "Further names of models, for clients that ask for one by name: they stay good when a provider is renamed."
+        ),
+    ] = {}

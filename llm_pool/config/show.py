@@ -42,6 +42,7 @@ def blocks(values: msgspec.Struct, path: KeyPath = (), table: str = "") -> Itera
     """The table that *values* is, and all those in it."""
     pairs: list[tuple[KeyPath, Any]] = []
     below: list[tuple[msgspec.Struct, KeyPath, str]] = []
+    own: list[Block] = []
     for name in values.__struct_fields__:
         value, inner = getattr(values, name), f"{table}.{name}".lstrip(".")
         if isinstance(value, msgspec.Struct):
@@ -51,11 +52,16 @@ def blocks(values: msgspec.Struct, path: KeyPath = (), table: str = "") -> Itera
         elif isinstance(value, dict):
             tables = {key: item for key, item in value.items() if isinstance(item, msgspec.Struct)}
             below += [(item, (*path, name, key), f"{inner}.{NAME_PLACEHOLDER}") for key, item in tables.items()]
-            pairs += [((name, key), item) for key, item in value.items() if key not in tables]
+            plain = {key: item for key, item in value.items() if key not in tables}
+            if path:
+                pairs += [((name, key), item) for key, item in plain.items()]
+            elif plain:
+                own.append(Block((name,), inner, tuple(((key,), item) for key, item in plain.items())))
         else:
             pairs.append(((name,), value))
     if pairs and path:
         yield Block(path, table, tuple(pairs))
+    yield from own
     for item, deeper, inner in below:
         yield from blocks(item, deeper, inner)
 

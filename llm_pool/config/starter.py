@@ -85,7 +85,7 @@ def _documented(block: Block, table: Table) -> Iterator[str]:
     for key in table.keys:
         yield ""
         yield from _comment([f"{key.doc} {_sentence(key.accepts)}"])
-        written = list(_pairs(block, key.name))
+        written = list(_pairs(block, "" if key.name == NAME_PLACEHOLDER else key.name))
         yield from written or [f"# {key.name} = {key.example}"]
 
 
@@ -100,7 +100,8 @@ def _example(table: Table) -> Iterator[str]:
     yield from _comment(table.description)
     yield f"# {table.header.replace(NAME_PLACEHOLDER, 'name')}"
     for key in table.keys:
-        yield f"# {key.name} = {key.example or key.default_text}  # {key.doc}"
+        name = key.name.replace(NAME_PLACEHOLDER, "name")
+        yield f"# {name} = {key.example or key.default_text}  # {key.doc}"
 
 
 def _sentence(text: str) -> str:

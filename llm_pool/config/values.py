@@ -47,6 +47,10 @@ class CaseInsensitiveEnum(StrEnum):
         return next((word for word in cls if str(value).lower() == word.value.lower()), None)
 
 
+POOL = "pool"
+"""The model that is the whole pool; ``pool/voting`` and ``pool/task/NAME`` are parts of what it can do."""
+
+
 class Driver(CaseInsensitiveEnum):
     """The kinds of backend."""
 

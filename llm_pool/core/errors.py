@@ -6,7 +6,9 @@ Every error this package raises, in one tree.
     LlmPoolError
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
-    │  └─ UnknownModel(model)
+    │  ├─ UnknownModel(model)
+    │  ├─ ContextLengthExceeded(field, reason, hint)
+    │  └─ RequestIdReused(field, reason, hint)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
     ├─ Overloaded(retry_after, what)
@@ -15,12 +17,15 @@ Every error this package raises, in one tree.
     ├─ DeadlineExceeded(asked, attempts)
     ├─ NoConsensus(decision)
     ├─ AllProvidersFailed(task, attempts)
+    │  └─ AllProvidersUnavailable(task, attempts, retry_after)
     └─ ProviderError(provider, reason)        inside only; travels as a value in an Attempt
        ├─ Unreachable      nobody listens, or the connection broke before a byte came
        ├─ TimedOut         the attempt's own timeout passed
        │  └─ OutOfTime     the asker's time ran out before the attempt had a fair chance
        ├─ Rejected         the backend refused the request as it stands (4xx): asking again cannot help
-       │  └─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  ├─ UnsupportedTask  the model knows a few tasks, and this is none of them
+       │  ├─ UnsupportedTools  the model or its server calls no tools
+       │  └─ PromptTooLong     the prompt does not fit the model's context
        ├─ Busy             the backend asks us to come back later (429, 503)
        │  ├─ QueueFull     our own queue before the backend is full, or too slow for the deadline
        │  └─ Loading       the model is being loaded, and was not there in time
@@ -55,6 +60,11 @@ class LlmPoolError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    @property
+    def remote_hint(self) -> str:
+        """What a client of the daemon can do next: *hint*, unless that is a command for the daemon's own machine."""
+        return self.hint
 
 
 class ConfigError(LlmPoolError):
@@ -108,6 +118,14 @@ class UnknownModel(InvalidRequest):
         self.field, self.reason = "model", "not found"
 
 
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt fits no model's context; *reason* has the number of its tokens."""
+
+
+class RequestIdReused(InvalidRequest):
+    """The sender has used this request's id for another request."""
+
+
 class Unauthenticated(LlmPoolError):
     """Nobody we know sent this request."""
 
@@ -149,16 +167,28 @@ class Cancelled(LlmPoolError):
 
 
 class DeadlineExceeded(LlmPoolError):
-    """No usable answer came in time. *asked* is the span that was given, in seconds."""
+    """
+    No usable answer came in time.
 
-    def __init__(self, asked: float, attempts: Sequence[Attempt] = ()) -> None:
+    Args:
+        asked: the span that was given, in seconds.
+        attempts: what was tried.
+        cut: in words, what made the span shorter than was asked for.
+    """
+
+    def __init__(self, asked: float, attempts: Sequence[Attempt] = (), *, cut: str = "") -> None:
         tried = ", ".join(f"{a.provider} ({a.outcome})" for a in attempts)
         told = [a for a in attempts if a.outcome in {"failed", "invalid"} or a.error_kind == Loading.kind]
         super().__init__(
             f"no answer within {asked * 1000:.0f} ms" + (f"; asked {tried}" if tried else "") + _by_reason(told),
-            hint="--deadline-ms gives it longer, up to qos.max_deadline_ms; llm-pool health --warm  loads models ahead",
+            hint=cut or "--deadline-ms gives it longer; llm-pool health --warm  loads models ahead",
         )
         self.asked, self.attempts = asked, tuple(attempts)
+
+    @property
+    def remote_hint(self) -> str:
+        """A longer deadline."""
+        return "a longer deadline gives the models more time, up to what the server allows"
 
 
 class NoConsensus(LlmPoolError):
@@ -179,6 +209,19 @@ class AllProvidersFailed(LlmPoolError):
             hint=f"{hint}{'  or  ' if hint else ''}llm-pool health",
         )
         self.task, self.attempts = task, tuple(attempts)
+
+    @property
+    def remote_hint(self) -> str:
+        """Nothing: it is for who runs the pool to mend."""
+        return ""
+
+
+class AllProvidersUnavailable(AllProvidersFailed):
+    """Every provider able to serve *task* asks to be left alone for now, the first for *retry_after* seconds."""
+
+    def __init__(self, task: str, attempts: Sequence[Attempt], retry_after: float) -> None:
+        super().__init__(task, attempts)
+        self.retry_after = retry_after
 
 
 def _by_reason(attempts: Sequence[Attempt]) -> str:
@@ -239,6 +282,18 @@ class UnsupportedTask(Rejected):
     """The model was taught a few tasks in a small world: asked for anything else, it would invent an answer."""
 
     kind = "unsupported_task"
+
+
+class UnsupportedTools(Rejected):
+    """The model or its server calls no tools: asked without them, it would answer another question."""
+
+    kind = "unsupported_tools"
+
+
+class PromptTooLong(Rejected):
+    """The prompt does not fit the model's context; another model's may hold it."""
+
+    kind = "prompt_too_long"
 
 
 class Busy(ProviderError):

@@ -12,7 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Attempt, Query
+    from llm_pool.core.messages import Answer, Attempt, Query, ToolCallDelta
 
 
 class AttemptStarted(msgspec.Struct, frozen=True):
@@ -31,6 +31,15 @@ class TextArrived(msgspec.Struct, frozen=True):
     request_id: str
     provider: str
     text: str
+    committed: bool = False
+
+
+class ToolCallArrived(msgspec.Struct, frozen=True):
+    """A provider wrote *piece* of a call. *committed* says that this stream is the answer's own."""
+
+    request_id: str
+    provider: str
+    piece: ToolCallDelta
     committed: bool = False
 
 
@@ -127,6 +136,7 @@ class KeyUsed(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     AttemptStarted
     | TextArrived
+    | ToolCallArrived
     | ReasoningArrived
     | AttemptEnded
     | ModelLoading

@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Attempt, Call, Decision, Delta, ModelInfo, ProviderState, PullProgress
+    from llm_pool.core.messages import (
+        Answer,
+        Attempt,
+        Call,
+        Decision,
+        Delta,
+        Embeddings,
+        ModelInfo,
+        ProviderState,
+        PullProgress,
+    )
 
 
 Emit: TypeAlias = "Callable[[Event], None]"
@@ -55,6 +65,26 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Release sockets and processes. Idempotent."""
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors: a backend's provider may be one."""
+
+    @property
+    def name(self) -> str:
+        """The name in the configuration."""
+
+    async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:
+        """
+        The vectors of *texts*; of none, the model is made ready and there are none. Cancel it to stop the backend.
+
+        Args:
+            texts: in any number that one request may have.
+            dimensions: length of the vectors; None is the model's own.
+            truncate: cut a text that is too long, where the backend can.
+        Raises:
+            ProviderError: and nothing else, apart from cancellation.
+        """
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

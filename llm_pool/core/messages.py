@@ -13,6 +13,7 @@ Attempt in attempts, Decision in a strategy, Answer in the orchestrator. Times a
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -58,11 +59,48 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     providers: int | None = None
 
 
-class Turn(msgspec.Struct, frozen=True):
-    """One thing said earlier in a conversation."""
+class Tool(msgspec.Struct, frozen=True):
+    """A function that a model may call; *parameters* is the JSON Schema of its arguments, an object."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str = ""
+    parameters: dict[str, Json] = msgspec.field(default_factory=lambda: {"type": "object"})
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A model's wish that a tool be called; *arguments* is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+ToolChoice: TypeAlias = str
+"""``auto``: the model decides; ``none``: no call; ``required``: some call; else the name of the tool to call."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A picture: *data* in base64, *media_type* as in ``image/png``."""
+
+    media_type: str
+    data: str
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """
+    One thing said earlier in a conversation.
+
+    Attributes:
+        tool_calls: of an assistant's turn, which may have no text beside them.
+        tool_call_id: of a tool's turn, whose text is the result of that call.
+        images: of a user's turn.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    images: tuple[Image, ...] = ()
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,17 +109,26 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: name of a task, or ``ask`` for a plain question.
-        prompt: text, or JSON text where the task takes an object.
+        prompt: text, or JSON text where the task takes an object; empty where *turns* end with the result of a tool, or
+            with the beginning of an answer, which the model continues.
         deadline: seconds from now; None takes the task's or the configuration's.
         strategy: None takes the task's own.
         no_cache: neither read nor fill the cache.
         caps: the sender's, not the query's own: they never come from the wire.
         turns: what was said before *prompt*, the oldest first.
         output_schema: JSON Schema of the answer, for a task without one of its own.
+        takes_cut: JSON that its length cut off is an answer all the same, told by its *finish*.
         temperature: None takes the task's.
         stop: texts before which the answer ends; they are not part of it.
         providers: names of the only ones that may be asked; empty: the task's panel.
         think: None takes the task's, else each provider's own.
+        top_logprobs: alternatives to each token to tell beside its log probability; None tells no probabilities.
+        tools: what the models may call instead of answering.
+        parallel_tool_calls: whether one answer may hold several calls.
+        images: what *prompt* is about.
+        correlation_id: what the request is called where it has no *request_id*; it promises no replay.
+        trace: the W3C trace context it came with, by header; it goes on to the backends.
+        extra: sampling fields beside the above, by their names in the OpenAI API, for a single provider.
     """
 
     prompt: str
@@ -97,26 +144,47 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     caps: Caps = Caps()
     turns: tuple[Turn, ...] = ()
     output_schema: dict[str, Json] | None = None
+    takes_cut: bool = False
     temperature: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     think: Think | None = None
+    top_logprobs: int | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    images: tuple[Image, ...] = ()
+    correlation_id: str = ""
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn."""
+    """
+    What one model is shown: a system text (may be empty), earlier turns if there are any, and the user's turn.
+
+    *user* is empty where *turns* end with something else than a question; *images* belong to the user's turn.
+    """
 
     system: str
     user: str
     turns: tuple[Turn, ...] = ()
+    images: tuple[Image, ...] = ()
 
     @property
     def transcript(self) -> str:
         """The conversation as one text, for a reader who takes no turns: *user* alone where it is the only one."""
         if not self.turns:
             return self.user
-        return "\n\n".join(f"{turn.role}: {turn.text}" for turn in (*self.turns, Turn("user", self.user)))
+        last = (Turn("user", self.user),) if self.user else ()
+        return "\n\n".join(f"{turn.role}: {_told(turn)}" for turn in (*self.turns, *last))
+
+
+def _told(turn: Turn) -> str:
+    """What *turn* says, its calls included."""
+    calls = (f"{call.name}({call.arguments})" for call in turn.tool_calls)
+    return "\n".join(filter(None, (turn.text, *calls)))
 
 
 OutputKind: TypeAlias = Literal["text", "value", "object", "ranking"]
@@ -165,6 +233,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         ids: ids the answer may name, in the input's order; empty where the task names none.
         began: instant the request was admitted; attempts tell their times from here.
         deadline: instant.
+        idle: seconds that a streamed answer may pause; from its first token on this takes the deadline's place. None:
+            the deadline holds to the end.
+        latest: instant after which nothing counts, however well it flows.
+        deadline_cut: what a reader is to know where less time was given than was asked for; empty where not.
+        takes_cut: JSON that its length cut off is an answer all the same.
         max_tokens: the longest answer; None lets the model write to its end.
         reserve: seconds after the deadline that are kept for a last resort; a failover may have part of them.
         stream: somebody reads along, so the first stream to write owns a free-text answer.
@@ -173,6 +246,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         stop: texts before which the answer ends.
         think: as request or task say; None: neither does, and the provider decides.
         think_tokens: tokens that thinking of medium length may take beside *max_tokens*.
+        tools: what the model may call instead of answering; empty where the choice is ``none``.
+        parallel_tool_calls: whether one answer may hold several calls.
+        trace, extra: the query's.
     """
 
     request_id: str
@@ -185,6 +261,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float
     began: float
     deadline: float
+    idle: float | None = None
+    latest: float = math.inf
+    deadline_cut: str = ""
+    takes_cut: bool = False
     stream: bool = False
     seed: int | None = None
     top_logprobs: int = 0
@@ -194,6 +274,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     think: Think | None = None
     think_tokens: int = 4096
     reserve: float = 0.0
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
+    extra: dict[str, Json] = msgspec.field(default_factory=dict)
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
@@ -204,8 +289,11 @@ class TokenLogprob(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-FinishReason: TypeAlias = Literal["stop", "length", "repetition"]
-"""Why an answer ends: the model's own end; the limit of tokens; the backend broke off a model that repeated itself."""
+FinishReason: TypeAlias = Literal["stop", "length", "repetition", "tool_calls"]
+"""
+Why an answer ends: the model's own end; the limit of tokens; the backend broke off a model that repeated itself; it
+waits for the results of the tools it calls.
+"""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -213,6 +301,47 @@ class Usage(msgspec.Struct, frozen=True):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """
+    A piece of a call as it is written.
+
+    Attributes:
+        index: which of the answer's calls it belongs to, from 0.
+        id, name: on the first piece of a call.
+        arguments: to be added to the text of its arguments.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+Vector: TypeAlias = tuple[float, ...]
+"""Where a text lies in the space of an embedding model."""
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """Vectors, one for each text in its order, and the tokens that were read; None where the backend does not say."""
+
+    vectors: tuple[Vector, ...]
+    tokens: int | None = None
+
+
+class EmbeddingInput(msgspec.Struct, frozen=True):
+    """
+    Texts to be embedded.
+
+    Attributes:
+        dimensions: length of the vectors; None is the model's own.
+        truncate: a text that is longer than the model's context is cut, where the backend can; else it is refused.
+    """
+
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    truncate: bool = False
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -227,6 +356,8 @@ class Delta(msgspec.Struct, frozen=True):
         finish: why it finished, on the final delta.
         loading: seconds the backend spent loading the model, on the final delta, where it says so.
         note: what a careful reader wants to know of the call, on the final delta; empty where all was as usual.
+        vectors: to be added to the vectors, where texts are embedded.
+        tool_calls: to be added to the calls of the answer.
     """
 
     text: str = ""
@@ -238,11 +369,13 @@ class Delta(msgspec.Struct, frozen=True):
     reasoning: str = ""
     retracted: bool = False
     note: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    vectors: tuple[Vector, ...] = ()
 
     @property
     def has_token(self) -> bool:
-        """Whether the model has written something, be it thought or said: a sign of life."""
-        return bool(self.text or self.reasoning)
+        """Whether the model has written something, be it thought, said, called or embedded: a sign of life."""
+        return bool(self.text or self.reasoning or self.tool_calls or self.vectors)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -253,11 +386,18 @@ class Reading(msgspec.Struct, frozen=True):
         content: the answer as text: the JSON alone where JSON was asked for.
         value: the parsed JSON, None for free text.
         repair: what made it readable, as listed in ``llm_pool.reading``; ``strict`` is none.
+        tool_calls: what the model wants called; *content* is then what it says beside them, and *value* is None.
     """
 
     content: str
     value: Json
     repair: str = "strict"
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What it says, for a person: the text, then each call as ``name({"argument": …})``."""
+        return _told(Turn("assistant", self.content, self.tool_calls))
 
 
 Outcome: TypeAlias = Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
@@ -273,13 +413,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds after the request began.
         duration: seconds, up to the end or the cancellation.
         why: what started it: ``primary``, ``hedge``, ``failover``, ``vote``, ``judge``, ``last_resort``.
-        ttft: seconds to the first token, thought or said: the model's first sign of life.
+        ttft: seconds to the first token, thought or said, *queued* included: the model's first sign of life.
         finish: why the answer ends; None where it never came to an end.
         reading: present exactly when the outcome is ``ok``.
         reasoning: what the model thought, without its tags; the beginning alone where it is long.
         error: one sentence, empty when ``ok`` or ``cancelled``; *error_kind* is the ProviderError's kind and
             *hint* its way out.
         note: what a careful reader wants to know of it.
+        cut: what was written where time or tokens ended before it was a valid answer, and the asker may be told it.
+        queued: seconds it waited in our own queue before its machine, and there for its model to be loaded.
     """
 
     provider: str
@@ -299,6 +441,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     retry_after: float | None = None
     reasoning: str = ""
+    cut: str = ""
+    queued: float = 0.0
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds that the backend took to its first token: *ttft* without our queue; None where none came."""
+        return None if self.ttft is None else max(0.0, self.ttft - self.queued)
+
+    @property
+    def writing(self) -> float | None:
+        """Seconds from the first token to the end; None where none came."""
+        return None if self.ttft is None else max(0.0, self.duration - self.ttft)
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -307,6 +461,10 @@ class Cluster(msgspec.Struct, frozen=True):
     providers: tuple[str, ...]
     score: float
     label: str = ""
+
+
+DEADLINE_NOTE = "the deadline is "
+"""How a note begins that says what made the deadline shorter than was asked for."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -355,6 +513,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in winners if one.why != "judge"), None)
 
     @property
+    def ran_out_of_time(self) -> bool:
+        """Whether the answer ends where the deadline came, or a pause in it was too long."""
+        won = self.winning_attempt
+        return won is not None and won.error_kind in {"out_of_time", "timed_out"}
+
+    @property
+    def deadline_note(self) -> str:
+        """The note that says what made the deadline shorter than was asked for; empty where nothing did."""
+        return next((note for note in self.notes if note.startswith(DEADLINE_NOTE)), "")
+
+    @property
     def finish(self) -> FinishReason:
         """Why the winner's text ends."""
         won = self.winning_attempt
@@ -367,7 +536,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         content: the text; *json* the parsed value, None for free text.
-        finish: why the text ends; anything but ``stop`` says that it is not whole.
+        finish: why the text ends; anything but ``stop`` and ``tool_calls`` says that it is not whole.
+        tool_calls: what the model wants called before it answers; empty where this is an answer.
         duration: seconds from admission to this answer.
         age: seconds since a cached answer was made; None if it is fresh.
     """
@@ -386,11 +556,24 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     age: float | None = None
     degraded: bool = False
     finish: FinishReason = "stop"
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def without_reasoning(self) -> Answer:
         """The same without what the models thought: the form in which answers are kept."""
         attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
+
+
+class Abilities(msgspec.Struct, frozen=True):
+    """
+    What a model is known to be able to do, and not: ``tools``, ``vision``, ``thinking``. The rest nobody says.
+
+    *context*: tokens that prompt and answer may have at most; None where nobody says.
+    """
+
+    can: frozenset[str] = frozenset()
+    cannot: frozenset[str] = frozenset()
+    context: int | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

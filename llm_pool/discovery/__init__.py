@@ -105,7 +105,7 @@ def standing_in(config: Config, models: Sequence[FoundModel], servers: Sequence[
 
 def choosing(config: Config, models: Sequence[FoundModel]) -> Finding:
     """*config* with *models* in the place of all its providers, last resorts apart."""
-    gone = [provider for provider in config.active_providers if not provider.last_resort]
+    gone = [provider for provider in config.answering_providers if not provider.last_resort]
     return Finding(replaced(config, gone, by_size(models)), tuple(models))
 
 

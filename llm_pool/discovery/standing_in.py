@@ -73,7 +73,7 @@ def replaced(config: Config, gone: Collection[ProviderSettings], models: Sequenc
 
 
 def _regular(config: Config) -> list[ProviderSettings]:
-    return [provider for provider in config.active_providers if not provider.last_resort]
+    return [provider for provider in config.answering_providers if not provider.last_resort]
 
 
 def _duties(gone: Sequence[ProviderSettings], count: int) -> list[tuple[str, ...]]:

@@ -9,26 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_pool.engine.admission import ANY_OBJECT, TOKEN_LIMIT, parse_strategy, parse_think
+    from llm_pool.engine.admission import ANY_OBJECT, NO_LIMIT, TOKEN_LIMIT, parse_strategy, parse_think
     from llm_pool.engine.composition import App, emit_to, open_app
-    from llm_pool.engine.configuration import effective_config
-    from llm_pool.engine.generations import Health, PoolManager, ReloadResult, RunningRequest
+    from llm_pool.engine.configuration import EffectiveConfig, effective_config
+    from llm_pool.engine.embedding import embedding_query
+    from llm_pool.engine.generations import PoolManager, ReloadResult, RunningRequest
+    from llm_pool.engine.health import Health
     from llm_pool.engine.orchestrator import Orchestrator
     from llm_pool.engine.panel import Plan
     from llm_pool.engine.reload import Reloader, ended_unexpectedly
+    from llm_pool.engine.state import PoolState
 
 _MODULES = {
     "ANY_OBJECT": "admission",
     "App": "composition",
-    "Health": "generations",
+    "Health": "health",
+    "NO_LIMIT": "admission",
     "Orchestrator": "orchestrator",
     "Plan": "panel",
     "PoolManager": "generations",
+    "PoolState": "state",
     "ReloadResult": "generations",
     "Reloader": "reload",
     "RunningRequest": "generations",
     "TOKEN_LIMIT": "admission",
+    "EffectiveConfig": "configuration",
     "effective_config": "configuration",
+    "embedding_query": "embedding",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
     "open_app": "composition",
@@ -38,16 +45,20 @@ _MODULES = {
 
 __all__ = [
     "ANY_OBJECT",
+    "NO_LIMIT",
     "TOKEN_LIMIT",
     "App",
+    "EffectiveConfig",
     "Health",
     "Orchestrator",
     "Plan",
     "PoolManager",
+    "PoolState",
     "ReloadResult",
     "Reloader",
     "RunningRequest",
     "effective_config",
+    "embedding_query",
     "emit_to",
     "ended_unexpectedly",
     "open_app",

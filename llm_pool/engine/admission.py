@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import uuid
 from typing import TYPE_CHECKING
@@ -11,6 +10,9 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
+from llm_pool.engine.deadlines import time_for
+from llm_pool.engine.offered_tools import check_turns, offered_tools
+from llm_pool.engine.panel import ASK
 from llm_pool.reading.schemas import complaint_about, whole_numbers
 from llm_pool.tasks import prepare
 
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_ID = 200
 """Characters of a request's id, which is kept for as long as its answer."""
+MAX_NAME = 200
+"""Characters of a tenant's or project's name, which goes into logs and traces."""
 MAX_TEMPERATURE = 2.0
 """The highest temperature."""
 TOKEN_LIMIT = 2**31 - 1
 """The highest ``max_tokens``: backends and gRPC know no larger one."""
+NO_LIMIT = -1
+"""As ``max_tokens``: no limit, not even the task's. Source: llama-server's and Ollama's ``num_predict``."""
+MAX_TOP_LOGPROBS = 20
+"""Alternatives to a token that may be asked for. Source: OpenAI's limit."""
 SEED_RANGE = range(-(2**63), 2**63)
 """What backends take as a seed."""
 ANY_OBJECT: dict[str, Json] = {"type": "object"}
@@ -47,8 +55,14 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
     if not config.task(task.name).enabled:
         raise InvalidRequest("task", f"'{task.name}' is switched off", hint=f"tasks.{task.name}.enabled says so")
     _check_size(query, config.qos.max_prompt_bytes)
+    _check_names(query)
+    tools = offered_tools(query, task)
+    check_turns(query.turns)
+    max_tokens = _max_tokens(query, task, config)
     task = _with_output_schema(task, query.output_schema)
-    prepared = prepare(task, query.prompt, query.turns)
+    prepared = prepare(task, query.prompt, query.turns, query.images)
+    flows = stream and prepared.schema is None and strategy_for(query, config) is StrategyName.FASTEST
+    time = time_for(query, task, config, flows=flows)
     return Call(
         request_id=_request_id(query),
         task=task,
@@ -56,16 +70,26 @@ def admit(query: Query, task: Task, config: Config, *, now: float, stream: bool)
         prompt=prepared.prompt,
         schema=prepared.schema,
         ids=prepared.ids,
-        max_tokens=_max_tokens(query, task, config),
+        max_tokens=max_tokens,
         temperature=_temperature(query, task, config),
         began=now,
-        deadline=now + _timeout_of(query, task, config),
+        deadline=now + time.span,
+        idle=time.idle,
+        latest=now + time.longest,
+        deadline_cut=time.cut,
+        takes_cut=query.takes_cut,
         stream=stream,
         seed=_seed(query),
         stop=query.stop,
         think=_think(query, config),
+        top_logprobs=_top_logprobs(query),
         think_tokens=config.qos.think_tokens,
         tenant_id=query.tenant_id,
+        tools=tools,
+        tool_choice=query.tool_choice if tools else "auto",
+        parallel_tool_calls=query.parallel_tool_calls,
+        trace=query.trace,
+        extra=query.extra,
     )
 
 
@@ -109,12 +133,23 @@ def _check_size(query: Query, limit: int) -> None:
         size = sum(len(text.encode()) for text in (query.prompt, *(turn.text for turn in query.turns)))
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"invalid UTF-8 at character {error.start}") from error
-    if size > limit:
+    if size > limit and query.task != ASK:
         raise InvalidRequest(
             "prompt", f"{size} bytes, over the limit of {limit}", hint="shorten it, or raise qos.max_prompt_bytes"
         )
-    if not query.prompt.strip():
+    if not (query.prompt.strip() or query.images or _goes_on(query)):
         raise InvalidRequest("prompt", "it is empty")
+
+
+def _goes_on(query: Query) -> bool:
+    """Whether the conversation ends with what tools gave, or with the beginning of an answer: that asks to go on."""
+    return bool(query.turns) and query.turns[-1].role in {"tool", "assistant"}
+
+
+def _check_names(query: Query) -> None:
+    for field in ("tenant_id", "project_id"):
+        if (length := len(getattr(query, field))) > MAX_NAME:
+            raise InvalidRequest(field, f"{length} characters, expected at most {MAX_NAME}")
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
@@ -134,33 +169,17 @@ def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
     return msgspec.structs.replace(task, output_schema=whole_numbers(schema), kind=kind)
 
 
-def _timeout_of(query: Query, task: Task, config: Config) -> float:
-    """
-    Seconds: what is asked for, up to the cap.
-
-    The cap is ``qos.max_deadline_ms``, or what ``[tasks.X]`` gives this task if that is longer: its operator said so.
-    The sender's own cap lies over both.
-    What a prompt file suggests is a default below the cap.
-    """
-    own = config.deadline_for(task.name)
-    cap = min(max(config.qos.max_deadline, own or 0.0), query.caps.deadline or math.inf)
-    if query.deadline is None:
-        return min(own or task.deadline or cap, cap)
-    if not query.deadline > 0:  # so that NaN is refused too
-        raise InvalidRequest("deadline_ms", f"expected more than 0, got {query.deadline * 1000:g}")
-    return min(query.deadline, cap)
-
-
 def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
-    """Tokens of the answer at most; None, the model's own end, for a text that nobody limits."""
+    """Tokens of the answer at most; None: the model's own end. The default is for tasks with a schema of their own."""
     cap = query.caps.max_tokens or sys.maxsize
     if query.max_tokens is None:
-        ends_by_itself = task.output_schema is None and query.output_schema is None
-        default = None if ends_by_itself else config.qos.max_tokens_default
+        default = None if task.output_schema is None else config.qos.max_tokens_default
         limit = config.task(task.name).max_tokens or task.max_tokens or default
         return query.caps.max_tokens if limit is None else min(limit, cap)
+    if query.max_tokens == NO_LIMIT:
+        return query.caps.max_tokens
     if query.max_tokens <= 0:
-        raise InvalidRequest("max_tokens", f"expected more than 0, got {query.max_tokens}")
+        raise InvalidRequest("max_tokens", f"expected more than 0, or -1 for no limit, got {query.max_tokens}")
     if query.max_tokens > TOKEN_LIMIT:
         raise InvalidRequest("max_tokens", f"expected at most {TOKEN_LIMIT}")
     return min(query.max_tokens, cap)
@@ -169,7 +188,16 @@ def _max_tokens(query: Query, task: Task, config: Config) -> int | None:
 def _request_id(query: Query) -> str:
     if len(query.request_id) > MAX_REQUEST_ID:
         raise InvalidRequest("request_id", f"{len(query.request_id)} characters, expected at most {MAX_REQUEST_ID}")
-    return query.request_id or uuid.uuid4().hex
+    return query.request_id or query.correlation_id or uuid.uuid4().hex
+
+
+def _top_logprobs(query: Query) -> int:
+    """Alternatives to ask for: backends tell a token's own probability as the first of them."""
+    if query.top_logprobs is None:
+        return 0
+    if query.top_logprobs not in range(MAX_TOP_LOGPROBS + 1):
+        raise InvalidRequest("top_logprobs", f"expected 0 to {MAX_TOP_LOGPROBS}, got {query.top_logprobs}")
+    return max(1, query.top_logprobs)
 
 
 def _think(query: Query, config: Config) -> Think | None:

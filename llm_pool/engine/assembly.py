@@ -15,7 +15,9 @@ from llm_pool.ensemble.fastest import Fastest
 from llm_pool.qos.breaking import Breaking
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
+from llm_pool.qos.known_abilities import KnownAbilities
 from llm_pool.qos.loaded_models import LoadedModels
+from llm_pool.qos.model_context import ModelContexts
 from llm_pool.qos.patience import Patience
 from llm_pool.qos.prompt_variant import PromptVariant
 from llm_pool.qos.queueing import Limits
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from llm_pool.qos.budget import Budget
     from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
+    from llm_pool.qos.model_load import LoadModel
     from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -72,20 +75,26 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machines:
-    """The machines behind the providers' groups: their gates, and what they hold in memory."""
+    """
+    The machines behind the providers' groups: their gates, and what they hold in memory.
+
+    Attributes:
+        abilities: of the models on them.
+    """
 
     def __init__(self, shared: SharedParts) -> None:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
         self._slot_counts: dict[str, SlotCount] = {}
+        self.abilities = KnownAbilities(shared.clock)
 
-    def gate(self, settings: ProviderSettings, bare: Provider) -> Gate:
+    def gate(self, settings: ProviderSettings, bare: Provider, load: LoadModel) -> Gate:
         """
         The gate of the provider's group.
 
-        The first provider of a group that can tell is asked what is loaded, and for its slots. A provider that can
-        loads its model there.
+        The first provider of a group that can tell is asked what is loaded, and for its slots; *load* then brings in
+        its model there.
         """
         group, list_loaded = settings.machine, getattr(bare, "loaded", None)
         if group not in self._gates:
@@ -95,8 +104,9 @@ class Machines:
             count_slots = getattr(bare, "slots", None)
             if count_slots is not None and self._config.group(group).slots is None:
                 self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
+        self.abilities.add(bare)
         if list_loaded is not None:
-            self._gates[group].add_loader(model_name(settings), bare.load)
+            self._gates[group].add_loader(model_name(settings), load)
         return self._gates[group]
 
     async def refresh(self) -> None:
@@ -217,7 +227,9 @@ def with_policies(
     timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
     breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    provider: Provider = ConcurrencyLimited(breaking, gate, model, shared.emit, patience=patience)
+    provider: Provider = ConcurrencyLimited(
+        breaking, gate, model, shared.emit, patience=patience, suspicions=shared.suspicions
+    )
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
@@ -257,8 +269,8 @@ class Strategies:
             hedge_after=_hedge_after(shared),
             has_room=self._machines.has_room,
             load_behind=self._machines.load_behind,
-            replaces=lambda late, other, call: (
-                shared.is_suspect(late, call) and shared.suspicions.is_clear(other.name, call)
+            replaces=lambda late, other, call: shared.suspicions.may_replace(
+                late.name, other.name, call, shared.patience
             ),
         )
 
@@ -293,6 +305,7 @@ class Strategies:
             fallback=self._decider(settings.fallback_strategy),
             load_task=self._task_registry.judging,
             patience=shared.vote_patience,
+            learned=ModelContexts(shared.clock).learned,
         )
 
     @cached_property

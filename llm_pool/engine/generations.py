@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Cancelled, InvalidRequest, LlmPoolError, Stopping
+from llm_pool.config.problem import nearest
+from llm_pool.config.values import POOL
+from llm_pool.core.errors import Cancelled, ConfigError, LlmPoolError, Stopping
 from llm_pool.core.events import Reloaded
-from llm_pool.core.messages import ProviderState
 from llm_pool.engine.composition import emit_to, open_app
+from llm_pool.engine.health import Health
 from llm_pool.engine.state import PoolState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from llm_pool.config import Config
-    from llm_pool.core.errors import ConfigError
-    from llm_pool.core.interfaces import Emit, Observer, Provider
-    from llm_pool.core.messages import Answer, Query, Task
+    from llm_pool.core.interfaces import Emit, Observer
+    from llm_pool.core.messages import Answer, ProviderState, Query, Task
     from llm_pool.engine.composition import App
     from llm_pool.engine.panel import Plan
 
@@ -39,8 +40,6 @@ RETIRE_TIMEOUT = 300.0
 """Seconds that a generation which was swapped out may go on with its requests."""
 HEALTH_TTL = 0.5
 """Seconds that a look at the backends is good for, so that probes cost them little."""
-HEALTH_TIMEOUT = 1.0
-"""Seconds a backend has to say how it is before it counts as unreachable."""
 SAVE_INTERVAL = 60.0
 """Seconds between two writings of what was learned: a crash costs no more than that."""
 
@@ -61,13 +60,6 @@ class ReloadResult(msgspec.Struct, frozen=True):
     ok: bool
     error: LlmPoolError | None
     generation: int
-
-
-class Health(msgspec.Struct, frozen=True):
-    """How the backends are; *ready* when one of them can answer, if need be after loading its model."""
-
-    ready: bool
-    states: tuple[ProviderState, ...]
 
 
 class RunningRequest(msgspec.Struct, frozen=True, eq=False):
@@ -93,6 +85,7 @@ class PoolManager:
 
     Attributes:
         last_reload: how the last swap went; the start counts as one.
+        loaded_at: Unix seconds since which the present configuration serves.
         is_draining: no new work is taken.
     """
 
@@ -158,10 +151,16 @@ class PoolManager:
             Stopping: the server stops, or stopped before the answer was there.
             Cancelled: ``cancel`` ended it.
         """
+        return await self._current.infer(self._running(query), emit)
+
+    async def embed(self, query: Query) -> Answer:
+        """The vectors of ``embedding.embedding_query``, as *json* of the answer; raises what ``infer`` raises."""
+        return await self._current.embed(self._running(query))
+
+    def _running(self, query: Query) -> RunningRequest:
         if self.is_draining:
             raise Stopping
-        began = asyncio.get_running_loop().time()
-        return await self._current.infer(RunningRequest(next(self._numbers), query, began, self.generation), emit)
+        return RunningRequest(next(self._numbers), query, asyncio.get_running_loop().time(), self.generation)
 
     def cancel(self, number: int, *, by: str = "the operator") -> bool:
         """End the request *number*, which raises Cancelled; whether it was still in flight."""
@@ -174,15 +173,17 @@ class PoolManager:
         """What ``infer`` would do for *query*. Asks no model; raises InvalidRequest."""
         return await self.app.orchestrator.plan(query)
 
+    async def capabilities(self, task: str, providers: Sequence[str] = ()) -> frozenset[str]:
+        """As ``Orchestrator.capabilities``; raises InvalidRequest."""
+        return await self.app.orchestrator.capabilities(task, providers)
+
     async def tasks(self) -> list[Task]:
         """Every task, in alphabetical order."""
         return await self.app.task_registry.all_tasks()
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
-        """Take a person's word on an answer, as ``learning.take_feedback`` does; raises InvalidRequest."""
-        if self.app.learning is None:
-            raise InvalidRequest("request_id", "nothing is learned here", hint="trust.enabled is off")
-        return await self.app.learning.feedback(request_id, tenant_id, good=good)
+        """Take a person's word on an answer, as ``App.feedback`` does; raises InvalidRequest."""
+        return await self.app.feedback(request_id, tenant_id, good=good)
 
     async def states(self) -> list[ProviderState]:
         """What each provider's backend says of itself now, in the file's order."""
@@ -190,7 +191,7 @@ class PoolManager:
 
     async def health(self) -> Health:
         """
-        How the backends are, at most ``HEALTH_TTL`` seconds ago; takes ``HEALTH_TIMEOUT`` seconds at most.
+        How the backends are, at most ``HEALTH_TTL`` seconds ago; takes ``health.TIMEOUT`` seconds at most.
 
         All who ask at the same time share one check.
         """
@@ -219,7 +220,7 @@ class PoolManager:
             return running[1]
 
         async def check() -> Health:
-            health = await _check_health(generation.app)
+            health = await generation.app.health()
             self._last_health = (asyncio.get_running_loop().time(), generation, health)
             return health
 
@@ -313,7 +314,10 @@ class PoolManager:
             _log.error("a bug in llm-pool, in %s", task.get_name(), exc_info=error)
 
     def _record_reload(self, error: LlmPoolError | None) -> None:
-        self.last_reload = ReloadResult(self.app.pool_state.clock.wall(), error is None, error, self.generation)
+        now = self.app.pool_state.clock.wall()
+        self.last_reload = ReloadResult(now, error is None, error, self.generation)
+        if error is None:
+            self.loaded_at = now
         self._emit(Reloaded(self.generation, error))
 
     def __repr__(self) -> str:
@@ -346,11 +350,17 @@ class _Generation:
         self._empty.set()
 
     async def infer(self, running: RunningRequest, emit: Emit | None) -> Answer:
+        return await self._answer(running, self.app.orchestrator.infer(running.query, emit))
+
+    async def embed(self, running: RunningRequest) -> Answer:
+        return await self._answer(running, self.app.embedding.infer(running.query))
+
+    async def _answer(self, running: RunningRequest, answering: Coroutine[None, None, Answer]) -> Answer:
         request = self.requests[running.number] = _CancellableRequest(running)
         self._empty.clear()
         try:
             async with request.limit:
-                return await self.app.orchestrator.infer(running.query, emit)
+                return await answering
         except TimeoutError:
             if request.reason is None:
                 raise
@@ -377,21 +387,15 @@ async def _open(config: Config, pool_state: PoolState, observers: Sequence[Obser
     """A generation, with every task's prompt file read: a mistake in one shows now."""
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config, observers=observers, pool_state=pool_state))
-        await app.task_registry.all_tasks()
+        _check_models(config, [task.name for task in await app.task_registry.all_tasks()])
         return _Generation(app, stack.pop_all(), number)
 
 
-async def _check_health(app: App) -> Health:
-    states = await asyncio.gather(*(_state(name, provider, app) for name, provider in app.providers.items()))
-    return Health(any(state.condition in {"healthy", "warming"} for state in states), tuple(states))
-
-
-async def _state(name: str, provider: Provider, app: App) -> ProviderState:
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
-            return await provider.state()
-    except TimeoutError:
-        model = next(settings.model for settings in app.config.active_providers if settings.name == name)
-        return ProviderState(
-            name=name, model=model, condition="unreachable", detail=f"no answer within {HEALTH_TIMEOUT:g} s"
-        )
+def _check_models(config: Config, tasks: Sequence[str]) -> None:
+    """Raise ConfigError where a name of ``[models]`` stands for a task that there is not."""
+    for alias, model in config.models.items():
+        place, _, task = model.rpartition("/")
+        if place == f"{POOL}/task" and task not in tasks:
+            got, want = f"task '{task}', which there is not", "a task's name"
+            hint = nearest(task, tasks) or f"tasks are {', '.join(tasks)}"
+            raise ConfigError(path=config.path, key=f"models.{alias}", got=got, want=want, hint=hint)

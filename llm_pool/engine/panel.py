@@ -6,6 +6,7 @@ Rules:
 - A plain question (``ask``) goes to the providers that name it or, if none does, to all that are no last resort.
 - A provider whose breaker is open is left out while another can be asked; the last one able is never left out.
 - A provider that was silent the last few times comes after the others (``suspicion``). Else the order is the file's.
+- A provider whose model is known not to be able to do what the question needs (call tools, see) is left out.
 - A last resort sits apart: it is asked when nobody else can answer.
 """
 
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.config.problem import nearest
+from llm_pool.core.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 ASK = "ask"
 """The task of a question that names no task."""
+MAX_NAME = 64
+"""Characters of a stranger's word that an error repeats; names are no longer."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +54,14 @@ class Panel(msgspec.Struct, frozen=True):
         last_resort: asked when no regular one can answer.
         skipped: names of providers left out because their breaker is open.
         is_forced: every regular member's breaker is open, and they are asked all the same.
+        unable: what the question needs and they cannot do, by the names of the providers left out for it.
     """
 
     regular: tuple[Member, ...]
     last_resort: tuple[Member, ...]
     skipped: tuple[str, ...] = ()
     is_forced: bool = False
+    unable: dict[str, frozenset[str]] = msgspec.field(default_factory=dict)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -74,6 +82,7 @@ def panel_for(
     bound_to: Sequence[str] = (),
     requested: Sequence[str] = (),
     limit: int | None = None,
+    lacks: Callable[[Member], frozenset[str]] = lambda _: frozenset(),
 ) -> Panel:
     """
     The panel of *task*.
@@ -87,8 +96,13 @@ def panel_for(
         bound_to: names of the providers the configuration binds the task to, whatever else they serve; empty: none.
         requested: names of the providers the query asks for, whatever they serve, a last resort too; empty: none.
         limit: how many regular members at most, the preferred ones; None: all.
+        lacks: what the question needs and the member is known not to be able to do: then it is not asked.
+
+    Raises:
+        InvalidRequest: one of *requested* is not there.
     """
     if requested:
+        _check_names(requested, [assignment.member.name for assignment in assignments])
         assignments = [
             msgspec.structs.replace(assignment, last_resort=False)
             for assignment in assignments
@@ -100,6 +114,8 @@ def panel_for(
         for assignment in assignments
         if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
     ]
+    unable = {assignment.member.name: missing for assignment in serving if (missing := lacks(assignment.member))}
+    serving = [assignment for assignment in serving if assignment.member.name not in unable]
     fresh = [
         (assignment, as_it_is(assignment.member, load_time=load_time, is_suspect=is_suspect)) for assignment in serving
     ]
@@ -111,7 +127,15 @@ def panel_for(
         last_resort=tuple(member for assignment, member in fresh if assignment.last_resort),
         skipped=tuple(member.name for member in able if askable and member not in askable),
         is_forced=bool(able) and not askable,
+        unable=unable,
     )
+
+
+def _check_names(requested: Sequence[str], known: Sequence[str]) -> None:
+    for name in requested:
+        if name not in known:
+            hint = nearest(name[:MAX_NAME], known) or f"providers are {', '.join(known)}"
+            raise InvalidRequest("providers", f"there is no provider '{name[:MAX_NAME]}'", hint=hint)
 
 
 def as_it_is(member: Member, *, load_time: Callable[[Member], float], is_suspect: Callable[[Member], bool]) -> Member:

@@ -5,9 +5,9 @@ Taking up a changed configuration.
 
     file or prompt changed, or SIGHUP ─▶ read ─▶ a mistake? refuse(error) : take(config)
 
-Files are looked at, not subscribed to: that sees editors' renames, Kubernetes' ``..data`` links and network volumes
-alike, as llama-swap does it. What changes is read once it has been still for one interval, so a file that is
-being written is not read half; one that is missing is waited for in peace.
+The file system says when to look (``engine.watching``), and looking decides: that sees editors' renames, Kubernetes'
+``..data`` links and network volumes alike, as llama-swap does it. What changes is read once it has been still for one
+interval, so a file that is being written is not read half; one that is missing is waited for in peace.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 from typing import TYPE_CHECKING, TypeAlias
 
 from llm_pool.core.errors import ConfigError
+from llm_pool.engine.watching import FolderEvents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
 
 POLL_INTERVAL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two looks at what is changing, and where the file system does not tell."""
 
 FileSignature: TypeAlias = "tuple[tuple[str, int, int, int], ...]"
 """Of each file its path, inode, size and time of change (ns)."""
@@ -77,15 +78,22 @@ class Reloader:
             return True
 
     async def watch(self, interval: float = POLL_INTERVAL) -> None:
-        """Reload whenever the files change, looking at them *interval* so many seconds, until cancelled."""
+        """Reload whenever the files change, until cancelled; they are still when they are so for *interval* seconds."""
+        events = FolderEvents()
         loaded = before = await self._signature()
-        while True:
-            await asyncio.sleep(interval)
-            now = await self._signature()
-            if now and now != loaded and now == before:
-                await self.reload()
-                loaded = now
-            before = now
+        try:
+            while True:
+                if before != loaded:
+                    await asyncio.sleep(interval)
+                else:
+                    await events.wait(await asyncio.to_thread(folders, self._config), interval)
+                now = await self._signature()
+                if now and now != loaded and now == before:
+                    await self.reload()
+                    loaded = now
+                before = now
+        finally:
+            await events.aclose()
 
     async def _signature(self) -> FileSignature:
         return await asyncio.to_thread(signature, self._config)
@@ -110,6 +118,18 @@ def signature(config: Config) -> FileSignature:
         return tuple(_file_stats([config.path, *config.prompt_files.values(), *folders]))
     except (OSError, ValueError):  # ValueError: a path with a NUL byte
         return ()
+
+
+def folders(config: Config) -> frozenset[Path]:
+    """The folders in which a change may be one of *config*: those of its file and, where links lead, of its prompts."""
+    found = {config.path.parent, *(path.parent for path in config.prompt_files.values())}
+    try:
+        found.add(config.path.resolve().parent)
+        for folder in config.prompt_folders:
+            found |= {folder.parent, folder, *(path for path in folder.glob("**/") if path.is_dir())}
+        return frozenset(folder for folder in found if folder.is_dir())
+    except (OSError, ValueError, RuntimeError):  # as above; RuntimeError: links that lead in a circle
+        return frozenset()
 
 
 def _file_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:

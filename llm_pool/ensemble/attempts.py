@@ -22,18 +22,29 @@ from llm_pool.core.errors import (
     ProviderError,
     QueueFull,
     TimedOut,
+    UnsupportedTools,
 )
-from llm_pool.core.events import AttemptEnded, AttemptStarted, ModelLoading, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Attempt, Usage
+from llm_pool.core.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelLoading,
+    ReasoningArrived,
+    TextArrived,
+    ToolCallArrived,
+)
+from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
+from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
+from llm_pool.reading.tool_calls import check_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Emit, Member
-    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, Reading, TokenLogprob
+    from llm_pool.core.messages import Call, Delta, FinishReason, Outcome, TokenLogprob, ToolCallDelta, Vector
 
 MAX_REASONING = 64 * 1024
 """Bytes of an attempt's reasoning that are kept; of a longer one the beginning."""
@@ -132,6 +143,9 @@ class AttemptGroup:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for running_attempt in self._in_order:
+            running_attempt.leave()
+        self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ended.put_nowait((task, self._running.pop(task)))
@@ -146,13 +160,19 @@ class _RunningAttempt:
         self._call, self._why, self._emit = call, why, emit
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
-        self.silence = Silence(self._started, call.deadline)
+        self.silence = Silence(self._started, call.deadline, call.idle)
         self._text: list[str] = []
         self._length = 0
         self._reasoning = _Reasoning()
+        self._calls: list[_WrittenCall] = []
         self._logprobs: list[TokenLogprob] = []
+        self._vectors: list[Vector] = []
         self._last: Delta | None = None
         self._ttft: float | None = None
+
+    def leave(self) -> None:
+        """Tell nobody any more: who was told knows this attempt, and both would wait for the garbage collector."""
+        self._emit = _tell_nobody
 
     async def run(self) -> None:
         """Ask, read the answer, and tell how it went; only cancellation leaves as an exception."""
@@ -160,6 +180,7 @@ class _RunningAttempt:
         self._emit(AttemptStarted(request, name, model, self._why, self._started - self._call.began))
         if not self.member.loaded:
             self._emit(ModelLoading(request, name, model))
+        self._queue_time = QueueTime(self._now)
         try:
             await self._gather()
             self._end("ok", reading=await self._read())
@@ -183,7 +204,11 @@ class _RunningAttempt:
                 if delta.text:
                     self._keep(delta.text)
                     self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                for piece in delta.tool_calls:
+                    self._keep_call(piece)
+                    self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
                 self._logprobs.extend(delta.logprobs)
+                self._vectors.extend(delta.vectors)
                 if delta.final:
                     self._last = delta
 
@@ -195,13 +220,34 @@ class _RunningAttempt:
     def _keep(self, text: str) -> None:
         """Keep a piece of the answer; a backend that never stops writing fails before it fills the memory."""
         self._text.append(text)
-        self._length += len(text)
+        self._lengthen(len(text))
+
+    def _keep_call(self, piece: ToolCallDelta) -> None:
+        """Keep a piece of a call, bounded likewise."""
+        if piece.index == len(self._calls):
+            self._calls.append(_WrittenCall(piece.id, piece.name))
+        self._calls[piece.index].arguments.append(piece.arguments)
+        self._lengthen(len(piece.arguments))
+
+    def _lengthen(self, characters: int) -> None:
+        self._length += characters
         if self._length > MAX_LENGTH:
             raise Failed(self.member.name, f"its answer is longer than {MAX_LENGTH} characters")
 
+    @property
+    def _finish(self) -> FinishReason | None:
+        """Why the answer ends; None: it has no end."""
+        return None if self._last is None else self._last.finish
+
     async def _read(self) -> Reading:
+        if self._vectors:
+            return Reading("", tuple(self._vectors))
         call, text = self._call, "".join(self._text)
-        finish = "stop" if self._last is None else self._last.finish
+        finish = self._finish or "stop"
+        if self._calls:
+            return await self._read_calls(finish)
+        if call.tools and call.tool_choice != "auto":
+            raise BadReply(self.member.name, "it answers in text, where a call of a tool was asked for")
         if self._reasoning and not text.strip():
             raise self._only_thought(finish)
         reading = partial(
@@ -218,12 +264,25 @@ class _RunningAttempt:
         except Unreadable as error:
             raise BadReply(self.member.name, str(error)) from error
 
+    async def _read_calls(self, finish: FinishReason) -> Reading:
+        """The calls, if all of them are whole and may be made."""
+        if finish != "tool_calls":
+            raise BadReply(self.member.name, "its calls of tools break off: the token limit cut them")
+        call, calls = self._call, tuple(written.whole() for written in self._calls)
+        check = partial(check_calls, calls, call.tools, choice=call.tool_choice, parallel=call.parallel_tool_calls)
+        try:
+            check() if self._length <= MAX_AT_ONCE else await asyncio.to_thread(check)
+        except Unreadable as error:
+            raise BadReply(self.member.name, str(error)) from error
+        return Reading("".join(self._text).strip(), None, tool_calls=calls)
+
     def _only_thought(self, finish: FinishReason) -> BadReply:
         limit = self._call.max_tokens
         said = {
             "stop": "its answer is empty: it reasoned and said nothing",
             "length": "its answer is empty: reasoning took all its tokens" + (f", {limit} at most" if limit else ""),
             "repetition": "its answer is empty: it repeated itself while it reasoned",
+            "tool_calls": "its answer is empty: it says that it calls a tool, and calls none",
         }
         name = self.member.name
         hint = f"set think = false in the section of provider {name}, or a larger max_tokens"
@@ -239,17 +298,37 @@ class _RunningAttempt:
             why=self._why,
             ttft=self._ttft,
             usage=Usage() if self._last is None else self._last.usage,
-            finish=None if self._last is None else self._last.finish,
+            finish=self._finish,
             reading=reading,
             reasoning=self._reasoning.text,
             logprobs=tuple(self._logprobs),
             error="" if error is None else str(error),
             error_kind="" if error is None else error.kind,
             hint="" if error is None else error.hint,
+            cut=self._cut(outcome),
             note="" if self._last is None else self._last.note,
             retry_after=None if error is None else error.retry_after,
+            queued=self._queue_time.total,
         )
         self._emit(AttemptEnded(self._call.request_id, self._call.task.name, self.attempt, self._call.tenant_id))
+
+    def _cut(self, outcome: Outcome) -> str:
+        """What was written up to where tokens or time ended, if that is more than nothing and the asker may have it."""
+        tokens = outcome == "invalid" and self._call.takes_cut and self._finish == "length"
+        time = outcome in {"timed_out", "cancelled"} and self._call.stream and self._call.schema is None
+        return "".join(self._text).strip() if (tokens or time) and not self._calls else ""
+
+
+class _WrittenCall:
+    """A call as far as it is written."""
+
+    def __init__(self, call_id: str, name: str) -> None:
+        self._id, self._name = call_id, name
+        self.arguments: list[str] = []
+
+    def whole(self) -> ToolCall:
+        """The call, of which no more will come."""
+        return ToolCall(self._id, self._name, "".join(self.arguments))
 
 
 class _Reasoning:
@@ -278,13 +357,17 @@ class _Reasoning:
         return "".join(self._pieces).strip()
 
 
+def _tell_nobody(_event: Event) -> None:
+    """It is over."""
+
+
 def _outcome(error: ProviderError) -> Outcome:
     match error:
         case BadReply():
             return "invalid"
         case TimedOut() | Loading():
             return "timed_out"
-        case BreakerOpen() | QueueFull() | OutOfResources():
+        case BreakerOpen() | QueueFull() | OutOfResources() | UnsupportedTools():
             return "refused"
         case _:
             return "failed"

@@ -269,7 +269,7 @@ async def poll(
         timed_out = timed_out and bool(attempt_group.running) and not polling.is_settled()
         stragglers = tuple(attempt_group.running) if gave_up and not polling.is_settled() else ()
     if timed_out and not polling.ballots():
-        raise DeadlineExceeded(call.deadline - call.began, attempt_group.attempts)
+        raise DeadlineExceeded(call.deadline - call.began, attempt_group.attempts, cut=call.deadline_cut)
     unasked = tuple(member.name for member in polling.waiting)
     return Poll(attempt_group.attempts, unasked, timed_out, stragglers=stragglers)
 

@@ -122,6 +122,7 @@ class Entailment:
             temperature=0.0,
             deadline=min(call.deadline, until),
             stream=False,
+            tools=(),
             top_logprobs=10,
         )
 
@@ -149,7 +150,8 @@ def doubtful(task: Task, ballots: Sequence[Ballot], votes: float) -> list[Ballot
 
     The one with which most votes could come together; empty if these are fewer than *votes*.
     """
-    found = [group for group in ballot_groups(task, ballots) if len(_text(group)) <= LONGEST]
+    texts = [ballot for ballot in ballots if not ballot.reading.tool_calls]
+    found = [group for group in ballot_groups(task, texts) if len(_text(group)) <= LONGEST]
     best: list[BallotGroup] = []
     for first in found:
         unclear = [p for p in found if p is not first and agreement.compare(_text(first), _text(p)) == "unclear"]

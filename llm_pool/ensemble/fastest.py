@@ -7,10 +7,13 @@ FASTEST: the first valid answer wins; a late or failed first call is helped out 
                   ├──▶ failed or invalid ──▶ start the next at once
                   └──▶ silent for the hedge delay ──▶ start the next beside it, where a machine has room
 
+An answer that its length cut off ends the race where its asker takes it: another model has no more tokens.
+
 Silence is waited for, not the answer: a long answer is not a late one, and one that stops half-way is (``silence``).
 Hedges and failovers draw on one budget shared with retries, so that trouble upstream never multiplies load; the first
-call is free, and so is one that replaces a provider that was silent the last few times by one that is well: that is no
-speculation. A hedge that cannot be paid is tried again after another delay. A model that thinks says something.
+call is free, and so is one that replaces a provider that was silent the last few times, or never answered at all, by
+one that is well: that is no speculation. A hedge that cannot be paid is tried again soon: the budget, or what is known
+of the others, may be different then. A model that thinks says something.
 
 Members of one group share a machine, and a second call there slows the first down, so a group is hedged into only while
 it has a free slot, or one that a silent call gave back.
@@ -32,7 +35,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import AllProvidersFailed
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.core.messages import Decision, StrategyName
 from llm_pool.ensemble.attempts import AttemptGroup
 
@@ -87,7 +90,7 @@ def decide(call: Call, attempts: Sequence[Attempt], *, notes: Sequence[str] = ()
 FURTHER = frozenset({"hedge", "failover"})
 """Why these attempts are started, and no first one."""
 LOOKS = 4
-"""Looks for a machine with room in each hedge delay, while none has any."""
+"""Looks in each hedge delay for a machine with room, or for what pays for a hedge, while there is none."""
 
 
 def never_replaces(_late: Member, _other: Member, _call: Call) -> bool:
@@ -106,7 +109,7 @@ class Fastest:
         has_room: whether the member's group has a slot for it now, and its model in memory.
         load_behind: begins to load a model that could not be had in time, for the requests to come.
         replaces: whether asking the second member in the place of the first, which is late or has failed, is no
-            speculation: the first was silent the last few times, and the second is well.
+            speculation: the first was silent the last few times or never answered, and the second is well.
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class Fastest:
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
                 attempt = await race.attempt_group.next(self._hedge_at(race))
-                if attempt is not None and attempt.outcome == "ok":
+                if attempt is not None and (attempt.outcome == "ok" or attempt.cut):
                     break
                 if attempt is not None:
                     self._fail_over(race, attempt)
@@ -171,7 +174,7 @@ class Fastest:
         elif self._budget.spend(now):
             race.start(hedge, "hedge", now)
         else:
-            race.not_before = now + delay
+            race.not_before = now + min(delay, race.call.deadline - now) / LOOKS
             race.note("hedge budget exhausted: no further call beside the late one")
 
     def _fail_over(self, race: _Race, failed: Attempt) -> None:
@@ -242,13 +245,15 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             event = self._mark_committed(event)
         self._emit(event)
 
-    def _mark_committed(self, event: TextArrived) -> TextArrived:
-        """Give a free-text stream that is read along to the first who writes, and cancel the others."""
-        if not self.committed_to and self.call.stream and self.call.schema is None:
+    def _mark_committed(self, event: TextArrived | ToolCallArrived) -> Event:
+        """Give a stream that is read along to the first who writes free text or a call, and cancel the others."""
+        must_call = bool(self.call.tools) and self.call.tool_choice != "auto"
+        speaks = isinstance(event, ToolCallArrived) or (self.call.schema is None and not must_call)
+        if not self.committed_to and self.call.stream and speaks:
             self.committed_to = event.provider
             self.attempt_group.cancel_all_but(event.provider)
         return msgspec.structs.replace(event, committed=event.provider == self.committed_to)

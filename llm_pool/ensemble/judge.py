@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from llm_pool.core.interfaces import Clock, Emit, Member
-    from llm_pool.core.messages import Attempt, Call, Json, Reading, Task
+    from llm_pool.core.messages import Attempt, Call, Json, Reading, Task, ToolCall
     from llm_pool.ensemble.excerpts import Shown
     from llm_pool.ensemble.stragglers import Patience
 
@@ -111,6 +111,7 @@ class Judge:
         fallback: decides when no judge does.
         load_task: that of the question put to a judge, with its variants; None: JUDGING, which has none.
         patience: how long an author's silence is borne.
+        learned: a judge with what is known of its context.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class Judge:
         fallback: Decider,
         load_task: Callable[[], Awaitable[Task]] | None = None,
         patience: Patience = endless,
+        learned: Callable[[Member], Awaitable[Member]] | None = None,
     ) -> None:
+        self._learned = learned
         self._clock, self._rng, self._limits = clock, rng, limits
         self._trust, self._judges, self._fallback = trust, judges, fallback
         self._load_task, self._patience = load_task, patience
@@ -141,6 +144,8 @@ class Judge:
         if len(groups) == 1:
             return self._decision(attempts, groups, [1.0], f"the judge was not needed: {_single_reason(groups[0])}")
         judges = select_judges(self._judges(panel), panel, {name for group in groups for name in group.authors})
+        if self._learned is not None:
+            judges = tuple(await asyncio.gather(*map(self._learned, judges)))
         task = JUDGING if self._load_task is None else await self._load_task()
         answers = [_reading(group) for group in groups]
         judging_round = _JudgingRound(self._clock, self._rng, self._limits, task, call, answers, emit)
@@ -193,7 +198,7 @@ class Judge:
         valid = [attempt for attempt in attempts if attempt.reading is not None]
         if not valid:
             raise AllProvidersFailed(call.task.name, attempts)
-        sound = [a for a in valid if a.reading is not None and not is_degenerate(a.reading.content)] or valid
+        sound = [a for a in valid if a.reading is not None and not is_degenerate(a.reading.shown)] or valid
         votes = self._votes(call, panel, sound)
         rank = {member.name: member.rank for member in panel}
         groups = []
@@ -236,7 +241,7 @@ class Judge:
             attempts=tuple(attempts),
             scores={name: round(p, 4) for group, p in zip(groups, chances, strict=True) for name in group.authors},
             clusters=tuple(
-                Cluster(group.authors, round(p, 4), label=_reading(group).content[:80])
+                Cluster(group.authors, round(p, 4), label=_reading(group).shown[:80])
                 for group, p in zip(groups, chances, strict=True)
             ),
             agreement=len(groups[best].authors) / len(asked),
@@ -383,6 +388,7 @@ class _JudgingRound:
             deadline=self._until,
             stream=False,
             think=False,
+            tools=(),
             top_logprobs=0 if schema else 10,
         )
         async with AttemptGroup(self._emit) as attempt_group:
@@ -394,7 +400,7 @@ class _JudgingRound:
     def _shown_to(self, judge: Member) -> Shown:
         """Question and candidates as far as the judge's context holds them; what was cut is noted."""
         room = room_for(judge.context, self._limits.max_tokens)
-        shown = fitted(self._call.prompt.transcript, [one.content for one in self._answers], room)
+        shown = fitted(_question(self._call), [_as_text(one) for one in self._answers], room)
         note = f"judge {judge.name} was shown less, to fit its context: {shown.cut}"
         if shown.cut and note not in self.notes:
             self.notes.append(note)
@@ -404,8 +410,34 @@ class _JudgingRound:
         """The same as data; whole where nothing had to be cut."""
         if shown.cut:
             return judging_input(shown.question, shown.candidates, order)
-        whole = [one.content if one.value is None else one.value for one in self._answers]
+        whole = [_as_data(one) for one in self._answers]
         return judging_input(self._call.input, whole, order)
+
+
+def _question(call: Call) -> str:
+    """What was asked, with the names of the tools that could be called."""
+    if not call.tools:
+        return call.prompt.transcript
+    tools = "\n".join(f"{tool.name}: {tool.description}" for tool in call.tools)
+    return f"{call.prompt.transcript}\n\nTools that may be called:\n{tools}"
+
+
+def _as_text(reading: Reading) -> str:
+    """*reading* as a judge is shown it: calls as JSON."""
+    if not reading.tool_calls:
+        return reading.content
+    return "\n".join(filter(None, (reading.content, msgspec.json.encode(calls_as_data(reading.tool_calls)).decode())))
+
+
+def _as_data(reading: Reading) -> Json:
+    if reading.tool_calls:
+        return calls_as_data(reading.tool_calls)
+    return reading.content if reading.value is None else reading.value
+
+
+def calls_as_data(calls: Sequence[ToolCall]) -> list[Json]:
+    """*calls*, whose arguments are whole, as plain data."""
+    return [{"name": call.name, "arguments": msgspec.json.decode(call.arguments)} for call in calls]
 
 
 def _bare(judge: Member, letter: tuple[float, ...] | None) -> JudgeVerdict | None:

@@ -12,6 +12,7 @@ kind         rule
              everybody else and not each other, one of these; else the most trusted answer, unless it is the outlier
              among authors who are nearly as trusted; where nothing tells whom to trust, the medoid of the largest
              cluster. Only the same count as agreeing
+calls        first, whether tools are called or not: most votes; then the calls with most votes, or the rule for texts
 ===========  ========================================================================================================
 
 Why not always the medoid: on recorded open questions it scores 62 to 64 where the best model alone scores 70.5. What
@@ -80,6 +81,9 @@ class TallyResult(NamedTuple):
 def tally(call: Call, ballots: Sequence[Ballot]) -> TallyResult:
     """The verdict on *ballots*: at least one, in the order of the file."""
     found = ballot_groups(call.task, ballots)
+    calling = [ballot for ballot in ballots if ballot.reading.tool_calls]
+    if calling:
+        return _called_or_said(call, ballots, calling, found)
     structured = all(isinstance(ballot.reading.value, dict) for ballot in ballots)
     if call.task.kind == "value" or len(ballots) == 1:
         return _most_votes(found)
@@ -116,6 +120,29 @@ def _vote_reason(first: BallotGroup, others: Sequence[BallotGroup]) -> str:
         return f"{who}: {first.count:.4g} votes against {second.count:.4g}"
     how = "the greater weight" if round(first.weight, 9) > round(second.weight, 9) else "being earlier in the file"
     return f"{first.count:.4g} votes each; {who} won by {how}"
+
+
+# Calls of tools
+
+
+def _called_or_said(
+    call: Call, ballots: Sequence[Ballot], calling: Sequence[Ballot], found: list[BallotGroup]
+) -> TallyResult:
+    """The verdict where some call tools: nobody's call is mixed with another's, nor with a text."""
+    saying = [ballot for ballot in ballots if not ballot.reading.tool_calls]
+    if saying and _standing(saying) < _standing(calling):
+        said = tally(call, saying)
+        return said._replace(ballot_groups=[*said.ballot_groups, *ballot_groups(call.task, calling)])
+    if not saying:
+        return _most_votes(found)
+    called = _most_votes(ballot_groups(call.task, calling))
+    return called._replace(ballot_groups=[*called.ballot_groups, *ballot_groups(call.task, saying)])
+
+
+def _standing(camp: Sequence[Ballot]) -> tuple[float, float, int]:
+    """The place of a camp, the winner's being least: most votes, then weight, then the earlier provider."""
+    count, weight = sum(ballot.count for ballot in camp), sum(ballot.weight for ballot in camp)
+    return -round(count, 9), -round(weight, 9), min(ballot.member.rank for ballot in camp)
 
 
 # Objects

@@ -144,7 +144,7 @@ async def with_formulas(
 def clusters(result: TallyResult) -> tuple[Cluster, ...]:
     """The verdict's ballot_groups as a reader sees them."""
     return tuple(
-        Cluster(ballot_group.names, round(ballot_group.count, 4), label=ballot_group.ballots[0].reading.content[:80])
+        Cluster(ballot_group.names, round(ballot_group.count, 4), label=ballot_group.ballots[0].reading.shown[:80])
         for ballot_group in result.ballot_groups
     )
 

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llm_pool.core.errors import Rejected
-from llm_pool.providers.refusals import changeable, is_about_context, is_lasting, left_out, named_field, without
+from llm_pool.core.errors import PromptTooLong, Rejected, UnsupportedTools
+from llm_pool.providers.refusals import (
+    changeable,
+    is_about_context,
+    is_lasting,
+    left_out,
+    named_field,
+    refuses_tools,
+    without,
+)
 from llm_pool.providers.replies import error_text
 
 if TYPE_CHECKING:
@@ -33,12 +41,16 @@ class Asking:
         backend: who.
         transport: shared.
         extra_body: merged into every body at last; a server that refuses something of it is not asked without.
+
+    Attributes:
+        refuses_tools: it has said that it calls none.
     """
 
     def __init__(self, backend: Backend, transport: Transport, extra_body: Mapping[str, Json] | None = None) -> None:
         self._backend, self._transport = backend, transport
         self._extra_body = dict(extra_body or {})
         self._refused: frozenset[str] = frozenset()
+        self.refuses_tools = False
 
     @asynccontextmanager
     async def ask(
@@ -47,6 +59,8 @@ class Asking:
         body: dict[str, Any],
         error_for: Callable[[Reply], ProviderError],
         adjusted: Callable[[str], dict[str, Any] | None] = lambda _: None,
+        *,
+        trace: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Response]:
         """
         Send *body* to *path*, and give the response that begins well.
@@ -56,19 +70,26 @@ class Asking:
             body: everything that is wanted of the server.
             error_for: the error for a response of another status than 200.
             adjusted: another body to ask with, by an error's words; None: there is none. Asked for once.
+            trace: the asker's trace context, as headers.
 
         Raises:
+            UnsupportedTools: *body* has tools, and the server takes none.
             ProviderError: what *error_for* gives, and what ``Transport.stream`` raises.
         """
+        if "tools" in body and self.refuses_tools:
+            raise UnsupportedTools(self._backend.name, "its server has said that it calls no tools")
         refused, may_adjust = self._refused, True
         for remaining in reversed(range(MAX_TRIES)):
             sent = without(body, refused)
             data = msgspec.json.encode(merged_json(sent, self._extra_body))
-            async with self._transport.stream(self._backend, "POST", path, data) as response:
+            async with self._transport.stream(self._backend, "POST", path, data, trace) as response:
                 if response.status == 200:
                     yield response
                     return
                 reply = await response.read()
+            if "tools" in sent and refuses_tools(reply.status, _words(reply.body)):
+                self.refuses_tools = True
+                raise UnsupportedTools(self._backend.name, f"{reply.status}: {error_text(self._backend, reply.body)}")
             more = self._refused_by(reply, sent) - refused
             other = adjusted(_words(reply.body)) if may_adjust and not more else None
             if not remaining or (not more and other is None):
@@ -87,7 +108,7 @@ class Asking:
 def _with_way_out(error: ProviderError) -> ProviderError:
     """*error*, with what a person can do where the prompt does not fit."""
     if isinstance(error, Rejected) and not error.hint and is_about_context(error.reason):
-        return Rejected(
+        return PromptTooLong(
             error.provider, error.reason, hint=f"shorten the prompt, or raise context of provider {error.provider}"
         )
     return error

@@ -33,6 +33,9 @@ _KINDS: Final = {
 _FLAGS: Final = {"vision": "vision", "trained_for_tool_use": "tools", "reasoning": "thinking"}
 """LM Studio's capabilities."""
 
+_SYNONYMS: Final = {"tool_use": "tools", "multimodal": "vision"}
+"""LM Studio's word and llama-server's for what others call so."""
+
 
 def entries(listed: Json) -> list[dict[str, Any]]:
     """
@@ -140,7 +143,7 @@ def _openai_capabilities(entry: dict[str, Any]) -> frozenset[str] | None:
     if isinstance(named, dict):
         more = {word for flag, word in _FLAGS.items() if named.get(flag)}
     else:
-        more = {{"tool_use": "tools"}.get(word, word) for word in _words(named) or ()}
+        more = {_SYNONYMS.get(word, word) for word in _words(named) or ()}
     if known is None:
         return frozenset(more) if more & {"completion", "embedding"} else None  # a list may tell but of extras
     return known | more

@@ -14,6 +14,7 @@ import msgspec
 from llm_pool.core.messages import Json, TokenLogprob, Usage
 from llm_pool.providers.finishes import word_of
 from llm_pool.providers.json_values import count_of, list_of, object_of, reasoning_of, text_of
+from llm_pool.providers.tool_calls import CallPiece, call_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
         usage: None where the record does not count.
         loading: seconds the model took to load, where it says so.
         error: the server's words on what went wrong, in whatever shape; None where nothing did.
+        tool_calls: pieces of calls.
     """
 
     text: str = ""
@@ -42,6 +44,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     loading: float | None = None
     error: Json = None
+    tool_calls: tuple[CallPiece, ...] = ()
 
 
 ReadChunk: TypeAlias = Callable[[Json], Chunk]
@@ -69,6 +72,7 @@ def openai_chunk(value: Json) -> Chunk:
         done=isinstance(choice.get("message"), dict),
         usage=_usage(body.get("usage"), "prompt_tokens", "completion_tokens"),
         logprobs=_logprobs(object_of(choice.get("logprobs")).get("content")),
+        tool_calls=call_pieces(said, are_whole=not object_of(choice.get("delta"))),
     )
 
 
@@ -92,6 +96,7 @@ def ollama_chunk(value: Json) -> Chunk:
         usage=_usage(body, "prompt_eval_count", "eval_count"),
         logprobs=_logprobs(body.get("logprobs")),
         loading=None if loading is None else loading / 1e9,
+        tool_calls=call_pieces(message, are_whole=True),
     )
 
 

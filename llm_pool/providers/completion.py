@@ -18,6 +18,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from llm_pool.core.errors import BadReply, Failed, ProviderError, Rejected
 from llm_pool.core.messages import Delta, Usage
 from llm_pool.providers.chunks import Chunk, error_status
@@ -26,19 +28,20 @@ from llm_pool.providers.framing import DONE, Records
 from llm_pool.providers.inline_reasoning import InlineReasoning, ReasoningHabit
 from llm_pool.providers.json_values import WholeCharacters, parse
 from llm_pool.providers.replies import error_for, error_text
+from llm_pool.providers.tool_calls import ToolCallStream
 from llm_pool.providers.transport import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from llm_pool.core.messages import FinishReason, TokenLogprob
+    from llm_pool.core.messages import FinishReason, TokenLogprob, ToolCallDelta
     from llm_pool.providers.chunks import ReadChunk
     from llm_pool.providers.framing import Record
     from llm_pool.providers.transport import Backend, Response
     from llm_pool.reading.reasoning import Piece
 
 MAX_LENGTH: Final = 4_000_000
-"""Characters of one stream, thought and said: a backend that never stops fails before it fills the memory."""
+"""Characters of one stream, thought, said and called: a backend that never stops fails before it fills the memory."""
 TAIL_TIMEOUT: Final = 0.25
 """Seconds that the counts of tokens may come after the end of an answer."""
 
@@ -104,6 +107,7 @@ class _Answer:
         self._backend, self._read, self._trusts_unknown_finishes = backend, read, trusts_unknown_finishes
         self._separator = InlineReasoning(habit)
         self._text, self._reasoning = WholeCharacters(), WholeCharacters()
+        self._calls = ToolCallStream()
         self._length = 0
         self._finish: FinishReason | None = None
         self._done = False
@@ -125,6 +129,7 @@ class _Answer:
         """What *batch* adds, up to a good end in it; raises ProviderError for an error or a bad end."""
         pieces: list[Piece] = []
         logprobs: list[TokenLogprob] = []
+        calls: list[ToolCallDelta] = []
         plain: list[str] = []  # text without logprobs is split once a batch
         for at, record in enumerate(batch):
             chunk = self._chunk(record)
@@ -135,11 +140,12 @@ class _Answer:
                     logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
             elif chunk.text:
                 plain.append(chunk.text)
+            calls += self._called(chunk)
             if self.has_end:
                 self.take_counts(batch[at + 1 :])
                 break
         pieces.append(self._split("".join(plain)))
-        return _delta(pieces, tuple(logprobs))
+        return msgspec.structs.replace(_delta(pieces, tuple(logprobs)), tool_calls=tuple(calls))
 
     def take_counts(self, batch: list[Record]) -> None:
         """Read the counts in *batch*, which came after the end; what else it says is passed over."""
@@ -159,7 +165,12 @@ class _Answer:
     def last(self) -> Delta:
         """The final delta."""
         finish = self._finish or "stop"
-        held = self._separator.feed(self._text.finish()), self._separator.close(is_whole=finish == "stop")
+        if self._calls and finish == "stop":
+            finish = "tool_calls"  # many servers say "stop" after calls too
+        held = (
+            self._separator.feed(self._text.finish()),
+            self._separator.close(is_whole=finish in {"stop", "tool_calls"}),
+        )
         delta = _delta(list(held), ())
         return Delta(
             text=delta.text,
@@ -169,7 +180,23 @@ class _Answer:
             finish=finish,
             usage=self._usage or Usage(),
             loading=self._loading,
+            tool_calls=self._rest_of_calls(),
         )
+
+    def _called(self, chunk: Chunk) -> list[ToolCallDelta]:
+        """What *chunk* adds to the calls."""
+        self._lengthen(sum(len(piece.arguments) + len(piece.name) for piece in chunk.tool_calls))
+        try:
+            fed = [self._calls.feed(piece) for piece in chunk.tool_calls]
+        except ValueError as error:
+            raise BadReply(self._backend.name, str(error)) from None
+        return [delta for delta in fed if delta is not None]
+
+    def _rest_of_calls(self) -> tuple[ToolCallDelta, ...]:
+        try:
+            return self._calls.close()
+        except ValueError as error:
+            raise BadReply(self._backend.name, str(error)) from None
 
     def _chunk(self, record: Record) -> Chunk:
         """What *record* says; raises ProviderError for what is no good."""
@@ -225,14 +252,17 @@ class _Answer:
 
     def _split(self, text: str, separate: str = "") -> Piece:
         """What *text* adds, and reasoning that came beside it."""
-        self._length += len(text) + len(separate)
-        if self._length > MAX_LENGTH:
-            raise Failed(self._backend.name, f"what it writes is longer than {MAX_LENGTH} characters")
+        self._lengthen(len(text) + len(separate))
         if separate:
             self._separator.note_separate()
         piece = self._separator.feed(self._text.feed(text))
         reasoning = self._reasoning.feed(separate)
         return piece._replace(reasoning=reasoning + piece.reasoning) if reasoning else piece
+
+    def _lengthen(self, characters: int) -> None:
+        self._length += characters
+        if self._length > MAX_LENGTH:
+            raise Failed(self._backend.name, f"what it writes is longer than {MAX_LENGTH} characters")
 
 
 class _Repeats:

@@ -50,7 +50,7 @@ class ResponseParser:
         self.has_head = self.complete = self.delimited = self.reusable = False
         self.pieces: deque[bytes] = deque()
         self.buffered = self.received = 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
         """
@@ -61,6 +61,7 @@ class ResponseParser:
         """
         if self.complete:
             self.reusable = False  # it says more than it was asked: nothing after this can be trusted
+        if self._parser is None:
             return
         self.received += len(data)
         try:
@@ -69,6 +70,10 @@ class ResponseParser:
             raise ConnectionBroken(f"not an HTTP answer: {error}", began=True) from error
         if not self.has_head and self.received > MAX_HEAD:
             raise ConnectionBroken(f"headers of more than {MAX_HEAD} bytes", began=True)
+
+    def release(self) -> None:
+        """Take in nothing any more. The two parsers know each other, and would wait for the garbage collector."""
+        self._parser = None
 
     def take(self) -> bytes:
         """What is here of the body, up to about MAX_PIECE bytes; there must be something."""
@@ -82,11 +87,15 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line."""
+        if self._parser is None:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
         """The head of an answer, or of an interim one such as 100 Continue, which is passed over."""
+        if self._parser is None:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             self.headers.clear()
@@ -96,14 +105,19 @@ class ResponseParser:
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        if self._parser is None:
+            return
         self.pieces.append(body)
         self.buffered += len(body)
 
     def on_message_complete(self) -> None:
-        """The end."""
-        if self.has_head:
+        """The end; what follows in the same bytes belongs to nobody."""
+        if self._parser is None:
+            self.reusable = False
+        elif self.has_head:
             self.complete = True
             self.reusable = self._parser.should_keep_alive()
+            self.release()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -125,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, request: bytes) -> None:
         """Send a whole request; its answer becomes ``answer``."""
+        self.answer.release()
         self.answer = ResponseParser()
         if self._transport is not None:
             self._transport.write(request)
@@ -185,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
             answer.complete = True  # this is how an answer of no stated length ends
         if self._broken is None:
             self._broken = "the connection was closed" if exc is None else f"the connection broke: {exc}"
+        answer.release()
         self.closed.set()
         self._wake()
 

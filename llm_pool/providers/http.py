@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from llm_pool.core.errors import BadReply, ConfigError, Rejected
-from llm_pool.core.messages import ProviderState
+from llm_pool.core.errors import BadReply, ConfigError, Rejected, UnsupportedTools
+from llm_pool.core.messages import Abilities, ProviderState
 from llm_pool.providers.asking import merged_json
 from llm_pool.providers.chunks import Chunk
 from llm_pool.providers.completion import completion
@@ -90,15 +90,22 @@ class HttpProvider:
     def __repr__(self) -> str:
         return f"<HttpProvider {self.name}: {self.model} at {self._backend.authority}>"
 
+    @property
+    def abilities(self) -> Abilities:
+        """A template has no place for tools, nor for pictures."""
+        return Abilities(cannot=frozenset({"tools", "vision"}))
+
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
+        if call.tools:
+            raise UnsupportedTools(self.name, "a template has no place for tools")
         if call.stop and not self._body.uses("stop"):
             raise Rejected(self.name, "it takes no stop texts", hint="put {stop} into request.body")
         check_fits(self.name, call.prompt, self._context)
         filled = self._body.fill(self.model, call, resolved(call, self._think))
         body = msgspec.json.encode(merged_json(filled, self._extra_body) if self._extra_body else filled)
         async with (
-            self._transport.stream(self._backend, self._method, self._path, body) as response,
+            self._transport.stream(self._backend, self._method, self._path, body, call.trace) as response,
             aclosing(self._completion(response)) as deltas,
         ):
             async for delta in deltas:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable, UnsupportedTask
-from llm_pool.core.messages import ProviderState
+from llm_pool.core.errors import Failed, ProviderError, Rejected, Unreachable, UnsupportedTask, UnsupportedTools
+from llm_pool.core.messages import Abilities, ProviderState
 from llm_pool.providers.gguf import BUNDLED, find_model, model_folder, source_of
 from llm_pool.providers.gguf_header import NotGguf, read_header
 from llm_pool.providers.llamacpp_process import Worker
@@ -106,6 +106,11 @@ class LlamaCppProvider:
         process = f"process {engine.worker.pid}" if (engine := self._running) else "no process"
         return f"<LlamaCppProvider {self.name}: {self.model}, {process}>"
 
+    @property
+    def abilities(self) -> Abilities:
+        """The engine is built without the parsers of calls, and without eyes."""
+        return Abilities(cannot=frozenset({"tools", "vision"}))
+
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``; the time a start takes is told as ``loading``. Unsupported starts nothing."""
         await self._check_supported(call)
@@ -150,7 +155,9 @@ class LlamaCppProvider:
         return self._engine if self._engine is not None and self._engine.worker.alive else None
 
     async def _check_supported(self, call: Call) -> None:
-        """Raises UnsupportedTask if the file says that its model was taught something else only."""
+        """Raises UnsupportedTools; UnsupportedTask if the file says that its model was taught something else only."""
+        if call.tools:
+            raise UnsupportedTools(self.name, "the embedded engine calls no tools")
         if self._scope is None:
             with suppress(ProviderError):  # a file that is missing or broken is for the start to complain of
                 self._scope = await asyncio.to_thread(lambda: self._read_scope(*self._file()))

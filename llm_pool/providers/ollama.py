@@ -9,27 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from llm_pool.config.values import Driver
 from llm_pool.core.errors import Failed, ProviderError, Rejected
-from llm_pool.core.messages import ModelInfo, PullProgress
+from llm_pool.core.messages import Abilities, ModelFacts, ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
-from llm_pool.providers.capabilities import from_ollama, name_of
+from llm_pool.providers.capabilities import from_ollama, name_of, with_shown
 from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import ContextWindow, complaint
+from llm_pool.providers.embeddings import checked, ollama_embeddings
 from llm_pool.providers.framing import Records
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
-from llm_pool.providers.messages import chat_messages
+from llm_pool.providers.messages import ollama_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
 from llm_pool.providers.replies import decode, error_for, error_text, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import resolved, token_limit
+from llm_pool.providers.tool_calls import tools_json
 from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
+    from llm_pool.core.messages import Call, Delta, Embeddings, Json, ProviderState, Think, Tool
     from llm_pool.providers.transport import Backend, Reply, TlsFiles, Transport
 
 encode = msgspec.json.encode
@@ -87,6 +91,8 @@ class OllamaProvider:
         self._asking = Asking(self._backend, transport, extra_body)
         self._window, self._think = ContextWindow(context), think
         self._habit = ReasoningHabit(model)
+        self._told: frozenset[str] | None = None
+        self._longest: int | None = None
         self._keep_alive: dict[str, Any] = {} if keep_alive is None else {"keep_alive": _duration(keep_alive)}
 
     def __repr__(self) -> str:
@@ -96,7 +102,13 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
         body = self._request_body(call, size)
-        asked = self._asking.ask("/api/chat", body, self._refusal, lambda error: self._with_larger_context(body, error))
+        asked = self._asking.ask(
+            "/api/chat",
+            body,
+            self._refusal,
+            lambda error: self._with_larger_context(body, error),
+            trace=call.trace,
+        )
         async with (
             asked as response,
             aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
@@ -107,6 +119,15 @@ class OllamaProvider:
                     yield msgspec.structs.replace(delta, note=cut or note)
                 else:
                     yield delta
+
+    async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:
+        """As ``Embedder.embed``."""
+        body: dict[str, Any] = {"model": self.model, "input": list(texts), "truncate": truncate, **self._keep_alive}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._asking.ask("/api/embed", body, self._refusal) as response:
+            reply = await response.read()
+        return checked(self._backend, ollama_embeddings(self._backend, reply.body), len(texts), dimensions)
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
@@ -123,6 +144,20 @@ class OllamaProvider:
         if (own := loaded.get(full_name(self.model))) is not None:
             self._window.note_served(own.context)
         return {name: (facts.size or 0) / 1e6 for name, facts in loaded.items()}
+
+    @property
+    def abilities(self) -> Abilities:
+        """What is known of the model now: ``/api/show`` lists all that it can do."""
+        refused = frozenset({"tools"}) if self._asking.refuses_tools else frozenset[str]()
+        if self._told is None:
+            return Abilities(cannot=refused, context=self._longest)
+        can = self._told - refused
+        return Abilities(can, frozenset({"tools", "vision", "thinking"}) - can, self._longest)
+
+    async def learn_abilities(self) -> None:
+        """Ask the server for ``abilities``; raises nothing."""
+        facts = with_shown(ModelFacts(name=self.model), await self._server.shown(self.model))
+        self._told, self._longest = facts.capabilities or self._told, facts.context or self._longest
 
     async def load(self) -> None:
         """
@@ -144,13 +179,13 @@ class OllamaProvider:
     def _window_for(self, call: Call) -> tuple[int | None, str]:
         """Tokens of context to ask for, if any, and what to tell of it where it is more than before."""
         before = self._window.asked
-        size = self._window.size_for(call.prompt, token_limit(call, resolved(call, self._think)))
+        size = self._window.size_for(call.prompt, token_limit(call, resolved(call, self._think)), tools=call.tools)
         grown = size if self._window.asked != before else None
         return size, "" if grown is None else f"a context of {grown} tokens was asked for, to hold the prompt"
 
     def _request_body(self, call: Call, size: int | None) -> dict[str, Any]:
         think = resolved(call, self._think)
-        options: dict[str, Any] = {"temperature": call.temperature}
+        options: dict[str, Any] = {**taken_by(Driver.OLLAMA, call.extra), "temperature": call.temperature}
         if (limit := token_limit(call, think)) is not None:
             options["num_predict"] = limit
         if size is not None:
@@ -161,7 +196,7 @@ class OllamaProvider:
             options["stop"] = call.stop
         question: dict[str, Any] = {
             "model": self.model,
-            "messages": chat_messages(call.prompt),
+            "messages": ollama_messages(call.prompt),
             "stream": True,
             "truncate": False,  # a prompt that does not fit is an error then, and not answered from its end
             "options": options,
@@ -169,7 +204,9 @@ class OllamaProvider:
         }
         if think is not None:
             question["think"] = think
-        if call.schema is not None:
+        if call.tools:
+            question["tools"] = tools_json(_offered(call))
+        elif call.schema is not None:  # with tools, a grammar would leave no way to call one
             question["format"] = for_grammar(call.schema)
         if call.top_logprobs:
             question |= {"logprobs": True, "top_logprobs": call.top_logprobs}
@@ -260,6 +297,12 @@ class OllamaStore:
         reply = await self._transport.request(self._backend, "DELETE", "/api/delete", encode({"model": model}))
         if reply.status != 200:
             raise _refused(self._backend, model, reply)
+
+
+def _offered(call: Call) -> Sequence[Tool]:
+    """The tools to show: Ollama takes no ``tool_choice``, so the one that must be called is shown alone."""
+    named = [tool for tool in call.tools if tool.name == call.tool_choice]
+    return named or call.tools
 
 
 def _duration(keep_alive: str | float) -> str | float:

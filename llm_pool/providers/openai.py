@@ -5,20 +5,25 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from llm_pool.providers.asking import Asking
+from llm_pool.config.values import Driver
+from llm_pool.core.messages import Abilities, Embeddings
+from llm_pool.providers.asking import Asking, merged_json
 from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
+from llm_pool.providers.embeddings import checked, openai_embeddings
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
-from llm_pool.providers.messages import chat_messages
+from llm_pool.providers.messages import openai_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
 from llm_pool.providers.replies import error_for, probe_state
+from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
+from llm_pool.providers.tool_calls import openai_choice, tools_json
 from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from llm_pool.core.errors import ProviderError
     from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
@@ -69,9 +74,11 @@ class OpenAIProvider:
         )
         self._backend, self._transport = self._server.backend, transport
         self._asking = Asking(self._backend, transport, extra_body)
-        self._chat = f"{self._server.api}/chat/completions"
+        self._chat, self._embeddings = f"{self._server.api}/chat/completions", f"{self._server.api}/embeddings"
         self._think, self._context = think, context
         self._habit = ReasoningHabit(model)
+        self._told: frozenset[str] | None = None
+        self._longest: int | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
@@ -80,11 +87,22 @@ class OpenAIProvider:
         """As ``Provider.stream``."""
         check_fits(self.name, call.prompt, self._context)
         async with (
-            self._asking.ask(self._chat, self._request_body(call), self._error_for) as response,
+            self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace) as response,
             aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
                 yield delta
+
+    async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:  # noqa: ARG002
+        """As ``Embedder.embed``; this API has no word for cutting a text, so one that is too long is refused."""
+        if not texts:
+            return Embeddings(())
+        body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._asking.ask(self._embeddings, body, self._error_for) as response:
+            reply = await response.read()
+        return checked(self._backend, openai_embeddings(self._backend, reply.body), len(texts), dimensions)
 
     async def state(self) -> ProviderState:
         """As ``Provider.state``."""
@@ -93,6 +111,26 @@ class OpenAIProvider:
     async def slots(self) -> int | None:
         """Calls that the server takes at once; None where it does not say."""
         return await self._server.slots()
+
+    @property
+    def abilities(self) -> Abilities:
+        """
+        What is known of the model now.
+
+        No list of models says that one calls no tools: only a refusal does. Of vision it says all or nothing.
+        """
+        tools = frozenset({"tools"})
+        can = (self._told or frozenset()) | tools
+        cannot = frozenset() if self._told is None else frozenset({"vision"}) - can
+        if self._asking.refuses_tools:
+            can, cannot = can - tools, cannot | tools
+        return Abilities(can, cannot, self._longest)
+
+    async def learn_abilities(self) -> None:
+        """Ask the server for ``abilities``; raises ProviderError."""
+        facts = (await self._server.catalogue()).find(self.model)
+        self._told = None if facts is None else facts.capabilities
+        self._longest = None if facts is None else facts.context
 
     async def load(self) -> None:
         """As ``Provider.load``: a router is asked for one token; any other has its model before it listens."""
@@ -117,13 +155,14 @@ class OpenAIProvider:
 def request_body(model: str, call: Call, think: Think | None = None) -> dict[str, Any]:
     """The body of ``/v1/chat/completions`` for *call*, whose model shall *think* or not."""
     body: dict[str, Any] = {
+        **taken_by(Driver.OPENAI, call.extra),
         "model": model,
-        "messages": chat_messages(call.prompt),
+        "messages": openai_messages(call.prompt),
         "temperature": call.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **openai_fields(think),
     }
+    body = merged_json(body, openai_fields(think))
     if (limit := token_limit(call, think)) is not None:
         body["max_tokens"] = limit
     if call.seed is not None:
@@ -136,6 +175,14 @@ def request_body(model: str, call: Call, think: Think | None = None) -> dict[str
             "schema": for_grammar(call.schema),
         }  # not "strict": OpenAI's own would refuse most schemas
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    if body["messages"][-1]["role"] == "assistant":  # vLLM, SGLang; llama-server and others do so by themselves
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    if call.tools:
+        body["tools"] = tools_json(call.tools)
+        if call.tool_choice != "auto":
+            body["tool_choice"] = openai_choice(call.tool_choice)
+        if not call.parallel_tool_calls:
+            body["parallel_tool_calls"] = False
     if call.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": call.top_logprobs}
     return body

@@ -31,15 +31,19 @@ NEW_LIMIT: Final = "max_tokens by its new name"
 _MAX_READ: Final = 4000
 """Characters of an error that are looked at."""
 _OPTIONAL: Final = (
+    "continue_final_message",
+    "add_generation_prompt",
     "response_format",
     "stream_options",
     "chat_template_kwargs",
+    "parallel_tool_calls",
     "reasoning_effort",
     "top_logprobs",
     "logprobs",
     "max_completion_tokens",
     "max_tokens",
     "temperature",
+    "tool_choice",
     "keep_alive",
     "truncate",
     "format",
@@ -66,6 +70,17 @@ _NO_SYSTEM: Final = re.compile(
 )
 _ALTERNATE: Final = re.compile(r"must alternate|should alternate|alternat\w+[^.]{0,30}\broles?", _I)
 _CONTEXT: Final = re.compile(r"context (?:length|size|window)|exceed_context_size|prompt is (?:too long|longer)", _I)
+_NO_TOOLS: Final = re.compile(
+    r"not support (?:the )?(?:use of )?(?:tools?|functions?)\b|not support (?:tool|function)[- ]?(?:call|use)"
+    r"|\b(?:tool|function)[- ]?(?:call(?:s|ing)?|use)\b[^.]{0,40} (?:not (?:supported|enabled)|unsupported)"
+    r"|--enable-auto-tool-choice|--jinja|tools (?:is|are) not (?:supported|enabled|permitted)"
+    r"|(?:unknown|unsupported|unrecognized) (?:field|parameter|argument)s?\W{0,4}tools\b",
+    _I,
+)
+_TOGETHER: Final = re.compile(
+    r"(?:grammar|schema|response_format)[^.]{0,40}\btools|tools\b[^.]{0,40}(?:grammar|schema)", _I
+)
+"""A schema and tools at once, which some servers refuse, though they take either."""
 _TOO_MUCH: Final = re.compile(
     rf"{_CONTEXT.pattern}|too (?:large|long|many)|exceed|out of range|must be (?:less|at most|between)", _I
 )
@@ -99,8 +114,13 @@ def left_out(status: int, error: str, param: str, sent: Collection[str]) -> froz
 
 
 def is_lasting(error: str) -> bool:
-    """Whether the next question would be refused too: not where this one's size is at fault."""
-    return _TOO_MUCH.search(error[:_MAX_READ]) is None
+    """Whether the next question would be refused too: not where this one's size, or what it combines, is at fault."""
+    return _TOO_MUCH.search(error[:_MAX_READ]) is None and _TOGETHER.search(error[:_MAX_READ]) is None
+
+
+def refuses_tools(status: int, error: str) -> bool:
+    """Whether a response of *status* says, in its *error*, that the model or its server calls no tools at all."""
+    return status in REFUSALS and _NO_TOOLS.search(error[:_MAX_READ]) is not None
 
 
 def is_about_context(error: str) -> bool:

@@ -239,7 +239,9 @@ class Transport:
         self._resolver = Resolver()
 
     @asynccontextmanager
-    async def stream(self, backend: Backend, method: str, path: str, body: bytes = b"") -> AsyncGenerator[Response]:
+    async def stream(
+        self, backend: Backend, method: str, path: str, body: bytes = b"", trace: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Response]:
         """
         Ask, and give the response as soon as its headers are here.
 
@@ -248,13 +250,14 @@ class Transport:
             method: e.g. ``POST``.
             path: appended to the backend's base_url.
             body: JSON, or nothing.
+            trace: headers of the asker's trace context; those of *backend* go before them.
 
         Raises:
             Unreachable: nobody listens, or the connection ended before an answer began.
             Failed: what came is not HTTP.
             Rejected: the request cannot be written as HTTP.
         """
-        request = _request(backend, method, path, body)
+        request = _request(backend, method, path, body, trace or {})
         connection = await self._ask(backend, request)
         try:
             yield Response(backend, connection)
@@ -384,8 +387,8 @@ def _broken(backend: Backend, error: ConnectionBroken) -> Unreachable | Failed:
     return Unreachable(backend.name, f"{backend.authority} gave no answer: {error}")
 
 
-def _request(backend: Backend, method: str, path: str, body: bytes) -> bytes:
-    headers = {"Host": backend.authority, "Accept-Encoding": "identity", **backend.headers}
+def _request(backend: Backend, method: str, path: str, body: bytes, trace: Mapping[str, str]) -> bytes:
+    headers = {"Host": backend.authority, "Accept-Encoding": "identity", **trace, **backend.headers}
     if body:
         headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = [f"{method} {backend.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]

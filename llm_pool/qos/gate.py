@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from llm_pool.qos.loaded_models import LoadedModels
     from llm_pool.qos.model_load import LoadModel, LoadOutcome
     from llm_pool.qos.queueing import Limits
+    from llm_pool.qos.silence import Silence
 
 EWMA_WEIGHT = 0.3
 """Weight of the newest observation in what a model usually takes."""
@@ -56,11 +57,13 @@ class Lease:
         loading: seconds the backend says it took to load the model for this call.
         spoke: the model has written.
         late: the call has gone silent; others overtake it.
+        silence: what is heard of the call; None: nobody listens.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
         self.loading, self.spoke, self.late = 0.0, False, False
+        self.silence: Silence | None = None
 
 
 class Gate:
@@ -115,6 +118,16 @@ class Gate:
             return True
         rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
         return not rivals and len(self._punctual) < self._limits.slots and self._may_overtake(model)
+
+    def silences_before(self, model: str) -> list[Silence]:
+        """
+        The silences of the calls that a call to *model* waits for.
+
+        None where it waits for something else too: for a load, or for calls to another model.
+        """
+        if len(self._leases) < self._limits.slots or any(lease.model != model for lease in self._leases):
+            return []
+        return [lease.silence for lease in self._leases if lease.silence is not None]
 
     @property
     def busy(self) -> int:
@@ -219,6 +232,9 @@ class Gate:
             Loading: the model was not loaded in time; its loading goes on.
         """
         await self._loaded_models.refresh()
+        if self._is_free_for(model) and self._clock.now() < deadline:
+            self._turns.serve(tenant, last=True)
+            return self._lend(model, ())
         waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = slot
@@ -272,6 +288,11 @@ class Gate:
     def record_preload(self, model: str) -> None:
         """Note that *model* was loaded ahead of any call."""
         self._loaded_models.mark_used(model, evicted_by(model, self._machine(), self._limits_now()) or ())
+
+    def _is_free_for(self, model: str) -> bool:
+        """Whether a call to *model* begins at once, as the rules would have it: no wait, no load, a free slot."""
+        is_idle = not self._waiting and self._load is None and len(self._leases) < self._limits.slots
+        return is_idle and not self._closed and model in self._loaded_models.loaded
 
     def _enter(self, provider: str, model: str, deadline: float, tenant: str) -> Waiter:
         now = self._clock.now()

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """What a policy does not change it passes on to *inner*."""
+    """
+    What a policy does not change it passes on to *inner*.
+
+    Attributes:
+        name: the provider's.
+    """
 
     def __init__(self, inner: Provider) -> None:
-        self.inner = inner
-
-    @property
-    def name(self) -> str:
-        """The provider's name."""
-        return self.inner.name
+        self.inner, self.name = inner, inner.name
 
     def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask *inner*."""

@@ -5,7 +5,8 @@ Rule: a call is *late* when nothing has come for the asker's patience. Before th
 alone. Afterwards it is at least ``MIN_GAP``, and ``GAP_FACTOR`` times the longest silence the call has shown so far: a
 model that takes two seconds a token is slow, one that wrote ten a second and then nothing is stuck. And it is no more
 than half of the time that was left when it was last heard, so that another may still answer in the other half; a call
-that keeps its pace (``PACE_FACTOR``) is not late for being near its end.
+that keeps its pace (``PACE_FACTOR``) is not late for being near its end. An answer that flows (``Call.idle``) has
+always as much time left as it may pause.
 
 Source: Hayashibara et al., The phi accrual failure detector, SRDS 2004 (a silence is judged by the silences before it,
 and a suspicion is taken back at the next sign of life).
@@ -15,10 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 GAP_FACTOR = 3.0
@@ -36,6 +37,17 @@ def never() -> bool:
     return False
 
 
+class Silent(Protocol):
+    """What a Watch looks at."""
+
+    @property
+    def heard_at(self) -> float:
+        """The instant of the latest sign of life."""
+
+    def late_at(self, patience: float) -> float:
+        """The instant at which it is late if nothing more comes; infinite where it never is."""
+
+
 class Silence:
     """
     What one call has been heard to say, and when; instants come in.
@@ -43,17 +55,25 @@ class Silence:
     Args:
         began: instant at which it was sent.
         deadline: instant at which it ends in any case.
+        idle: seconds that it may pause once it has begun, which then takes the deadline's place; None: it does not.
     """
 
-    __slots__ = ("_deadline", "_longest", "heard_at")
+    __slots__ = ("_deadline", "_idle", "_longest", "heard_at")
 
-    def __init__(self, began: float, deadline: float) -> None:
-        self.heard_at, self._deadline, self._longest = began, deadline, 0.0
+    def __init__(self, began: float, deadline: float, idle: float | None = None) -> None:
+        self.heard_at, self._deadline, self._idle, self._longest = began, deadline, idle, 0.0
+
+    @property
+    def flows(self) -> bool:
+        """Whether it has begun, and may go on for as long as it does not pause."""
+        return self._idle is not None and self._longest > 0
 
     def hear(self, now: float) -> None:
         """Note a sign of life."""
         self._longest = max(self._longest, now - self.heard_at)
         self.heard_at = now
+        if self._idle is not None:
+            self._deadline = now + self._idle
 
     def late_at(self, patience: float) -> float:
         """
@@ -68,6 +88,31 @@ class Silence:
         return self.heard_at + min(longest, max(half, PACE_FACTOR * self._longest))
 
 
+class QueuedSilence:
+    """
+    The silence of a call that waits for a slot: as long as every call that holds one is silent, so is it.
+
+    Args:
+        own: from the instant at which it began to wait.
+        ahead: gives the silences of the calls that hold the slots; none of them: the wait has another reason.
+    """
+
+    __slots__ = ("_ahead", "_own")
+
+    def __init__(self, own: Silence, ahead: Callable[[], Sequence[Silence]]) -> None:
+        self._own, self._ahead = own, ahead
+
+    @property
+    def heard_at(self) -> float:
+        """The latest word of a call ahead since this one waits."""
+        return max([self._own.heard_at, *(silence.heard_at for silence in self._ahead())])
+
+    def late_at(self, patience: float) -> float:
+        """The instant at which the last of those ahead is late too."""
+        late = [silence.late_at(patience) for silence in self._ahead()]
+        return max(self._own.late_at(patience), *late) if late else math.inf
+
+
 class Watch:
     """
     Tells once, as soon as a call is late, while the block runs.
@@ -75,42 +120,53 @@ class Watch:
     A sign of life costs nothing here: the timer looks whether there was one, and waits on.
 
     Args:
-        silence: of the call.
+        silent: the call.
         patience: seconds; asked when there is a reason to, as looking it up takes longer than most calls.
         tell: gets the seconds without a word.
         soonest: seconds that *patience* is never less than.
         excused: whether silence means nothing now, as while a model is loaded; it is asked again later.
     """
 
-    __slots__ = ("_excused", "_loop", "_patience", "_silence", "_soonest", "_tell", "_timer")
+    __slots__ = ("_excused", "_loop", "_patience", "_silent", "_soonest", "_tell", "_timer")
 
     def __init__(
         self,
-        silence: Silence,
+        silent: Silent,
         patience: Callable[[], float],
         tell: Callable[[float], None],
         *,
         soonest: float,
         excused: Callable[[], bool] = never,
     ) -> None:
-        self._silence, self._patience, self._tell = silence, patience, tell
+        self._silent, self._patience, self._tell = silent, patience, tell
         self._soonest, self._excused = soonest, excused
 
     def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(self._silence.late_at(self._soonest), self._look)
+        self.begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def begin(self) -> None:
+        """Begin to watch."""
+        self._loop = asyncio.get_running_loop()
+        late_at = self._silent.late_at(self._soonest)
+        if math.isinf(late_at):
+            late_at = self._loop.time() + self._soonest
+        self._timer = self._loop.call_at(late_at, self._look)
+
+    def end(self) -> None:
+        """Tell nothing any more."""
         self._timer.cancel()
 
     def _look(self) -> None:
         now, patience = self._loop.time(), self._patience()
-        late_at = self._silence.late_at(patience)
-        if now < late_at:
-            self._timer = self._loop.call_at(late_at, self._look)
-        elif self._excused():
+        late_at = self._silent.late_at(patience)
+        if math.isinf(late_at) or (now >= late_at and self._excused()):
             self._timer = self._loop.call_at(now + max(patience, MIN_INTERVAL), self._look)
+        elif now < late_at:
+            self._timer = self._loop.call_at(late_at, self._look)
         else:
-            self._tell(now - self._silence.heard_at)
+            self._tell(now - self._silent.heard_at)

@@ -20,6 +20,11 @@ NEARLY_ALL = 0.9
 """Share of its time after which a call that is cut short has had all of it: deciding and telling take the rest."""
 
 
+def had_all_its_time(given: float, span: float) -> bool:
+    """Whether a call that ended after *given* seconds had as good as all of the *span* to its deadline."""
+    return given >= NEARLY_ALL * span
+
+
 class Suspicions:
     """
     What is held against the providers of a pool, for each provider and task.
@@ -56,6 +61,22 @@ class Suspicions:
         suspicion = self._of.get((provider, call.task.name))
         return suspicion is None or suspicion.is_clear
 
+    def may_replace(self, late: str, other: str, call: Call, patience: Patience) -> bool:
+        """
+        Whether asking *other* in the place of *late* is failover, and no speculation that has to be paid for.
+
+        It is where nothing is held against *other*, and *late* is a suspect, or has never answered where *other* has:
+        that a provider is only late this time can be hoped of one that is known to answer.
+        """
+        if not self.is_clear(other, call):
+            return False
+        unknown = not self._has_answered(late) and self._has_answered(other)
+        return unknown or self.is_suspect(late, call, patience)
+
+    def _has_answered(self, provider: str) -> bool:
+        """Whether there was a good answer to any task."""
+        return any(suspicion.has_answered for (name, _), suspicion in self._of.items() if name == provider)
+
 
 class Suspecting(Policy):
     """
@@ -91,7 +112,7 @@ class Suspecting(Policy):
             late = True
             suspicion.late(silent, now())
 
-        silence = Silence(began, call.deadline)
+        silence = Silence(began, call.deadline, call.idle)
         suspicion.begin(began)
         watching = Watch(
             silence,
@@ -111,5 +132,6 @@ class Suspecting(Policy):
                         yield delta
         finally:
             given = now() - began
-            if not done and not late and given >= NEARLY_ALL * (call.deadline - began) and not self._is_loading():
+            all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
+            if not done and not late and all_given and not self._is_loading():
                 suspicion.missed(given, now())

@@ -39,13 +39,19 @@ ALIKE = 0.8
 
 
 class Suspicion:
-    """What is held against one provider, for one task."""
+    """
+    What is held against one provider, for one task.
+
+    Attributes:
+        has_answered: a good answer was seen, however long ago.
+    """
 
     def __init__(self) -> None:
         self._silences: list[float] = []
         self._missed: list[float] = []
         self._hold = 0.0
         self._held_since = 0.0
+        self.has_answered = False
 
     @property
     def is_held(self) -> bool:
@@ -89,6 +95,7 @@ class Suspicion:
         self._silences.clear()
         self._missed.clear()
         self._hold = 0.0
+        self.has_answered = True
 
     def _note(self, longest: list[float], seconds: float, now: float) -> None:
         longest.append(seconds)

@@ -36,6 +36,8 @@ class Timed(Policy):
     """
     Ends an attempt at the least of three: the provider's timeout, the call's, the time left to the deadline.
 
+    An answer that flows (``Call.idle``) has all the time from its first token on that it does not pause for longer.
+
     The provider's own timeout raises TimedOut, which counts against the backend. The asker's raises OutOfTime, which
     does not: an impatient asker must not take a backend from the others. It is TimedOut all the same if the backend
     had a fair chance: no word for ``SILENCE_FACTOR`` times as long as 95 of 100 answers need to begin,
@@ -74,6 +76,8 @@ class Timed(Policy):
             async with aclosing(self.inner.stream(call)) as deltas:
                 while (delta := await _next(deltas, min(own, asked))) is not None:
                     watch.record(delta)
+                    if call.idle is not None and watch.wrote:
+                        asked = min(self._clock.now() + call.idle, call.latest - DEADLINE_MARGIN)
                     yield delta
         except TimeoutError:
             watch.record_censored()
@@ -107,6 +111,10 @@ class Timed(Policy):
 
     def _timeout_error(self, call: Call, watch: _Stopwatch, *, own: bool) -> TimedOut:
         waited = self._clock.now() - watch.began
+        if call.idle is not None and watch.wrote and not own:
+            paused = self._clock.now() < call.latest - DEADLINE_MARGIN
+            reason = f"it paused for {call.idle:g} s" if paused else f"no end within {waited:.2f} s"
+            return (TimedOut if paused else OutOfTime)(self.name, reason)
         reason = f"no {'end' if watch.wrote else 'answer'} within {waited:.2f} s"
         if own or (not watch.wrote and self.is_backend_fault(call, waited, unknown=UNKNOWN_TTFT_LIMIT)):
             return TimedOut(self.name, reason)

@@ -26,6 +26,7 @@ Sources: the chat templates of the models' authors; the harmony format, github.c
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_pool.reading.marks import QUOTES
@@ -57,12 +58,16 @@ _QUOTES: Final = f"`{QUOTES}"
 _ENDS_OF_SENTENCES: Final = ".!?\u2026:)]}*$\u3002\uff01\uff1f"
 
 
+_OPENINGS: Final = (*_TAGS, *_HARMONY)
+_CLOSINGS: Final = tuple(_TAGS.values())
+
+
 def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)), re.IGNORECASE | re.ASCII)
 
 
-_OPENING: Final = _any_of((*_TAGS, *_HARMONY))
-_CLOSING: Final = _any_of(tuple(_TAGS.values()))
+_OPENING: Final = _any_of(_OPENINGS)
+_CLOSING: Final = _any_of(_CLOSINGS)
 _CLOSING_OF: Final = {opening: _any_of((closing,)) for opening, closing in _TAGS.items()}
 _END_OF_MESSAGE: Final = _any_of(_ENDS_OF_MESSAGES)
 _SPACE: Final = re.compile(r"\s*+")
@@ -137,7 +142,8 @@ class Splitter:
 
     def __init__(self, *, inside: bool = False) -> None:
         self._held, self._at = "", 0  # what is left of the stream begins there
-        self._step: Callable[[bool], bool] = self._inside if inside else self._begin
+        # Functions, not bound methods: a cycle for each answer would be the garbage collector's work.
+        self._step: Callable[[Splitter, bool], bool] = Splitter._inside if inside else Splitter._begin
         self._closing = _CLOSING
         self._had_block, self._had_final, self._to_answer = inside, False, False
         self._line = _Line()
@@ -149,9 +155,9 @@ class Splitter:
     @property
     def complete(self) -> bool:
         """Whether what came so far may be a whole text: no block is open, and a final message has begun."""
-        if self._step in {self._begin, self._answering}:
+        if self._step in {Splitter._begin, Splitter._answering}:
             return True
-        return self._had_final and self._step != self._inside
+        return self._had_final and self._step != Splitter._inside
 
     def feed(self, text: str) -> Piece:
         """What *text*, the next piece of the stream, adds."""
@@ -169,7 +175,7 @@ class Splitter:
 
     def _run(self, *, final: bool) -> Piece:
         self._told, self._retracted = (len(self._reasoning), len(self._answer)), False
-        while self._step(final):
+        while self._step(self, final):
             pass
         reasoning, answer = self._told
         return Piece("".join(self._reasoning[reasoning:]), "".join(self._answer[answer:]), self._retracted)
@@ -180,31 +186,31 @@ class Splitter:
         """At the beginning, or behind a block: perhaps another one."""
         self._at = start = self._behind_space()
         opening = _OPENING.match(self._held, start)
-        if opening is None and not final and _may_begin(self._held, start, (*_TAGS, *_HARMONY)):
+        if opening is None and not final and _may_begin(self._held, start, _OPENINGS):
             return False
         if opening is None:
-            self._step = self._answering
+            self._step = Splitter._answering
         elif (tag := opening[0].lower()) in _HARMONY:
-            self._step = self._header
+            self._step = Splitter._header
         else:
-            self._at, self._closing, self._step = opening.end(), _CLOSING_OF[tag], self._inside
+            self._at, self._closing, self._step = opening.end(), _CLOSING_OF[tag], Splitter._inside
             self._begin_reasoning()
         return True
 
     def _inside(self, final: bool) -> bool:
         closing = self._closing.search(self._held, self._at)
         if closing is None:
-            self._think(self._take_settled(tuple(_TAGS.values()), final))
+            self._think(self._take_settled(_CLOSINGS, final))
             return False
         self._think(self._take(closing.start()))
         self._at = closing.end()
-        self._had_block, self._step = True, self._begin
+        self._had_block, self._step = True, Splitter._begin
         return True
 
     def _answering(self, final: bool) -> bool:
         closing = None if self._had_block else _CLOSING.search(self._held, self._at)
         if closing is None:
-            tags = () if self._had_block else tuple(_TAGS.values())
+            tags = () if self._had_block else _CLOSINGS
             self._say(self._take_settled(tags, final))
             return False
         self._say(self._take(closing.start()))
@@ -229,7 +235,7 @@ class Splitter:
         channel = _CHANNEL.search(self._held, self._at, stop)
         self._to_answer = found >= 0 and (channel[1].lower() if channel else "") in _FINAL_CHANNELS
         self._had_final |= self._to_answer
-        self._at, self._step = stop + (len(_MESSAGE) if found >= 0 else 0), self._message
+        self._at, self._step = stop + (len(_MESSAGE) if found >= 0 else 0), Splitter._message
         if not self._to_answer:
             self._begin_reasoning()
         return True
@@ -241,7 +247,7 @@ class Splitter:
         if end is None:
             return False
         self._at = end.start() if end[0].lower() in _HARMONY else end.end()
-        self._step = self._between
+        self._step = Splitter._between
         return True
 
     def _between(self, final: bool) -> bool:
@@ -250,7 +256,7 @@ class Splitter:
         if start == len(self._held) or (not final and _may_begin(self._held, start, _HARMONY)):
             return False
         self._at, self._had_block = start, True
-        self._step = self._header if self._held.startswith(_HARMONY, start) else self._answering
+        self._step = Splitter._header if self._held.startswith(_HARMONY, start) else Splitter._answering
         return True
 
     def _behind_space(self) -> int:
@@ -281,7 +287,7 @@ class Splitter:
     def _retract(self) -> None:
         self._told, self._retracted = (self._told[1], 0), True
         self._reasoning, self._answer = self._answer, []
-        self._had_block, self._step = True, self._begin
+        self._had_block, self._step = True, Splitter._begin
 
 
 class _Line:
@@ -316,15 +322,29 @@ class _Line:
 
 def _settled(text: str, start: int, tags: tuple[str, ...]) -> int:
     """Up to where *text*, from *start* on, cannot be the beginning of one of *tags*."""
-    for begin in range(max(start, len(text) - max(map(len, tags)) + 1), len(text)):
+    end = len(text)
+    begin = max(start, end - _longest(tags) + 1)
+    while (begin := min((at for first in _firsts(tags) if (at := text.find(first, begin)) >= 0), default=end)) < end:
         if _may_begin(text, begin, tags):
             return begin
-    return len(text)
+        begin += 1
+    return end
 
 
 def _may_begin(text: str, start: int, tags: tuple[str, ...]) -> bool:
     """Whether what *text* has behind *start*, perhaps nothing, is the beginning of one of *tags*."""
-    if len(text) - start >= max(map(len, tags)):
+    if len(text) - start >= _longest(tags):
         return False
     end = text[start:].lower()
     return any(tag.startswith(end) for tag in tags)
+
+
+@cache
+def _longest(tags: tuple[str, ...]) -> int:
+    return max(map(len, tags))
+
+
+@cache
+def _firsts(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The characters that *tags* begin with; none is a letter, so there is no other case of it."""
+    return tuple({tag[0] for tag in tags})

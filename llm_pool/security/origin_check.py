@@ -12,6 +12,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import PermissionDenied
+from llm_pool.security.tenants import requires_authentication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
 
 _SINGLE = (b"host", b"origin", b"sec-fetch-site")
-HINT = "a proxy's name, or that of your own page, goes into server.hosts"
+HINT = "a proxy's name goes into server.hosts, the origin of a page or an app of your own into server.origins"
 
 
 def check_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None:
@@ -38,9 +39,35 @@ def check_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None
         is_foreign = found.get(b"sec-fetch-site") == b"cross-site"
     else:
         page = origin.partition(b"://")[2]
-        is_foreign = page != host and not _is_ours(page, config)
+        is_foreign = page != host and not _may_read(origin, config)
     if is_foreign:
         raise PermissionDenied("web pages of other sites may not ask here", hint=HINT)
+
+
+def reading_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> bytes | None:
+    """
+    The origin in *headers* of a web page that may read the answer by CORS; None where none may.
+
+    Pages of this machine, of ``server.hosts`` and of ``server.origins`` may. Where nobody has to prove who they are,
+    the whole of ``check_origin`` must let the request in: by a name that leads here for deception nobody reads.
+    """
+    sent = [value for name, value in headers if name == b"origin"]
+    if len(sent) != 1 or not _may_read(sent[0], config):
+        return None
+    if not requires_authentication(config):
+        try:
+            check_origin(headers, config)
+        except PermissionDenied:
+            return None
+    return sent[0]
+
+
+def _may_read(origin: bytes, config: Config) -> bool:
+    """Whether a page of *origin*, ``scheme://host`` with or without port, may ask and read."""
+    scheme, _, page = origin.partition(b"://")
+    named = origin.decode("latin-1").lower()
+    listed = {named, f"{scheme.decode('latin-1').lower()}://*"} & set(config.server.origins)
+    return bool(listed) or _is_ours(page, config)
 
 
 def _is_ours(authority: bytes, config: Config) -> bool:

@@ -32,10 +32,9 @@ from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, parse_signe
 from llm_pool.security.jwt import FetchedKeys, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
-from llm_pool.security.origin_check import check_origin
+from llm_pool.security.origin_check import check_origin, reading_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
-from llm_pool.server import page
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ if TYPE_CHECKING:
     from llm_pool.security.ratelimit import Limiter
     from llm_pool.server.middleware import Principal as AnyPrincipal
 
-OPEN = (
-    OPEN_PATHS
-    | {path.encode() for path in page.FILES}
-    | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
-)
+OPEN = OPEN_PATHS | {b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch", b"/grpc.health.v1.Health/List"}
 """What anybody may ask for: whether we live, and the files of the status page, which know nothing by themselves."""
 
 REQUIRED_SCOPES: dict[str, Scope] = {
@@ -64,10 +59,18 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/v1/feedback": Scope.INFER,
     "/v1/tasks": Scope.INFER,
     "/v1/chat/completions": Scope.INFER,
+    "/v1/completions": Scope.INFER,
+    "/v1/embeddings": Scope.INFER,
+    "/api/embed": Scope.INFER,
+    "/api/embeddings": Scope.INFER,
+    "/v1/messages": Scope.INFER,
+    "/v1/messages/count_tokens": Scope.INFER,
+    "/v1/responses": Scope.INFER,
     "/v1/models": Scope.INFER,
     "/v1/models/**": Scope.INFER,
     "/v1/status": Scope.INFER,  # of the tenant's own requests
     "/v1/requests/*": Scope.INFER,  # likewise
+    "/v1/hour": Scope.OBSERVE,
     "/v1/config": Scope.OBSERVE,
     "/api/chat": Scope.INFER,
     "/api/generate": Scope.INFER,
@@ -75,6 +78,11 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/ps": Scope.INFER,
     "/api/show": Scope.INFER,
     "/api/version": Scope.INFER,
+    "/api/pull": Scope.INFER,
+    "/api/delete": Scope.INFER,
+    "/api/push": Scope.INFER,
+    "/api/create": Scope.INFER,
+    "/api/copy": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,
@@ -267,6 +275,10 @@ class TenantAccessControl:
             if not self._in_flight[tenant]:
                 del self._in_flight[tenant]
 
+    def readable_by(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """The origin of the web page that sent *headers*, if it may read the answer."""
+        return reading_origin(headers, self._clients.config)
+
     def on(self, event: Event) -> None:
         """Book the tokens of an attempt to the tenant it was made for."""
         if not isinstance(event, AttemptEnded) or not event.tenant_id:
@@ -290,7 +302,10 @@ class TenantAccessControl:
         if method == "GRPC":  # the library keeps its content type to itself
             headers = [*(h for h in headers if h[0] != b"content-type"), (b"content-type", b"application/grpc")]
         tokens = [value for name, value in headers if name == b"authorization"]
-        is_signed = any(name in _SIGNED for name, _ in headers)
+        given = [name for name, _ in headers if name in _SIGNED]
+        is_signed = given not in ([], [KEY])
+        if given == [KEY]:  # nothing is signed: Anthropic's clients send their bearer key so
+            tokens += [b"Bearer " + value for name, value in headers if name == KEY]
         if len(tokens) > 1 or (tokens and is_signed):
             raise Unauthenticated("twice")
         if not tokens and not is_signed:

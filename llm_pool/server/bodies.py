@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from llm_pool.server.conversation import ToolCallBody  # noqa: TC001  msgspec reads it
+
 
 def _doc(description: str, *examples: Any) -> msgspec.Meta:
     return msgspec.Meta(description=description, examples=list(examples) or None)
@@ -34,15 +36,16 @@ class AttemptBody(msgspec.Struct, frozen=True):
     outcome: Literal["ok", "invalid", "failed", "timed_out", "cancelled", "refused"]
     why: Annotated[str, _doc("What started it: primary, hedge, failover, vote, judge, last_resort.", "hedge")]
     started_ms: _Milliseconds
-    duration_ms: _Milliseconds
+    queued_ms: Annotated[_Milliseconds, _doc("In our own queue before its machine; the next two include it.")]
     ttft_ms: Annotated[_Milliseconds | None, _doc("To the first token.")]
+    duration_ms: _Milliseconds
     prompt_tokens: int | None
     completion_tokens: int | None
     repaired_by: Annotated[str | None, _doc("How its JSON was read; strict needed no repair.", "strict")]
     error: str | None
     error_kind: str | None
     finish: Annotated[
-        Literal["stop", "length", "repetition"] | None,
+        Literal["stop", "length", "repetition", "tool_calls"] | None,
         _doc("Why the answer ends: length at its most tokens; null where it did not come to an end.", "stop"),
     ]
     reasoning: Annotated[str | None, _doc("What the model thought, up to 64 KiB; never a part of the answer.")]
@@ -99,8 +102,10 @@ class AnswerBody(msgspec.Struct, frozen=True):
     age_ms: Annotated[_Milliseconds | None, _doc("Since a cached answer was made.")]
     degraded: Annotated[bool, _doc("A promise was bent: quorum lost, last resort, deadline.")]
     finish: Annotated[
-        Literal["stop", "length", "repetition"], _doc("Why the text ends; only after stop it is whole.", "stop")
+        Literal["stop", "length", "repetition", "tool_calls"],
+        _doc("Why the answer ends; after length and repetition it is not whole.", "stop"),
     ]
+    tool_calls: Annotated[list[ToolCallBody], _doc("What the model wants called before it answers.")]
     usage: UsageBody
     decision: DecisionBody
 
@@ -124,7 +129,18 @@ class ErrorBody(msgspec.Struct, frozen=True):
 class EventBody(msgspec.Struct, frozen=True):
     """One event of a stream. The last is an answer or an error."""
 
-    event: Literal["start", "waiting", "loading", "reasoning", "delta", "candidate", "attempt", "answer", "error"]
+    event: Literal[
+        "start",
+        "waiting",
+        "loading",
+        "reasoning",
+        "delta",
+        "tool_call",
+        "candidate",
+        "attempt",
+        "answer",
+        "error",
+    ]
     data: Annotated[
         str,
         msgspec.Meta(

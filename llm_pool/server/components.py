@@ -10,7 +10,7 @@ from llm_pool.core.errors import ConfigError
 from llm_pool.engine import emit_to
 from llm_pool.security.tenants import requires_authentication
 from llm_pool.security.tls import context_for, grpc_credentials, reload_certificates, tls_files
-from llm_pool.server import ollama, openai
+from llm_pool.server import anthropic, completions, embeddings, ollama, openai, responses
 from llm_pool.server.access_control import TenantAccessControl
 from llm_pool.server.daemon import Components
 from llm_pool.server.monitoring import Monitoring
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llm_pool.security.tls import TlsFiles
     from llm_pool.server.daemon import Server
 
+APIS = (openai, completions, embeddings, responses, anthropic, ollama)
+"""The APIs of others that are served."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -48,7 +50,7 @@ def build_components(config: Config) -> Components:
         access=access,
         observers=observers,
         servers=_servers(config, files),
-        extensions=(monitoring.add_routes, openai.add_routes, ollama.add_routes),
+        extensions=(monitoring.add_routes, *(api.add_routes for api in APIS)),
         tls=tls,
         prepare_hooks=(access.prepare,),
         lifespans=lifespans,

@@ -12,9 +12,10 @@ import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import grpc
+import msgspec
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -24,13 +25,24 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
-from llm_pool.server.middleware import BODY_LIMIT
-from llm_pool.server.queries import query_from, with_deadline
+from llm_pool.core.messages import Tool
+from llm_pool.server.body_limit import body_limit
+from llm_pool.server.queries import query_from, with_cache_control, with_deadline
+from llm_pool.server.request_context import client_fields, header_fields
+from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
+from llm_pool.telemetry.logs import name_request
 from llm_pool.telemetry.tracing import set_trace_context
 from llm_pool.wire import llmpool_pb2 as pb
 from llm_pool.wire.aio import enter_aio
-from llm_pool.wire.codec import TASKS, answer_message, chunk_message, state_message
+from llm_pool.wire.codec import (
+    TASKS,
+    answer_message,
+    chunk_message,
+    images_from,
+    state_message,
+    turns_from,
+)
 from llm_pool.wire.json import EventEncoder, answer_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
@@ -58,7 +70,6 @@ WATCH_EVERY = 1.0
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
-    ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 256),
@@ -100,7 +111,8 @@ def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Serve
         access: decides who may ask for what.
     """
     enter_aio()
-    server = grpc.aio.server(options=OPTIONS)
+    limit = ("grpc.max_receive_message_length", body_limit(manager.config))  # that of the start: gRPC takes no other
+    server = grpc.aio.server(options=(*OPTIONS, limit))
     own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server
@@ -127,33 +139,38 @@ class PoolService:
 
     def _authenticated(self, path: str, call: Callable[[_Rpc], Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
         async def handle(body: bytes, context: Context) -> bytes:
+            rpc = _Rpc(body, context)
             try:
-                principal = await authenticate(self._access, context, path, body)
-                return await call(_Rpc(body, principal, context))
+                rpc.principal = await self._access.authenticate(rpc.headers, "GRPC", path.encode(), b"", body)
+                return await call(rpc)
             except LlmPoolError as error:
                 failure = error
             except Exception:  # noqa: BLE001  # a client gets an answer, the log gets the traceback
                 _log.exception("a bug in llm-pool, while serving %s", path)
                 failure = LlmPoolError("a bug in llm-pool; its log has the details")
-            return await _fail(context, failure)
+            return await _fail(context, failure, rpc.id_trailer)
 
         return handle
 
     async def _infer(self, rpc: _Rpc) -> bytes:
-        query = decode_infer(rpc.body)
-        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
-            answer = await self._manager.infer(authorized)
-        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
+        with client_fields(header_fields(rpc.headers)):
+            query = rpc.query()
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
+                answer = await self._manager.infer(authorized)
+        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return answer_message(answer_json(answer), query.meta).SerializeToString()
 
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
-        query = decode_infer(rpc.body)
-        async with self._access.authorize(rpc.principal, with_deadline(query, _left(rpc.context))) as authorized:
-            await stream(self._manager, authorized, rpc.context, query.meta)
+        with client_fields(header_fields(rpc.headers)):
+            query = rpc.query()
+            async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
+                answer = await stream(self._manager, authorized, rpc.context, query.meta)
+        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
         return b""
 
     async def _health(self, rpc: _Rpc) -> bytes:
         _decoded(pb.HealthRequest, rpc.body)
+        rpc.context.set_trailing_metadata((rpc.id_trailer,))
         health = await self._manager.health()
         message = pb.HealthResponse(
             healthy=health.ready and not self._manager.is_draining,
@@ -165,12 +182,13 @@ class PoolService:
 
     async def _feedback(self, rpc: _Rpc) -> bytes:
         request = _decoded(pb.FeedbackRequest, rpc.body)
+        rpc.context.set_trailing_metadata((rpc.id_trailer,))
         learned = await self._manager.feedback(request.request_id, rpc.principal.tenant_id, good=request.good)
         return pb.FeedbackResponse(learned=learned).SerializeToString()
 
 
-async def stream(manager: PoolManager, query: Query, context: Context, meta: dict[str, str]) -> None:
-    """Answer *query* chunk by chunk, with *meta* in the answer; raises LlmPoolError wherever it fails."""
+async def stream(manager: PoolManager, query: Query, context: Context, meta: dict[str, str]) -> Answer:
+    """Answer *query* chunk by chunk, with *meta* in the answer, and give it; raises LlmPoolError wherever it fails."""
     encoder, queue = EventEncoder(), asyncio.Queue["dict[str, Json] | None"]()
 
     def emit(event: Any) -> None:
@@ -185,10 +203,10 @@ async def stream(manager: PoolManager, query: Query, context: Context, meta: dic
         answer = await inference
         for payload in encoder.encode(answer):
             await context.write(chunk_message(answer.request_id, payload, meta).SerializeToString())
-        context.set_trailing_metadata((("llmpool-decision", _decision(answer)),))
     finally:
         inference.cancel()
         await asyncio.wait([inference])
+    return answer
 
 
 def decode_infer(body: bytes) -> Query:
@@ -206,15 +224,30 @@ def decode_infer(body: bytes) -> Query:
         meta=request.meta,
         no_cache=request.no_cache,
         think=request.think,
+        turns=turns_from(request.turns),
+        output_schema=_json_object(request.output_schema, "output_schema") if request.output_schema else None,
+        temperature=request.temperature if request.HasField("temperature") else None,
+        seed=request.seed if request.HasField("seed") else None,
+        stop=request.stop,
+        providers=request.providers,
+        tools=tuple(_tool(tool, at) for at, tool in enumerate(request.tools)),
+        tool_choice=request.tool_choice,
+        parallel_tool_calls=not request.HasField("parallel_tool_calls") or request.parallel_tool_calls,
+        images=images_from(request.images),
     )
 
 
-async def authenticate(access: AccessControl, context: Context, path: str, body: bytes) -> Principal:
-    """Who calls; raises what ``AccessControl.authenticate`` raises."""
-    metadata: Any = context.invocation_metadata() or ()
-    headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
-    set_trace_context(headers)
-    return await access.authenticate(headers, "GRPC", path.encode(), b"", body)
+def _tool(message: pb.Tool, at: int) -> Tool:
+    parameters = _json_object(message.parameters, f"tools[{at}].parameters") if message.parameters else {}
+    return Tool(message.name, message.description, parameters)
+
+
+def _json_object(text: str, field: str) -> dict[str, Json]:
+    """The object in *text*; raises InvalidRequest, naming *field*."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(field, f"expected the JSON of an object: {error}") from None
 
 
 class HealthService:
@@ -281,22 +314,43 @@ class Reflection:
 
     def _authenticated(self, path: str) -> Callable[..., AsyncIterator[Any]]:
         async def handle(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            rpc = _Rpc(b"", context)
             try:
-                await authenticate(self._access, context, path, b"")
+                await self._access.authenticate(rpc.headers, "GRPC", path.encode(), b"", b"")
             except LlmPoolError as error:
-                await _fail(context, error)
+                await _fail(context, error, rpc.id_trailer)
             async for response in self._inner.ServerReflectionInfo(requests, context):
                 yield response
 
         return handle
 
 
-class _Rpc(NamedTuple):
-    """A call: the bytes that came, who sent them, and gRPC's own side of it."""
+class _Rpc:
+    """A call: the bytes and the metadata that came, who sent them, and gRPC's own side of it."""
 
-    body: bytes
     principal: Principal
-    context: Context
+
+    def __init__(self, body: bytes, context: Context) -> None:
+        self.body, self.context = body, context
+        metadata: Any = context.invocation_metadata() or ()
+        self.headers = [(_bytes(name), _bytes(value)) for name, value in metadata]
+        self._name(correlation_id(self.headers))
+        set_trace_context(self.headers)
+
+    def query(self) -> Query:
+        """The query that came, under the ids of the metadata; raises InvalidRequest."""
+        query = identified(decode_infer(self.body), self.headers, self._request_id)
+        self._name(query.correlation_id)
+        return query
+
+    @property
+    def id_trailer(self) -> tuple[str, str]:
+        """What goes with every end of the call."""
+        return "x-request-id", self._request_id
+
+    def _name(self, request_id: str) -> None:
+        self._request_id = request_id
+        name_request(request_id)
 
 
 class _Table(grpc.GenericRpcHandler):
@@ -325,12 +379,13 @@ def _bound(server: grpc.aio.Server, addr: str, credentials: grpc.ServerCredentia
         ) from None
 
 
-async def _fail(context: Context, error: LlmPoolError) -> bytes:
+async def _fail(context: Context, error: LlmPoolError, id_trailer: tuple[str, str]) -> bytes:
     """End a call with *error*: its status, its sentence, and as trailers its JSON and Google's error details."""
     code = grpc.StatusCode[status_of(error).grpc]
     trailers = (
         ("llmpool-error", _bounded(_without_reasoning(error_json(error)["error"]), ("attempts", "decision"))),
         ("grpc-status-details-bin", _details(error, code)),
+        id_trailer,
     )
     await context.abort(code, str(error)[:1000], trailers)
     return b""
@@ -386,6 +441,11 @@ def _left(context: Context) -> float | None:
     """Seconds that the client still waits, less the way back; None: it waits for ever."""
     left: float | None = context.time_remaining()  # typed as never None, which it is without a deadline
     return None if left is None else left - min(RETURN_AT_MOST, left * RETURN_SHARE)
+
+
+def _as_called(query: Query, rpc: _Rpc) -> Query:
+    """*query* by its call's deadline, and by ``cache-control`` in its metadata."""
+    return with_cache_control(with_deadline(query, _left(rpc.context)), rpc.headers)
 
 
 def _decoded(kind: Any, body: bytes) -> Any:

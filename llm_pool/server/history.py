@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STATS_WINDOW = 100
 """Calls to a provider that its pace is told from."""
+MAX_NAME = 200
+"""Characters of an id or a name that a client sent."""
 MAX_TEXT = 4000
 """Characters of a prompt or an answer that are kept, where they are."""
 
@@ -83,7 +85,7 @@ class History:
         if not self.captures:
             as_json = redacted(as_json)
             as_json["error"] = as_json["error"] | {"message": redacted_message(event.error)}
-        ended = {"request_id": event.query.request_id, "duration_ms": round(event.duration * 1000, 3)}
+        ended = {"request_id": name_of(event.query), "duration_ms": round(event.duration * 1000, 3)}
         return {**ended, "degraded": False, **as_json}
 
     def _remember(self, query: Query, as_json: dict[str, Json]) -> None:
@@ -91,14 +93,19 @@ class History:
         about: dict[str, Json] = {
             "number": self._number,
             "at": self._wall(),
-            "tenant_id": query.tenant_id,
-            "project_id": query.project_id,
+            "tenant_id": query.tenant_id[:MAX_NAME],
+            "project_id": query.project_id[:MAX_NAME],
             "task": query.task[:64],
             "strategy": None if query.strategy is None else query.strategy.value,
         }
         if self.captures:
             about["prompt"] = query.prompt[:MAX_TEXT]
         self._ended.append(RequestRecord(self._number, query.tenant_id, as_json | about))
+
+
+def name_of(query: Query) -> str:
+    """The id of *query*, cut where it is too long to be one."""
+    return (query.request_id or query.correlation_id)[:MAX_NAME]
 
 
 def _texts(answer: Answer) -> dict[str, Json]:
@@ -111,18 +118,22 @@ class ProviderStats:
     """The latest calls to one provider."""
 
     def __init__(self) -> None:
-        self._ttfts = deque[float](maxlen=STATS_WINDOW)
+        self._queued, self._writing = deque[float](maxlen=STATS_WINDOW), deque[float](maxlen=STATS_WINDOW)
+        self._first_tokens = deque[float](maxlen=STATS_WINDOW)
         self._rates = deque[float](maxlen=STATS_WINDOW)
         self._oks = deque[bool](maxlen=STATS_WINDOW)
         self.last_error = ""
 
     def note(self, attempt: Attempt) -> None:
         """Take in a call that ended."""
-        if attempt.ttft is not None:
-            self._ttfts.append(attempt.ttft)
-            tokens, span = attempt.usage.completion_tokens, attempt.duration - attempt.ttft
-            if tokens is not None and tokens > 1 and span > 0:
-                self._rates.append((tokens - 1) / span)
+        self._queued.append(attempt.queued)
+        if attempt.first_token is not None:
+            self._first_tokens.append(attempt.first_token)
+            tokens, writing = attempt.usage.completion_tokens, attempt.writing
+            if tokens is not None and tokens > 1 and writing:
+                self._rates.append((tokens - 1) / writing)
+        if attempt.outcome == "ok" and attempt.writing is not None:
+            self._writing.append(attempt.writing)
         if attempt.outcome not in {"cancelled", "refused"}:
             self._oks.append(attempt.outcome == "ok")
         if attempt.error and attempt.outcome != "refused":
@@ -131,9 +142,12 @@ class ProviderStats:
     def as_json(self) -> dict[str, Json]:
         """As JSON; null where nothing is known."""
         return {
-            "ttft_p50_ms": _ms(_quantile(self._ttfts, 0.5)),
-            "ttft_p95_ms": _ms(_quantile(self._ttfts, 0.95)),
-            "ttfts_ms": [_ms(ttft) for ttft in list(self._ttfts)[-30:]],
+            "queue_p50_ms": _ms(_quantile(self._queued, 0.5)),
+            "queue_p95_ms": _ms(_quantile(self._queued, 0.95)),
+            "ttft_p50_ms": _ms(_quantile(self._first_tokens, 0.5)),
+            "ttft_p95_ms": _ms(_quantile(self._first_tokens, 0.95)),
+            "ttfts_ms": [_ms(first_token) for first_token in list(self._first_tokens)[-30:]],
+            "writing_p50_ms": _ms(_quantile(self._writing, 0.5)),
             "tokens_per_second": _round(_quantile(self._rates, 0.5)),
             "ok_share": _round(sum(self._oks) / len(self._oks)) if self._oks else None,
             "last_error": self.last_error or None,

@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
-from llm_pool.core.events import TextArrived
+from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.server import sse
+from llm_pool.server.body_limit import body_limit
 from llm_pool.server.middleware import (
     BUG,
     PRINCIPAL,
@@ -30,7 +31,8 @@ from llm_pool.server.middleware import (
     send_json,
 )
 from llm_pool.server.openapi import document
-from llm_pool.server.queries import FeedbackBody, deadline_header, decode, decode_infer, with_deadline
+from llm_pool.server.queries import FeedbackBody, decode, decode_infer
+from llm_pool.server.request_context import authorized
 from llm_pool.wire.json import answer_json, error_json, state_json
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
     Extension = Callable[[FastAPI, PoolManager, AccessControl], None]
 
+PROBE_METHODS = ["GET", "OPTIONS"]
+"""HAProxy's ``option httpchk /livez`` asks with OPTIONS."""
 PING_EVERY = 15.0
 """Seconds of silence after which a stream gets a comment."""
 STATUS_WAIT = 1.0
@@ -72,7 +76,7 @@ def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence
     app.router.routes.extend(own.routes())
     for extension in extensions:
         extension(app, manager, access)
-    return GatewayMiddleware(app, access, app.state.error_shapes)
+    return GatewayMiddleware(app, access, app.state.error_shapes, body_limit=lambda: body_limit(manager.config))
 
 
 class PoolRoutes:
@@ -88,15 +92,14 @@ class PoolRoutes:
             Route("/v1/feedback", Asgi(self._feedback), methods=["POST"]),
             Route("/v1/tasks", Asgi(self._tasks), methods=["GET"]),
             Route("/health", Asgi(self._health), methods=["GET"]),
-            Route("/livez", Asgi(self._livez), methods=["GET"]),
-            Route("/readyz", Asgi(self._readyz), methods=["GET"]),
+            Route("/livez", Asgi(self._livez), methods=PROBE_METHODS),
+            Route("/readyz", Asgi(self._readyz), methods=PROBE_METHODS),
         ]
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         request = decode_infer((await receive())["body"])
-        left = deadline_header(headers[b"x-deadline-ms"].decode("latin-1") if b"x-deadline-ms" in headers else None)
-        async with self._access.authorize(scope[PRINCIPAL], with_deadline(request.query, left)) as query:
+        async with authorized(self._access, scope, request.query) as query:
             if request.stream or b"text/event-stream" in headers.get(b"accept", b""):
                 await stream(self._manager, query, send)
             else:
@@ -156,7 +159,7 @@ async def stream(manager: PoolManager, query: Query, send: Send) -> None:
 
     def hear(event: Event) -> None:
         queue.put_nowait(encoder.event(event))
-        if isinstance(event, TextArrived):
+        if isinstance(event, TextArrived | ToolCallArrived):
             begun.set()
 
     def ended(_: asyncio.Task[Answer]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,7 +19,11 @@ import msgspec
 
 from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopping, Unauthenticated
 from llm_pool.core.shortage import lacking
+from llm_pool.server import cors, page
+from llm_pool.server.body_limit import SMALLEST
+from llm_pool.server.request_headers import correlation_id
 from llm_pool.server.status import retry_after, status_of
+from llm_pool.telemetry.logs import name_request
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
@@ -36,13 +40,11 @@ if TYPE_CHECKING:
     ErrorShape = Callable[[int, Mapping[str, Any]], Any]
     """From a status and our own error body to the body that another API's clients expect."""
 
-OPEN = frozenset({b"/livez", b"/readyz", b"/", b"/page.css", b"/page.js", b"/page.svg"})
+OPEN = frozenset({b"/livez", b"/readyz", *(path.encode() for path in page.FILES)})
 """
 Public paths, the empty shell of the page among them; every other path, present and future, goes through access
 control.
 """
-BODY_LIMIT = 1 << 20
-"""Bytes."""
 BODY_TIME = 15.0
 """Seconds a body may take to arrive."""
 SHORTAGE_RETRY_AFTER = 1.0
@@ -51,6 +53,10 @@ HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 """On every answer that says nothing else of its caching."""
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
+REQUEST_ID = "llm_pool.request_id"
+"""Where in the scope the id is that the answer goes out under."""
+LINGER = 2.0
+"""Seconds that a client may still send a body which is refused, so that it gets to read why."""
 
 _log = logging.getLogger("llm_pool.server")
 
@@ -78,6 +84,9 @@ class AccessControl(Protocol):
     def authorize(self, principal: Principal, query: Query, /) -> AbstractAsyncContextManager[Query]:
         """*query* as *principal* may ask it, while the block runs; raises PermissionDenied, RateLimited."""
 
+    def readable_by(self, headers: Sequence[tuple[bytes, bytes]], /) -> bytes | None:
+        """The origin of the web page that sent these headers, if it may read the answer; None where no page may."""
+
 
 class Anonymous(msgspec.Struct, frozen=True):
     """Somebody on this machine."""
@@ -97,6 +106,10 @@ class AllowAll:
         """The query as it is."""
         yield query
 
+    def readable_by(self, _headers: object) -> bytes | None:
+        """No page."""
+        return None
+
 
 class GatewayMiddleware:
     """
@@ -106,19 +119,31 @@ class GatewayMiddleware:
         inner: the application, behind access control.
         access: decides who may.
         shapes: how errors look under paths that begin so; elsewhere they have our own shape.
+        body_limit: bytes that a body may have now.
     """
 
     def __init__(
-        self, inner: Application, access: AccessControl, shapes: Mapping[str, ErrorShape] | None = None
+        self,
+        inner: Application,
+        access: AccessControl,
+        shapes: Mapping[str, ErrorShape] | None = None,
+        *,
+        body_limit: Callable[[], int] = lambda: SMALLEST,
     ) -> None:
-        self._inner, self._access, self._shapes = inner, access, shapes or {}
+        self._inner, self._access, self._shapes, self._body_limit = inner, access, shapes or {}, body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else but the lifespan is refused."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
-        response = _ResponseSender(send, partial(format_error, self._shapes, scope["path"]))
+        scope[REQUEST_ID] = correlation_id(scope["headers"])
+        name_request(scope[REQUEST_ID])
+        reader = self._access.readable_by(scope["headers"])
+        response = _ResponseSender(send, scope, partial(format_error, self._shapes, scope["path"]), reader)
+        if reader is not None and cors.is_preflight(scope["method"], scope["headers"]):
+            await response.allow(cors.preflight_headers(scope["headers"]))
+            return
         try:
             async with asyncio.timeout(None) as cancel_scope:
                 await self._serve(scope, receive, response, cancel_scope)
@@ -144,16 +169,19 @@ class GatewayMiddleware:
     ) -> None:
         headers = dict(scope["headers"])
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            await response.fail(415, problem("unsupported_encoding", "send the body as it is, without encoding"))
+            why = problem("unsupported_encoding", "send the body as it is, without encoding")
+            await response.fail(415, why, unread=receive)
             return
+        limit = self._body_limit()
         try:
             async with asyncio.timeout(BODY_TIME):
-                body = await _body(receive, headers)
+                body = await _body(receive, headers, limit)
         except TimeoutError:
             await response.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
             return
         if body is None:
-            await response.fail(413, problem("body_too_large", f"the body is over the limit of {BODY_LIMIT} bytes"))
+            why = problem("body_too_large", f"the body is over the limit of {limit} bytes")
+            await response.fail(413, why, unread=receive)
             return
         watcher = asyncio.create_task(_watch_disconnect(receive, response, cancel_scope))
         try:
@@ -167,10 +195,15 @@ class GatewayMiddleware:
 
 
 class _ResponseSender:
-    """The way out: adds the headers of every answer, and knows how far it is; *is_over* once all of it is sent."""
+    """
+    The way out: adds the headers of every answer, and knows how far it is; *is_over* once all of it is sent.
 
-    def __init__(self, send: Send, shape: ErrorShape) -> None:
-        self._send, self._shape, self._began = send, shape, False
+    *scope* has the id that the answer goes out under, *reader* is the origin of the page that may read it.
+    """
+
+    def __init__(self, send: Send, scope: Scope, shape: ErrorShape, reader: bytes | None) -> None:
+        self._send, self._scope, self._shape, self._began = send, scope, shape, False
+        self._cors = cors.answer_headers(reader)
         self.is_over = False
 
     async def send(self, message: Message) -> None:
@@ -178,19 +211,51 @@ class _ResponseSender:
             self._began = True
             present = {name for name, _ in message.get("headers", ())}
             extra = [header for header in HEADERS if header[0] not in present]
+            extra += [(b"x-request-id", self._scope[REQUEST_ID].encode()), *self._cors]
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         else:
             self.is_over = not message.get("more_body", False)
         await self._send(message)
 
-    async def fail(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        """Answer with an error; in the middle of an answer do nothing, and the server cuts the connection."""
+    async def allow(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer a preflight."""
+        await self.send({"type": "http.response.start", "status": 204, "headers": [*headers]})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def fail(
+        self,
+        status: int,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        *,
+        unread: Receive | None = None,
+    ) -> None:
+        """
+        Answer with an error; in the middle of an answer do nothing, and the server cuts the connection.
+
+        *unread* gives the rest of a body that is not taken. It is read and dropped for ``LINGER`` seconds before the
+        connection is closed: a reset for what is still on its way would take the answer with it (RFC 9112, 9.6).
+        """
         if self._began:
             return
         own = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if status in {408, 413, 415}:  # the rest of the body is still to come
             own.append((b"connection", b"close"))
-        await send_json(self.send, self._shape(status, body), status=status, headers=own)
+        send = self.send if unread is None else partial(_send_lingering, self.send, unread)
+        await send_json(send, self._shape(status, body), status=status, headers=own)
+
+
+async def _send_lingering(send: Send, unread: Receive, message: Message) -> None:
+    """Send a message of an answer, and hear *unread* out before the last of it."""
+    if message["type"] == "http.response.start":
+        await send(message)
+        return
+    await send({**message, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await unread()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def format_error(shapes: Mapping[str, ErrorShape], path: str, status: int, body: Mapping[str, Any]) -> Any:
@@ -232,7 +297,11 @@ def error_response(error: LlmPoolError) -> ErrorResponse:
 
 async def send_json(send: Send, value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """One whole answer: *value* as JSON."""
-    body = msgspec.json.encode(value)
+    await send_body(send, msgspec.json.encode(value), status=status, headers=headers)
+
+
+async def send_body(send: Send, body: bytes, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """One whole answer: *body*, which is JSON."""
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
@@ -246,9 +315,9 @@ def problem(code: str, message: str) -> dict[str, Any]:
 BUG = problem("internal", "a bug in llm-pool; its log has the details")
 
 
-async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The whole body; None where it is over the limit."""
-    if int(headers.get(b"content-length", b"0")) > BODY_LIMIT:
+async def _body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes | None:
+    """The whole body; None where it is over *limit* bytes."""
+    if int(headers.get(b"content-length", b"0")) > limit:
         return None
     pieces, size, more = [], 0, True
     while more:
@@ -257,7 +326,7 @@ async def _body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes | Non
             raise ClientGone
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > BODY_LIMIT:
+        if size > limit:
             return None
         more = message.get("more_body", False)
     return b"".join(pieces)

@@ -8,6 +8,8 @@ A tenant sees its own requests and may cancel them. Metrics, the configuration a
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -23,10 +25,11 @@ from llm_pool.server.history import History
 from llm_pool.server.middleware import PRINCIPAL, Anonymous, Asgi, problem, send_json
 from llm_pool.server.snapshot import running_json, snapshot, summary
 from llm_pool.telemetry import logs
+from llm_pool.telemetry.last_hour import LastHour
 from llm_pool.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from fastapi import FastAPI
 
@@ -58,13 +61,15 @@ class Monitoring:
         clock = SystemClock()
         self.metrics = Metrics()
         self.history = History(self._settings.recent, clock.wall, capture=self._settings.capture)
+        self.last_hour = LastHour(clock.wall)
         self._began = clock.wall()
         self._tracing = _tracing(config)
 
     @property
     def observers(self) -> list[Observer]:
         """To be told of every event."""
-        own: list[Observer] = [self.metrics, self.history, logs.RequestLog(prompts=self._settings.log_prompts)]
+        requests = logs.RequestLog(prompts=self._settings.log_prompts)
+        own: list[Observer] = [self.metrics, self.history, self.last_hour, requests]
         return own if self._tracing is None else [*own, self._tracing]
 
     @asynccontextmanager
@@ -82,7 +87,7 @@ class Monitoring:
         """Add the routes."""
         if self._tracing is not None:
             app.add_middleware(_TraceContext)
-        routes = Routes(manager, self.metrics, self.history, self._began)
+        routes = Routes(manager, self.metrics, self.history, self.last_hour, self._began)
         app.router.routes.extend(routes.api())
         if self._settings.metrics:
             app.router.routes.append(routes.metrics())
@@ -93,13 +98,17 @@ class Monitoring:
 class Routes:
     """What is shown of *manager*; *began*: Unix seconds of the daemon's start."""
 
-    def __init__(self, manager: PoolManager, metrics: Metrics, history: History, began: float) -> None:
+    def __init__(
+        self, manager: PoolManager, metrics: Metrics, history: History, last_hour: LastHour, began: float
+    ) -> None:
         self._manager, self._metrics, self._history, self._began = manager, metrics, history, began
+        self._last_hour = last_hour
 
     def api(self) -> list[Route]:
         """The JSON behind the page."""
         return [
             Route("/v1/status", Asgi(self._status), methods=["GET"]),
+            Route("/v1/hour", Asgi(self._hour), methods=["GET"]),
             Route("/v1/config", Asgi(self._config), methods=["GET"]),
             Route("/v1/requests/{number}", Asgi(self._cancel), methods=["DELETE"]),
         ]
@@ -119,12 +128,15 @@ class Routes:
         now = asyncio.get_running_loop().time()
         running = [r for r in manager.running() if tenant is None or r.query.tenant_id == tenant]
         body |= {
-            "requests": [running_json(r, now) for r in running],
+            "requests": [running_json(r, now, captures=self._history.captures) for r in running],
             "recent": [ended.as_json for ended in self._history.since(_since(scope), tenant)],
             "latest": self._history.latest,
             "sees_all": tenant is None,
         }
         await send_json(send, body)
+
+    async def _hour(self, _scope: Connection, _receive: Receive, send: Send) -> None:
+        await send_json(send, self._last_hour.as_json())
 
     async def _config(self, _scope: Connection, _receive: Receive, send: Send) -> None:
         config = self._manager.config
@@ -142,13 +154,34 @@ class Routes:
             await send_json(send, problem("not_found", f"no request {text[:MAX_DIGITS]} is in flight"), status=404)
 
     async def _metrics_page(self, scope: Connection, _receive: Receive, send: Send) -> None:
-        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        make = self._metrics.page(snapshot(self._manager), accept)
-        body, content_type = await asyncio.to_thread(make)
-        await _send(send, body, [(b"content-type", content_type.encode())])
+        headers = dict(scope["headers"])
+        make = self._metrics.page(snapshot(self._manager), headers.get(b"accept", b"").decode("latin-1"))
+        packs = takes_gzip(headers.get(b"accept-encoding", b""))
+        body, content_type = await asyncio.to_thread(_packed if packs else _plain, make)
+        coding = [(b"content-encoding", b"gzip")] if packs else []
+        more = [(b"content-type", content_type.encode()), (b"vary", b"accept-encoding"), *coding]
+        await _send(send, body, more)
 
     async def _file(self, scope: Connection, _receive: Receive, send: Send) -> None:
         await _send(send, *await asyncio.to_thread(page.read, scope["path"]))
+
+
+def takes_gzip(accept_encoding: bytes) -> bool:
+    """Whether a client takes gzip, by its ``Accept-Encoding``: named, or meant by ``*``, and not weighed with 0."""
+    weights = {}
+    for one in accept_encoding.lower().split(b","):
+        coding, _, weight = one.replace(b" ", b"").partition(b";")
+        weights[coding] = not re.fullmatch(rb"q=0(\.0*)?", weight)
+    return weights.get(b"gzip", weights.get(b"*", False))
+
+
+def _plain(make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+    return make()
+
+
+def _packed(make: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+    page, content_type = make()
+    return gzip.compress(page, 5, mtime=0), content_type
 
 
 def has_scope(principal: Principal | Anonymous, scope: Scope) -> bool:

@@ -18,42 +18,43 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.routing import Route
 
-from llm_pool import __version__
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
-from llm_pool.core.messages import Query
-from llm_pool.engine import ANY_OBJECT
+from llm_pool.core.messages import Query, Turn
+from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
-    authorized,
+    capabilities,
     decision_details,
     finish,
     model_named,
     models,
-    question,
     reject_unsupported,
     respond,
-    turn,
+    thinking_of,
 )
+from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
-from llm_pool.server.queries import decode, think_of
+from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
+from llm_pool.server.queries import decode, think_of, type_error, whole
+from llm_pool.server.request_context import authorized
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Turn
+    from llm_pool.core.messages import Answer, Json, Tool, ToolCall, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 UNSUPPORTED = {
-    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
     "logprobs": "an ensemble's answer has no log probabilities",
     "top_logprobs": "an ensemble's answer has no log probabilities",
-    "images": "only text is supported",
     "suffix": "the pool completes no text in its middle",
     "raw": "each model has a template of its own",
     "template": "each model has a template of its own",
@@ -63,7 +64,24 @@ UNSUPPORTED = {
 MAX_LOAD_TIME = 600.0
 """Seconds that the loading of a model may take where its sender sets no deadline: 40 GB from a slow disk take 300."""
 SERVED_OPTIONS = ("num_predict", "temperature", "seed", "stop")
-"""Options that reach the models; the others are told in ``llm_pool.ignored``."""
+"""Options that reach the models; others reach a provider that is asked alone, or are told in ``llm_pool.ignored``."""
+VERSION = "0.13.0"
+"""The version of Ollama whose API this is: clients ask for it before they use what came with one."""
+ARCHITECTURE = "llm-pool"
+"""What stands for a model's architecture; names of its facts begin with it."""
+DEFAULT_CONTEXT = 4096
+"""Tokens of context that Ollama gives a model, unless it is told otherwise."""
+MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+MANAGED = "models are installed and removed by whoever runs the pool, not through this API"
+CLIENT_FIELDS = {
+    "max_tokens": "options.num_predict",
+    "temperature": "options.temperature",
+    "seed": "options.seed",
+    "output_schema": "format",
+    "task": "model",
+    "strategy": "model",
+}
+"""What a query's fields are called in this API."""
 DETAILS: dict[str, Json] = {
     "parent_model": "",
     "format": "",
@@ -72,13 +90,6 @@ DETAILS: dict[str, Json] = {
     "parameter_size": "",
     "quantization_level": "",
 }
-
-
-class _Message(msgspec.Struct, frozen=True):
-    role: str
-    content: str | None = None
-    images: list[Any] | None = None
-    tool_calls: list[Any] | None = None
 
 
 class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +101,6 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] | None = None
     keep_alive: str | float | None = None
     think: bool | str | None = None
-    tools: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
@@ -98,7 +108,8 @@ class _BaseBody(msgspec.Struct, frozen=True, kw_only=True):
 class ChatBody(_BaseBody, frozen=True, kw_only=True):
     """A body of ``/api/chat``."""
 
-    messages: list[_Message] | None = None
+    messages: list[Message] | None = None
+    tools: list[ToolBody] | None = None
 
 
 class GenerateBody(_BaseBody, frozen=True, kw_only=True):
@@ -114,7 +125,7 @@ class GenerateBody(_BaseBody, frozen=True, kw_only=True):
 
 
 class _Options(msgspec.Struct, frozen=True):
-    num_predict: int | None = None
+    num_predict: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
@@ -129,6 +140,32 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     """Add the routes to *app*."""
     app.router.routes.extend(Ollama(manager, access).routes())
     app.state.error_shapes["/api/"] = error_shape
+    source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/api/chat",
+            summary="A conversation, answered, in Ollama's shape.",
+            source=source,
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/generate",
+            summary="A prompt, answered, in Ollama's shape.",
+            source=source,
+            body=GenerateBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=LINES,
+        ),
+        ForeignOperation(
+            path="/api/show", summary="What a model is.", source=source, body=_Show, example={"model": "pool"}
+        ),
+        ForeignOperation(path="/api/tags", summary="Every model there is.", source=source, method="get"),
+        ForeignOperation(path="/api/ps", summary="The models in memory.", source=source, method="get"),
+        ForeignOperation(path="/api/version", summary="The version.", source=source, method="get"),
+    )
 
 
 def error_shape(_status: int, body: Mapping[str, Json]) -> dict[str, Json]:
@@ -152,30 +189,49 @@ class Ollama:
             Route("/api/ps", Asgi(self._ps), methods=["GET"]),
             Route("/api/show", Asgi(self._show), methods=["POST"]),
             Route("/api/version", Asgi(self._version), methods=["GET"]),
+            Route("/api/delete", Asgi(self._managed), methods=["DELETE"]),
+            *(Route(path, Asgi(self._managed), methods=["POST"]) for path in MANAGING),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
         model = await model_named(body.model, self._manager)
-        encoder = _ChatEncoder(body)
+        beyond = self._unserved(sent, body, model)
+        encoder = _ChatEncoder(body, beyond.ignored)
         if body.messages:
-            turns = [_turn(message, at) for at, message in enumerate(body.messages)]
-            await self._answer(scope, query_from(body, model, turns), encoder, send)
+            last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+            asked = query_from(body, model, turns_of(body.messages), tools_of(body.tools))
+            query = msgspec.structs.replace(asked, extra=beyond.passed)
+            await self._answer(scope, query, encoder, send, f"messages[{last}].content")
         else:
             await self._load(scope, body, model, encoder, send)
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: GenerateBody = decode((await receive())["body"], GenerateBody)
+        sent = (await receive())["body"]
+        body: GenerateBody = decode(sent, GenerateBody)
         model = await model_named(body.model, self._manager)
-        encoder = _GenerateEncoder(body)
+        beyond = self._unserved(sent, body, model)
+        encoder = _GenerateEncoder(body, beyond.ignored)
         if body.prompt:
-            turns = [turn("system", body.system or "", "system"), turn("user", body.prompt, "prompt")]
-            await self._answer(scope, query_from(body, model, turns), encoder, send)
+            images = images_of(body.images, "images")
+            turns = [Turn("system", body.system or ""), Turn("user", body.prompt, images=images)]
+            query = msgspec.structs.replace(query_from(body, model, turns), extra=beyond.passed)
+            await self._answer(scope, query, encoder, send, "prompt")
         else:
             await self._load(scope, body, model, encoder, send)
 
-    async def _answer(self, scope: Scope, query: Query, encoder: _Encoder, send: Send) -> None:
-        await respond(self._manager, self._access, scope, query, encoder, send, stream=encoder.body.stream is not False)
+    async def _answer(self, scope: Scope, query: Query, encoder: _Encoder, send: Send, prompt: str) -> None:
+        """Answer *query*, whose prompt the client wrote in the field *prompt*."""
+        stream, fields = encoder.body.stream is not False, {**CLIENT_FIELDS, "prompt": prompt}
+        await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
+
+    def _unserved(self, sent: bytes, body: _BaseBody, model: Model) -> Unserved:
+        """What becomes of options and fields of *body* that the pool does not serve."""
+        options = {name: value for name, value in (body.options or {}).items() if name not in SERVED_OPTIONS}
+        beyond = fields_beyond(sent, frozenset(type(body).__struct_fields__) - {"keep_alive"})
+        found = unserved(options, model, self._manager.config)
+        return Unserved(found.passed, [*found.ignored, *beyond])
 
     async def _load(self, scope: Scope, body: _BaseBody, model: Model, encoder: _Encoder, send: Send) -> None:
         """Make a provider ready, as a request without a question asks; the pool itself always is."""
@@ -201,8 +257,9 @@ class Ollama:
         known = (await models(self._manager)).values()
         ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
         expires = _instant(time.time() + 86_400)
-        in_memory = {"expires_at": expires, "size_vram": 0, "context_length": 0}
-        await send_json(send, {"models": [{**self._listed(model), **in_memory} for model in ready]})
+        in_memory = {"expires_at": expires, "size_vram": 0}
+        listed = [{**self._listed(model), **in_memory, "context_length": await self._context(model)} for model in ready]
+        await send_json(send, {"models": listed})
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
@@ -212,14 +269,29 @@ class Ollama:
             "parameters": "",
             "template": "",
             "details": DETAILS,
-            "model_info": {"general.architecture": "llm-pool", "general.basename": model.name},
-            "capabilities": ["completion"],
+            "model_info": {
+                "general.architecture": ARCHITECTURE,
+                "general.basename": model.name,
+                f"{ARCHITECTURE}.context_length": await self._context(model),
+            },
+            "capabilities": await capabilities(model, self._manager),
             "modified_at": _instant(self._manager.last_reload.at),
         }
         await send_json(send, details)
 
     async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, {"version": __version__})
+        await send_json(send, {"version": VERSION})
+
+    async def _context(self, model: Model) -> int:
+        """Tokens of context that every provider of *model* has, as far as it is known; else Ollama's own default."""
+        known = {state.name: state.facts.context for state in (await self._manager.health()).states if state.facts}
+        providers = self._manager.config.active_providers
+        asked = model.providers or [one.name for one in providers if not one.last_resort]
+        contexts = [one.context or known.get(one.name) for one in providers if one.name in asked]
+        return min(filter(None, contexts), default=DEFAULT_CONTEXT)
+
+    async def _managed(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_json(send, {"error": MANAGED}, status=501)
 
     def _listed(self, model: Model) -> dict[str, Json]:
         tagged = model.name if ":" in model.name else f"{model.name}:latest"
@@ -233,24 +305,26 @@ class Ollama:
         }
 
 
-def query_from(body: _BaseBody, model: Model, turns: list[Turn]) -> Query:
+def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[Tool, ...] = ()) -> Query:
     """
-    The query in *body*, put to *model*.
+    The query in *body*, put to *model*, which may call *tools*.
 
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
     options = _options(body)
-    prompt, earlier = question(turns)
-    length = options.num_predict
+    asked = last_word(turns, "messages")
+    length = whole(options.num_predict, "options.num_predict")
     return Query(
-        prompt=prompt,
-        turns=earlier,
+        prompt=asked.prompt,
+        turns=asked.turns,
+        images=asked.images,
+        tools=tools,
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
-        max_tokens=length if length is not None and length > 0 else None,  # -1 and -2 are words for "no limit"
+        max_tokens=max(length, NO_LIMIT) if length else None,  # -2 is "until the context is full"
         temperature=options.temperature,
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
@@ -263,16 +337,7 @@ def _options(body: _BaseBody) -> _Options:
     try:
         return msgspec.convert(body.options or {}, _Options)
     except msgspec.ValidationError as error:
-        raise InvalidRequest("options", str(error)) from None
-
-
-def _turn(message: _Message, at: int) -> Turn:
-    place = f"messages[{at}]"
-    if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
-    if message.images:
-        raise InvalidRequest(f"{place}.images", UNSUPPORTED["images"])
-    return turn(message.role, message.content or "", place)
+        raise type_error(str(error), _Options, "options") from None
 
 
 def _schema(output_format: str | dict[str, Json] | None) -> dict[str, Json] | None:
@@ -288,16 +353,17 @@ class _Encoder:
 
     content_type = b"application/x-ndjson"
 
-    def __init__(self, body: _BaseBody) -> None:
-        self.body = body
+    def __init__(self, body: _BaseBody, ignored: Sequence[str] = ()) -> None:
+        self.body, self._ignored = body, ignored
 
-    def text_field(self, text: str) -> dict[str, Json]:
-        """Where *text* stands in a line."""
+    def text_field(self, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Json]:
+        """Where *text*, what was thought, and *calls* stand in a line."""
         raise NotImplementedError
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        return {**self._line(answer.content), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        line = self._line(answer.content, thinking_of(answer), answer.tool_calls)
+        return {**line, "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
@@ -311,44 +377,66 @@ class _Encoder:
         """A line of text."""
         return _encoded({**self._line(text), "done": False})
 
+    def thought(self, text: str) -> bytes:
+        """A line of thought."""
+        return _encoded({**self._line("", text), "done": False})
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: calls are told whole, at the end."""
+        return b""
+
     def heartbeat(self) -> bytes:
         """A line without text."""
         return self.piece("")
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of the text, and the line that tells how it was made."""
+        """The rest of the text, the calls, and the line that tells how it was made."""
         answer = end.answer
+        output = self.piece(end.rest) if end.rest else b""
+        if answer.tool_calls:
+            output += _encoded({**self._line("", calls=answer.tool_calls), "done": False})
         last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
-        return (self.piece(end.rest) if end.rest else b"") + _encoded(last)
+        return output + _encoded(last)
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a line's place."""
         return _encoded(error_shape(status_of(error).http, error_json(error)))
 
-    def _line(self, text: str) -> dict[str, Json]:
-        return {"model": self.body.model, "created_at": _instant(time.time()), **self.text_field(text)}
+    def _line(self, text: str, thinking: str = "", calls: Sequence[ToolCall] = ()) -> dict[str, Json]:
+        said = self.text_field(text, thinking, calls)
+        return {"model": self.body.model, "created_at": _instant(time.time()), **said}
 
     def _decision_details(self, answer: Answer) -> dict[str, Json]:
-        return decision_details(answer, [name for name in self.body.options or {} if name not in SERVED_OPTIONS])
+        return decision_details(answer, self._ignored)
 
 
 class _ChatEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"message": {"role": "assistant", "content": text}}
+    def text_field(self, text: str, thinking: str, calls: Sequence[ToolCall]) -> dict[str, Json]:
+        called = {"tool_calls": [_call(call, at) for at, call in enumerate(calls)]} if calls else {}
+        return {"message": {"role": "assistant", "content": text, **_thinking(thinking), **called}}
 
 
 class _GenerateEncoder(_Encoder):
-    def text_field(self, text: str) -> dict[str, Json]:
-        return {"response": text}
+    def text_field(self, text: str, thinking: str, _calls: Sequence[ToolCall]) -> dict[str, Json]:
+        return {"response": text, **_thinking(thinking)}
+
+
+def _call(call: ToolCall, at: int) -> dict[str, Json]:
+    arguments = msgspec.json.decode(call.arguments)
+    return {"id": call.id, "function": {"index": at, "name": call.name, "arguments": arguments}}
+
+
+def _thinking(text: str) -> dict[str, Json]:
+    return {"thinking": text} if text else {}
 
 
 def _end(answer: Answer) -> dict[str, Json]:
     """Why the answer ends, what it took, in nanoseconds, and what the whole panel spent, in tokens."""
     won = answer.decision.winning_attempt
-    reading = won.ttft if won is not None and won.ttft is not None else 0.0
-    writing = won.duration - reading if won is not None else answer.duration
+    reading = (won.first_token or 0.0) if won is not None else 0.0
+    writing = (won.writing if won.writing is not None else won.duration) if won is not None else answer.duration
     return {
-        "done_reason": finish(answer),
+        "done_reason": "stop" if answer.tool_calls else finish(answer),  # it has no word of its own for calls
         "total_duration": _nanoseconds(answer.duration),
         "load_duration": 0,
         "prompt_eval_count": answer.usage.prompt_tokens or 0,

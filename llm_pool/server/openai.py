@@ -17,70 +17,50 @@ import msgspec
 from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Query
+from llm_pool.core.messages import Query, ToolCallDelta
 from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import (
+    capabilities,
     decision_details,
     finish,
     model_named,
     models,
-    question,
     reject_unsupported,
     respond,
-    turn,
+    thinking_of,
 )
+from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
-from llm_pool.server.queries import decode
-from llm_pool.server.sse import CONTENT_TYPE, PING
+from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
+from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.queries import decode, whole
+from llm_pool.server.samples import MAX_SAMPLES, respond_samples
+from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Think, Turn
+    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, ToolCall
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 UNSUPPORTED = {
-    "tools": "the pool calls no tools: several models answer, and their calls cannot be weighed against each other",
-    "functions": "the pool calls no functions",
-    "logprobs": "an ensemble's answer has no log probabilities",
-    "top_logprobs": "an ensemble's answer has no log probabilities",
+    "functions": "send them as tools",
     "logit_bias": "the models of a pool have no tokens in common",
     "audio": "only text is supported",
     "web_search_options": "nothing is searched here",
 }
 """Fields that ask for what cannot be had, and why."""
 IGNORED = ("top_p", "frequency_penalty", "presence_penalty", "verbosity", "prediction")
-"""Fields that tune an answer and have no counterpart here."""
-EFFORTS: dict[str, Think] = {
-    "none": False,
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
-"""OpenAI's words for how long a model thinks, and ours."""
-TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-"""OpenAI's word for a status; other 4xx are ``invalid_request_error``, 5xx ``server_error``."""
-
-
-class _Part(msgspec.Struct, frozen=True):
-    type: str
-    text: str = ""
-
-
-class _Message(msgspec.Struct, frozen=True):
-    role: str
-    content: str | list[_Part] | None = None
-    tool_calls: list[Any] | None = None
+"""Fields that tune an answer and have no counterpart here: only a provider that is asked alone may take them."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -93,26 +73,24 @@ class _Format(msgspec.Struct, frozen=True):
     json_schema: _Schema | None = None
 
 
-class _StreamOptions(msgspec.Struct, frozen=True):
-    include_usage: bool | None = None
-
-
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat request; fields that are not here are another server's and change nothing."""
+    """A chat request; fields that are not here are another server's, and told in ``llm_pool.ignored``."""
 
     model: str
-    messages: list[_Message]
+    messages: list[Message]
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | float | None = None
+    max_completion_tokens: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     response_format: _Format | None = None
     metadata: dict[str, str] | None = None
     n: int | None = None
-    tools: list[Any] | None = None
+    tools: list[ToolBody] | None = None
+    tool_choice: str | ChoiceBody | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -128,27 +106,30 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: str | None = None
     prediction: Any = None
 
-    @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        return [field for field in IGNORED if getattr(self, field) is not None]
+
+SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the routes to *app*."""
     api = OpenAI(manager, access)
     app.router.routes.extend(api.routes())
-    for place in ("/v1/chat", "/v1/models", "/v1/completions", "/v1/embeddings", "/v1/responses"):
+    for place in ("/v1/chat", "/v1/models"):
         app.state.error_shapes[place] = error_shape
-
-
-def error_shape(status: int, body: Mapping[str, Json]) -> dict[str, Json]:
-    """*body*, from ``wire.error_json``, as OpenAI would say it under *status*."""
-    error = body["error"]
-    kind = TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    message = f"{error['message']} ({error['hint']})" if error.get("hint") else error["message"]
-    code = "model_not_found" if error["code"] == "unknown_model" else error["code"]
-    return {"error": {"message": message, "type": kind, "param": error.get("field"), "code": code}}
+    models = "https://platform.openai.com/docs/api-reference/models"
+    document_operations(
+        app,
+        ForeignOperation(
+            path="/v1/chat/completions",
+            summary="A conversation, answered, in OpenAI's chat shape.",
+            source="https://platform.openai.com/docs/api-reference/chat",
+            body=ChatBody,
+            example={"model": "pool", "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+            streamed=EVENTS,
+        ),
+        ForeignOperation(path="/v1/models", summary="Every model there is to choose.", source=models, method="get"),
+        ForeignOperation(path="/v1/models/{name}", summary="One of them.", source=models, method="get"),
+    )
 
 
 class OpenAI:
@@ -166,21 +147,32 @@ class OpenAI:
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChatBody = decode((await receive())["body"], ChatBody)
-        project = dict(scope["headers"]).get(b"openai-project", b"").decode("latin-1")
-        query = query_from(body, await model_named(body.model, self._manager), project)
-        await respond(self._manager, self._access, scope, query, _ChatEncoder(body), send, stream=bool(body.stream))
+        sent = (await receive())["body"]
+        body: ChatBody = decode(sent, ChatBody)
+        model = await model_named(body.model, self._manager)
+        beyond = unserved(fields_beyond(sent, SERVED) | _template_fields(body), model, self._manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        fields, stream = _client_fields(body), bool(body.stream)
+        if body.n in {None, 1}:
+            encoder = _ChatEncoder(body, beyond.ignored)
+            await respond(self._manager, self._access, scope, query, encoder, send, stream=stream, fields=fields)
+            return
+        answer_id = f"chatcmpl-{uuid.uuid4().hex}"
+        encoders = [_ChatEncoder(body, beyond.ignored, index, answer_id) for index in range(body.n or 1)]
+        await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
-        await send_json(send, {"object": "list", "data": [self._listed(model) for model in known.values()]})
+        await send_json(send, {"object": "list", "data": [await self._listed(model) for model in known.values()]})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, self._listed(await model_named(scope["path_params"]["name"], self._manager)))
+        await send_json(send, await self._listed(await model_named(scope["path_params"]["name"], self._manager)))
 
-    def _listed(self, model: Model) -> dict[str, Json]:
+    async def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
-        return {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+        able = await capabilities(model, self._manager)
+        listed = {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+        return {**listed, "capabilities": able}
 
 
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
@@ -191,26 +183,62 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
-    if body.n not in {None, 1}:
-        raise InvalidRequest("n", f"the pool gives one answer, not {body.n}")
+    if body.n is not None and not 1 <= body.n <= MAX_SAMPLES:
+        raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {body.n}")
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
-    prompt, turns = question([_turn(message, at) for at, message in enumerate(body.messages)])
+    if body.top_logprobs is not None and not body.logprobs:
+        raise InvalidRequest("top_logprobs", "expected logprobs: true with it")
+    if body.logprobs and len(model.providers) != 1:
+        raise InvalidRequest("logprobs", "an ensemble's answer has none", hint="name one provider as the model")
+    asked = last_word(turns_of(body.messages), "messages")
     return Query(
-        prompt=prompt,
-        turns=turns,
+        prompt=asked.prompt,
+        turns=asked.turns,
+        images=asked.images,
+        tools=tools_of(body.tools),
+        tool_choice=choice_of(body.tool_choice),
+        parallel_tool_calls=body.parallel_tool_calls is not False,
         task=model.task,
         strategy=model.strategy,
         providers=model.providers,
         project_id=project,
-        max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        max_tokens=_length(body),
         temperature=body.temperature,
         seed=body.seed,
-        stop=_stop(body.stop),
+        stop=stop_texts(body.stop),
         output_schema=_schema(body.response_format),
         think=_think(body),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        no_cache=bool(body.logprobs),
         meta=body.metadata or {},
     )
+
+
+def _client_fields(body: ChatBody) -> dict[str, str]:
+    """Where in *body* the fields of its query stand."""
+    last = max((at for at, message in enumerate(body.messages) if message.role == "user"), default=0)
+    return {
+        "prompt": f"messages[{last}].content",
+        "max_tokens": "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+        "output_schema": "response_format.json_schema.schema",
+        "think": "chat_template_kwargs.enable_thinking" if body.reasoning_effort is None else "reasoning_effort",
+        "task": "model",
+        "strategy": "model",
+        "project_id": "OpenAI-Project",
+    }
+
+
+def _template_fields(body: ChatBody) -> dict[str, Json]:
+    """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
+    said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
+    return {"chat_template_kwargs": said} if said else {}
+
+
+def _length(body: ChatBody) -> int | None:
+    if body.max_completion_tokens is None:
+        return whole(body.max_tokens, "max_tokens")
+    return whole(body.max_completion_tokens, "max_completion_tokens")
 
 
 def _think(body: ChatBody) -> Think | None:
@@ -218,27 +246,7 @@ def _think(body: ChatBody) -> Think | None:
     switch = (body.chat_template_kwargs or {}).get("enable_thinking")
     if body.reasoning_effort is None:
         return switch if isinstance(switch, bool) else None
-    if body.reasoning_effort not in EFFORTS:
-        got = body.reasoning_effort[:40]
-        raise InvalidRequest("reasoning_effort", f"expected one of {', '.join(EFFORTS)}, got '{got}'")
-    return EFFORTS[body.reasoning_effort]
-
-
-def _turn(message: _Message, at: int) -> Turn:
-    place = f"messages[{at}]"
-    if message.tool_calls:
-        raise InvalidRequest(f"{place}.tool_calls", UNSUPPORTED["tools"])
-    if not isinstance(message.content, list):
-        return turn(message.role, message.content or "", place)
-    for part in message.content:
-        if part.type != "text":
-            raise InvalidRequest(f"{place}.content", f"only parts of type text are read, got '{part.type[:40]}'")
-    return turn(message.role, "\n".join(part.text for part in message.content), place)
-
-
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    return tuple(text for text in stops if text)
+    return think_of_effort(body.reasoning_effort, "reasoning_effort")
 
 
 def _schema(response_format: _Format | None) -> dict[str, Json] | None:
@@ -260,16 +268,20 @@ class _ChatEncoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: ChatBody) -> None:
-        self._body, self._id, self._made = body, f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    def __init__(self, body: ChatBody, ignored: Sequence[str] = (), index: int = 0, answer_id: str = "") -> None:
+        self._body, self._ignored, self._index, self._made = body, ignored, index, int(time.time())
+        self._id = answer_id or f"chatcmpl-{uuid.uuid4().hex}"
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
-        message = {"role": "assistant", "content": answer.content, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(answer)}
-        ours = decision_details(answer, self._body.ignored)
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer), "llm_pool": ours}
+        message = {"role": "assistant", "content": answer.content, "refusal": None, **_thinking(thinking_of(answer))}
+        if answer.tool_calls:
+            message |= {"content": answer.content or None, "tool_calls": [*map(_call, answer.tool_calls)]}
+        logprobs = self._logprobs(answer)
+        choice = {"index": self._index, "message": message, "logprobs": logprobs, "finish_reason": finish(answer)}
+        ours = decision_details(answer, self._ignored)
+        return {**self._head("chat.completion"), "choices": [choice], "usage": usage(answer), "llm_pool": ours}
 
     def opening(self) -> bytes:
         """The chunk that names the speaker."""
@@ -279,39 +291,78 @@ class _ChatEncoder:
         """A chunk of text."""
         return self._chunk({"content": text})
 
+    def thought(self, text: str) -> bytes:
+        """A chunk of thought."""
+        return self._chunk(_thinking(text))
+
+    def called(self, piece: ToolCallDelta) -> bytes:
+        """A chunk of a call: id and name on its first, its arguments in pieces."""
+        named = {"id": piece.id, "type": "function"} if piece.id else {}
+        function = {"name": piece.name, "arguments": piece.arguments} if piece.id else {"arguments": piece.arguments}
+        return self._chunk({"tool_calls": [{"index": piece.index, **named, "function": function}]})
+
     def heartbeat(self) -> bytes:
         """A comment."""
         return PING
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of the text, the reason for the end, the counts if they were asked for, and the mark."""
+        """The end of the answer and of the stream."""
+        return self.last(end) + self.closing([end.answer])
+
+    def last(self, end: StreamEnd) -> bytes:
+        """The rest of text and calls, and the reason for the end."""
         answer = end.answer
         output = self.piece(end.rest) if end.rest else b""
-        output += self._chunk({}, finish(answer), {"llm_pool": decision_details(answer, self._body.ignored)})
-        if self._counts:
-            output += _data({**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
-        return output + b"data: [DONE]\n\n"
+        for at, call in enumerate(end.calls):
+            output += self.called(ToolCallDelta(at, call.id, call.name, call.arguments))
+        ours = {"llm_pool": decision_details(answer, self._ignored)}
+        return output + self._chunk({}, finish(answer), ours, self._logprobs(answer))
+
+    def closing(self, answers: Sequence[Answer]) -> bytes:
+        """The counts of all *answers*, if they were asked for, and the mark."""
+        counts = {**self._head("chat.completion.chunk"), "choices": [], "usage": usage(*answers)}
+        return (data(counts) if self._counts else b"") + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
-        return _data(error_shape(status_of(error).http, error_json(error)))
+        return data(error_shape(status_of(error).http, error_json(error)))
 
     def _chunk(
-        self, delta: dict[str, Json], reason: str | None = None, more: Mapping[str, Json] | None = None
+        self,
+        delta: dict[str, Json],
+        reason: str | None = None,
+        more: Mapping[str, Json] | None = None,
+        logprobs: Json = None,
     ) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        choice = {"index": self._index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         usage = {"usage": None} if self._counts else {}
-        return _data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+        return data({**self._head("chat.completion.chunk"), "choices": [choice], **usage, **(more or {})})
+
+    def _logprobs(self, answer: Answer) -> Json:
+        """How probable each token was to the model, where that was asked for; in a stream all of it is at the end."""
+        won = answer.decision.winning_attempt
+        if not self._body.logprobs or won is None:
+            return None
+        top = self._body.top_logprobs or 0
+        return {"content": [_weighed(token, top) for token in won.logprobs], "refusal": None}
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
 
 
-def _usage(answer: Answer) -> dict[str, Json]:
-    """What the whole panel spent; a backend that does not count adds nothing."""
-    asked, output = answer.usage.prompt_tokens or 0, answer.usage.completion_tokens or 0
-    return {"prompt_tokens": asked, "completion_tokens": output, "total_tokens": asked + output}
+def _call(call: ToolCall) -> dict[str, Json]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _data(value: Json) -> bytes:
-    return b"data: %s\n\n" % msgspec.json.encode(value)
+def _thinking(text: str) -> dict[str, Json]:
+    """*text*, which was thought, by both names that clients look for: DeepSeek's and OpenRouter's; nothing if empty."""
+    return {"reasoning_content": text, "reasoning": text} if text else {}
+
+
+def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
+    others = [_token(text, logprob) for text, logprob in token.top[:top]]
+    return {**_token(token.token, token.logprob), "top_logprobs": others}
+
+
+def _token(text: str, logprob: float) -> dict[str, Json]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}

@@ -8,6 +8,7 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 
 from llm_pool.server import bodies
+from llm_pool.server.openapi_foreign import foreign_paths, operations_of
 from llm_pool.server.queries import FeedbackBody, InferBody
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ _WHY = {
     400: "The request cannot be served as it stands; `field` names the invalid field.",
     401: "Nobody we know sent this.",
     403: "Not theirs to ask for.",
+    404: "No model of that name.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is encoded.",
-    422: "The models do not agree, and the rule is strict.",
+    422: "The models do not agree, and the rule is strict; or the id was used for another body.",
     429: "The sender's rate is spent; `Retry-After` says when to come back.",
     499: "The operator cancelled it.",
     502: "No provider could answer.",
-    503: "Overloaded or stopping; `Retry-After` says when to come back.",
+    503: "Overloaded, stopping, or every provider is to be left alone; `Retry-After` says when to come back.",
     504: "No answer by the deadline.",
 }
 _INFER_EXAMPLES = {
@@ -38,10 +40,13 @@ _INFER_EXAMPLES = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of *app*."""
     found = get_openapi(title=app.title, version=app.version, summary=_SUMMARY, routes=app.routes)
-    _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template=_REF)
+    operations = operations_of(app)
+    structs = [*_STRUCTS, *dict.fromkeys(one.body for one in operations if one.body is not None)]
+    references, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
+    foreign = foreign_paths(operations, dict(zip(structs, references, strict=True)), _WHY)
     components = found.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **schemas}
-    found["paths"] = {**PATHS, **found["paths"]}
+    found["paths"] = {**PATHS, **foreign, **found["paths"]}
     return found
 
 
@@ -93,13 +98,25 @@ _DEADLINE_HEADER = {
     "description": "How long the client still waits; the shorter of this and `deadline_ms` counts.",
     "schema": {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,6})?$"},
 }
+_REQUEST_ID_HEADER = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "What the sender calls the request; it comes back in the answer's `X-Request-Id`.",
+    "schema": {"type": "string"},
+}
+_IDEMPOTENCY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same as `request_id`, which may be left out then.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+}
 _INFER = _operation(
     "infer",
     "Ask the pool; with `stream` or `Accept: text/event-stream`, as server-sent events.",
     {200: bodies.AnswerBody},
     *(*_BODY, *_DOOR, 422, 499, 502, 503, 504),
     body=(InferBody, _INFER_EXAMPLES),
-    parameters=[_DEADLINE_HEADER],
+    parameters=[_DEADLINE_HEADER, _REQUEST_ID_HEADER, _IDEMPOTENCY_HEADER],
 )
 _INFER["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"$ref": _REF.format(name="EventBody")}}
 

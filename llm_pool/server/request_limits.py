@@ -17,6 +17,8 @@ import msgspec
 from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from llm_pool.server.request_headers import correlation_id
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -48,6 +50,9 @@ SINGLE_HEADERS = frozenset(
     }
 )
 """Headers that decide something: twice, or spelled with an underscore, they could be read in two ways."""
+
+PROBES = frozenset({b"/livez", b"/readyz"})
+"""What a balancer may ask for in HTTP/1.0 and without Host, as HAProxy's ``option httpchk`` does."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PATH = re.compile(rb"/[!-\[\]-~]*")
@@ -134,7 +139,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._may_answer():
             status, reason = self._refusal
             body = msgspec.json.encode({"error": {"code": "bad_request", "message": reason, "hint": None}})
-            headers = [*self.server_state.default_headers, (b"content-type", b"application/json")]
+            own = [(b"content-type", b"application/json"), (b"x-request-id", correlation_id(self.headers).encode())]
+            headers = [*self.server_state.default_headers, *own]
             head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
             length = str(len(body)).encode()
             self.transport.write(
@@ -157,7 +163,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if plain in SINGLE_HEADERS and (plain != name or names.count(name) > 1):
                 self._refuse(400, f"{plain.decode()} may be given once, spelled so")
         hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        is_probe = self.parser.get_http_version() == "1.0" and self.url.partition(b"?")[0] in PROBES
+        if not (is_probe and not hosts) and (len(hosts) != 1 or not _HOST.fullmatch(hosts[0])):
             self._refuse(400, "exactly one valid Host is needed")
         coding = [value for name, value in self.headers if name == b"transfer-encoding"]
         if coding and (coding[0].lower() != b"chunked" or self.parser.get_http_version() != "1.1"):

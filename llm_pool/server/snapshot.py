@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llm_pool import __version__
+from llm_pool.server.history import MAX_NAME, MAX_TEXT, name_of
 from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
 from llm_pool.wire.json import error_json, state_json
 
@@ -55,6 +56,7 @@ async def summary(manager: PoolManager, history: History, metrics: Metrics, bega
         "verdict": verdict(manager, health, providers),
         "generation": manager.generation,
         "in_flight": manager.in_flight,
+        "loaded_at": manager.loaded_at,
         "last_reload": _reload(manager),
         "budget_left": round(pool_state.budget.left(pool_state.clock.now()), 1),
         "cache_hit_ratio": metrics.hit_ratio,
@@ -81,14 +83,15 @@ def verdict(manager: PoolManager, health: Health, providers: list[dict[str, Json
     return {"state": "degraded" if why else "serving", "why": why}
 
 
-def running_json(running: RunningRequest, now: float) -> dict[str, Json]:
-    """A request in flight, without its prompt."""
+def running_json(running: RunningRequest, now: float, *, captures: bool) -> dict[str, Json]:
+    """A request in flight; with its prompt, where *captures* says that prompts are shown."""
     query = running.query
-    return {
+    prompt = {"prompt": query.prompt[:MAX_TEXT]} if captures else {}
+    return prompt | {
         "number": running.number,
-        "request_id": query.request_id or None,
-        "tenant_id": query.tenant_id,
-        "project_id": query.project_id,
+        "request_id": name_of(query) or None,
+        "tenant_id": query.tenant_id[:MAX_NAME],
+        "project_id": query.project_id[:MAX_NAME],
         "task": query.task[:64],
         "strategy": None if query.strategy is None else query.strategy.value,
         "elapsed_ms": round((now - running.began) * 1000),

@@ -37,3 +37,8 @@ def error(payload: LlmPoolError) -> bytes:
 def encode(kind: str, data: dict[str, Json]) -> bytes:
     """One event. JSON has no line breaks of its own, so one ``data`` line holds it."""
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), msgspec.json.encode(data))
+
+
+def data(value: Json) -> bytes:
+    """*value* as an event without a name, as OpenAI's streams have them."""
+    return b"data: %s\n\n" % msgspec.json.encode(value)

@@ -24,6 +24,7 @@ STATUSES: dict[type[LlmPoolError], Status] = {
     errors.ConfigError: Status(500, "INTERNAL"),
     errors.InvalidRequest: Status(400, "INVALID_ARGUMENT"),
     errors.UnknownModel: Status(404, "NOT_FOUND"),
+    errors.RequestIdReused: Status(422, "INVALID_ARGUMENT"),
     errors.Unauthenticated: Status(401, "UNAUTHENTICATED"),
     errors.PermissionDenied: Status(403, "PERMISSION_DENIED"),
     errors.RateLimited: Status(429, "RESOURCE_EXHAUSTED"),
@@ -32,6 +33,7 @@ STATUSES: dict[type[LlmPoolError], Status] = {
     errors.DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED"),
     errors.NoConsensus: Status(422, "FAILED_PRECONDITION"),
     errors.AllProvidersFailed: Status(502, "UNAVAILABLE"),
+    errors.AllProvidersUnavailable: Status(503, "UNAVAILABLE"),
     errors.ProviderError: Status(502, "UNAVAILABLE"),
     LlmPoolError: Status(500, "INTERNAL"),
 }

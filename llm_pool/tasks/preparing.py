@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from llm_pool.core.messages import Call, Json, Prompt, Task, Turn
+    from llm_pool.core.messages import Call, Image, Json, Prompt, Task, Turn
 
 
 _LIKE_JSON = re.compile(r'\s*+\{\s*+"')
@@ -39,9 +39,9 @@ class Prepared(msgspec.Struct, frozen=True):
     ids: tuple[str, ...]
 
 
-def prepare(task: Task, prompt: str, turns: Sequence[Turn] = ()) -> Prepared:
+def prepare(task: Task, prompt: str, turns: Sequence[Turn] = (), images: tuple[Image, ...] = ()) -> Prepared:
     """
-    Make *prompt* a question of *task*, asked after *turns*.
+    Make *prompt* a question of *task* about *images*, asked after *turns*.
 
     Raises:
         InvalidRequest: the input does not fit; the field is named as ``prompt.candidates[1].id``.
@@ -50,7 +50,7 @@ def prepare(task: Task, prompt: str, turns: Sequence[Turn] = ()) -> Prepared:
     _check_schemas(task)
     value = _parsed(task, prompt)
     ids = _ids(task, value)
-    return Prepared(value, render(task.template, value, turns), _narrowed(task, ids), ids)
+    return Prepared(value, render(task.template, value, turns, images), _narrowed(task, ids), ids)
 
 
 def with_variant(call: Call, variant: str) -> Call:
@@ -58,7 +58,7 @@ def with_variant(call: Call, variant: str) -> Call:
     template = call.task.variants.get(variant)
     if template is None:
         return call
-    return msgspec.structs.replace(call, prompt=render(template, call.input, call.prompt.turns))
+    return msgspec.structs.replace(call, prompt=render(template, call.input, call.prompt.turns, call.prompt.images))
 
 
 def reorder(call: Call, seed: int | str) -> Call:
@@ -73,7 +73,7 @@ def reorder(call: Call, seed: int | str) -> Call:
 
     shuffled, items = _copied_to_list(call.input, call.task.ids_from)
     random.Random(seed).shuffle(items)  # noqa: S311 -- an order, not a secret
-    prompt = render(call.task.template, shuffled, call.prompt.turns)
+    prompt = render(call.task.template, shuffled, call.prompt.turns, call.prompt.images)
     return msgspec.structs.replace(call, input=shuffled, prompt=prompt)
 
 

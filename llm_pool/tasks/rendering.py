@@ -6,16 +6,20 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.core.messages import Prompt, Turn
+from llm_pool.core.messages import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.core.messages import Json
+    from llm_pool.core.messages import Image, Json, Turn
 
 INPUT = "{{input}}"
 """Where a template takes the input; once."""
+MAX_AT_ONCE = 65_536
+"""Characters that are made harmless in a few milliseconds; no marker goes over the end of a line."""
 USER = "\n---user---\n"
 """The line that parts a template's system text from the user's turn."""
 
@@ -28,9 +32,11 @@ _MARKER = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
+def render(template: str, value: Json, turns: Sequence[Turn] = (), images: tuple[Image, ...] = ()) -> Prompt:
     """
     *template* with *value* in it ``neutralized``: text as it is, anything else as JSON on one line; *turns* before it.
+
+    An empty text after turns asks nothing more: they stand alone. *images* go with the value.
 
     Raises:
         InvalidRequest: *value* holds half a surrogate pair, which no backend could be sent.
@@ -42,8 +48,14 @@ def render(template: str, value: Json, turns: Sequence[Turn] = ()) -> Prompt:
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"half a character (a lone surrogate) at position {error.start}") from error
     system, _, user = template.rpartition(USER)
-    earlier = tuple(Turn(turn.role, neutralized(turn.text)) for turn in turns)
-    return Prompt(system.strip(), user.strip().replace(INPUT, shown), earlier)
+    asked = user.strip().replace(INPUT, shown) if shown or images or not turns else ""
+    return Prompt(system.strip(), asked, tuple(map(_neutral_turn, turns)), images)
+
+
+def _neutral_turn(turn: Turn) -> Turn:
+    """*turn* without power over a chat template; the JSON of its calls stays JSON."""
+    calls = (msgspec.structs.replace(call, arguments=neutralized(call.arguments)) for call in turn.tool_calls)
+    return msgspec.structs.replace(turn, text=neutralized(turn.text), tool_calls=tuple(calls))
 
 
 def neutralized(text: str) -> str:
@@ -51,6 +63,12 @@ def neutralized(text: str) -> str:
     *text* without power over a chat template.
 
     Control characters become spaces, and chat markers get a space behind their first bracket (``< |im_start|>``),
-    which no tokenizer takes for the marker.
+    which no tokenizer takes for the marker. A long text is read line by line, so that a thread can be put aside in it.
     """
+    if len(text) > MAX_AT_ONCE:
+        return "".join(map(_neutralized, text.splitlines(keepends=True)))
+    return _neutralized(text)
+
+
+def _neutralized(text: str) -> str:
     return _MARKER.sub(lambda match: f"{match[0]} ", _CONTROL.sub(" ", text))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Value = str | bool | int | float | tuple[str, ...]
 
+MAX_NAME = 200
+"""Characters of an id or a name that a client sent."""
+
 OPERATION = "gen_ai.operation.name"
 CHAT = "chat"
 REQUEST_MODEL = "gen_ai.request.model"
@@ -43,10 +46,10 @@ def of_query(query: Query) -> dict[str, Value]:
     """What a request's span says of its question: never the prompt."""
     return _known(
         {
-            REQUEST_ID: query.request_id or None,
-            TENANT: query.tenant_id or None,
-            PROJECT: query.project_id or None,
-            TASK: query.task,
+            REQUEST_ID: (query.request_id or query.correlation_id)[:MAX_NAME] or None,
+            TENANT: query.tenant_id[:MAX_NAME] or None,
+            PROJECT: query.project_id[:MAX_NAME] or None,
+            TASK: query.task[:MAX_NAME],
             MAX_TOKENS: query.max_tokens,
         }
     )
@@ -81,7 +84,7 @@ def of_attempt(attempt: Attempt) -> dict[str, Value]:
             INPUT_TOKENS: attempt.usage.prompt_tokens,
             OUTPUT_TOKENS: attempt.usage.completion_tokens,
             FINISH_REASONS: None if attempt.finish is None else (attempt.finish,),
-            FIRST_CHUNK: attempt.ttft,
+            FIRST_CHUNK: attempt.first_token,
             ERROR: attempt.error_kind or None,
         }
     )

@@ -8,6 +8,25 @@ NONE = "none"
 """Stands for the empty value, which Prometheus cannot tell from a label that is not there."""
 
 
+class SeriesBudget:
+    """
+    How many time series there may be in all, whatever is multiplied with whatever.
+
+    Args:
+        limit: series.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def take(self, series: int) -> bool:
+        """Take room for *series* more; False, and nothing is taken, where there is none."""
+        if series > self._left:
+            return False
+        self._left -= series
+        return True
+
+
 class BoundedLabels:
     """
     The first *limit* different values as they are; later ones are ``other``.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_FIELD_LENGTH = 2000
 """Characters of a text in a log line; the rest is left out, and the line says how much."""
+MAX_NAME_LENGTH = 200
+"""Characters of an id or a name that a client sent."""
 FIELDS = "fields"
 """The attribute of a log record that holds its fields."""
 # What a terminal may act on or a reader be misled by: C0, DEL, C1, bidirectional marks, line and paragraph separators.
@@ -47,7 +50,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _bounded(record.getMessage()),
-            **getattr(record, FIELDS, {}),
+            **_fields(record),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -59,7 +62,7 @@ class Pretty(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end; a traceback follows on lines of its own."""
-        fields = [f"{name}={_shown(value)}" for name, value in getattr(record, FIELDS, {}).items() if value is not None]
+        fields = [f"{name}={_shown(value)}" for name, value in _fields(record).items() if value is not None]
         head = f"{_when(record).astimezone():%H:%M:%S} {record.levelname.lower():7} {safe(record.getMessage())}"
         line = "  ".join([_bounded(head), " ".join(fields)]).rstrip()
         if record.exc_info:
@@ -156,6 +159,20 @@ def set_up(log_format: LogFormat, stream: TextIO | None = None) -> Callable[[], 
     return undo
 
 
+def name_request(request_id: str) -> None:
+    """Let the lines that this task and those it starts write name *request_id*, if they name no request themselves."""
+    _request_id.set(request_id)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Json]:
+    fields: dict[str, Json] = getattr(record, FIELDS, {})
+    named = _request_id.get(None)
+    return fields if named is None or fields.get("request_id") else {**fields, "request_id": named}
+
+
+_request_id: ContextVar[str] = ContextVar("the id of the request that is served")
+
+
 def safe(text: str) -> str:
     """*text* on one line, with nothing in it that a terminal would act on."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -170,12 +187,16 @@ def _reloaded(event: Reloaded) -> None:
 
 
 def _asked(query: Query) -> dict[str, Json]:
-    return {
-        "request_id": query.request_id or None,
-        "tenant": query.tenant_id or None,
-        "project": query.project_id or None,
+    """Who asked for what; what is too long to be true is cut, as a request that is refused may hold anything."""
+    names = {
+        "request_id": query.request_id or query.correlation_id,
+        "tenant": query.tenant_id,
+        "project": query.project_id,
         "task": query.task,
     }
+    if query.request_id and query.correlation_id not in {"", query.request_id}:
+        names["correlation_id"] = query.correlation_id
+    return {name: value[:MAX_NAME_LENGTH] or None for name, value in names.items()}
 
 
 def _error(error: LlmPoolError) -> dict[str, Json]:

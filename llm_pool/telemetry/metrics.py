@@ -21,15 +21,15 @@ from llm_pool.core.events import (
     RequestFailed,
     RequestQueued,
     TextArrived,
+    ToolCallArrived,
 )
 from llm_pool.telemetry.deduplication import DecisionDeduplicator
-from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels
+from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels, SeriesBudget
 from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from prometheus_client import Histogram
     from prometheus_client.core import Metric
 
     from llm_pool.core.events import Event
@@ -38,9 +38,16 @@ if TYPE_CHECKING:
 
 NAMES = 64
 """Tenants, and projects, with a name of their own."""
-SERIES = 500
-"""Series of the request histogram; further combinations count for tenant and project ``other``."""
+MAX_SERIES = 4000
+"""
+Time series of all counters and histograms; half of them are for the request histogram, whose labels clients choose.
+
+What comes when they are spent counts under labels that are all ``other``, one child for each metric.
+"""
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+HISTOGRAM_SERIES = len(DURATIONS) + 4
+"""Of one child: its buckets, the last of which is +Inf, its sum, its count, and in OpenMetrics when it began."""
+COUNTER_SERIES = 2
 BREAKER_STATES = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
 
 
@@ -56,19 +63,22 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._tenants, self._projects, self._keys = BoundedLabels(NAMES), BoundedLabels(NAMES), BoundedLabels(NAMES)
         self._reasons = BoundedLabels(NAMES)
-        self._durations = dict[_Request, Any]()
         self._wins = dict[tuple[str, str], _Wins]()
         self._answers = self._hits = 0
         self._deduplicator = DecisionDeduplicator()
 
+        asked, rest = SeriesBudget(MAX_SERIES // 2), SeriesBudget(MAX_SERIES // 2)
+
         def counter(name: str, about: str, *labels: str) -> _Children:
-            return _Children(Counter(f"llmpool_{name}", about, labels, registry=self._registry))
+            metric = Counter(f"llmpool_{name}", about, labels, registry=self._registry)
+            return _Children(metric, len(labels), rest, COUNTER_SERIES)
 
-        def histogram(name: str, about: str, *labels: str) -> Histogram:
-            return Histogram(f"llmpool_{name}", about, labels, registry=self._registry, buckets=DURATIONS)
+        def histogram(name: str, about: str, *labels: str, budget: SeriesBudget = rest) -> _Children:
+            metric = Histogram(f"llmpool_{name}", about, labels, registry=self._registry, buckets=DURATIONS)
+            return _Children(metric, len(labels), budget, HISTOGRAM_SERIES)
 
-        self._duration = histogram(
-            "infer_duration_seconds", "Requests, from admission to their end.", *_Request._fields
+        self._durations = histogram(
+            "infer_duration_seconds", "Requests, from admission to their end.", *_Request._fields, budget=asked
         )
         self._requests = counter("requests", "Requests that ended.", "task", "outcome")
         self._decisions = counter("ensemble_decision", "Decisions, by the strategy that made them.", "strategy")
@@ -88,20 +98,22 @@ class Metrics:
             "access_denied", "Requests refused by authentication, authorization or a rate limit.", "reason"
         )
         self._key_uses = counter("key_uses", "Signed requests, by the secret that signed.", "key", "slot")
-        self._ttft = _Children(
-            histogram(
-                "time_to_first_token_seconds",
-                "Calls, from asking to the first token, thought or said.",
-                "provider",
-                "task",
-            )
+        self._ttft = histogram(
+            "time_to_first_token_seconds",
+            "Calls, from their slot on the machine to the first token, thought or said.",
+            "provider",
+            "task",
         )
-        self._spans = _Children(histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task"))
+        self._queued = histogram("queue_seconds", "Calls, in our own queue before their machine.", "provider", "task")
+        self._writing = histogram(
+            "writing_seconds", "Calls that gave an answer, from its first token to its end.", "provider", "task"
+        )
+        self._spans = histogram("attempt_duration_seconds", "Calls that gave an answer.", "provider", "task")
 
     def on(self, event: Event) -> None:
         """Count *event*."""
         match event:
-            case TextArrived() | ReasoningArrived():
+            case TextArrived() | ReasoningArrived() | ToolCallArrived():
                 pass  # most events by far
             case AttemptEnded():
                 self._attempt(event.task, event.attempt)
@@ -155,8 +167,11 @@ class Metrics:
             self._timeouts.of(provider, task).inc()
         if attempt.why == "hedge":
             self._hedges.of(provider, task).inc()
-        if attempt.ttft is not None:
-            self._ttft.of(provider, task).observe(attempt.ttft)
+        self._queued.of(provider, task).observe(attempt.queued)
+        if attempt.first_token is not None:
+            self._ttft.of(provider, task).observe(attempt.first_token)
+        if attempt.outcome == "ok" and attempt.writing is not None:
+            self._writing.of(provider, task).observe(attempt.writing)
         if attempt.outcome == "ok":
             self._spans.of(provider, task).observe(attempt.duration)
         if attempt.usage.prompt_tokens:
@@ -199,12 +214,7 @@ class Metrics:
 
     def _durations_of(self, query: Query, task: str, strategy: str, provider: str) -> Any:
         tenant, project = self._tenants.name(query.tenant_id), self._projects.name(query.project_id)
-        key = _Request(tenant, project, task, strategy, provider)
-        if key not in self._durations and len(self._durations) >= SERIES:
-            key = key._replace(tenant=OTHER, project=OTHER)
-        if key not in self._durations:
-            self._durations[key] = self._duration.labels(*key)
-        return self._durations[key]
+        return self._durations.of(*_Request(tenant, project, task, strategy, provider))
 
     def _ratios(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -238,17 +248,30 @@ class _Wins:
 
 
 class _Children:
-    """The children of a metric, each looked up once: ``labels()`` takes a lock and makes a tuple every time."""
+    """
+    The children of a metric, each looked up once: ``labels()`` takes a lock and makes a tuple every time.
 
-    def __init__(self, metric: Any) -> None:
+    Args:
+        metric: whose.
+        labels: how many it has.
+        budget: room for time series.
+        series: that one child is.
+    """
+
+    def __init__(self, metric: Any, labels: int, budget: SeriesBudget, series: int) -> None:
         self._metric, self._known = metric, dict[tuple[str, ...], Any]()
+        self._others, self._budget, self._series = (OTHER,) * labels, budget, series
 
     def of(self, *labels: str) -> Any:
-        """The child for *labels*, in the metric's order."""
+        """The child for *labels*, in the metric's order; the one for all others where there is no room for it."""
         child = self._known.get(labels)
-        if child is None:
-            child = self._known[labels] = self._metric.labels(*labels)
-        return child
+        if child is not None:
+            return child
+        if not self._budget.take(self._series):
+            labels = self._others
+        if labels not in self._known:
+            self._known[labels] = self._metric.labels(*labels)
+        return self._known[labels]
 
 
 class _Gauges:

@@ -27,7 +27,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from llm_pool.core.messages import Call, Condition, Delta, FinishReason, ProviderState, TokenLogprob, Usage
+from llm_pool.core.messages import (
+    Call,
+    Condition,
+    Delta,
+    FinishReason,
+    ProviderState,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -111,6 +120,11 @@ class ReceivedCall:
     def delta(self, text: str, *, after: float = 0.0) -> None:
         """A piece of the answer."""
         self._script.put_nowait((after, Delta(text)))
+
+    def call_tool(self, name: str, arguments: str, *, index: int = 0, after: float = 0.0) -> None:
+        """A call, as far as *arguments* go."""
+        piece = ToolCallDelta(index, f"call_{index}", name, arguments)
+        self._script.put_nowait((after, Delta(tool_calls=(piece,))))
 
     def think(self, text: str, *, after: float = 0.0) -> None:
         """A piece of what the model thinks."""
@@ -198,7 +212,8 @@ class Reply(msgspec.Struct, frozen=True):
     One answer, declared.
 
     The text comes word by word (in at most eight pieces), the first after *ttft*, the last and the final delta
-    after *duration* seconds; an *error* takes the place of the final delta.
+    after *duration* seconds; an *error* takes the place of the final delta. Calls, each a name and the JSON of its
+    arguments, come after the text, in two pieces each.
     """
 
     text: str = ""
@@ -210,6 +225,7 @@ class Reply(msgspec.Struct, frozen=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     loading: float | None = None
     note: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def failing(cls, error: ProviderError, *, after: float = 0.0) -> Reply:
@@ -254,12 +270,15 @@ class ScriptedProvider(FakeProvider):
             yield Delta(piece)
         if len(pieces) < 2:
             await _pause(gap)
+        for index, (name, arguments) in enumerate(reply.calls):
+            yield Delta(tool_calls=(ToolCallDelta(index, f"call_{index}", name),))
+            yield Delta(tool_calls=(ToolCallDelta(index, arguments=arguments),))
         if reply.error is not None:
             raise reply.error
         usage = Usage(len(call.prompt.user.split()), len(reply.text.split()) if reply.tokens is None else reply.tokens)
         yield Delta(
             final=True,
-            finish=reply.finish,
+            finish="tool_calls" if reply.calls and reply.finish == "stop" else reply.finish,
             usage=usage,
             logprobs=reply.logprobs,
             loading=reply.loading,

@@ -236,7 +236,7 @@ def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> tuple[S
     raise InvalidRequest(
         "request_id",
         f"no decision of several models is remembered under '{request_id}'",
-        hint="llm-pool infer --json  prints the request_id of an answer",
+        hint="the request_id is in the JSON of an answer",
     )
 
 

@@ -1,20 +1,21 @@
 """
 The gRPC messages from and to ``wire``'s JSON objects, field by field.
 
-What protobuf cannot hold as it is travels as JSON text: the parsed answer, and the judge's evidence.
+What protobuf cannot hold as it is travels as JSON text: turns, schemas, the parsed answer, the judge's evidence.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llm_pool.core.messages import StrategyName
+from llm_pool.core.messages import Image, StrategyName, ToolCall, Turn
 from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from llm_pool.core.messages import Json, Query
 
@@ -48,7 +49,53 @@ def query_message(query: Query) -> pb.Query:
         meta=query.meta,
         no_cache=query.no_cache,
         think="" if query.think is None else str(query.think).lower(),
+        turns=[_turn_message(turn) for turn in query.turns],
+        output_schema=_text(query.output_schema),
+        temperature=query.temperature,
+        seed=query.seed,
+        stop=query.stop,
+        providers=query.providers,
+        tools=[
+            pb.Tool(name=tool.name, description=tool.description, parameters=_text(tool.parameters))
+            for tool in query.tools
+        ],
+        tool_choice="" if query.tool_choice == "auto" else query.tool_choice,
+        parallel_tool_calls=None if query.parallel_tool_calls else False,
+        images=[_image_message(image) for image in query.images],
     )
+
+
+def turns_from(messages: Iterable[pb.Turn]) -> tuple[Turn, ...]:
+    """Turns from their messages; roles are as they came."""
+    return tuple(
+        Turn(
+            message.role,  # type: ignore[arg-type]  # the server refuses other words
+            message.text,
+            tuple(ToolCall(call.id, call.name, call.arguments) for call in message.tool_calls),
+            message.tool_call_id,
+            images_from(message.images),
+        )
+        for message in messages
+    )
+
+
+def images_from(messages: Iterable[pb.Image]) -> tuple[Image, ...]:
+    """Images from their messages."""
+    return tuple(Image(message.media_type, base64.b64encode(message.data).decode()) for message in messages)
+
+
+def _turn_message(turn: Turn) -> pb.Turn:
+    return pb.Turn(
+        role=turn.role,
+        text=turn.text,
+        tool_calls=[pb.ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in turn.tool_calls],
+        tool_call_id=turn.tool_call_id,
+        images=[_image_message(image) for image in turn.images],
+    )
+
+
+def _image_message(image: Image) -> pb.Image:
+    return pb.Image(media_type=image.media_type, data=base64.b64decode(image.data))
 
 
 def answer_message(body: dict[str, Json], meta: Mapping[str, str]) -> pb.Answer:
@@ -73,6 +120,7 @@ def answer_message(body: dict[str, Json], meta: Mapping[str, str]) -> pb.Answer:
         strategy_used=body["strategy_used"],
         degraded=body["degraded"],
         finish=body["finish"],
+        tool_calls=[pb.ToolCall(**call) for call in body["tool_calls"]],
         usage=pb.Usage(**body["usage"]),
         duration=body["duration_ms"],
         age_ms=body["age_ms"],
@@ -94,6 +142,7 @@ def answer_body(message: pb.Answer) -> dict[str, Json]:
         "age_ms": _set(message, "age_ms"),
         "degraded": message.degraded,
         "finish": message.finish or "stop",
+        "tool_calls": _calls_body(message.tool_calls),
         "usage": {
             "prompt_tokens": _set(message.usage, "prompt_tokens"),
             "completion_tokens": _set(message.usage, "completion_tokens"),
@@ -107,7 +156,9 @@ def chunk_message(request_id: str, event_body: dict[str, Json], meta: Mapping[st
     kind = event_body["type"]
     if kind == "answer":
         return pb.AnswerChunk(request_id=request_id, answer=answer_message(event_body, meta))
-    body = {**event_body, "json": _text(event_body["json"])} if kind == "candidate" else event_body
+    if kind == "candidate":
+        return pb.AnswerChunk(request_id=request_id, candidate=_candidate_message(event_body))
+    body = event_body
     chunk = pb.AnswerChunk(request_id=request_id)
     event = getattr(chunk, kind)
     event.SetInParent()
@@ -129,7 +180,8 @@ def chunk_body(message: pb.AnswerChunk) -> dict[str, Json] | None:
         case "attempt":
             body = _attempt_body(event)
         case "candidate":
-            body = {**_plain(event), "json": _value(event.json), "final": False}
+            calls = _calls_body(event.tool_calls)
+            body = {**_plain(event), "json": _value(event.json), "tool_calls": calls, "final": False}
         case _:
             body = _plain(event)
     return {"type": kind, **body}
@@ -188,6 +240,21 @@ def _decision_body(message: pb.EnsembleDecision) -> dict[str, Json]:
         "judge": _value(message.judge),
         "attempts": [_attempt_body(attempt) for attempt in message.attempts],
     }
+
+
+def _candidate_message(body: dict[str, Json]) -> pb.Candidate:
+    return pb.Candidate(
+        provider=body["provider"],
+        model=body["model"],
+        content=body["content"],
+        json=_text(body["json"]),
+        leading=body["leading"],
+        tool_calls=[pb.ToolCall(**call) for call in body["tool_calls"]],
+    )
+
+
+def _calls_body(messages: Iterable[pb.ToolCall]) -> list[Json]:
+    return [_plain(message) for message in messages]
 
 
 def _attempt_body(message: pb.Attempt) -> dict[str, Json]:

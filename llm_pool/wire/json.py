@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from llm_pool.core import errors
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    AllProvidersUnavailable,
     Cancelled,
     ConfigError,
     DeadlineExceeded,
@@ -31,10 +32,24 @@ from llm_pool.core.events import (
     ReasoningArrived,
     RequestQueued,
     TextArrived,
+    ToolCallArrived,
 )
-from llm_pool.core.messages import Answer, Attempt, Cluster, Decision, ProviderState, Reading, StrategyName, Usage
+from llm_pool.core.messages import (
+    Answer,
+    Attempt,
+    Cluster,
+    Decision,
+    ProviderState,
+    Reading,
+    StrategyName,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llm_pool.core.events import Event
     from llm_pool.core.messages import Json
 
@@ -61,12 +76,18 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "age_ms": _ms(answer.age),
         "degraded": answer.degraded,
         "finish": answer.finish,
+        "tool_calls": tool_calls_json(answer.tool_calls),
         "usage": {
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,
         },
         "decision": decision_json(answer.decision),
     }
+
+
+def tool_calls_json(calls: Sequence[ToolCall]) -> list[Json]:
+    """*calls* as JSON objects; their arguments stay the JSON text that the model wrote."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
 def decision_json(decision: Decision) -> dict[str, Json]:
@@ -103,6 +124,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
         "outcome": attempt.outcome,
         "why": attempt.why,
         "started_ms": _ms(attempt.started),
+        "queued_ms": _ms(attempt.queued),
         "ttft_ms": _ms(attempt.ttft),
         "duration_ms": _ms(attempt.duration),
         "prompt_tokens": attempt.usage.prompt_tokens,
@@ -133,7 +155,8 @@ class EventEncoder:
 
     Types, in their order: ``start`` a model is asked; ``waiting``, ``loading`` why nothing comes yet; ``reasoning`` a
     piece of what a model thinks, which is never part of the answer; ``delta`` a
-    piece of the answer, or of a candidate that may yet lose (``final`` is false); ``candidate`` a whole valid answer
+    piece of the answer, or of a candidate that may yet lose (``final`` is false); ``tool_call`` likewise a piece of a
+    call, with ``id`` and ``name`` on its first; ``candidate`` a whole valid answer
     of one model, ``leading`` as long as it would win; ``attempt`` how each call ended; last ``answer``, with ``final``
     true.
     """
@@ -153,6 +176,8 @@ class EventEncoder:
                 return [_event("loading", {"provider": event.provider, "model": event.model})]
             case TextArrived():
                 return [_event("delta", {"provider": event.provider, "text": event.text, "final": event.committed})]
+            case ToolCallArrived():
+                return [_event("tool_call", _piece_json(event))]
             case ReasoningArrived():
                 return [_event("reasoning", {"provider": event.provider, "text": event.text})]
             case AttemptEnded():
@@ -171,6 +196,7 @@ class EventEncoder:
             "model": attempt.model,
             "content": attempt.reading.content,
             "json": attempt.reading.value,
+            "tool_calls": tool_calls_json(attempt.reading.tool_calls),
             "leading": self._candidates == 1,
             "final": False,
         }
@@ -195,10 +221,13 @@ class EventDecoder:
                 return ModelLoading(self._request_id, body["provider"], body["model"])
             case "delta":
                 return TextArrived(self._request_id, body["provider"], body["text"], body["final"])
+            case "tool_call":
+                piece = ToolCallDelta(body["index"], body["id"], body["name"], body["arguments"])
+                return ToolCallArrived(self._request_id, body["provider"], piece, body["final"])
             case "reasoning":
                 return ReasoningArrived(self._request_id, body["provider"], body["text"])
             case "candidate":
-                self._reading = Reading(body["content"], body["json"])
+                self._reading = Reading(body["content"], body["json"], tool_calls=_tool_calls_from(body))
                 return None
             case "attempt":
                 reading, self._reading = self._reading, EMPTY_READING
@@ -209,9 +238,14 @@ class EventDecoder:
                 return None
 
 
-def error_json(error: LlmPoolError) -> dict[str, Json]:
-    """*error* as ``{"error": {...}}``: a stable ``code``, the sentence, the way out, and what belongs to its kind."""
-    body: dict[str, Json] = {"code": error_code(error), "message": str(error), "hint": error.hint or None}
+def error_json(error: LlmPoolError, *, commands: bool = False) -> dict[str, Json]:
+    """
+    *error* as ``{"error": {...}}``: a stable ``code``, the sentence, the way out, and what belongs to its kind.
+
+    *commands*: who reads it sits at the pool's machine, so the way out may be a command to type there.
+    """
+    hint = error.hint if commands else error.remote_hint
+    body: dict[str, Json] = {"code": error_code(error), "message": str(error), "hint": hint or None}
     match error:
         case ConfigError():
             body |= {"key": error.key, "line": error.line}
@@ -235,7 +269,7 @@ def error_code(error: LlmPoolError) -> str:
 
 def answer_from(body: dict[str, Json]) -> Answer:
     """The answer that ``answer_json`` made *body* of; raises KeyError, TypeError or ValueError if it did not."""
-    reading = Reading(body["content"], body["json"])
+    reading = Reading(body["content"], body["json"], tool_calls=_tool_calls_from(body))
     return Answer(
         request_id=body["request_id"],
         task=body["task"],
@@ -251,6 +285,7 @@ def answer_from(body: dict[str, Json]) -> Answer:
         age=_seconds(body["age_ms"]),
         degraded=body["degraded"],
         finish=body.get("finish") or "stop",
+        tool_calls=reading.tool_calls,
     )
 
 
@@ -287,10 +322,11 @@ def attempt_from(body: dict[str, Json], reading: Reading = EMPTY_READING) -> Att
         outcome=body["outcome"],
         why=body["why"],
         started=body["started_ms"] / 1000,
+        queued=(body.get("queued_ms") or 0.0) / 1000,
         ttft=_seconds(body["ttft_ms"]),
         duration=body["duration_ms"] / 1000,
         usage=Usage(body["prompt_tokens"], body["completion_tokens"]),
-        reading=None if repair is None else Reading(reading.content, reading.value, repair),
+        reading=None if repair is None else Reading(reading.content, reading.value, repair, reading.tool_calls),
         error=body["error"] or "",
         error_kind=body["error_kind"] or "",
         finish=body.get("finish"),
@@ -341,9 +377,22 @@ def error_from(body: dict[str, Json]) -> LlmPoolError:
             error.asked, error.attempts = fields.get("asked_ms", 0.0) / 1000, attempts
         case AllProvidersFailed():
             error.task, error.attempts = fields.get("task", ""), attempts
+            if isinstance(error, AllProvidersUnavailable):
+                error.retry_after = retry_after or 0.0
         case NoConsensus():
             error.decision = _decision_of(fields)
     return error
+
+
+def _tool_calls_from(body: dict[str, Json]) -> tuple[ToolCall, ...]:
+    """The calls in an answer or a candidate; none where an earlier version wrote it."""
+    return tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in body.get("tool_calls", ()))
+
+
+def _piece_json(event: ToolCallArrived) -> dict[str, Json]:
+    piece = event.piece
+    about = {"index": piece.index, "id": piece.id, "name": piece.name, "arguments": piece.arguments}
+    return {"provider": event.provider, **about, "final": event.committed}
 
 
 def _decision_of(fields: dict[str, Json]) -> Decision:

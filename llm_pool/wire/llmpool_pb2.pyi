@@ -40,7 +40,7 @@ CONSENSUS: Strategy
 JUDGE: Strategy
 
 class Query(_message.Message):
-    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache", "think")
+    __slots__ = ("request_id", "tenant_id", "project_id", "task", "prompt", "max_tokens", "deadline_ms", "strategy", "meta", "task_name", "no_cache", "think", "turns", "output_schema", "temperature", "seed", "stop", "providers", "tools", "tool_choice", "parallel_tool_calls", "images")
     class MetaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,16 @@ class Query(_message.Message):
     TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     THINK_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    TOOLS_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     tenant_id: str
     project_id: str
@@ -72,10 +82,62 @@ class Query(_message.Message):
     task_name: str
     no_cache: bool
     think: str
-    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ..., think: _Optional[str] = ...) -> None: ...
+    turns: _containers.RepeatedCompositeFieldContainer[Turn]
+    output_schema: str
+    temperature: float
+    seed: int
+    stop: _containers.RepeatedScalarFieldContainer[str]
+    providers: _containers.RepeatedScalarFieldContainer[str]
+    tools: _containers.RepeatedCompositeFieldContainer[Tool]
+    tool_choice: str
+    parallel_tool_calls: bool
+    images: _containers.RepeatedCompositeFieldContainer[Image]
+    def __init__(self, request_id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., max_tokens: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., meta: _Optional[_Mapping[str, str]] = ..., task_name: _Optional[str] = ..., no_cache: _Optional[bool] = ..., think: _Optional[str] = ..., turns: _Optional[_Iterable[_Union[Turn, _Mapping[str, object]]]] = ..., output_schema: _Optional[str] = ..., temperature: _Optional[float] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., providers: _Optional[_Iterable[str]] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping[str, object]]]] = ..., tool_choice: _Optional[str] = ..., parallel_tool_calls: _Optional[bool] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping[str, object]]]] = ...) -> None: ...
+
+class Turn(_message.Message):
+    __slots__ = ("role", "text", "tool_calls", "tool_call_id", "images")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    text: str
+    tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
+    tool_call_id: str
+    images: _containers.RepeatedCompositeFieldContainer[Image]
+    def __init__(self, role: _Optional[str] = ..., text: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping[str, object]]]] = ..., tool_call_id: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping[str, object]]]] = ...) -> None: ...
+
+class Tool(_message.Message):
+    __slots__ = ("name", "description", "parameters")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    parameters: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[str] = ...) -> None: ...
+
+class ToolCall(_message.Message):
+    __slots__ = ("id", "name", "arguments")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    arguments: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("media_type", "data")
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    media_type: str
+    data: bytes
+    def __init__(self, media_type: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms", "finish")
+    __slots__ = ("request_id", "content", "winner_model", "duration_ms", "from_cache", "decision", "meta", "json", "task_name", "winner", "strategy_used", "degraded", "usage", "duration", "age_ms", "finish", "tool_calls")
     class MetaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +161,7 @@ class Answer(_message.Message):
     DURATION_FIELD_NUMBER: _ClassVar[int]
     AGE_MS_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     content: str
     winner_model: str
@@ -115,7 +178,8 @@ class Answer(_message.Message):
     duration: float
     age_ms: float
     finish: str
-    def __init__(self, request_id: _Optional[str] = ..., content: _Optional[str] = ..., winner_model: _Optional[str] = ..., duration_ms: _Optional[int] = ..., from_cache: _Optional[bool] = ..., decision: _Optional[_Union[EnsembleDecision, _Mapping[str, object]]] = ..., meta: _Optional[_Mapping[str, str]] = ..., json: _Optional[str] = ..., task_name: _Optional[str] = ..., winner: _Optional[str] = ..., strategy_used: _Optional[_Union[Strategy, str]] = ..., degraded: _Optional[bool] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., duration: _Optional[float] = ..., age_ms: _Optional[float] = ..., finish: _Optional[str] = ...) -> None: ...
+    tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
+    def __init__(self, request_id: _Optional[str] = ..., content: _Optional[str] = ..., winner_model: _Optional[str] = ..., duration_ms: _Optional[int] = ..., from_cache: _Optional[bool] = ..., decision: _Optional[_Union[EnsembleDecision, _Mapping[str, object]]] = ..., meta: _Optional[_Mapping[str, str]] = ..., json: _Optional[str] = ..., task_name: _Optional[str] = ..., winner: _Optional[str] = ..., strategy_used: _Optional[_Union[Strategy, str]] = ..., degraded: _Optional[bool] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., duration: _Optional[float] = ..., age_ms: _Optional[float] = ..., finish: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping[str, object]]]] = ...) -> None: ...
 
 class EnsembleDecision(_message.Message):
     __slots__ = ("strategy_used", "models_queried", "model_scores", "reason", "strategy_asked", "winner", "scores", "agreement", "clusters", "notes", "saved_calls", "degraded", "degraded_reason", "missing", "judge", "attempts", "margin", "confidence")
@@ -175,7 +239,7 @@ class Cluster(_message.Message):
     def __init__(self, providers: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning")
+    __slots__ = ("provider", "model", "outcome", "why", "started_ms", "ttft_ms", "duration_ms", "prompt_tokens", "completion_tokens", "repaired_by", "error", "error_kind", "finish", "reasoning", "queued_ms")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +254,7 @@ class Attempt(_message.Message):
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_MS_FIELD_NUMBER: _ClassVar[int]
     provider: str
     model: str
     outcome: str
@@ -204,7 +269,8 @@ class Attempt(_message.Message):
     error_kind: str
     finish: str
     reasoning: str
-    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ...) -> None: ...
+    queued_ms: float
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[str] = ..., why: _Optional[str] = ..., started_ms: _Optional[float] = ..., ttft_ms: _Optional[float] = ..., duration_ms: _Optional[float] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., repaired_by: _Optional[str] = ..., error: _Optional[str] = ..., error_kind: _Optional[str] = ..., finish: _Optional[str] = ..., reasoning: _Optional[str] = ..., queued_ms: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens")
@@ -215,7 +281,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
 
 class AnswerChunk(_message.Message):
-    __slots__ = ("request_id", "delta", "answer", "attempt", "start", "loading", "waiting", "candidate", "reasoning")
+    __slots__ = ("request_id", "delta", "answer", "attempt", "start", "loading", "waiting", "candidate", "reasoning", "tool_call")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +291,7 @@ class AnswerChunk(_message.Message):
     WAITING_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALL_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     delta: Delta
     answer: Answer
@@ -234,7 +301,8 @@ class AnswerChunk(_message.Message):
     waiting: Waiting
     candidate: Candidate
     reasoning: Reasoning
-    def __init__(self, request_id: _Optional[str] = ..., delta: _Optional[_Union[Delta, _Mapping[str, object]]] = ..., answer: _Optional[_Union[Answer, _Mapping[str, object]]] = ..., attempt: _Optional[_Union[Attempt, _Mapping[str, object]]] = ..., start: _Optional[_Union[Start, _Mapping[str, object]]] = ..., loading: _Optional[_Union[Loading, _Mapping[str, object]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping[str, object]]] = ..., candidate: _Optional[_Union[Candidate, _Mapping[str, object]]] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping[str, object]]] = ...) -> None: ...
+    tool_call: ToolCallPiece
+    def __init__(self, request_id: _Optional[str] = ..., delta: _Optional[_Union[Delta, _Mapping[str, object]]] = ..., answer: _Optional[_Union[Answer, _Mapping[str, object]]] = ..., attempt: _Optional[_Union[Attempt, _Mapping[str, object]]] = ..., start: _Optional[_Union[Start, _Mapping[str, object]]] = ..., loading: _Optional[_Union[Loading, _Mapping[str, object]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping[str, object]]] = ..., candidate: _Optional[_Union[Candidate, _Mapping[str, object]]] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping[str, object]]] = ..., tool_call: _Optional[_Union[ToolCallPiece, _Mapping[str, object]]] = ...) -> None: ...
 
 class Delta(_message.Message):
     __slots__ = ("provider", "text", "final")
@@ -254,19 +322,37 @@ class Reasoning(_message.Message):
     text: str
     def __init__(self, provider: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
+class ToolCallPiece(_message.Message):
+    __slots__ = ("provider", "index", "id", "name", "arguments", "final")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    index: int
+    id: str
+    name: str
+    arguments: str
+    final: bool
+    def __init__(self, provider: _Optional[str] = ..., index: _Optional[int] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., arguments: _Optional[str] = ..., final: _Optional[bool] = ...) -> None: ...
+
 class Candidate(_message.Message):
-    __slots__ = ("provider", "model", "content", "json", "leading")
+    __slots__ = ("provider", "model", "content", "json", "leading", "tool_calls")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     LEADING_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     provider: str
     model: str
     content: str
     json: str
     leading: bool
-    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., content: _Optional[str] = ..., json: _Optional[str] = ..., leading: _Optional[bool] = ...) -> None: ...
+    tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
+    def __init__(self, provider: _Optional[str] = ..., model: _Optional[str] = ..., content: _Optional[str] = ..., json: _Optional[str] = ..., leading: _Optional[bool] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping[str, object]]]] = ...) -> None: ...
 
 class Waiting(_message.Message):
     __slots__ = ("provider", "group", "ahead")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 
 from llm_pool.testing.processes import running_upstream
@@ -126,6 +127,12 @@ class Terminal:
             pass
         os.close(self._master)
         return self.process.wait(seconds)
+
+    def shown(self) -> list[str]:
+        """The lines that a person sees in the end."""
+        screen = pyte.Screen(90, 30)
+        pyte.Stream(screen).feed(self.screen)
+        return [line.rstrip() for line in screen.display if line.strip()]
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._master], [], [], max(0.0, seconds))[0]:

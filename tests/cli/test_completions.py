@@ -1,4 +1,4 @@
-"""The Tab key: the words, the scripts, and the three shells themselves."""
+"""The Tab key: the words, Typer's scripts, and the three shells themselves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
+from hypothesis import given
+from hypothesis import strategies as st
+from typer._completion_shared import get_completion_script
 
-from llm_pool.cli.completions import SCRIPTS
-from llm_pool.cli.main import COMMANDS
-from llm_pool.cli.shell_completion import complete
+from llm_pool.cli.commands import COMMANDS, root_command
+from llm_pool.cli.completion import VARIABLE, joined_words
 
 ROOT = Path(__file__).parents[2]
+SHELLS = {"bash": "bash", "zsh": "zsh", "fish": "fish", "powershell": "ps1"}
+"""Each shell that Typer knows, with the ending of its file."""
 TASKS = [
     "ask",
     "enrich_metadata",
@@ -36,57 +41,79 @@ def needs(shell: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
 
 
+def completed(words: list[str]) -> dict[str, str]:
+    """What the last of *words* may become, with what it means."""
+    *typed, last = words
+    found = ShellComplete(root_command(), {}, "llm-pool", VARIABLE).get_completions(typed, last)
+    return {item.value: item.help or "" for item in found}
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
         ([""], list(COMMANDS)),
         (["in"], ["infer"]),
-        (["nope", ""], []),
         (["infer", "--task", ""], TASKS),
         (["infer", "-t", "re"], ["recovery_plan", "rerank_candidates"]),
-        (["infer", "--task=re"], ["--task=recovery_plan", "--task=rerank_candidates"]),
+        (["infer", "--task=re"], ["recovery_plan", "rerank_candidates"]),
         (["infer", "hello", "-s", ""], STRATEGIES),
-        (["infer", "-s", "VO"], ["voting"]),
+        (["infer", "-s", "vo"], ["voting"]),
         (["infer", "--dea"], ["--deadline-ms"]),
-        (["infer", "--input", ""], [":files"]),
+        (["infer", "--input", ""], []),
         (["infer", "--color", "a"], ["auto", "always"]),
+        (["-c", "x.toml", "infer", "--dea"], ["--deadline-ms"]),
         (["models", ""], ["list", "pull", "show", "rm"]),
         (["models", "show", ""], ["gemma2:9b", "llama3.1:8b", "phi3:mini"]),
         (["models", "pull", "phi3:mini", "ge"], ["gemma2:9b"]),
         (["models", "pull", "--provider", ""], ["phi3", "llama31", "gemma2"]),
         (["bench", "--strategy", ""], ["all", *STRATEGIES]),
         (["config", "explain", "qos.hedge_"], ["qos.hedge_after_ms"]),
-        (["completions", ""], ["bash", "zsh", "fish"]),
+        (["help", "exit"], ["exit-codes"]),
         (["feedback", ""], []),
         (["feedback", "r1", "g"], ["good"]),
         (["feedback", "--color", "never", "r1", "g"], ["good"]),
-        (["feedback", "r1", "good", ""], []),
-        (["config", "check", ""], [":files"]),
+        (["config", "check", ""], []),
         (["infer", ""], []),
         (["infer", "--max-tokens", ""], []),
     ],
 )
 def test_what_may_stand_at_the_cursor(words: list[str], found: list[str]) -> None:
-    """Commands, options, and names from the configuration."""
-    assert [word.text for word in complete(words)] == found
+    """Commands, options, and names from the configuration; where there is none, the shell completes file names."""
+    assert list(completed(words)) == found
 
 
 def test_a_configuration_with_a_mistake_completes_nothing_and_says_nothing(config: Path) -> None:
     """A completion is no place to complain."""
     config.write_text("[", encoding="utf-8")
-    assert complete(["infer", "--task", ""]) == []
+    assert completed(["infer", "--task", ""]) == {}
 
 
 def test_options_and_commands_come_with_their_meaning() -> None:
     """Shells that show it, show it."""
-    assert complete(["bench", "--dur"])[0].meaning == "begin requests for so long, e.g. 30s"
-    assert complete(["heal"])[0].meaning == COMMANDS["health"]
+    assert completed(["bench", "--dur"]) == {"--duration": "begin requests for so long, e.g. 30s"}
+    assert completed(["heal"]) == {"health": COMMANDS["health"]}
 
 
-@pytest.mark.parametrize("shell", sorted(SCRIPTS))
-def test_the_files_in_the_repository_are_what_the_command_prints(shell: str) -> None:
-    """Packagers take the files; ``llm-pool completions SHELL > completions/llm-pool.SHELL`` renews one."""
-    assert (ROOT / "completions" / f"llm-pool.{shell}").read_text(encoding="utf-8") == SCRIPTS[shell]
+@given(st.lists(st.text("ab-", min_size=1), min_size=1, max_size=4), st.sampled_from(":="))
+def test_what_bash_took_apart_is_put_together(parts: list[str], mark: str) -> None:
+    """A word with colons or equal signs, between two others."""
+    split = [word for part in parts for word in (mark, part)][1:]
+    assert joined_words(["show", *split, "x"][:-1]) == ["show", mark.join(parts)]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_files_in_the_repository_are_typers_scripts(shell: str) -> None:
+    """Packagers take them; ``_LLM_POOL_COMPLETE=source_SHELL llm-pool`` writes one anew."""
+    script = get_completion_script(prog_name="llm-pool", complete_var=VARIABLE, shell=shell)
+    written = subprocess.run(
+        [sys.executable, "-m", "llm_pool"],
+        env=os.environ | {VARIABLE: f"source_{shell}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file = ROOT / "completions" / f"llm-pool.{SHELLS[shell]}"
+    assert file.read_text(encoding="utf-8") == written.stdout == f"{script}\n"
 
 
 @pytest.fixture
@@ -100,25 +127,27 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_the_bash_script_is_clean_shell() -> None:
-    done = subprocess.run(
-        ["shellcheck", str(ROOT / "completions" / "llm-pool.bash")], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "")
-
-
 @needs("bash")
 @pytest.mark.usefixtures("on_path")
-def test_bash_completes() -> None:
-    """Also after ``=`` and within names with a colon, which bash takes apart."""
-    lines = ["llm-pool hea", "llm-pool infer --task=exp", "llm-pool models show phi3:m", "llm-pool infer -s v"]
-    script = f'source "{ROOT}/completions/llm-pool.bash"\n' + "\n".join(
-        f'COMP_LINE="{line}" COMP_POINT={len(line)}; _llm_pool; echo "${{COMPREPLY[*]}}"' for line in lines
-    )
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("llm-pool hea", "llm-pool health "),
+        ("llm-pool infer --task=exp", "llm-pool infer --task=expand_queries "),
+        ("llm-pool models show phi3:m", "llm-pool models show phi3:mini "),
+        ("llm-pool infer -s v", "llm-pool infer -s voting "),
+        ("llm-pool config check llm-po", "llm-pool config check llm-pool.toml "),
+    ],
+)
+def test_bash_completes(line: str, wanted: str, tmp_path: Path) -> None:
+    """Also after ``=``, within names with a colon, which bash takes apart, and file names."""
+    shell = Shell(["bash", "--norc", "-i"], tmp_path)
+    shell.type(f'bind "set bell-style none"; source "{ROOT}/completions/llm-pool.bash"; echo rea""dy\n')
+    shell.wait_for("ready")
 
-    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout.splitlines() == ["health", "expand_queries", "mini", "voting"]
+    shell.type(f"{line}\t")
+    shell.wait_for(wanted)
+    shell.close()
 
 
 @needs("fish")
@@ -134,26 +163,43 @@ def test_fish_completes() -> None:
 
 @needs("zsh")
 @pytest.mark.usefixtures("on_path")
-def test_zsh_completes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("llm-pool hea", "llm-pool health "), ("llm-pool models show phi3:m", "models show phi3:mini ")],
+)
+def test_zsh_completes(line: str, wanted: str, tmp_path: Path) -> None:
     """At a prompt of its own, with the Tab key."""
-    screen = Zsh(tmp_path)
-    screen.type(f'autoload -U compinit; compinit -D -u; source "{ROOT}/completions/llm-pool.zsh"; echo rea""dy\n')
-    screen.wait_for("ready")
+    shell = Shell(["zsh", "-f", "-i"], tmp_path)
+    shell.type(f'autoload -U compinit; compinit -D -u; source "{ROOT}/completions/llm-pool.zsh"; echo rea""dy\n')
+    shell.wait_for("ready")
 
-    screen.type("llm-pool hea\t")
-    screen.wait_for("llm-pool health ")
-    screen.type("\x15llm-pool models show phi3:m\t")
-    screen.wait_for("show phi3:mini")
-    screen.close()
+    shell.type(f"{line}\t")
+    shell.wait_for(wanted)
+    shell.close()
 
 
-class Zsh:
-    """An interactive zsh without anybody's settings."""
+@pytest.mark.usefixtures("on_path")
+def test_a_shell_installs_its_script(tmp_path: Path) -> None:
+    """``--install-completion`` finds the shell it is typed in."""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", "llm-pool --install-completion; true"],
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "bash completion installed in" in done.stdout
+    installed = tmp_path / ".bash_completions" / "llm-pool.sh"
+    assert installed.read_text(encoding="utf-8").strip() == (ROOT / "completions/llm-pool.bash").read_text().strip()
 
-    def __init__(self, home: Path) -> None:
+
+class Shell:
+    """An interactive shell without anybody's settings."""
+
+    def __init__(self, words: list[str], home: Path) -> None:
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
-            os.execvpe("zsh", ["zsh", "-f", "-i"], os.environ | {"TERM": "dumb", "ZDOTDIR": str(home)})
+            os.execvpe(words[0], words, os.environ | {"TERM": "dumb", "ZDOTDIR": str(home), "HOME": str(home)})
         self._seen = ""
 
     def type(self, text: str) -> None:

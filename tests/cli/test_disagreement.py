@@ -60,7 +60,7 @@ def test_a_strict_consensus_refuses_contradictions_and_shows_them(saying: Callab
 
     assert (done.returncode, done.stdout) == (ExitCode.PROTOCOL, "")
     assert "no consensus: agreement 0.33, 1.00 asked for" in done.stderr
-    assert all(f"1.000  {name}  “{said[:20]}" in done.stderr for name, said in _said("How long?"))
+    assert all(f"1.000 {name}  “{said[:20]}" in done.stderr for name, said in _said("How long?"))
     assert "★" not in done.stderr
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from llm_pool.cli.bench.figures import MEASURES
+from llm_pool.cli.commands import COMMANDS
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.main import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 

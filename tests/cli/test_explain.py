@@ -28,9 +28,9 @@ def test_a_row_fits_a_line_of_eighty(monkeypatch: pytest.MonkeyPatch) -> None:
         explain(msgspec.structs.replace(answer, decision=decision), Console(stderr=log))
         return [line for line in log.getvalue().splitlines() if " vote " in line]
 
-    assert [max(map(len, rows(columns))) for columns in (80, 90, 200)] == [80, 90, 99]
+    assert [max(map(len, rows(columns))) for columns in (80, 90, 200)] == [80, 90, 91]
     assert "7 tokens" in rows(80)[0]
-    assert all(sum(map(line.count, "·░█")) == 8 for line in rows(20))
+    assert all(sum(map(line.count, "·░█")) == 8 for line in rows(60))
 
 
 def attempt(name: str, took: float) -> Attempt:

@@ -61,7 +61,12 @@ def test_the_prompt_is_the_argument_stdin_or_both(words: list[str], stdin: str, 
     [
         (["--task", "judg", "x"], b"", 2, "error: task: unknown task 'judg'\nhint: did you mean judge?\n"),
         (["--deadline-ms", "0", "x"], b"", 2, "error: deadline_ms: expected more than 0, got 0\n"),
-        ([], b"x" * 20_000, 2, "error: prompt: 20000 bytes, over the limit of 16384\nhint: shorten it, or raise "),
+        (
+            ["-t", "expand_queries"],
+            b"x" * 20_000,
+            2,
+            "error: prompt: 20000 bytes, over the limit of 16384\nhint: shorten it, or raise ",
+        ),
         ([], b"ab\xff", 65, "error: stdin: invalid UTF-8 at byte 2 (0xff)\nhint: convert it first"),
         (["--input", "gone.jsonl"], b"", 66, "error: --input: cannot open 'gone.jsonl': no such file or directory\n"),
         ([], b"", 2, "error: prompt: there is none\nhint: llm-pool infer"),
@@ -297,7 +302,7 @@ def test_a_batch_keeps_its_order_and_tells_what_failed(llm_pool: Run) -> None:
     assert out[2]["error"]["field"] == "line 4"
     assert out[3]["error"]["message"].startswith("line 5: not JSON")
     assert done.returncode == ExitCode.PARTIAL
-    assert done.stderr.splitlines()[0] == "answering 4 lines …"
+    assert done.stderr.splitlines()[0] == "answering lines …"
     assert done.stderr.splitlines()[-1].endswith("failed")
 
 
@@ -549,3 +554,68 @@ def test_a_first_load_that_takes_long_is_told_of_where_nobody_watches(configure:
     assert held.returncode == ExitCode.DEADLINE
     assert "phi3:mini has been loading for 0.5 s" in held.stderr
     assert (waited.returncode, waited.stderr) == (0, "loading phi3:mini …\n")
+
+
+def test_one_provider_alone_and_what_the_models_are_told(llm_pool: Run) -> None:
+    """By its name or its model's; the plan has the words, and the backend gets temperature and seed."""
+    words = ("infer", "hello", "--provider", "gemma2", "--provider", "llama3.1:8b", "--system", "Be brief.")
+    plan = json.loads(llm_pool(*words, "--temperature", "0.7", "--dry-run", "--json").stdout)
+    answer = json.loads(llm_pool(*words, "--seed", "7", "--json").stdout)
+    wrong = llm_pool("infer", "hello", "--provider", "gema2")
+
+    assert {member["provider"] for member in plan["panel"]} == {"gemma2", "llama31"}
+    assert plan["temperature"] == 0.7
+    assert answer["winner"] in {"gemma2", "llama31"}
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "error: --provider: there is no provider 'gema2'\nhint: did you mean gemma2?\n",
+    )
+
+
+def test_an_answer_has_to_fit_a_schema_of_the_askers(llm_pool: Run, tmp_path: Path) -> None:
+    schema = tmp_path / "city.json"
+    schema.write_text('{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}')
+
+    fits = llm_pool("infer", "Name a city.", "--schema", str(schema), "--json")
+    gone = llm_pool("infer", "x", "--schema", "gone.json")
+    schema.write_text("[1]")
+    wrong = llm_pool("infer", "x", "--schema", str(schema))
+
+    assert isinstance(json.loads(fits.stdout)["json"]["city"], str)
+    assert (gone.returncode, wrong.returncode) == (ExitCode.NO_INPUT, ExitCode.USAGE)
+    assert "--schema: cannot open 'gone.json'" in gone.stderr
+    assert "is no JSON Schema" in wrong.stderr
+
+
+def test_candidates_have_their_text_on_request(llm_pool: Run) -> None:
+    """Those that gave no answer have none."""
+    whole = json.loads(llm_pool("infer", "hello", "-s", "voting", "--json", "--candidates").stdout)
+    plain = json.loads(llm_pool("infer", "hello", "-s", "voting", "--json").stdout)
+
+    texts = {one["model"]: one["text"] for one in whole["decision"]["attempts"] if one["outcome"] == "ok"}
+    assert texts == {model: f"{model} heard: hello" for model in texts}
+    assert len(texts) >= 2
+    assert not any("text" in one for one in plain["decision"]["attempts"])
+    assert "it goes with --json" in llm_pool("infer", "hello", "--candidates").stderr
+
+
+def test_a_daemon_is_asked_in_the_same_words(terminal: Callable[..., Any], llm_pool: Run) -> None:
+    """One provider, a system text, a conversation, and feedback, all by ``--url``."""
+    daemon = terminal("serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0")
+    daemon.wait_for("try  curl")
+    found = re.search(r"http://127\.0\.0\.1:\d+", daemon.screen)
+    assert found is not None
+    url = ("--url", found[0])
+
+    answer = json.loads(llm_pool("infer", "hello", *url, "--provider", "gemma2", "--seed", "7", "--json").stdout)
+    talk = llm_pool("chat", *url, stdin="one\n/model llama31\ntwo\n/why\n")
+    heard = llm_pool("feedback", "nobody", "good", *url)
+    refused = llm_pool("infer", "hello", *url, "--json", "--candidates")
+    daemon.process.terminate()
+
+    assert answer["winner"] == "gemma2"
+    assert talk.stdout == "phi3:mini heard: one\nllama3.1:8b heard: two\n"
+    assert "★ llama31 primary" in talk.stderr
+    assert (heard.returncode, heard.stderr.partition(":")[0]) == (ExitCode.USAGE, "error")
+    assert "--candidates: a daemon is not asked for that" in refused.stderr
+    assert daemon.end() == 0

@@ -6,56 +6,114 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from llm_pool.cli import main
+from llm_pool.cli.commands import COMMANDS, load_command, root_command
+from llm_pool.cli.drawing import drawn
 from llm_pool.cli.exit_codes import ExitCode, exit_code_for
-from llm_pool.cli.main import COMMANDS, load_command, run
-from llm_pool.cli.parsing import Command
+from llm_pool.cli.help_page import help_page
+from llm_pool.cli.main import run
 from llm_pool.core import errors
 from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.messages import Attempt
 
 
-def commands() -> list[tuple[str, Command]]:
-    """Every command with what is typed before its name."""
-    found: list[tuple[str, Command]] = []
+def commands() -> list[click.Context]:
+    """Every command as it is typed."""
+    root = click.Context(root_command(), info_name="llm-pool")
+    found: list[click.Context] = []
     for name in COMMANDS:
         command = load_command(name)
-        if isinstance(command, Command):
-            found.append(("llm-pool", command))
+        context = click.Context(command, parent=root, info_name=name)
+        if isinstance(command, click.Group):
+            found += [click.Context(child, parent=context, info_name=key) for key, child in command.commands.items()]
         else:
-            found += [(f"llm-pool {name}", child) for child in command.commands]
+            found.append(context)
     return found
 
 
-@pytest.mark.parametrize(("before", "command"), commands(), ids=lambda value: getattr(value, "name", value))
-def test_help_opens_with_examples_and_every_command_has_the_same_manners(before: str, command: Command) -> None:
+@pytest.mark.parametrize("context", commands(), ids=lambda context: context.command_path)
+def test_every_command_says_what_it_does_with_examples_and_has_the_same_manners(context: click.Context) -> None:
     """Help is the first thing people read, and its first lines the most."""
-    parser = command.parser(before)
-    page = parser.format_help()
+    page = drawn(help_page(context), color=False, width=80)
+    about, _, rest = page.partition("╭─ Examples ")
 
-    about, _, rest = page.partition("\n\n")
-    assert about.replace("\n", " ") == command.about
-    assert rest.startswith("examples:\n  ")
-    assert command.examples
-    assert {"--json", "--color", "--quiet", "--help"} <= set(parser.options_with_help())
+    assert context.command.help
+    assert " ".join(context.command.help.split()) in " ".join(about.split())
+    assert context.command_path in rest
+    assert max(map(len, page.splitlines())) <= 80
+    for name in ("--config", "--json", "--color", "--no-color", "--quiet", "--help"):
+        assert name in rest.partition("Options of every command")[2]
+    for param in context.command.params:
+        assert getattr(param, "help", None), f"{param.name} does not say what it is"
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["infer", "--help"], ["infer", "a", "-h"], ["models"], ["config", "-h"]])
 def test_help_goes_to_stdout_and_exits_0(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(words) == ExitCode.OK
     out, err = capsys.readouterr()
-    assert "usage: llm-pool" in out
+    assert "Usage: llm-pool" in out
     assert err == ""
 
 
-def test_root_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """One table of exit codes, in code; help prints it."""
+def test_root_help_lists_every_command_and_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     run(["--help"])
-    out = capsys.readouterr().out
-    assert all(f"  {name}" in out for name in COMMANDS)
-    assert all(code.meaning in out for code in ExitCode)
+    lines = capsys.readouterr().out.splitlines()
+    shown = {line.split()[1] for line in lines if line.startswith("│ ")}
+    assert set(COMMANDS) <= shown
+    assert 24 <= len(lines) <= 40
+
+
+def test_the_exit_codes_have_a_page_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """One table of exit codes, in code; help prints it."""
+    assert run(["help", "exit-codes"]) == ExitCode.OK
+    assert capsys.readouterr().out.splitlines() == [f"{code.value:>3}  {code.meaning}" for code in ExitCode]
+
+    assert run(["help", "exit-codes", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)[0] == {"code": 0, "meaning": ExitCode.OK.meaning}
+
+
+@pytest.mark.parametrize("words", [["infer"], ["models", "pull"], []])
+def test_help_of_a_command_is_its_page(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["help", *words]) == ExitCode.OK
+    page = capsys.readouterr().out
+    assert run([*words, "--help"]) == ExitCode.OK
+    assert capsys.readouterr().out == page
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "mine.toml", "config", "path"],
+        ["config", "-c", "mine.toml", "path"],
+        ["config", "path", "-c", "mine.toml"],
+        ["--config=other.toml", "config", "path", "--config=mine.toml"],
+    ],
+)
+def test_what_every_command_takes_may_stand_before_it_or_after(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last one counts."""
+    Path("mine.toml").touch()
+    assert run([*words, "-q"]) == run(["-q", *words]) == ExitCode.OK
+    assert capsys.readouterr() == ("mine.toml\nmine.toml\n", "")
+
+
+@pytest.mark.parametrize("words", [["--no-color"], ["--color", "never"], ["--color=never"]])
+def test_no_colour_where_none_is_wanted(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In help and in errors too, before the command and after it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run(["--help"])
+    assert "\x1b[" in capsys.readouterr().out
+
+    run([*words, "--help"])
+    run(["infr", *words])
+    run([*words, "infr"])
+    assert "\x1b" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +121,7 @@ def test_root_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixtu
     [
         (["infr"], ["llm-pool: there is no command 'infr'", "did you mean infer?"]),
         (["models", "lst"], ["llm-pool models: there is no command 'lst'", "did you mean list?"]),
-        (["--verison"], ["--verison: there is no such option", "llm-pool --help"]),
+        (["--verison"], ["--verison: there is no such option", "did you mean --version?"]),
         (["infer", "--taks", "x"], ["--taks: there is no such option", "did you mean --task?"]),
         (["infer", "--taks=x"], ["--taks: there is no such option", "did you mean --task?"]),
         (["infer", "a", "b"], ["'b': one word too many", "quote words that belong together"]),
@@ -79,7 +137,7 @@ def test_root_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixtu
             ["--wait: expected a time such as 500ms, 30s or 2m, got 'a bit'", "llm-pool health --help"],
         ),
         (["feedback", "r1", "fine"], ["VERDICT: expected good or bad, got 'fine'", "llm-pool feedback --help"]),
-        (["feedback"], ["REQUEST_ID, VERDICT: it is missing", "llm-pool feedback --help"]),
+        (["feedback"], ["REQUEST_ID: it is missing", "llm-pool feedback --help"]),
         (
             ["infer", "x", "--strategy", "fastets"],
             [
@@ -137,7 +195,7 @@ def test_a_bug_is_one_line_and_a_report(
 ) -> None:
     """The traceback is in a file, whose name is printed."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(main, "resolve", lambda _argv: 1 // 0)
+    monkeypatch.setattr(main, "root_command", lambda: 1 // 0)
 
     assert run(["infer", "x"]) == ExitCode.BUG
 

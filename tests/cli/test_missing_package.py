@@ -32,7 +32,7 @@ def test_a_missing_library_of_the_system_is_named(
     def broken(_name: str) -> None:
         raise ImportError(sentence, name="grpc._cython.cygrpc")
 
-    monkeypatch.setattr("llm_pool.cli.main.load_command", broken)
+    monkeypatch.setattr("llm_pool.cli.commands.load_command", broken)
 
     code = run(["serve"])
 

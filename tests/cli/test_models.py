@@ -52,8 +52,7 @@ def test_list_for_a_person_marks_what_is_configured(url: str, capsys: pytest.Cap
     assert lines[0] == f"{url}  for phi3, llama31"
     assert lines[1].startswith("* phi3:mini ")
     assert lines[2].startswith("  stray:1b ")
-    assert lines[3].split() == ["*", "llama3.1:8b", "missing"]
-    assert lines[4].split() == ["→", "llm-pool", "models", "pull", "llama3.1:8b"]
+    assert lines[3].split() == ["*", "llama3.1:8b", "missing", *["→", "llm-pool", "models", "pull", "llama3.1:8b"]]
 
 
 def test_pull_fetches_what_is_configured_and_says_so_in_two_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:

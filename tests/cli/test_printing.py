@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 from unicodedata import bidirectional, category
@@ -11,6 +12,10 @@ from unicodedata import bidirectional, category
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
 from llm_pool.cli.console import Console, escaped
 from llm_pool.cli.exit_codes import ExitCode
@@ -99,15 +104,16 @@ def test_everything_that_goes_to_a_terminal_is_cleaned() -> None:
     out, err = Screen(), Screen()
     console = Console(stdout=out, stderr=err, color="always")
 
-    console.out(f"{console.paint('model', 'red', out)} {EVIL}")
+    console.show(Text.assemble(("model", "red"), " ", EVIL))
+    console.show(Panel(Table.grid(EVIL, padding=1), title=EVIL), err=True)
+    console.show(Markdown(f"# {EVIL}\n\n```\n{EVIL}\n```"), err=True)
     console.say(EVIL)
     console.error(LlmPoolError(EVIL, hint=EVIL), 1)
 
     assert out.getvalue().startswith("\x1b[31mmodel\x1b[0m \\x1b]0;owned")
     for text in (out.getvalue(), err.getvalue()):
-        assert not set(text.replace("\x1b[31m", "").replace("\x1b[36m", "").replace("\x1b[0m", "")) & set(
-            "\x1b\x07\x9b\r"
-        )
+        ours = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        assert not set(ours) & set("\x1b\x07\x9b\r")
 
 
 def test_a_full_disk_is_named_as_what_it_is(command: list[str]) -> None:

@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 import io
+import time
 
+import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.cli import progress
 from llm_pool.cli.console import Console
 from llm_pool.cli.explain import timeline
-from llm_pool.cli.progress import Progress, amount, bar, format_duration
+from llm_pool.cli.progress import Progress, StatusLine, amount, format_duration
 from llm_pool.core.messages import Attempt
 
 
 class Screen(io.StringIO):
+    """A terminal of 80 columns, as a person sees it."""
+
     def isatty(self) -> bool:
         return True
 
+    def shown(self) -> list[str]:
+        screen = pyte.Screen(80, 10)
+        pyte.Stream(screen).feed(self.getvalue().replace("\n", "\r\n"))
+        return [line.rstrip() for line in screen.display if line.strip()]
 
-def test_a_terminal_sees_share_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier pull left is done, but is no speed: 50 of the 100 MB that are missing, in 10 s."""
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     monkeypatch.setenv("TERM", "xterm")
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    screen = Screen()
+    monkeypatch.setenv("COLUMNS", "80")
+    return Screen()
 
+
+def test_a_terminal_sees_share_amount_and_time_left_and_then_nothing(screen: Screen) -> None:
+    """What an earlier pull left is done, but is no speed."""
     with Progress(Console(stderr=screen), "pulling phi3", unit=amount) as pulling:
-        pulling.update(100e6, 200e6)
-        now[0] += 10
-        pulling.update(150e6, 200e6)
+        for done in range(100, 151, 10):
+            pulling.update(done * 1e6, 200e6)
+            time.sleep(0.05)
+        time.sleep(0.2)
+        (line,) = screen.shown()
 
-    last = screen.getvalue().split("\r")[-2]
-    assert last == f"pulling phi3  {bar(0.75)}  150.0 MB of 200.0 MB  5.0 MB/s  10 s left\x1b[K"
-    assert screen.getvalue().endswith("\r\x1b[K")
+    assert line.startswith("pulling phi3 ━━━━━━━━━━━━━━━")
+    assert "150.0 MB of 200.0 MB" in line
+    assert "0:00:0" in line
+    assert screen.shown() == []
+
+
+def test_a_name_of_strangers_has_no_power_over_the_line(screen: Screen) -> None:
+    with Progress(Console(stderr=screen), "pulling \x1b]0;owned\x07[red]") as pulling:
+        pulling.update(1, 2)
+        time.sleep(0.2)
+        shown = screen.shown()[0]
+
+    assert "\x1b]0" not in screen.getvalue()
+    assert "\\x1b]0;owned\\x07[red]" in shown
 
 
 def test_off_a_terminal_there_is_one_line_and_nothing_moves() -> None:
@@ -45,13 +68,18 @@ def test_off_a_terminal_there_is_one_line_and_nothing_moves() -> None:
     assert log.getvalue() == "answering 3 lines …\n"
 
 
-@given(st.floats(-1, 2), st.integers(1, 80))
-def test_a_bar_is_as_wide_as_asked(share: float, width: int) -> None:
-    assert len(bar(share, width)) == width
+def test_a_status_says_what_is_waited_for_and_goes_away(screen: Screen) -> None:
+    status = StatusLine(Console(stderr=screen))
+    lines = []
+    for name in ("[phi3]", "gemma2"):
+        status.show(f"loading {name} …")
+        time.sleep(0.2)
+        lines += screen.shown()
+    status.clear()
+    status.clear()
 
-
-def test_bars_fill_from_the_left() -> None:
-    assert [bar(share, 4) for share in (0.0, 0.25, 0.3125, 1.0)] == ["░░░░", "█░░░", "█▎░░", "████"]
+    assert [line.partition(" ")[2] for line in lines] == ["loading [phi3] …", "loading gemma2 …"]
+    assert screen.shown() == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_a_loading_model_is_named(words: list[str], shown: str, terminal: Start,
         screen.wait_for(f"loading llama3.1:8b … {shown}")
         assert screen.end() == 0
 
-    assert screen.screen.endswith("\r\x1b[Kllama3.1:8b heard: hello\r\n")
+    assert screen.shown() == ["llama3.1:8b heard: hello"]
 
 
 @pytest.mark.parametrize("words", [["--quiet"], []])

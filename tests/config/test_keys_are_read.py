@@ -25,8 +25,8 @@ TABLE_WORDS = {
 }
 """What a module says that takes keys of a table; for the others the table's own name."""
 
-ELSEWHERE = {"server.listen_addr"}
-"""Keys that the configuration itself reads: another name for ``http_addr``."""
+ELSEWHERE = {"server.listen_addr", "models.<name>"}
+"""What the configuration itself reads: another name for ``http_addr``, and names that a person chooses for models."""
 
 
 def test_every_key_is_read_by_some_module() -> None:

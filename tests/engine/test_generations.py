@@ -111,8 +111,10 @@ async def test_reloads_are_told(manager: PoolManager, config: Callable[..., Conf
     error = ConfigError(path=None, key="qos.hedge", got="x", want="y")
 
     await manager.swap(config("b"))
+    loaded_at = manager.loaded_at
     manager.record_refused(error)
 
+    assert manager.loaded_at == loaded_at <= manager.last_reload.at
     assert [e for e in seen.events if isinstance(e, Reloaded)] == [Reloaded(1), Reloaded(2), Reloaded(2, error)]
     assert (manager.last_reload.ok, manager.last_reload.generation) == (False, 2)
 
@@ -244,7 +246,7 @@ async def test_probes_of_a_hanging_backend_share_one_look(
         raise AssertionError
 
     monkeypatch.setattr(manager.app.providers["a"], "state", hangs)
-    monkeypatch.setattr("llm_pool.engine.generations.HEALTH_TIMEOUT", 0.2)
+    monkeypatch.setattr("llm_pool.engine.health.TIMEOUT", 0.2)
     loop = asyncio.get_running_loop()
     began = loop.time()
 

@@ -16,6 +16,8 @@ from llm_pool.config import parse
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import (
     AllProvidersFailed,
+    AllProvidersUnavailable,
+    Busy,
     DeadlineExceeded,
     Failed,
     InvalidRequest,
@@ -29,7 +31,9 @@ from llm_pool.engine.panel import Assignment
 from llm_pool.ensemble.attempts import AttemptGroup
 from llm_pool.ensemble.fastest import Fastest
 from llm_pool.ensemble.voting import Voting
+from llm_pool.qos.breaker import Refusal
 from llm_pool.qos.budget import Budget
+from llm_pool.qos.known_abilities import KnownAbilities
 from llm_pool.reading.schemas import compiled
 from llm_pool.tasks import TaskRegistry
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_panel
@@ -70,6 +74,7 @@ class Pool:
         self, *providers: FakeProvider, last_resort: FakeProvider | None = None, refused: Collection[str] = ()
     ) -> None:
         clock, self.seen = SystemClock(), RecordingObserver()
+        self.abilities = KnownAbilities(clock)
         every = [*providers, *([last_resort] if last_resort else [])]
         fastest = Fastest(clock, Budget(), hedge_after=lambda m, c: 0.3, has_room=lambda m: True)
         self.orchestrator = Orchestrator(
@@ -89,7 +94,8 @@ class Pool:
             refresh_machines=_nothing_to_see,
             load_time=lambda member: 0.0,
             is_suspect=lambda member, call: False,
-            breaker_refuses=lambda member, task: member.name in refused,
+            breaker_refusal=lambda member, task: Refusal("open", 30.0) if member.name in refused else None,
+            abilities=self.abilities,
             budget=Budget(),
             cache_layer=CacheLayer(
                 IdempotencyStore(clock, ttl=900),
@@ -177,7 +183,7 @@ async def test_a_deadline_is_capped_by_the_configuration(task: str, asked: float
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ({"prompt": "x" * 20_000}, "prompt"),
+        ({"prompt": "x" * 20_000, "task": "judge"}, "prompt"),
         ({"prompt": "  "}, "prompt"),
         ({"prompt": "\ud800"}, "prompt"),
         ({"deadline": 0.0}, "deadline_ms"),
@@ -439,3 +445,39 @@ async def test_the_last_resort_leaves_a_failover_half_of_what_remained() -> None
     assert (answer.content, answer.degraded) == ("blue", False)
     assert answer.duration == pytest.approx(0.24 + 0.27)
     assert pocket.calls == []
+
+
+async def test_where_every_breaker_refuses_the_error_says_when_to_ask_again() -> None:
+    """They were asked all the same, and broke again: the first may be better in 30 s."""
+    pool = Pool(
+        ScriptedProvider("a", Reply.failing(Failed("a", "500"))),
+        ScriptedProvider("b", Reply.failing(Failed("b", "500"))),
+        refused={"a", "b"},
+    )
+
+    with pytest.raises(AllProvidersUnavailable) as raised:
+        await pool.ask(strategy=StrategyName.VOTING)
+
+    assert raised.value.retry_after == 30.0
+    assert {attempt.provider for attempt in raised.value.attempts} == {"a", "b"}
+
+
+async def test_where_one_breaker_is_closed_nobody_knows_when() -> None:
+    """The one that broke just now may be better at once."""
+    pool = Pool(*(ScriptedProvider(name, Reply.failing(Failed(name, "500"))) for name in "ab"), refused={"a"})
+
+    with pytest.raises(AllProvidersFailed) as raised:
+        await pool.ask(strategy=StrategyName.VOTING)
+
+    assert not isinstance(raised.value, AllProvidersUnavailable)
+
+
+async def test_where_all_ask_to_come_back_later_the_error_says_when() -> None:
+    """The first of them."""
+    busy = [Busy(name, "429", retry_after=after) for name, after in (("a", 7.0), ("b", 4.0))]
+    pool = Pool(*(ScriptedProvider(error.provider, Reply.failing(error)) for error in busy))
+
+    with pytest.raises(AllProvidersUnavailable) as raised:
+        await pool.ask(strategy=StrategyName.VOTING)
+
+    assert raised.value.retry_after == 4.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from llm_pool.core.errors import InvalidRequest
 from llm_pool.engine.panel import Assignment, Panel, panel_for
 from llm_pool.testing import Reply, ScriptedProvider, a_panel
 
@@ -113,6 +116,14 @@ def test_a_provider_asked_for_by_name_answers_alone() -> None:
 
         assert names(found.regular) == [name]
         assert found.last_resort == ()
+
+
+def test_a_provider_that_is_not_there_is_told() -> None:
+    """With the nearest name, and not as a panel that failed."""
+    with pytest.raises(InvalidRequest, match="there is no provider 'ph13'") as caught:
+        panel("judge", assignment("phi3"), assignment("b"), requested=("b", "ph13"))
+
+    assert (caught.value.field, caught.value.hint) == ("providers", "did you mean phi3?")
 
 
 def test_a_suspect_comes_after_the_others_and_is_asked_all_the_same() -> None:

@@ -50,7 +50,12 @@ def picks_right(*, probability: float = 0.95, delay: float = 0.1) -> Callable[[C
     return judge
 
 
-def made(*judges: Member, load_task: Callable[[], Awaitable[Task]] | None = None, **limits: float) -> Judge:
+def made(
+    *judges: Member,
+    load_task: Callable[[], Awaitable[Task]] | None = None,
+    learned: Callable[[Member], Awaitable[Member]] | None = None,
+    **limits: float,
+) -> Judge:
     return Judge(
         SystemClock(),
         random.Random(7),
@@ -59,6 +64,7 @@ def made(*judges: Member, load_task: Callable[[], Awaitable[Task]] | None = None
         judges=lambda panel: judges,
         fallback=Voting(SystemClock()),
         load_task=load_task,
+        learned=learned,
     )
 
 
@@ -361,3 +367,19 @@ def test_a_loaded_model_stands_in_for_a_judge_that_must_be_loaded() -> None:
 
     assert select_judges([cold], [warm], {"warm"}) == (warm,)
     assert select_judges([cold], [elsewhere], set()) == (cold,)
+
+
+async def test_a_judge_is_shown_what_its_context_is_known_to_hold() -> None:
+    """Nothing is configured, and its server says that it is a small one."""
+    long = " ".join(f"right{at}" for at in range(800))
+    authors = [ScriptedProvider("a", Reply(long)), ScriptedProvider("b", Reply("wrong"))]
+
+    async def small(judge: Member) -> Member:
+        return msgspec.structs.replace(judge, context=900)
+
+    judge = member(ScriptedProvider("judge", picks_right()))
+
+    notes = [(await decide(each, *authors)).notes for each in (made(judge), made(judge, learned=small))]
+
+    assert any("to fit its context" in note for note in notes[1])
+    assert not any("to fit its context" in note for note in notes[0])

@@ -74,6 +74,12 @@ def test_the_library(env: dict[str, str]) -> None:
     assert "heard: Name a colour of the sky." in out
 
 
+def test_models_in_code(env: dict[str, str], upstream: str) -> None:
+    out = run([sys.executable, str(EXAMPLES / "models_in_code.py")], env | {"OLLAMA_HOST": upstream}).splitlines()
+
+    assert [line.split(" heard: ")[1] for line in out] == ["Is 17 prime?", "Is 18 prime?", "Is 19 prime?"]
+
+
 def test_the_pipeline(env: dict[str, str]) -> None:
     out = run(["bash", str(EXAMPLES / "pipeline.sh")], env).splitlines()
 

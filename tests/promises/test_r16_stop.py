@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +18,6 @@ from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop, pytest.mark.timeout(120)]
 
@@ -222,3 +223,36 @@ async def test_strangers_are_not_let_in_without_proof(tmp_path: Path) -> None:
     assert process.returncode == 78
     assert "server.http_addr" in said
     assert "hint: " in said
+
+
+def as_process_one() -> list[str]:
+    """What starts a command as process 1 of a namespace of its own; nothing where that is not to be had."""
+    words = ["unshare", "--pid", "--fork", "--kill-child"]
+    with suppress(OSError):
+        if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+            return words
+    return []
+
+
+@pytest.mark.parametrize("after", [0.15, 0.3, 0.6, 1.0])
+async def test_asked_to_stop_while_it_starts_it_stops(tmp_path: Path, after: float) -> None:
+    """Before it listens, while it imports and as process 1 of a container, where nobody else would end it."""
+    path = tmp_path / "llm-pool.toml"
+    path.write_text(CONFIG.format(url="http://127.0.0.1:9"), encoding="utf-8")
+    alone = as_process_one()
+    process = await asyncio.create_subprocess_exec(
+        *(*alone, sys.executable, "-m", "llm_pool", "serve", "--config", str(path)),
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "LLM_POOL_STATE": str(tmp_path / "state")},
+    )
+    try:
+        await asyncio.sleep(after)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children") if alone else None
+        daemon = process.pid if children is None else int(children.read_text().split()[0])
+        os.kill(daemon, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

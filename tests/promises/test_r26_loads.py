@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.cli.infer import PatientPool
+from llm_pool.cli.asking import PatientPool
 from llm_pool.config import parse
 from llm_pool.core.errors import DeadlineExceeded, LlmPoolError
 from llm_pool.core.events import AttemptStarted, ModelLoading

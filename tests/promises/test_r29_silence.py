@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +44,30 @@ async def test_at_most_three_are_lost(on_virtual_time: Any, silent: Reply, deadl
 
         lost = sum(answer is None for answer in answers)
         assert lost <= MAY_LOSE + trials(app, models[0].calls[0].began)
+        assert sum(model.in_flight for model in models) == 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["after answers", "from the start"])
+@pytest.mark.parametrize("silent", SILENT.values(), ids=SILENT)
+@pytest.mark.parametrize(
+    ("at_once", "deadline", "slots"),
+    [(4, 0.3, 4), (8, 0.3, 4), (16, 0.3, 64), (4, 1.0, 1), (8, 1.0, 1), (16, 1.0, 2), (16, 1.5, 1), (4, 0.8, 64)],
+)
+async def test_nor_where_many_ask_at_once(
+    on_virtual_time: Any, silent: Reply, at_once: int, deadline: float, slots: int, known: bool
+) -> None:
+    """As many as the machines that are well can answer in half of the time, each again and again."""
+    ill_from = math.inf
+    first = lambda _: silent if asyncio.get_running_loop().time() >= ill_from else QUICK  # noqa: E731
+    async with on_virtual_time(first, QUICK, QUICK, slots=slots) as (app, models):
+        warm_up = [await ask(app, number, 5.0) for number in range(40 if known else 0)]
+        ill_from = asyncio.get_running_loop().time()
+        rounds = [several(app, number, deadline, times=REQUESTS // at_once) for number in range(at_once)]
+        answers = [answer for each in await asyncio.gather(*rounds) for answer in each]
+
+        assert [answer.winner for answer in warm_up if answer] == ["p0"] * len(warm_up)
+        lost = sum(answer is None for answer in answers)
+        assert lost <= MAY_LOSE + trials(app, ill_from) + (at_once if silent is SILENT["slow"] else 0)
         assert sum(model.in_flight for model in models) == 0
 
 
@@ -141,6 +166,11 @@ async def ask(app: App, number: int, deadline: float, **query: Any) -> Answer | 
         return await app.orchestrator.infer(Query(prompt=f"{number}?", deadline=deadline, **query))
     except LlmPoolError:
         return None
+
+
+async def several(app: App, number: int, deadline: float, *, times: int) -> list[Answer | None]:
+    """One asker, again and again."""
+    return [await ask(app, 1000 * number + at, deadline) for at in range(times)]
 
 
 def trials(app: App, began: float) -> int:

@@ -62,7 +62,7 @@ def test_llama_server_says_in_its_second_list_what_a_model_can_do() -> None:
     )
 
     assert from_openai(entry) == ModelFacts(
-        name="phi", context=2048, size=927744, capabilities=frozenset({"completion", "multimodal"})
+        name="phi", context=2048, size=927744, capabilities=frozenset({"completion", "vision"})
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, PACE_FACTOR, Silence, Watch
+from llm_pool.qos.silence import GAP_FACTOR, MIN_GAP, PACE_FACTOR, QueuedSilence, Silence, Watch
 
 SECONDS = st.floats(0.001, 100.0)
 
@@ -115,3 +115,32 @@ async def test_an_excused_silence_is_looked_at_again() -> None:
         await asyncio.sleep(20)
 
     assert told == [pytest.approx(5.0)]
+
+
+def test_a_call_in_a_queue_is_as_silent_as_those_ahead() -> None:
+    """Late when the last of them is, and when it has waited as long itself; a word ahead is a sign of life."""
+    ahead = [Silence(100.0, 200.0), Silence(100.5, 200.0)]
+    queued = QueuedSilence(Silence(100.2, 200.0), lambda: ahead)
+
+    before = queued.heard_at, queued.late_at(1.0)
+    ahead[0].hear(102.0)
+
+    assert before == (100.5, 101.5)
+    assert (queued.heard_at, queued.late_at(1.0)) == (102.0, ahead[0].late_at(1.0))
+    assert QueuedSilence(Silence(105.0, 200.0), lambda: ahead[1:]).late_at(1.0) == 106.0
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_something_else_is_never_silent() -> None:
+    """For a load, or for another model; it is looked at again, as that may change."""
+    loop, told, ahead = asyncio.get_running_loop(), list[float](), list[Silence]()
+    began = loop.time()
+    queued = QueuedSilence(Silence(began, began + 100.0), lambda: ahead)
+
+    assert queued.late_at(1.0) == math.inf
+    with Watch(queued, lambda: 1.0, told.append, soonest=1.0):
+        await asyncio.sleep(5.5)
+        ahead.append(Silence(loop.time(), began + 100.0))
+        await asyncio.sleep(20)
+
+    assert told == [pytest.approx(1.0)]

@@ -10,8 +10,12 @@ import pytest
 
 from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import Failed, ProviderError
+from llm_pool.qos.concurrency_limit import ConcurrencyLimited
+from llm_pool.qos.gate import Gate
 from llm_pool.qos.latency import Latencies, LatencyKey
+from llm_pool.qos.loaded_models import LoadedModels
 from llm_pool.qos.patience import Patience
+from llm_pool.qos.queueing import Limits
 from llm_pool.qos.suspecting import Suspecting, Suspicions
 from llm_pool.qos.timed import Timed
 from llm_pool.testing import Reply, ScriptedProvider, a_call
@@ -206,3 +210,82 @@ class TestPatience:
         assert self.patience(None).before_deciding("phi3", call, suspect=False) == 1.0
         assert self.patience(1.0, samples=1, censored=True).before_deciding("phi3", call, suspect=False) > 2.8
         assert self.patience(9.0).before_deciding("phi3", call, suspect=True) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("answered", "silent", "replaces"),
+    [
+        ([], [], False),  # a fresh pool: nobody is known to be better
+        (["phi3"], [], False),  # the late one is the only one that is known to answer
+        (["gemma2"], [], True),  # a pool whose first provider never answered
+        (["gemma2", "phi3"], [], False),  # late this time
+        (["gemma2", "phi3"], ["phi3"] * 2, False),
+        (["gemma2", "phi3"], ["phi3"] * 3, True),  # a suspect
+        ([], ["phi3"] * 3, True),
+        (["gemma2", "phi3"], ["phi3", "phi3", "phi3", "gemma2"], False),  # both have been silent
+        (["gemma2"], ["gemma2"], False),
+    ],
+)
+async def test_what_is_failover_and_what_speculation(answered: list[str], silent: list[str], replaces: bool) -> None:
+    """Gemma2 in the place of phi3, which is late."""
+    clock, call = SystemClock(), within(1.5)
+    suspicions = Suspicions(clock)
+    for name in answered:
+        suspicions.of(name, call).good()
+    for name in silent:
+        suspicions.of(name, call).late(1.0, clock.now())
+
+    patience = Patience(Latencies(), clock, hedge_after=0.3)
+
+    assert suspicions.may_replace("phi3", "gemma2", call, patience) is replaces
+
+
+class Crowd:
+    """Askers of one machine with one slot, who have three seconds each."""
+
+    def __init__(self, reply: Reply) -> None:
+        clock = SystemClock()
+        self.patience, self.suspicions = Patience(Latencies(), clock, hedge_after=0.3), Suspicions(clock)
+        gate = Gate("box", Limits(slots=1), clock, LoadedModels(clock))
+        options: dict[str, Any] = {"patience": self.patience, "suspicions": self.suspicions}
+        self.provider = ConcurrencyLimited(ScriptedProvider("phi3", reply), gate, "phi3", lambda _: None, **options)
+        self.other = ConcurrencyLimited(ScriptedProvider("gemma2", reply), gate, "gemma2", lambda _: None, **options)
+
+    async def wait(self, ask: Ask, *providers: Any, seconds: float) -> None:
+        asking = [asyncio.create_task(ask(provider, within(3.0))) for provider in providers]
+        await asyncio.sleep(seconds)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_those_who_wait_behind_a_silent_call_hear_nothing_either(ask: Ask) -> None:
+    """Four at once on a machine with one slot: one call would be little proof, and it is all the machine takes."""
+    crowd = Crowd(Reply.hanging())
+    await crowd.wait(ask, *[crowd.provider] * 4, seconds=0.4)
+
+    assert crowd.suspicions.is_suspect("phi3", within(3.0), crowd.patience)
+
+
+async def test_those_who_wait_behind_one_that_writes_are_patient(ask: Ask) -> None:
+    """The machine is busy, not silent."""
+    crowd = Crowd(Reply("word " * 100, ttft=0.1, duration=2.9))
+    await crowd.wait(ask, *[crowd.provider] * 4, seconds=2.5)
+
+    assert crowd.suspicions.is_clear("phi3", within(3.0))
+
+
+async def test_another_model_s_silence_is_not_held_against_one_that_waits(ask: Ask) -> None:
+    """It is held against the one that is silent, by the call itself."""
+    crowd = Crowd(Reply.hanging())
+    await crowd.wait(ask, crowd.provider, *[crowd.other] * 4, seconds=2.5)
+
+    assert crowd.suspicions.is_clear("gemma2", within(3.0))
+
+
+async def test_not_answered_in_all_its_time_waiting_included(ask: Ask) -> None:
+    """The calls ahead write, and take all the time there is."""
+    crowd = Crowd(Reply("word " * 100, ttft=0.1, duration=3.4))
+    await crowd.wait(ask, *[crowd.provider] * 4, seconds=3.1)
+
+    assert crowd.suspicions.is_suspect("phi3", within(3.0), crowd.patience)

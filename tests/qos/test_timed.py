@@ -61,7 +61,7 @@ async def test_an_impatient_askers_deadline_does_not(ask: Ask) -> None:
 
 async def test_no_word_in_a_fair_time_counts_whoever_set_the_limit(ask: Ask) -> None:
     """Silent for three times as long as 95 of 100 answers take to begin, or for a second where that is unknown."""
-    provider, backend, latencies = timed(Reply.hanging())
+    provider, _, latencies = timed(Reply.hanging())
     now = asyncio.get_running_loop().time()
     for _ in range(40):
         latencies.add(LatencyKey("phi3", "ask", "ttft"), 0.2, now)
@@ -70,7 +70,7 @@ async def test_no_word_in_a_fair_time_counts_whoever_set_the_limit(ask: Ask) -> 
         await ask(provider, a_call(timeout=0.5))
     with pytest.raises(TimedOut) as known_long:
         await ask(provider, a_call(timeout=0.7))
-    backend.name = "stranger"
+    provider.name = "stranger"
     with pytest.raises(TimedOut) as unknown_short:
         await ask(provider, a_call(timeout=0.9))
     with pytest.raises(TimedOut) as unknown_long:

@@ -12,7 +12,7 @@ import pytest
 
 from llm_pool.config import parse
 from llm_pool.server.daemon import Components, open_daemon
-from llm_pool.testing.upstream import Upstream
+from llm_pool.testing.upstream import Model, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,7 +62,7 @@ def config_text(url: str, extra: str = "", providers: str = "", deadline_ms: int
 
 @pytest.fixture
 def daemons(config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncContextManager[Daemon]]:
-    """Starts daemons with TOML and *components* of the test's choice; what else is given goes to the upstream."""
+    """Starts daemons with TOML, *components* and *capabilities* of the test's choice; the rest goes to the upstream."""
 
     @asynccontextmanager
     async def start(
@@ -71,11 +71,14 @@ def daemons(config_for: Callable[..., Config]) -> Callable[..., AbstractAsyncCon
         providers: str = "",
         components: Components | None = None,
         deadline_ms: int = 5000,
+        capabilities: dict[str, tuple[str, ...]] | None = None,
         **upstream: Any,
     ) -> AsyncIterator[Daemon]:
         async with AsyncExitStack() as stack:
-            up = await stack.enter_async_context(Upstream(MODELS, **upstream))
-            config = config_for(up.url, extra, providers, deadline_ms)
+            able = capabilities or {}
+            models = [Model(name=name, capabilities=able.get(name, ("completion", "tools"))) for name in MODELS]
+            up = await stack.enter_async_context(Upstream(models, **upstream))
+            config = config_for(up.url, extra, providers.replace("{url}", up.url), deadline_ms)
             running = await stack.enter_async_context(open_daemon(config, components or Components()))
             yield Daemon(running.urls[0], running.manager, up, running.urls)
 

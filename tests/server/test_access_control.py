@@ -94,6 +94,17 @@ async def test_the_window_and_the_start_bound_a_timestamp(guarded: Any, ask: Any
     assert told == [401, 401, 200, 200, 401]
 
 
+async def test_a_bearer_key_may_come_as_anthropics_clients_send_it(guarded: Any, ask: Any) -> None:
+    """``x-api-key`` alone signs nothing, so it is the key itself; beside another key it is one too many."""
+    async with guarded() as daemon:
+        alone, wrong, twice = [
+            (await ask(daemon.url, "POST", "/v1/infer", ASKED, **headers)).status
+            for headers in ({"x_api_key": ACME}, {"x_api_key": "acme"}, {"x_api_key": ACME, **bearer()})
+        ]
+
+    assert (alone, wrong, twice) == (200, 401, 401)
+
+
 async def test_what_is_wrong_is_told_in_one_way(guarded: Any, ask: Any) -> None:
     """Whoever guesses learns nothing from the answers: one status, one body."""
     wrong = [

@@ -1,4 +1,4 @@
-"""What the chat APIs have in common: the question in a conversation, and text that is never taken back."""
+"""What the chat APIs have in common: text that is never taken back."""
 
 from __future__ import annotations
 
@@ -9,45 +9,16 @@ import anyio
 import msgspec
 import pytest
 
-from llm_pool.core.errors import AllProvidersFailed, InvalidRequest
+from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.events import TextArrived
-from llm_pool.core.messages import Query, Turn
-from llm_pool.server.chat import PING_EVERY, StreamEnd, finish, question, stream_text, turn
+from llm_pool.core.messages import Query
+from llm_pool.server.chat import PING_EVERY, StreamEnd, finish, stream_text
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from llm_pool.core.messages import Answer
-
-
-@pytest.mark.parametrize(
-    ("turns", "asked", "earlier"),
-    [
-        ("u:hi", "hi", ""),
-        ("s:brief u:hi", "hi", "s:brief"),
-        ("u:hi a:hello u:so", "so", "u:hi a:hello"),
-        ("u:hi s:kind", "hi", "s:kind"),
-        ("u:a u:b", "b", "u:a"),
-        ("u:hi a: u:so", "so", "u:hi"),
-    ],
-)
-def test_the_users_last_word_is_the_question(turns: str, asked: str, earlier: str) -> None:
-    """What was said before keeps its order; what says nothing is left out."""
-    assert question(talk(turns)) == (asked, talk(earlier))
-
-
-@pytest.mark.parametrize("turns", ["", "s:brief", "u:hi a:hello", "u:"])
-def test_without_a_question_there_is_no_answer(turns: str) -> None:
-    """The field is named, and what would be right."""
-    with pytest.raises(InvalidRequest, match=r"^messages: "):
-        question(talk(turns))
-
-
-def talk(turns: str) -> tuple[Turn, ...]:
-    """``u:hi a:hello`` as turns."""
-    roles = {"s": "developer", "u": "user", "a": "assistant"}
-    return tuple(turn(roles[said[0]], said[2:], "messages[0]") for said in turns.split())
 
 
 class MessageFormat:

@@ -188,7 +188,7 @@ async def test_open_webui_finds_models_and_chats_over_ollamas_shape(pool: Any, a
 
     assert reply.status == 200, reply.body
     assert b'"done":true' in reply.body.splitlines()[-1]
-    assert b'"ignored":["top_k","num_ctx"]' in reply.body.splitlines()[-1]
+    assert b'"ignored":["top_k","num_ctx","keep_alive"]' in reply.body.splitlines()[-1]
 
 
 async def test_open_webui_titles_a_chat(pool: Any, ask: Callable[..., Any]) -> None:

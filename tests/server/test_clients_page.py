@@ -17,6 +17,8 @@ from llm_pool.core.messages import Query
 from llm_pool.engine.composition import open_app
 from llm_pool.server import ollama, openai
 from llm_pool.server.components import build_components
+from llm_pool.testing.upstream import Upstream
+from llm_pool.testing.upstream.machine import Model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,9 +39,13 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 async def url(daemons: Any, config_for: Callable[..., Config]) -> AsyncIterator[str]:
-    """Where a daemon listens whose models know one city."""
+    """Where a daemon listens whose models know one city, and one makes embeddings."""
     components = msgspec.structs.replace(build_components(config_for("http://127.0.0.1:9")), servers=())
-    async with daemons(components=components, answer=said) as daemon:
+    (embedder,) = [text for text in blocks("toml") if "embed" in text]
+    async with (
+        Upstream([Model(name="nomic-embed-text:latest", embeds=True)]) as up,
+        daemons(embedder.replace("http://127.0.0.1:11434", up.url), components=components, answer=said) as daemon,
+    ):
         yield daemon.url
 
 
@@ -47,7 +53,7 @@ def run(program: CodeType) -> None:
     """Run *program*, then close the connections it leaves open, as its exit would."""
     names: dict[str, Any] = {"__name__": "clients"}
     exec(program, names)  # our own page
-    for client in (names["client"], names["model"].root_client, names["ollama"]._client):
+    for client in (names["client"], names["model"].root_client, names["ollama"]._client, names["claude"]):
         client.close()
 
 
@@ -63,7 +69,8 @@ async def test_the_python_on_the_page_runs(url: str, capsys: pytest.CaptureFixtu
     await anyio.to_thread.run_sync(run, program)
 
     printed = capsys.readouterr().out
-    assert printed.count("the sky is blue") == 4
+    assert printed.count("the sky is blue") == 7
+    assert "2 8 numbers" in printed
     assert "Rome" in printed
     assert "pool/judge:latest" in printed
 
@@ -80,7 +87,7 @@ async def test_the_command_on_the_page_works(url: str) -> None:
 
 async def test_the_second_pool_on_the_page_answers(url: str, tmp_path: Path) -> None:
     """By vote of its two providers, which are this pool."""
-    (text,) = blocks("toml")
+    (text,) = [text for text in blocks("toml") if "downstairs" in text]
     config = parse(text.replace(SHOWN, url), tmp_path / "llm-pool.toml")
 
     async with open_app(config) as app:

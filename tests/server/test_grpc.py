@@ -141,7 +141,7 @@ async def test_an_error_has_its_status_its_json_and_googles_details(running: Any
         ({"task": 7}, "task"),
         ({"task": pb.EXPAND_QUERIES, "task_name": "ask"}, "task"),
         ({"task_name": "nope"}, "task"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"deadline_ms": -1}, "deadline_ms"),
         ({"prompt": " "}, "prompt"),
     ],
@@ -341,3 +341,47 @@ def _ask_by_reflection(address: str, service: str) -> Any:
         query = GetMessageClass(method.input_type)(prompt="hello")
         body = channel.unary_unary(f"/{service}/Infer")(query.SerializeToString())
         return GetMessageClass(method.output_type).FromString(body)
+
+
+ANOTHER = (("x-request-id", "corr-1"),)
+
+
+@pytest.mark.parametrize("name", ["Infer", "Health", "Feedback"])
+@pytest.mark.parametrize("body", [pb.Query(prompt="hello").SerializeToString(), b"\xff"], ids=["good", "garbage"])
+async def test_every_end_of_a_call_names_it(running: Any, name: str, body: bytes) -> None:
+    """By the caller's id, or a new one."""
+    async with running() as pool:
+        named, unnamed = pool.call(name)(body, metadata=ANOTHER), pool.call(name)(body)
+        await asyncio.gather(named, unnamed, return_exceptions=True)
+        said = [dict(await call.trailing_metadata())["x-request-id"] for call in (named, unnamed)]
+
+    assert said[0] == "corr-1"
+    assert len(said[1]) == 32
+
+
+async def test_a_stream_names_its_call_too(running: Any) -> None:
+    """With the id that is in the answer."""
+    async with running() as pool:
+        query = pb.Query(prompt="hello").SerializeToString()
+        call = pool.channel.unary_stream(f"/{SERVICES[0]}/InferStream")(query, metadata=ANOTHER)
+        chunks = [pb.AnswerChunk.FromString(piece) async for piece in call]
+
+        assert dict(await call.trailing_metadata())["x-request-id"] == "corr-1"
+    assert chunks[-1].answer.request_id == "corr-1"
+
+
+async def test_the_same_key_is_replayed(running: Any) -> None:
+    """As over HTTP; for another body it is refused."""
+    key = (("idempotency-key", "key"),)
+    async with running() as pool:
+        query = pb.Query(prompt="hello", no_cache=True).SerializeToString()
+        first = pb.Answer.FromString(await pool.call("Infer")(query, metadata=key))
+        asked = pool.daemon.upstream.counts.requests
+        again = pb.Answer.FromString(await pool.call("Infer")(query, metadata=key))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await pool.call("Infer")(pb.Query(prompt="other").SerializeToString(), metadata=key)
+
+    assert pool.daemon.upstream.counts.requests == asked
+    assert (first.request_id, again.request_id, first.content) == ("key", "key", again.content)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Idempotency-Key" in str(refused.value.details())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from llm_pool.security import Principal
 from llm_pool.server.daemon import Components
 from llm_pool.server.middleware import AllowAll
 from llm_pool.server.monitoring import Monitoring
+from llm_pool.server.page import FILES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -103,8 +105,15 @@ async def test_captured_prompts_and_candidates_are_shown(watched: Any, ask: Any)
         await daemon.manager.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
 
         (told,) = (await ask(daemon.url, "GET", "/v1/status")).json["recent"]
+        daemon.upstream.set_mode("*", "hang")
+        asking = asyncio.create_task(daemon.manager.infer(Query(prompt="sea?")))
+        await until_in_flight(daemon.manager, 1)
+        (running,) = (await ask(daemon.url, "GET", "/v1/status")).json["requests"]
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
     assert told["prompt"] == "sky?"
+    assert running["prompt"] == "sea?"
     assert told["content"] in told["said"].values()
 
 
@@ -138,6 +147,7 @@ async def test_a_request_in_flight_can_be_cancelled(watched: Any, ask: Any) -> N
 
     assert (cancelled.status, again.status) == (200, 404)
     assert (answer.status, answer.json["error"]["code"]) == (499, "cancelled")
+    assert "prompt" not in running
     assert b'llmpool_requests_total{outcome="cancelled",task="ask"} 1.0' in counted.body
 
 
@@ -187,13 +197,14 @@ async def test_the_page_allows_nothing_but_its_own_files(watched: Any, ask: Any)
     """No inline script or style is in it, and no address of anybody else."""
     async with watched() as daemon:
         page = await ask(daemon.url, "GET", "/")
-        files = [(await ask(daemon.url, "GET", path)).body.decode() for path in ("/page.css", "/page.js")]
+        files = [(await ask(daemon.url, "GET", path)).body.decode() for path in FILES if path != "/"]
 
     assert page.headers["content-security-policy"].startswith("default-src 'self';")
     html = page.body.decode()
     assert not any(said in html for said in ("<style", " style=", "onclick", "javascript:", "http://", "https://"))
     assert html.count("<script") == 1
-    assert not any("http://" in said or "https://" in said or "innerHTML" in said for said in files)
+    code = [said.replace("http://www.w3.org/2000/svg", "") for said in files]  # a namespace, and nothing to load
+    assert not any("http://" in said or "https://" in said or "innerHTML" in said for said in code)
 
 
 async def test_spans_reach_a_collector_in_the_clients_trace(daemons: Any, config_for: Any, ask: Any) -> None:
@@ -244,3 +255,31 @@ async def test_what_is_no_number_of_a_request_is_not_found(watched: Any, ask: An
 
     assert said.status == 404
     assert len(said.body) < 500
+
+
+async def test_the_last_hour_is_told_by_the_minute(watched: Any, ask: Any) -> None:
+    """Sixty of them; the last has what just happened."""
+    async with watched() as daemon:
+        await daemon.manager.infer(Query(prompt="x"))
+        minutes = (await ask(daemon.url, "GET", "/v1/hour")).json["minutes"]
+
+    assert len(minutes) == 60
+    assert sum(minute["answered"] for minute in minutes[-2:]) == 1
+    assert {name: wins for minute in minutes for name, wins in minute["wins"].items()} == {"phi3": 1}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("*", True), ("gzip;q=0", False), ("*, gzip;q=0.0", False)],
+)
+async def test_metrics_are_packed_for_who_takes_it(watched: Any, ask: Any, accepted: str, packed: bool) -> None:
+    """Prometheus does: the page is mostly the same words."""
+    async with watched() as daemon:
+        plain = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss")
+        said = await ask(daemon.url, "GET", "/metrics", X_Tenant="boss", Accept_Encoding=accepted)
+
+    assert said.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert "content-encoding" not in plain.headers
+    text = (gzip.decompress(said.body) if packed else said.body).decode()
+    assert "llmpool_build_info" in text
+    assert not packed or len(said.body) < len(plain.body) / 3

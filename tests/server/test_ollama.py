@@ -10,7 +10,6 @@ import msgspec
 import ollama
 import pytest
 
-from llm_pool import __version__
 from llm_pool.server import ollama as api
 from llm_pool.server.daemon import Components
 
@@ -18,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
+
+CONTEXTS = "".join(
+    f'[[providers]]\nname = "{name}"\ndriver = "ollama"\nmodel = "phi3:mini"\nbase_url = "http://127.0.0.1:9"\n{more}\n'
+    for name, more in {
+        "large": "context = 32768",
+        "small": "context = 8192",
+        "rest": "context = 2048\nlast_resort = true",
+    }.items()
+)
 
 WIRE = Path(__file__).parents[1] / "recordings" / "ollama"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -123,12 +131,43 @@ async def test_the_client_lists_and_shows_models(client: ollama.AsyncClient) -> 
     """What its own classes demand is there."""
     assert "pool:latest" in [model.model for model in (await client.list()).models]
     assert (await client.ps()).models
-    assert (await client.show("pool/consensus")).capabilities == ["completion"]
+    assert (await client.show("pool/consensus")).capabilities == ["completion", "tools"]
+    assert (await client.show("pool/task/judge")).capabilities == ["completion"]
 
 
-async def test_the_version_is_ours(pool: Any, ask: Callable[..., Any]) -> None:
-    """Nobody is told that this is an Ollama of some release."""
-    assert (await ask(pool.url, "GET", "/api/version")).json == {"version": __version__}
+async def test_the_version_is_one_that_clients_take(pool: Any, ask: Callable[..., Any]) -> None:
+    """Copilot asks for 0.6.4 at least; ours is told by ``/health``."""
+    said = (await ask(pool.url, "GET", "/api/version")).json["version"]
+
+    assert tuple(map(int, said.split("."))) >= (0, 6, 4)
+
+
+async def test_a_model_tells_how_much_context_it_has(daemons: Any, ask: Callable[..., Any]) -> None:
+    """The least of those that are asked, as configured or as their backends say; last resorts do not count."""
+    extra, components = "[qos]\nmax_deadline_ms = 5000\n", Components(extensions=(api.add_routes,))
+    async with daemons(extra, components=components, providers=CONTEXTS) as running:
+        shown = {
+            name: (await ask(running.url, "POST", "/api/show", {"model": name})).json["model_info"]
+            for name in ("pool", "large", "small", "rest")
+        }
+        listed = (await ask(running.url, "GET", "/api/ps")).json["models"]
+
+    assert {info["general.architecture"] for info in shown.values()} == {"llm-pool"}
+    found = {name: info["llm-pool.context_length"] for name, info in shown.items()}
+    assert found == {"pool": 8192, "large": 32768, "small": 8192, "rest": 2048}
+    assert all(model["context_length"] for model in listed)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/api/push"), ("POST", "/api/copy")],
+)
+async def test_models_are_not_managed_here(pool: Any, ask: Callable[..., Any], method: str, path: str) -> None:
+    """One sentence says so, and nothing is done."""
+    reply = await ask(pool.url, method, path, {"model": "phi3:mini"})
+
+    assert reply.status == 501
+    assert "whoever runs the pool" in reply.json["error"]
 
 
 @pytest.mark.parametrize("wanted", ["json", {"type": "object", "properties": {"a": {"type": "integer"}}}])
@@ -143,11 +182,12 @@ async def test_a_format_shapes_the_answer(client: ollama.AsyncClient, wanted: An
     ("change", "status", "says"),
     [
         ({"model": "nope:1b"}, 404, "model 'nope:1b' not found"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "tools: "),
+        ({"tools": [{"type": "web_search"}]}, 400, "tools[0].type: "),
+        ({"tools": [{"type": "function", "function": {"name": "two words"}}]}, 400, "tools[0].name: "),
         ({"logprobs": True}, 400, "logprobs: "),
-        ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images: "),
+        ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images[0]: "),
         ({"format": "yaml"}, 400, "format: "),
-        ({"options": {"temperature": "hot"}}, 400, "options: "),
+        ({"options": {"temperature": "hot"}}, 400, "options.temperature: "),
         ({"keep_alive": 0, "messages": []}, 400, "keep_alive: "),
     ],
 )

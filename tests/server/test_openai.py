@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,6 +17,8 @@ from llm_pool.server import openai as api
 from llm_pool.server.chat import Model
 from llm_pool.server.daemon import Components
 from llm_pool.server.middleware import AllowAll
+from llm_pool.server.openai_messages import Message
+from llm_pool.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -142,6 +145,29 @@ async def test_every_turn_of_a_conversation_reaches_the_model(pool: Any, client:
     assert body["options"].items() >= options.items()
 
 
+@pytest.mark.parametrize("driver", ["ollama", "openai"])
+async def test_an_answer_that_was_begun_is_continued(daemons: Any, driver: str) -> None:
+    """It reaches the model as its own last word; servers that must be told so are."""
+    begun: Any = [*HELLO, {"role": "assistant", "content": "the sky"}]
+    async with AsyncExitStack() as stack:
+        up = await stack.enter_async_context(Upstream(["phi3:mini"], answer=lambda _: " is blue"))
+        one = f'[[providers]]\nname = "phi3"\ndriver = "{driver}"\nmodel = "phi3:mini"\nbase_url = "{up.url}"\n'
+        components = Components(extensions=(api.add_routes,))
+        extra = "[qos]\nmax_deadline_ms = 5000\n"
+        pool = await stack.enter_async_context(daemons(extra, providers=one, components=components))
+        client = await stack.enter_async_context(client_of(pool))
+        chat = await client.chat.completions.create(model="pool", messages=begun)
+        told = await client.chat.completions.create(model="pool", messages=[{"role": "system", "content": "Say hi."}])
+
+    first, second = (entry.body for entry in up.journal.entries if entry.path in {"/api/chat", "/v1/chat/completions"})
+    assert (chat.choices[0].message.content, told.choices[0].message.content) == ("is blue", "is blue")
+    assert first["messages"] == begun
+    assert second["messages"] == [{"role": "user", "content": "Say hi."}]
+    wanted = (True, False) if driver == "openai" else (None, None)
+    assert (first.get("continue_final_message"), first.get("add_generation_prompt")) == wanted
+    assert "continue_final_message" not in second
+
+
 async def test_two_conversations_that_end_alike_are_two_questions(client: openai.AsyncOpenAI) -> None:
     """What was said before is part of what is remembered."""
     answers = [
@@ -204,16 +230,16 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
 @pytest.mark.parametrize(
     ("change", "param", "status"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools", 400),
         ({"n": 2}, "n", 400),
         ({"logprobs": True}, "logprobs", 400),
+        ({"top_logprobs": 2}, "top_logprobs", 400),
+        ({"model": "phi3", "logprobs": True, "top_logprobs": 21}, "top_logprobs", 400),
         ({"modalities": ["audio"]}, "modalities", 400),
         ({"model": "gpt-4o"}, "model", 404),
         ({"temperature": 9}, "temperature", 400),
-        ({"max_tokens": -1}, "max_tokens", 400),
+        ({"max_tokens": -2}, "max_tokens", 400),
         ({"messages": []}, "messages", 400),
-        ({"messages": [*HELLO, {"role": "assistant", "content": "hi"}]}, "messages", 400),
-        ({"messages": [{"role": "tool", "content": "4", "tool_call_id": "1"}]}, "messages[0].role", 400),
+        ({"messages": [{"role": "function", "content": "4", "name": "f"}]}, "messages[0].role", 400),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "", 400),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 1}}}}, "", 400),
         ({"response_format": {"type": "grammar"}}, "response_format", 400),
@@ -275,6 +301,24 @@ async def test_an_error_before_the_first_word_has_its_status(pool: Any, client: 
     assert raised.value.status_code == 502
 
 
+@pytest.mark.parametrize("top", [None, 0, 2])
+async def test_one_providers_answer_has_its_log_probabilities(client: openai.AsyncOpenAI, top: int | None) -> None:
+    """Token by token, whole and at the end of a stream; never from the cache, which keeps none."""
+    asked: dict[str, Any] = {"model": "phi3", "messages": HELLO, "logprobs": True}
+    asked |= {} if top is None else {"top_logprobs": top}
+
+    chats = [await client.chat.completions.create(**asked) for _ in range(2)]
+    chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+
+    for logprobs in (*(chat.choices[0].logprobs for chat in chats), chunks[-1].choices[0].logprobs):
+        assert logprobs is not None
+        assert logprobs.content is not None
+        assert "".join(token.token for token in logprobs.content) == "the sky is blue"
+        assert {token.logprob for token in logprobs.content} == {-0.05}
+        assert {len(token.top_logprobs) for token in logprobs.content} == {top or 0}
+        assert bytes(logprobs.content[0].bytes or ()).decode() == logprobs.content[0].token
+
+
 async def test_leaving_a_stream_stops_the_model(daemons: Any) -> None:
     """Nobody generates for a client that is gone."""
     async with daemons(
@@ -328,27 +372,26 @@ async def test_a_parsed_answer_is_an_object_of_the_callers_class(client: openai.
     ],
 )
 def test_thinking_is_asked_for_in_the_words_of_other_servers(fields: dict[str, Any], think: object) -> None:
-    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], **fields)
+    body = api.ChatBody(model="pool", messages=[Message("user", "hi")], **fields)
 
     assert api.query_from(body, Model("pool"), "").think == think
 
 
 def test_another_word_for_it_is_refused() -> None:
-    body = api.ChatBody(model="pool", messages=[api._Message("user", "hi")], reasoning_effort="much")
+    body = api.ChatBody(model="pool", messages=[Message("user", "hi")], reasoning_effort="much")
 
     with pytest.raises(InvalidRequest, match="reasoning_effort: expected one of none, minimal"):
         api.query_from(body, Model("pool"), "")
 
 
-def test_metadata_and_what_is_ignored_are_told() -> None:
-    """Tuning without a counterpart is named, and the rest becomes the query."""
+def test_metadata_and_words_become_the_query() -> None:
+    """As the shape says them."""
     body = api.ChatBody(
-        model="pool", messages=[api._Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
+        model="pool", messages=[Message("user", "hi")], top_p=0.5, metadata={"a": "b"}, stop="x", max_tokens=3
     )
 
     query = api.query_from(body, Model("pool/voting", strategy=StrategyName.VOTING), "shop")
 
-    assert body.ignored == ["top_p"]
     assert (query.meta, query.stop, query.max_tokens, query.project_id) == ({"a": "b"}, ("x",), 3, "shop")
     assert query.strategy is StrategyName.VOTING
     assert query.turns == ()

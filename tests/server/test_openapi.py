@@ -8,6 +8,8 @@ import jsonschema_rs
 import msgspec
 import pytest
 
+from llm_pool.server.components import build_components
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,3 +107,21 @@ async def test_every_route_of_ours_is_documented(daemon: Any, ask: Any) -> None:
             reply = await ask(daemon.url, method.upper(), path, {} if method == "post" else None)
             assert reply.status not in {404, 405, 500}, path
     assert msgspec.json.encode(document)
+
+
+async def test_the_apis_of_others_are_documented_with_what_they_read(daemons: Any, config_for: Any, ask: Any) -> None:
+    """Each route that is served, and an example that works; where vectors are asked for there is a model for them."""
+    async with daemons(components=build_components(config_for("http://127.0.0.1:1"))) as running:
+        document = (await ask(running.url, "GET", "/openapi.json")).json
+        posted = {path: item["post"] for path, item in document["paths"].items() if "post" in item}
+        asked = {
+            path: operation["requestBody"]["content"]["application/json"]["examples"]["plain"]["value"]
+            for path, operation in posted.items()
+            if "externalDocs" in operation and "requestBody" in operation
+        }
+        statuses = {path: (await ask(running.url, "POST", path, body)).status for path, body in asked.items()}
+
+    answered = {path for path, status in statuses.items() if status == 200}
+    openai = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+    assert answered == openai | {"/v1/messages", "/api/chat", "/api/generate", "/api/show"}
+    assert {status for path, status in statuses.items() if "embed" in path} == {404}

@@ -33,6 +33,22 @@ OPERATIONS = {
     "GET /health": 3,
     "GET /livez": 3,
     "GET /readyz": 3,
+    "POST /v1/chat/completions": 10,
+    "GET /v1/models": 3,
+    "GET /v1/models/{name}": 3,
+    "POST /v1/completions": 10,
+    "POST /v1/embeddings": 10,
+    "POST /v1/responses": 10,
+    "POST /v1/messages": 10,
+    "POST /v1/messages/count_tokens": 3,
+    "POST /api/chat": 10,
+    "POST /api/generate": 10,
+    "POST /api/embed": 10,
+    "POST /api/embeddings": 10,
+    "POST /api/show": 10,
+    "GET /api/tags": 3,
+    "GET /api/ps": 3,
+    "GET /api/version": 3,
 }
 """How many requests are made up for each, of those that fit the document and of those that do not."""
 
@@ -60,9 +76,10 @@ async def test_it_answers_as_documented(daemons: Any, config_for: Callable[..., 
             await asyncio.to_thread(_try, running.url, operation)
 
 
-async def test_every_documented_operation_is_tried(daemon: Any, ask: Any) -> None:
+async def test_every_documented_operation_is_tried(daemons: Any, config_for: Callable[..., Config], ask: Any) -> None:
     """A new one needs its line above."""
-    document = (await ask(daemon.url, "GET", "/openapi.json")).json
+    async with daemons(components=build_components(config_for("http://127.0.0.1:1"))) as running:
+        document = (await ask(running.url, "GET", "/openapi.json")).json
 
     documented = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     assert documented == set(OPERATIONS)

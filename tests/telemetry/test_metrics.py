@@ -20,7 +20,7 @@ from llm_pool.core.events import (
     RequestQueued,
 )
 from llm_pool.core.messages import Query, StrategyName, Usage
-from llm_pool.telemetry.metrics import NAMES, SERIES, Metrics
+from llm_pool.telemetry.metrics import MAX_SERIES, NAMES, Metrics
 from llm_pool.telemetry.snapshot import Machine, PoolSnapshot
 from llm_pool.testing import an_answer
 
@@ -139,16 +139,34 @@ def test_requests_are_the_sum_of_their_outcomes() -> None:
 
 
 def test_what_clients_make_up_cannot_grow_the_page_without_bounds() -> None:
-    """Tenants and projects beyond the bound are ``other``."""
+    """Tenants and projects beyond the bound are ``other``, and so is every product of labels beyond the budget."""
     metrics = Metrics()
 
-    for number in range(SERIES * 2):
-        metrics.on(RequestAnswered(Query(prompt="", tenant_id=f"t{number}", project_id=f"p{number % 50}"), an_answer()))
+    for number in range(1000):
+        for name in StrategyName:
+            query = Query(prompt="", tenant_id=f"t{number}", project_id=f"p{number % 50}", task=f"task{number % 7}")
+            metrics.on(RequestAnswered(query, an_answer(task=query.task, strategy_used=name)))
 
     said = [name for name in samples(metrics) if "infer_duration_seconds_count" in name]
-    assert len(said) <= SERIES + 1
-    assert len({re.findall('tenant="(.*?)"', name)[0] for name in said}) == NAMES + 1
-    assert any('tenant="other"' in name for name in said)
+    page = metrics.page(SNAPSHOT, "application/openmetrics-text")()[0].decode()
+    assert len([line for line in page.splitlines() if not line.startswith("#")]) < MAX_SERIES
+    assert len({re.findall('tenant="(.*?)"', name)[0] for name in said}) <= NAMES + 1
+    assert any('tenant="other"' in name and 'strategy="other"' in name for name in said)
+    total = sum(value for name, value in samples(metrics).items() if "infer_duration_seconds_count" in name)
+    assert total == 1000 * len(StrategyName)
+
+
+def test_no_product_of_providers_tasks_and_outcomes_is_without_bounds() -> None:
+    """Those of one's own configuration neither."""
+    metrics = Metrics()
+
+    for number in range(MAX_SERIES):
+        attempt = msgspec.structs.replace(an_answer().decision.attempts[0], provider=f"p{number % 100}", ttft=0.1)
+        metrics.on(AttemptEnded("r", f"task{number}", attempt))
+
+    page = metrics.page(SNAPSHOT, "application/openmetrics-text")()[0].decode()
+    assert len([line for line in page.splitlines() if not line.startswith("#")]) < MAX_SERIES
+    assert samples(metrics)['llmpool_attempts_total{outcome="other",provider="other",task="other"}'] > 0
 
 
 def test_the_start_is_no_reload() -> None:

@@ -117,7 +117,7 @@ async def test_feedback_moves_trust_between_the_models() -> None:
 def shown() -> set[tuple[str, str]]:
     """Task and input of each example that a reader may type first."""
     pages = [README, *(README.parent / "docs").glob("*.md")]
-    text = "\n".join([*(page.read_text(encoding="utf-8") for page in pages), *infer.COMMAND.examples])
+    text = "\n".join([*(page.read_text(encoding="utf-8") for page in pages), *infer.EXAMPLES.splitlines()])
     found = re.findall(r'--task (\w+) "([^"]+)"', text) + re.findall(r'"task": ?"(\w+)", ?"prompt": ?"([^"]+)"', text)
     piped = re.findall(r"echo '(\{.+?\})' \|\s+llm-pool infer --task (\w+)", text)
     return {one for one in [*found, *((task, asked) for asked, task in piped), *INPUTS.items()] if one[0] in TASKS}

@@ -78,6 +78,7 @@ ERRORS = [
     errors.ConfigError(path=None, key="qos.hedge", got="1", want="2", line=3, hint="try"),
     errors.InvalidRequest("strategy", "expected: one", hint="did you mean FASTEST?"),
     errors.UnknownModel("poll", hint="did you mean pool?"),
+    errors.RequestIdReused("request_id", "'a' was used for another request"),
     errors.Unauthenticated("who?"),
     errors.PermissionDenied("not yours"),
     errors.RateLimited(1.5),
@@ -87,6 +88,7 @@ ERRORS = [
     errors.DeadlineExceeded(1.5, ATTEMPTS),
     errors.NoConsensus(rich_answer().decision),
     errors.AllProvidersFailed("ask", ATTEMPTS),
+    errors.AllProvidersUnavailable("ask", ATTEMPTS, 2.5),
 ]
 
 
@@ -127,8 +129,15 @@ def test_an_error_reads_back_as_the_same_class_sentence_and_fields(error: errors
     back = error_from(msgspec.json.decode(msgspec.json.encode(body)))
 
     assert type(back) is type(error)
-    assert (str(back), back.hint, error_json(back)) == (str(error), error.hint, body)
+    assert (str(back), back.hint, error_json(back)) == (str(error), error.remote_hint, body)
     assert vars(back).keys() == vars(error).keys()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=error_code)
+def test_commands_are_for_who_sits_at_the_machine(error: errors.LlmPoolError) -> None:
+    """A client elsewhere cannot type them."""
+    assert "llm-pool " not in (error_json(error)["error"]["hint"] or "")
+    assert error_json(error, commands=True)["error"]["hint"] == (error.hint or None)
 
 
 def test_every_error_that_reaches_a_caller_reads_back() -> None:

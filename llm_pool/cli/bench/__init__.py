@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import ArgumentTypeError
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
+from typer import Argument, BadParameter, Option
 
 from llm_pool.cli.bench.figures import figures_json, parse_threshold, sum_up
+from llm_pool.cli.command import App, Context
+from llm_pool.cli.completion import provider_names, strategy_names
 from llm_pool.cli.exit_codes import ExitCode
-from llm_pool.cli.options import add_config, add_output_options, read_config
-from llm_pool.cli.parsing import Command, integer, number, time_span
+from llm_pool.cli.options import MaxTokens, Task, read_config
 from llm_pool.cli.progress import Progress
-from llm_pool.cli.shell_completion import provider_names, strategy_names, task_names
+from llm_pool.cli.values import integer, more_than_zero, number, time_span
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
 
     from llm_pool.cli.bench.figures import Figures, Threshold
     from llm_pool.cli.bench.load import Load
     from llm_pool.cli.bench.subjects import Subject
     from llm_pool.cli.console import Console
-    from llm_pool.cli.parsing import Parser
     from llm_pool.core.messages import Json
 
 _REQUESTS = 20
@@ -70,7 +69,7 @@ def conclude(options: BenchOptions, rows: Sequence[Figures], console: Console) -
         if not threshold.holds(one)
     ]
     for line in failed:
-        console.say(f"{console.paint('threshold:', 'red', console.stderr)} {line}")
+        console.say(f"threshold: {line}")
     if failed:
         return ExitCode.THRESHOLD
     return ExitCode.OK if any(one.took for one in rows) else ExitCode.UNAVAILABLE
@@ -121,31 +120,27 @@ def _report(options: BenchOptions, rows: Sequence[Figures]) -> dict[str, Json]:
 
 
 def _print(options: BenchOptions, rows: Sequence[Figures], console: Console) -> None:
-    from llm_pool.cli.bench.chart import bars, table
+    from rich.text import Text
 
-    console.out(console.paint(_title(options), "bold", console.stdout))
-    lines = table(rows)
-    console.out("\n".join([console.paint(lines[0], "dim", console.stdout), *lines[1:]]))
-    console.out("\n" + "\n".join(bars(rows)))
+    from llm_pool.cli.bench.chart import bars, table
+    from llm_pool.cli.drawing import text
+
+    console.show(text(_title(options), "bold"))
+    console.show(table(rows))
+    console.show(bars(rows))
     for one in rows:
         if one.codes:
             figures_text = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in one.codes.items())
-            console.out(f"{one.subject}: {figures_text}")
+            console.show(Text.assemble(text(one.subject), ": ", text(figures_text)))
 
 
 def _export(path: Path, options: BenchOptions, rows: Sequence[Figures], report: dict[str, Json]) -> None:
-    from llm_pool.cli.bench.chart import picture, svg
-
     if path.suffix == ".json":
         data = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     else:
-        drawn = picture(_title(options), rows)
-        if path.suffix == ".svg":
-            data = svg(drawn).encode()
-        else:
-            from llm_pool.cli.bench.png import png
+        from llm_pool.cli.bench.picture import picture
 
-            data = png(drawn)
+        data = picture(_title(options), rows, path.suffix.removeprefix("."))
     try:
         path.write_bytes(data)
     except OSError as error:
@@ -157,123 +152,147 @@ def _title(options: BenchOptions) -> str:
     return f"{options.query.task}: milliseconds to the whole answer, {options.load.words()}"
 
 
-def _run(args: Namespace, console: Console) -> int:
-    from llm_pool.cli.bench.load import Load
-    from llm_pool.cli.bench.subjects import INPUTS, subjects
-
-    prompt = args.prompt or INPUTS.get(args.task)
-    if prompt is None:
-        raise InvalidRequest("prompt", f"there is none, and task '{args.task}' has no example of its own")
-    requests = args.requests if args.requests or args.duration else _REQUESTS
-    options = BenchOptions(
-        query=Query(
-            prompt=prompt,
-            task=args.task,
-            max_tokens=args.max_tokens,
-            deadline=None if args.deadline_ms is None else args.deadline_ms / 1000,
-            no_cache=True,
-        ),
-        load=Load(requests=requests, duration=args.duration, concurrency=args.concurrency, rate=args.rate),
-        warmup=args.warmup,
-        thresholds=tuple(args.threshold),
-        exports=tuple(args.export),
-        as_json=args.json,
-    )
-    measured = subjects(read_config(args.config, console), args.task, args.provider, args.strategy)
-    return conclude(options, asyncio.run(measure(options, measured, console)), console)
-
-
-def _arguments(parser: Parser) -> None:
-    parser.argument("prompt", "what is asked; else an example of the task", optional=True)
-    parser.option(*("-t", "--task"), metavar="TASK", text="a task's name", default="ask", complete=task_names)
-    parser.option(
-        "--provider",
-        metavar="NAME",
-        text="this one alone (repeat for more); else all that serve the task, and the task's own strategy",
-        repeat=True,
-        complete=provider_names,
-    )
-    parser.option(
-        *("-s", "--strategy"),
-        metavar="NAME",
-        text="the pool under this one (repeat for more, or all)",
-        repeat=True,
-        complete=lambda: ("all", *strategy_names()),
-    )
-    parser.option(
-        "-n",
-        metavar="N",
-        to="requests",
-        text=f"requests to each; {_REQUESTS} unless --duration ends it",
-        read=integer(1, _MOST),
-    )
-    parser.option("--duration", metavar="TIME", text="begin requests for so long, e.g. 30s", read=_positive_span)
-    parser.option(
-        "--concurrency", metavar="N", text="askers, each waiting for its answer", read=integer(1, 1024), default=1
-    )
-    parser.option(
-        "--rate", metavar="R", text="instead: R requests a second, however slow the answers are", read=_positive
-    )
-    parser.option("--warmup", metavar="N", text="requests before, not measured", read=integer(0, _MOST), default=1)
-    parser.option("--max-tokens", metavar="N", text="length of an answer at most", read=integer(1, _MOST))
-    parser.option("--deadline-ms", metavar="MS", text="time for each answer; else the task's", read=_positive)
-    parser.option(
-        "--threshold",
-        metavar="RULE",
-        text="exit 99 if it does not hold, e.g. p95<900ms, ttft_p95<400ms, errors<1%, tps>20 (repeat for more)",
-        read=_threshold,
-        repeat=True,
-    )
-    parser.option(
-        "--export",
-        metavar="FILE",
-        text="write it as .svg, .png or .json too (repeat for more)",
-        read=_export_path,
-        repeat=True,
-    )
-    add_config(parser)
-    add_output_options(parser)
-
-
 def _threshold(text: str) -> Threshold:
     try:
         return parse_threshold(text)
     except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+        raise BadParameter(str(error)) from None
 
 
 def _export_path(text: str) -> Path:
     path = Path(text)
     if path.suffix not in _EXPORTS:
-        raise ArgumentTypeError(f"expected a name that ends in {', '.join(_EXPORTS)}, got '{text}'")
+        raise BadParameter(f"expected a name that ends in {', '.join(_EXPORTS)}, got '{text}'")
     if not path.parent.is_dir():
-        raise ArgumentTypeError(f"there is no folder {path.parent}")
+        raise BadParameter(f"there is no folder {path.parent}")
     return path
 
 
-def _positive(text: str) -> float:
-    value = number(text)
-    if value <= 0:
-        raise ArgumentTypeError(f"expected more than 0, got '{text}'")
-    return value
+def _strategies(incomplete: str) -> list[str]:
+    return [*(["all"] if "all".startswith(incomplete) else []), *strategy_names(incomplete)]
 
 
-def _positive_span(text: str) -> float:
-    value = time_span(text)
-    if value <= 0:
-        raise ArgumentTypeError(f"expected more than 0, got '{text}'")
-    return value
+_EXAMPLES = """\
+llm-pool bench                                   # each provider that serves plain questions, and the pool
+llm-pool bench --task expand_queries --strategy fastest --strategy voting -n 50
+llm-pool bench --provider phi3 --rate 4 --duration 30s --threshold 'p95<900ms' --threshold 'errors<1%'
+llm-pool bench --strategy all --export bench.svg --export bench.json"""
+
+app = App()
 
 
-COMMAND = Command(
-    "bench",
-    "Put a short load on providers and strategies, and print how fast they answer.",
-    (
-        "llm-pool bench                                   # each provider that serves plain questions, and the pool",
-        "llm-pool bench --task expand_queries --strategy fastest --strategy voting -n 50",
-        "llm-pool bench --provider phi3 --rate 4 --duration 30s --threshold 'p95<900ms' --threshold 'errors<1%'",
-        "llm-pool bench --strategy all --export bench.svg --export bench.json",
-    ),
-    _arguments,
-    _run,
-)
+@app.command(epilog=_EXAMPLES)
+def bench(
+    ctx: Context,
+    prompt: Annotated[str | None, Argument(help="what is asked; else an example of the task")] = None,
+    task: Task = "ask",
+    provider: Annotated[
+        list[str] | None,
+        Option(
+            "--provider",
+            metavar="NAME",
+            help="this one alone (repeat for more); else all that serve the task, and the task's own strategy",
+            autocompletion=provider_names,
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        Option(
+            *("-s", "--strategy"),
+            metavar="NAME",
+            help="the pool under this one (repeat for more, or all)",
+            autocompletion=_strategies,
+        ),
+    ] = None,
+    requests: Annotated[
+        int | None,
+        Option(
+            "-n",
+            metavar="N",
+            help=f"requests to each; {_REQUESTS} unless --duration ends it",
+            parser=integer(1, _MOST),
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        Option(
+            "--duration",
+            metavar="TIME",
+            help="begin requests for so long, e.g. 30s",
+            parser=more_than_zero(time_span),
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int,
+        Option("--concurrency", metavar="N", help="askers, each waiting for its answer", parser=integer(1, 1024)),
+    ] = 1,
+    rate: Annotated[
+        float | None,
+        Option(
+            "--rate",
+            metavar="R",
+            help="instead: R requests a second, however slow the answers are",
+            parser=more_than_zero(number),
+        ),
+    ] = None,
+    warmup: Annotated[
+        int, Option("--warmup", metavar="N", help="requests before, not measured", parser=integer(0, _MOST))
+    ] = 1,
+    max_tokens: MaxTokens = None,
+    deadline_ms: Annotated[
+        float | None,
+        Option(
+            "--deadline-ms",
+            metavar="MS",
+            help="time for each answer; else the task's",
+            parser=more_than_zero(number),
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        Option(
+            "--threshold",
+            metavar="RULE",
+            help="exit 99 if it does not hold, e.g. p95<900ms, ttft_p95<400ms, errors<1%, tps>20 (repeat for more)",
+            parser=_threshold,
+        ),
+    ] = None,
+    export: Annotated[
+        list[str] | None,
+        Option(
+            "--export",
+            metavar="FILE",
+            help="write it as .svg, .png or .json too (repeat for more)",
+            parser=_export_path,
+        ),
+    ] = None,
+) -> int:
+    """Put a short load on providers and strategies, and print how fast they answer."""
+    from llm_pool.cli.bench.load import Load
+    from llm_pool.cli.bench.subjects import INPUTS, subjects
+
+    asked = prompt or INPUTS.get(task)
+    if asked is None:
+        raise InvalidRequest("prompt", f"there is none, and task '{task}' has no example of its own")
+    options = BenchOptions(
+        query=Query(
+            prompt=asked,
+            task=task,
+            max_tokens=max_tokens,
+            deadline=None if deadline_ms is None else deadline_ms / 1000,
+            no_cache=True,
+        ),
+        load=Load(
+            requests=requests if requests or duration else _REQUESTS,
+            duration=duration,
+            concurrency=concurrency,
+            rate=rate,
+        ),
+        warmup=warmup,
+        thresholds=tuple(cast("list[Threshold]", threshold or ())),
+        exports=tuple(cast("list[Path]", export or ())),
+        as_json=ctx.obj.json,
+    )
+    measured = subjects(read_config(ctx.obj), task, provider or (), strategy or ())
+    rows = asyncio.run(measure(options, measured, ctx.obj.console))
+    return conclude(options, rows, ctx.obj.console)

@@ -19,14 +19,18 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     One request. Times in seconds from when it was *meant* to be sent, so that a late sender hides nothing.
 
     Attributes:
-        ttft: to the first token of the answer that won; None where no text came.
+        queued: until the answer that won was asked for: late, behind other attempts, or in the queue of its machine.
+        first_token: from then to its first token; None where no text came.
+        writing: from there to its end.
         tokens: that answer's, as its backend counted.
         speed: those tokens per second that the answer took.
         error: its stable code, empty for an answer.
     """
 
     took: float
-    ttft: float | None = None
+    queued: float | None = None
+    first_token: float | None = None
+    writing: float | None = None
     tokens: int | None = None
     speed: float | None = None
     agreement: float | None = None
@@ -61,7 +65,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     codes: dict[str, int]
     degraded: int = 0
     took: Spread | None = None
-    ttft: Spread | None = None
+    queued: Spread | None = None
+    first_token: Spread | None = None
+    writing: Spread | None = None
     speed: float | None = None
     agreement: float | None = None
 
@@ -128,7 +134,9 @@ def sum_up(subject: str, samples: Sequence[Sample], elapsed: float) -> Figures:
         codes=codes,
         degraded=sum(sample.degraded for sample in good),
         took=spread([sample.took for sample in good]),
-        ttft=spread([sample.ttft for sample in good if sample.ttft is not None]),
+        queued=spread([sample.queued for sample in good if sample.queued is not None]),
+        first_token=spread([sample.first_token for sample in good if sample.first_token is not None]),
+        writing=spread([sample.writing for sample in good if sample.writing is not None]),
         speed=_middle([sample.speed for sample in good if sample.speed is not None]),
         agreement=_mean([sample.agreement for sample in good if sample.agreement is not None]),
     )
@@ -170,7 +178,9 @@ def figures_json(figures: Figures) -> dict[str, Json]:
         "errors": figures.codes,
         "degraded": figures.degraded,
         "latency_ms": _spread_json(figures.took),
-        "ttft_ms": _spread_json(figures.ttft),
+        "queued_ms": _spread_json(figures.queued),
+        "ttft_ms": _spread_json(figures.first_token),
+        "writing_ms": _spread_json(figures.writing),
         "tokens_per_second": None if figures.speed is None else round(figures.speed, 2),
         "agreement": None if figures.agreement is None else round(figures.agreement, 4),
     }
@@ -199,16 +209,16 @@ def _middle(values: Sequence[float]) -> float | None:
     return percentile(values, 0.5) if values else None
 
 
-_TIMES = ("p50", "p95", "p99", "max", "ttft_p50", "ttft_p95", "ttft_p99")
+_PERCENTILES = ("p50", "p95", "p99")
+_PHASES = {"queue": "queued", "ttft": "first_token", "writing": "writing"}
+_TIMES = (*_PERCENTILES, "max", *(f"{phase}_{name}" for phase in _PHASES for name in _PERCENTILES))
 _SHARES = ("errors", "agreement")
 MEASURES: dict[str, Callable[[Figures], float | None]] = {
     "p50": _of_spread("took", "p50"),
     "p95": _of_spread("took", "p95"),
     "p99": _of_spread("took", "p99"),
     "max": _of_spread("took", "highest"),
-    "ttft_p50": _of_spread("ttft", "p50"),
-    "ttft_p95": _of_spread("ttft", "p95"),
-    "ttft_p99": _of_spread("ttft", "p99"),
+    **{f"{phase}_{name}": _of_spread(of, name) for phase, of in _PHASES.items() for name in _PERCENTILES},
     "errors": lambda figures: figures.errors,
     "tps": lambda figures: figures.speed,
     "rps": lambda figures: figures.rate,

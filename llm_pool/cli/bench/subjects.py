@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.cli.bench.figures import Sample
-from llm_pool.core.errors import InvalidRequest, LlmPoolError
+from llm_pool.cli.options import known_provider
+from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.messages import StrategyName
 from llm_pool.engine import parse_strategy
 from llm_pool.wire.json import error_code
@@ -91,7 +92,9 @@ def _sample(answer: Answer, late: float, took: float) -> Sample:
     tokens = won.usage.completion_tokens
     return Sample(
         took=took,
-        ttft=None if won.ttft is None else late + won.started + won.ttft,
+        queued=late + won.started + won.queued,
+        first_token=won.first_token,
+        writing=won.writing,
         tokens=tokens,
         speed=tokens / won.duration if tokens and won.duration > 0 else None,
         agreement=answer.decision.agreement,
@@ -107,14 +110,8 @@ def _serving(config: Config, task: str) -> list[ProviderSettings]:
 
 
 def _provider(config: Config, name: str) -> ProviderSettings:
-    for one in config.active_providers:
-        if one.name == name:
-            return one
-    from llm_pool.config.problem import nearest
-
-    known = [one.name for one in config.active_providers]
-    hint = nearest(name, known) or f"providers are {', '.join(known)}"
-    raise InvalidRequest("--provider", f"there is no provider '{name}'", hint=hint)
+    known = known_provider(config, name)
+    return next(one for one in config.active_providers if one.name == known)
 
 
 def _strategies(config: Config, names: Sequence[str]) -> list[StrategyName]:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_pool.reading.schemas.patterns import BYTES_PER_UNIT, cost
+from llm_pool.reading.schemas.recursion import checks, fan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ class _Compiled(NamedTuple):
     validator: jsonschema_rs.Validator
     parts: int
     size: int
+    fan: int
 
 
 class _Kept:
@@ -97,7 +99,10 @@ def check(schema: dict[str, Json]) -> None:
 
 def is_too_much(schema: dict[str, Json], value: Json, length: int) -> bool:
     """Whether checking *value*, read from *length* characters, could hold up the event loop: over MAX_CHECKS."""
-    most = MAX_CHECKS // _kept.get(schema).parts
+    kept = _kept.get(schema)
+    most = MAX_CHECKS // kept.parts
+    if kept.fan > 1:
+        return checks(schema, value, MAX_CHECKS) > MAX_CHECKS
     return length > most and any(count > most for count, _ in enumerate(_values(value)))
 
 
@@ -179,7 +184,7 @@ def _compile(schema: dict[str, Json]) -> _Compiled:
         size += _BYTES_PER_PART
         if isinstance(value, dict):
             size += BYTES_PER_UNIT * sum(cost(pattern) for pattern in patterns_in(value))
-    return _Compiled(schema, compiled, parts, size)
+    return _Compiled(schema, compiled, parts, size, fan(schema))
 
 
 def patterns_in(part: dict[str, Json]) -> Iterator[str]:

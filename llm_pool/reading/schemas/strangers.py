@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_pool.reading.schemas.compiled import MAX_DEPTH, check, is_deep, patterns_in, shortened
 from llm_pool.reading.schemas.patterns import MAX_COST, cost
+from llm_pool.reading.schemas.recursion import EndlessReference, fan, pointed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +29,18 @@ def complaint_about(schema: dict[str, Json]) -> str:
     """
     Why *schema*, which a stranger wrote, is not taken; empty if it is. Takes at most some 10 ms.
 
-    It has to be JSON Schema, complete in itself, and small with its references followed: one that refers to itself
-    in two places makes an answer of twenty levels a million times as long to check, on the one event loop.
+    It has to be JSON Schema, complete in itself, and small with its references followed. It may refer to itself
+    further down (``recursion``), and not where it stands.
     """
     import jsonschema_rs
 
     complaint = _complaint_about_size(schema)
     if complaint:
         return complaint
+    try:
+        fan(schema)
+    except EndlessReference as error:
+        return f"$ref {str(error)[:60]}: it refers to itself with nothing in between"
     try:
         check(schema)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
@@ -105,25 +110,13 @@ def _member(name: str, inner: Json, part: _Part, root: dict[str, Json]) -> _Part
     if part.is_map:
         return _Part(inner, part.keyword, part.depth + 1, part.inside)
     if name in _REFERENCES and isinstance(inner, str):
-        if name != "$ref" or inner in part.inside or inner == "#":
-            return f"{name} {inner[:60]}: it refers to itself"
+        if name != "$ref":
+            return f"{name} {inner[:60]}: expected $ref"
+        if inner == "#" or inner in part.inside:
+            return _Part(inner, name, part.depth + 1, part.inside)  # once is enough
         if not inner.startswith("#/"):
             return f"$ref {inner[:60]}: expected a place inside of it, such as #/$defs/name"
-        return _Part(_pointed(root, inner), name, part.depth + 1, (*part.inside, inner))
+        return _Part(pointed(root, inner), name, part.depth + 1, (*part.inside, inner))
     if name == "$id" and isinstance(inner, str) and part.value is not root:
         return "$id inside of it"
     return _Part(inner, name, part.depth + 1, part.inside, is_map=name in _MAPS)
-
-
-def _pointed(root: Json, pointer: str) -> Json:
-    """What is at *pointer*, ``#/…``; nothing where it points nowhere, which its compiler complains of."""
-    from urllib.parse import unquote
-
-    found = root
-    for step in unquote(pointer).split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            found = found.get(name) if isinstance(found, dict) else None
-    return found

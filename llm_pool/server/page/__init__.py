@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+SCRIPTS = ("page", "api", "charts", "decision", "dom", "playground", "requests")
 FILES = {
     "/": ("index.html", b"text/html; charset=utf-8"),
     "/page.css": ("page.css", b"text/css; charset=utf-8"),
-    "/page.js": ("page.js", b"text/javascript; charset=utf-8"),
     "/page.svg": ("page.svg", b"image/svg+xml"),
+    **{f"/{name}.js": (f"{name}.js", b"text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 """By path: the file, and its content type."""
 HEADERS = [

@@ -10,9 +10,9 @@ of its own ``llm_pool.testing.processes``. It runs in real time on real sockets.
                              └─▶ machine: a slot on a loaded model          └─ a mode spoils it
 """
 
-from llm_pool.testing.upstream.answers import ScriptedAnswer, TextRequest
+from llm_pool.testing.upstream.answers import ScriptedAnswer, ScriptedCall, TextRequest
 from llm_pool.testing.upstream.journal import Counts, Entry
 from llm_pool.testing.upstream.machine import Model
 from llm_pool.testing.upstream.server import Upstream
 
-__all__ = ["Counts", "Entry", "Model", "ScriptedAnswer", "TextRequest", "Upstream"]
+__all__ = ["Counts", "Entry", "Model", "ScriptedAnswer", "ScriptedCall", "TextRequest", "Upstream"]

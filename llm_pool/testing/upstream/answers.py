@@ -24,6 +24,9 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         schema: JSON Schema of the wanted output; an empty dict means any JSON object; None means text.
         top_logprobs: alternatives asked for per token; None asks for no logprobs.
         thinks: False where the request switches reasoning off.
+        tools: the functions that are offered, as the request has them.
+        must_call: a call is asked for.
+        results: what tools gave, where the conversation ends with that.
     """
 
     model: str
@@ -34,6 +37,16 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     top_logprobs: int | None = None
     thinks: bool = True
+    tools: tuple[dict[str, Any], ...] = ()
+    must_call: bool = False
+    results: tuple[str, ...] = ()
+
+
+class ScriptedCall(msgspec.Struct, frozen=True):
+    """A call of a tool; *arguments* is JSON text, as whole as the test wants it."""
+
+    name: str
+    arguments: str = "{}"
 
 
 class ScriptedAnswer(msgspec.Struct, frozen=True):
@@ -45,6 +58,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
         top: the alternatives weighed for the first token, as (token, natural logarithm), for requests with logprobs.
         finish: why it ends; a request's own token limit may still cut it shorter.
         reasoning: what is thought before *text*, unless the request switches it off; its tokens count too.
+        calls: what is called after *text*.
     """
 
     text: str
@@ -53,6 +67,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...] = ()
     finish: str = "stop"
     reasoning: str = ""
+    calls: tuple[ScriptedCall, ...] = ()
 
 
 AnswerFunction: TypeAlias = Callable[[TextRequest], "str | ScriptedAnswer | None"]
@@ -91,9 +106,14 @@ class Recordings:
 
 def generated(text_request: TextRequest) -> ScriptedAnswer:
     """
-    Something sensible: an instance of the schema if there is one; a letter, by a clear margin, where one token is
-    asked for with its alternatives, as a judge does; else a sentence that repeats the question.
+    Something sensible: a call of the first tool, where one must be; an instance of the schema if there is one; a
+    letter, by a clear margin, where one token is asked for with its alternatives, as a judge does; else a sentence that
+    repeats the question.
     """
+    if text_request.must_call:
+        tool = text_request.tools[0]
+        arguments = instance(tool.get("parameters") or {"type": "object"})
+        return ScriptedAnswer("", calls=(ScriptedCall(tool["name"], msgspec.json.encode(arguments).decode()),))
     if text_request.schema is not None:
         value = instance(text_request.schema) if text_request.schema else {"answer": "yes"}
         return ScriptedAnswer(msgspec.json.encode(value).decode())

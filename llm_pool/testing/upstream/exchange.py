@@ -79,6 +79,8 @@ class Exchange:
         for token in generation.tokens[:limit]:
             await _until(started + token.at)
             line = self.dialect.piece(token)
+            if not line:
+                continue
             half = len(line) // 2 if mode.name == "trickle" else 0
             if half:
                 connection.chunk(line[:half])

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from llm_pool.testing.upstream.answers import ScriptedAnswer, TextRequest
     from llm_pool.testing.upstream.http import Headers
+
+
+class CallToken(msgspec.Struct, frozen=True):
+    """
+    A piece of a call of a tool.
+
+    Attributes:
+        index: which call of the answer.
+        piece: of the arguments; the first one is empty and comes with the name.
+        arguments: all of them.
+        is_last: nothing of this call comes after it.
+    """
+
+    index: int
+    id: str
+    name: str
+    piece: str
+    arguments: str
+    is_last: bool
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -20,6 +42,7 @@ class Token(msgspec.Struct, frozen=True):
     at: float
     top: tuple[tuple[str, float], ...] = ()
     is_reasoning: bool = False
+    call: CallToken | None = None
 
 
 class Generation(msgspec.Struct, kw_only=True):
@@ -52,6 +75,11 @@ class Generation(msgspec.Struct, kw_only=True):
         """All that is thought before."""
         return "".join(token.text for token in self.tokens if token.is_reasoning)
 
+    @property
+    def calls(self) -> list[CallToken]:
+        """The last piece of each call, which knows the whole."""
+        return [token.call for token in self.tokens if token.call is not None and token.call.is_last]
+
 
 class Dialect(Protocol):
     """How one kind of server writes an answer of one kind of request."""
@@ -64,7 +92,7 @@ class Dialect(Protocol):
         """What a stream begins with, before any token; may be empty."""
 
     def piece(self, token: Token) -> bytes:
-        """A token in a stream."""
+        """A token in a stream; nothing where this kind of server waits for more of a call."""
 
     def ending(self, generation: Generation) -> bytes:
         """The proper end of a stream."""
@@ -102,10 +130,25 @@ def compose(text_request: TextRequest, answer: ScriptedAnswer, *, ttft: float, p
         Token(text, (len(thoughts) + at) * per_token, _alternatives(text_request, answer, at, text))
         for at, text in enumerate(texts)
     ]
+    tokens += [
+        Token("", (count + at) * per_token, call=call)
+        for at, call in enumerate(_call_tokens(answer), bool(answer.calls))
+    ]
+    if answer.calls and finish == "stop":
+        finish = "tool_calls"
     asked = 1 + len(text_request.text) // 4
     return Generation(
         text_request=text_request, tokens=tokens, ttft=ttft, finish=finish, prompt_tokens=asked, count=count
     )
+
+
+def _call_tokens(answer: ScriptedAnswer) -> Iterator[CallToken]:
+    for index, call in enumerate(answer.calls):
+        size = math.ceil(len(call.arguments) / 4) or 1
+        pieces = ["", *(call.arguments[at : at + size] for at in range(0, len(call.arguments), size))]
+        for at, piece in enumerate(pieces):
+            call_id = f"call_{index}{zlib.crc32(call.arguments.encode()):08x}"
+            yield CallToken(index, call_id, call.name, piece, call.arguments, at == len(pieces) - 1)
 
 
 def slowed(generation: Generation, factor: float) -> Generation:
@@ -116,8 +159,11 @@ def slowed(generation: Generation, factor: float) -> Generation:
 
 def trickled(generation: Generation, rate: float) -> Generation:
     """The same at *rate* tokens a second."""
-    spoken = [(text, token.is_reasoning) for token in generation.tokens for text in _split(token.text)]
-    tokens = [Token(text, at / rate, is_reasoning=thought) for at, (text, thought) in enumerate(spoken)]
+    spoken = [(text, token) for token in generation.tokens for text in _split(token.text)]
+    tokens = [
+        Token(text, at / rate, is_reasoning=token.is_reasoning, call=token.call)
+        for at, (text, token) in enumerate(spoken)
+    ]
     return msgspec.structs.replace(generation, tokens=tokens)
 
 

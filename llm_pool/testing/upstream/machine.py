@@ -24,11 +24,21 @@ if TYPE_CHECKING:
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on disk: *size* in bytes (of disk and of memory alike), *load_time* in seconds."""
+    """
+    A model on disk.
+
+    Attributes:
+        size: bytes, of disk and of memory alike.
+        load_time: seconds.
+        embeds: it makes vectors.
+        capabilities: what ``/api/show`` lists; Ollama refuses tools and pictures to a model without them.
+    """
 
     name: str
     size: int = 2_000_000_000
     load_time: float = 0.0
+    embeds: bool = False
+    capabilities: tuple[str, ...] = ("completion", "tools")
 
 
 class QueueFull(Exception):

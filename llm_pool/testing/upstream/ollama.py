@@ -13,7 +13,7 @@ from llm_pool.testing.upstream.answers import TextRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.testing.upstream.generation import Generation, Token
+    from llm_pool.testing.upstream.generation import CallToken, Generation, Token
     from llm_pool.testing.upstream.http import Headers
     from llm_pool.testing.upstream.machine import Model, Resident
 
@@ -48,7 +48,9 @@ class Generate:
         return b""
 
     def piece(self, token: Token) -> bytes:
-        """A line with the token."""
+        """A line with the token; calls come whole."""
+        if token.call is not None:
+            return self._call_line(token.call) if token.call.is_last else b""
         thought, said = (token.text, "") if token.is_reasoning else ("", token.text)
         return self._line(said, thought, {"done": False} | _logprobs([token]))
 
@@ -59,7 +61,7 @@ class Generate:
     def whole(self, generation: Generation) -> bytes:
         """One object, with no newline after it."""
         done = self._done(generation, generation.tokens)
-        return self._line(generation.text, generation.reasoning, done).rstrip(b"\n")
+        return self._line(generation.text, generation.reasoning, done, generation.calls).rstrip(b"\n")
 
     def error(self, _status: int, message: str) -> bytes:
         """The same for every status."""
@@ -69,10 +71,13 @@ class Generate:
         """A line, under the status of the stream."""
         return encode({"error": message}) + b"\n"
 
-    def _line(self, text: str, thinking: str, rest: dict[str, Any]) -> bytes:
-        return encode(_begun(self._model) | self._text_field(text, thinking) | rest) + b"\n"
+    def _line(self, text: str, thinking: str, rest: dict[str, Any], calls: Sequence[CallToken] = ()) -> bytes:
+        return encode(_begun(self._model) | self._text_field(text, thinking, calls) | rest) + b"\n"
 
-    def _text_field(self, text: str, thinking: str) -> dict[str, Any]:
+    def _call_line(self, call: CallToken) -> bytes:
+        return self._line("", "", {"done": False}, [call])
+
+    def _text_field(self, text: str, thinking: str, _calls: Sequence[CallToken]) -> dict[str, Any]:
         return {"response": text} | ({"thinking": thinking} if thinking else {})
 
     def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
@@ -83,12 +88,19 @@ class Generate:
 class Chat(Generate):
     """``/api/chat``."""
 
-    def _text_field(self, text: str, thinking: str) -> dict[str, Any]:
-        message = {"role": "assistant", "content": text}
-        return {"message": message | ({"thinking": thinking} if thinking else {})}
+    def _text_field(self, text: str, thinking: str, calls: Sequence[CallToken]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        called = {"tool_calls": [_call(call) for call in calls]} if calls else {}
+        return {"message": message | ({"thinking": thinking} if thinking else {}) | called}
 
     def _done(self, generation: Generation, tokens: Sequence[Token]) -> dict[str, Any]:
-        return {"done": True, "done_reason": generation.finish} | _logprobs(tokens) | _measured(generation)
+        reason = "stop" if generation.finish == "tool_calls" else generation.finish
+        return {"done": True, "done_reason": reason} | _logprobs(tokens) | _measured(generation)
+
+
+def _call(call: CallToken) -> dict[str, Any]:
+    function = {"index": call.index, "name": call.name, "arguments": msgspec.json.decode(call.arguments)}
+    return {"id": call.id, "function": function}
 
 
 def read_body(body: bytes) -> dict[str, Any]:
@@ -120,7 +132,27 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         max_tokens=predict if predict and predict > 0 else None,
         top_logprobs=int(body.get("top_logprobs", 0)) if body.get("logprobs") else None,
         thinks=body.get("think") is not False,
+        tools=tuple(tool["function"] for tool in body.get("tools") or ()),
+        results=tuple(str(message["content"]) for message in results_of(messages)),
     )
+
+
+def results_of(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages of tools at the end of a conversation."""
+    results: list[dict[str, Any]] = []
+    for message in reversed(messages):
+        if message.get("role") != "tool":
+            break
+        results.insert(0, message)
+    return results
+
+
+def check_able(body: dict[str, Any], model: Model) -> None:
+    """Refused, in Ollama's words, where *body* asks for what *model* cannot do."""
+    if body.get("tools") and "tools" not in model.capabilities:
+        raise Refused(400, f"registry.ollama.ai/library/{model.name} does not support tools")
+    if any(message.get("images") for message in body.get("messages") or ()) and "vision" not in model.capabilities:
+        raise Refused(500, "this model is missing data required for image input")
 
 
 def asks_nothing(body: dict[str, Any]) -> bool:
@@ -149,7 +181,12 @@ def tags(models: Sequence[Model]) -> bytes:
     for model in models:
         details = _details() | {"context_length": 4096, "embedding_length": 128}
         named = {"name": model.name, "model": model.name, "modified_at": _now()}
-        rest = {"size": model.size, "digest": digest(model.name), "details": details, "capabilities": ["completion"]}
+        rest = {
+            "size": model.size,
+            "digest": digest(model.name),
+            "details": details,
+            "capabilities": model.capabilities,
+        }
         on_disk.append(named | rest)
     return encode({"models": on_disk})
 
@@ -179,7 +216,7 @@ def show(model: Model) -> bytes:
                 "llama.context_length": 4096,
             },
             "tensors": [],
-            "capabilities": ["completion"],
+            "capabilities": model.capabilities,
             "modified_at": _now(),
         }
     )

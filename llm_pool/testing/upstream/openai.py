@@ -9,12 +9,12 @@ import msgspec
 
 from llm_pool.testing.upstream.answers import TextRequest
 from llm_pool.testing.upstream.instances import TYPES
-from llm_pool.testing.upstream.ollama import Refused
+from llm_pool.testing.upstream.ollama import Refused, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llm_pool.testing.upstream.generation import Generation, Token
+    from llm_pool.testing.upstream.generation import CallToken, Generation, Token
     from llm_pool.testing.upstream.http import Headers
     from llm_pool.testing.upstream.machine import Model
 
@@ -52,7 +52,9 @@ class LlamaServer:
         return _event(self._chunk([_choice(None, delta={"role": "assistant", "content": None})]))
 
     def piece(self, token: Token) -> bytes:
-        """A chunk with the token."""
+        """A chunk with the token: of a call first id and name, then its arguments piece by piece."""
+        if token.call is not None:
+            return _event(self._chunk([_choice(None, delta={"tool_calls": [_call_piece(token.call)]})]))
         field = "reasoning_content" if token.is_reasoning else "content"
         return _event(self._chunk([_choice(None, delta={field: token.text}, tokens=[token])]))
 
@@ -66,7 +68,9 @@ class LlamaServer:
 
     def whole(self, generation: Generation) -> bytes:
         """One object."""
-        message = {"role": "assistant", "content": generation.text}
+        message: dict[str, Any] = {"role": "assistant", "content": generation.text}
+        if generation.calls:
+            message |= {"tool_calls": [_call(call) for call in generation.calls]}
         if generation.reasoning:
             message["reasoning_content"] = generation.reasoning
         return encode(
@@ -112,9 +116,14 @@ class OllamaV1:
         return b""
 
     def piece(self, token: Token) -> bytes:
-        """A chunk with the token; the first one names the role too."""
+        """A chunk with the token; the first one names the role too. Calls come whole."""
         role = {} if self._begun else {"role": "assistant"}
+        if token.call is not None and not token.call.is_last:
+            return b""
         self._begun = True
+        if token.call is not None:
+            delta = role | {"content": "", "tool_calls": [_call(token.call) | {"index": token.call.index}]}
+            return _event(self._chunk([_ollama_choice("delta", delta, None, [])]))
         spoken = {"content": "", "reasoning": token.text} if token.is_reasoning else {"content": token.text}
         return _event(self._chunk([_ollama_choice("delta", role | spoken, None, [token])]))
 
@@ -126,7 +135,9 @@ class OllamaV1:
 
     def whole(self, generation: Generation) -> bytes:
         """One object, and a newline."""
-        message = {"role": "assistant", "content": generation.text}
+        message: dict[str, Any] = {"role": "assistant", "content": generation.text}
+        if generation.calls:
+            message |= {"tool_calls": [_call(call) for call in generation.calls]}
         if generation.reasoning:
             message["reasoning"] = generation.reasoning
         choice = _ollama_choice("message", message, generation.finish, generation.tokens)
@@ -174,7 +185,20 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         top_logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
         and body.get("reasoning_effort") != "none",
+        tools=tuple(tool["function"] for tool in body.get("tools") or ()),
+        must_call=body.get("tool_choice", "auto") not in {"auto", "none"},
+        results=tuple(str(message["content"]) for message in results_of(body["messages"])),
     )
+
+
+def _call(call: CallToken) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_piece(call: CallToken) -> dict[str, Any]:
+    if not call.piece:
+        return _call(call) | {"index": call.index, "function": {"name": call.name, "arguments": ""}}
+    return {"index": call.index, "function": {"arguments": call.piece}}
 
 
 def wants_usage(body: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
-from llm_pool.testing.upstream import modes, ollama, openai
+from llm_pool.testing.upstream import embeddings, modes, ollama, openai
 from llm_pool.testing.upstream.exchange import Exchange
 from llm_pool.testing.upstream.http import Connection, Request
 from llm_pool.testing.upstream.inference import AnswerGenerator, infer, is_loading
@@ -177,6 +177,7 @@ class Upstream:
             "POST /_upstream/script": self._set_script,
             "GET /v1/models": self._v1_models,
             "POST /v1/chat/completions": self._v1_chat,
+            "POST /v1/embeddings": self._embed,
         }
 
     def _ollama_routes(self) -> dict[str, Route]:
@@ -203,6 +204,7 @@ class Upstream:
         body = ollama.read_body(exchange.request.body)
         text_request, keep_alive = ollama.read_text_request(body), ollama.keep_alive(body)
         model = self._find(text_request.model)
+        ollama.check_able(body, model)
         if not ollama.asks_nothing(body):
             await self._infer(text_request, model, exchange, keep_alive=keep_alive)
             return
@@ -221,8 +223,11 @@ class Upstream:
             raise ollama.Refused(503, ollama.BUSY) from None
 
     async def _v1_chat(self, exchange: Exchange) -> None:
-        text_request = openai.read_text_request(openai.read_body(exchange.request.body))
+        body = openai.read_body(exchange.request.body)
+        text_request = openai.read_text_request(body)
         model, size = self._find(text_request.model), 1 + len(text_request.text) // 4
+        if self._flavor == "ollama":
+            ollama.check_able(body, model)
         if self._flavor == "llama-server" and is_loading(self._modes.current(model.name)):
             exchange.refuse(503, "Loading model")
         elif self._context is not None and size > self._context:
@@ -286,7 +291,12 @@ class Upstream:
             self.models[name] = model
 
     async def _embed(self, exchange: Exchange) -> None:
-        exchange.refuse(501, "This server does not support embeddings. Start it with `--embeddings`")
+        body = ollama.read_body(exchange.request.body)
+        model = self._find(str(body.get("model", "")))
+        if not model.embeds:
+            raise ollama.Refused(501, "This server does not support embeddings. Start it with `--embeddings`")
+        self.journal.open(exchange.entry, model.name)
+        await embeddings.embed(body, model, exchange, self._generator, self._modes, self.machine)
 
     async def _v1_models(self, exchange: Exchange) -> None:
         listed = openai.ollama_models if self._flavor == "ollama" else openai.llama_models

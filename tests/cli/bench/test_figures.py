@@ -40,8 +40,8 @@ def test_known_percentiles() -> None:
 def test_samples_are_summed_up() -> None:
     """Errors count in their share and by name; times are of the answers alone."""
     samples = [
-        Sample(took=0.1, ttft=0.05, speed=10.0, agreement=1.0),
-        Sample(took=0.3, ttft=0.25, speed=20.0, agreement=0.5, degraded=True),
+        Sample(took=0.1, first_token=0.05, speed=10.0, agreement=1.0),
+        Sample(took=0.3, first_token=0.25, speed=20.0, agreement=0.5, degraded=True),
         Sample(took=9.0, error="deadline_exceeded"),
         Sample(took=9.0, error="deadline_exceeded"),
     ]
@@ -59,13 +59,15 @@ def test_without_an_answer_nothing_is_measured() -> None:
     """And no threshold on it holds: silence is no success."""
     found = sum_up("phi3", [Sample(took=1.0, error="x")], elapsed=1.0)
 
-    assert (found.took, found.ttft, found.speed, found.agreement) == (None, None, None, None)
+    assert (found.took, found.first_token, found.speed, found.agreement) == (None, None, None, None)
     assert not parse_threshold("p95<900ms").holds(found)
     assert parse_threshold("p95<900ms").found(found) == "not measured"
     assert not parse_threshold("errors<1%").holds(found)
 
 
-FIGURES = sum_up("phi3", [Sample(took=0.9, ttft=0.4, speed=25.0, agreement=0.8)] * 4, elapsed=2.0)
+FIGURES = sum_up(
+    "phi3", [Sample(took=0.9, queued=0.1, first_token=0.4, writing=0.4, speed=25.0, agreement=0.8)] * 4, elapsed=2.0
+)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_what_is_no_threshold_is_told(text: str, said: str) -> None:
 @given(st.sampled_from(sorted(MEASURES)), st.sampled_from(["<", "<=", ">", ">="]), st.floats(0, 1e4))
 def test_a_threshold_and_its_opposite_never_agree(measure: str, sign: str, bound: float) -> None:
     """Of ``x<b`` and ``x>=b`` exactly one holds where x was measured."""
-    unit = "s" if measure.startswith(("p", "ttft", "max")) else ""
+    unit = "s" if measure.startswith(("p", "queue", "ttft", "writing", "max")) else ""
     opposite = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}[sign]
 
     one = parse_threshold(f"{measure}{sign}{bound:.6f}{unit}")

@@ -69,6 +69,13 @@ class Page:
                 await asyncio.sleep(0.05)
         return value
 
+    async def press(self, key: str) -> None:
+        """Press *key*, as its ``KeyboardEvent.key`` calls it."""
+        code = {"Tab": 9, "Enter": 13, "ArrowDown": 40}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
     async def text(self, selector: str) -> str:
         """The text that a person sees in the first *selector*."""
         return str(await self.run(f"document.querySelector({selector!r}).innerText"))

@@ -65,7 +65,8 @@ async def test_it_shows_how_the_pool_is(shown: Any, page: Any) -> None:
 
         await page.open(f"{daemon.url}/")
         await page.until("document.querySelectorAll('#recent details').length === 8")
-        verdict, providers, reload = [await page.text(part) for part in ("#verdict", "#providers", "#reload")]
+        parts = ("#verdict", "#providers", "#reload", "#facts")
+        verdict, providers, reload, facts = [await page.text(part) for part in parts]
         await page.run(
             "document.querySelector('#recent details').open = true; document.querySelector('#config').open = true"
         )
@@ -73,6 +74,8 @@ async def test_it_shows_how_the_pool_is(shown: Any, page: Any) -> None:
         inside = await page.until("document.querySelector('#recent .inside')?.innerText")
 
     assert verdict.startswith("Degraded")
+    assert "configuration 1" in facts
+    assert "hedge budget" in facts
     assert "gemma2: breaker open" in verdict
     assert "next try in" in providers
     assert "qos.hedge, line 12" in reload
@@ -154,6 +157,145 @@ async def test_a_locked_daemon_asks_for_a_key(shown: Any, page: Any) -> None:
         await page.until("document.querySelectorAll('.card').length === 3")
 
     assert hidden
+
+
+async def test_an_opened_request_stays_where_it_is(shown: Any, page: Any) -> None:
+    """New ones wait behind a button, and what grows above it moves nothing."""
+    async with shown() as daemon:
+        for number in range(3):
+            await daemon.manager.infer(Query(prompt=f"sky {number}?", strategy=StrategyName.VOTING))
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#recent details').length === 3")
+        await page.run("document.querySelectorAll('#recent details')[1].open = true; window.scrollTo(0, 400)")
+        await page.until("document.querySelector('#recent .inside')?.innerText.includes('sky 1?')")
+        before = await page.run(WHERE)
+
+        daemon.upstream.set_mode("*", "hang")
+        asking = [asyncio.create_task(daemon.manager.infer(Query(prompt=f"ground {n}?"))) for n in range(4)]
+        with pytest.raises(LlmPoolError):
+            await daemon.manager.infer(Query(prompt="ground?", task="nope"))
+        await page.until("document.querySelectorAll('#flight .line').length === 4")
+        said = await page.until(
+            "document.querySelector('#newer').checkVisibility() && document.querySelector('#newer').innerText"
+        )
+        after, rows = await page.run(WHERE), await page.run("document.querySelectorAll('#recent details').length")
+        await page.run("document.querySelector('#newer').click()")
+        await page.until("document.querySelectorAll('#recent details').length === 4")
+        still_open = await page.run("document.querySelectorAll('#recent details')[2].open")
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    assert said == "1 newer request"
+    assert (after, rows) == (pytest.approx(before, abs=1), 3)
+    assert still_open
+
+
+WHERE = "document.querySelector('#recent details[open]').getBoundingClientRect().top"
+
+
+async def test_the_list_is_paused_and_filtered(shown: Any, page: Any) -> None:
+    """By outcome, strategy, task and words, which may stand in the prompt where prompts are kept."""
+    async with shown() as daemon:
+        await daemon.manager.infer(Query(prompt="how blue is the sky?", strategy=StrategyName.VOTING))
+        await daemon.manager.infer(Query(prompt="how green is the grass?", task="expand_queries"))
+        with pytest.raises(LlmPoolError):
+            await daemon.manager.infer(Query(prompt="how deep is the sea?", task="nope"))
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#recent details').length === 3")
+        prompt = await page.text("#recent details")
+
+        found = {
+            (field, value): await page.run(FILTER % (field, value))
+            for field, value in (
+                ("text", "GRASS how"),
+                ("strategy", "VOTING"),
+                ("outcome", "failed"),
+                ("task", "expand_queries"),
+                ("text", "moon"),
+            )
+        }
+        empty = await page.text("#recent-empty")
+        await page.run("document.querySelector('#pause').click()")
+        await daemon.manager.infer(Query(prompt="and now?"))
+        await page.until("document.querySelector('#newer').checkVisibility()")
+        paused = await page.run("document.querySelectorAll('#recent details').length")
+        await page.run("document.querySelector('#pause').click()")
+        await page.until("document.querySelectorAll('#recent details').length === 4")
+
+    assert "how deep is the sea?" in prompt
+    assert found == {
+        ("text", "GRASS how"): ["expand_queries"],
+        ("strategy", "VOTING"): ["ask"],
+        ("outcome", "failed"): ["nope"],
+        ("task", "expand_queries"): ["expand_queries"],
+        ("text", "moon"): [],
+    }
+    assert empty == "None of them fits the filter."
+    assert paused == 3
+
+
+FILTER = """
+((name, value) => {
+  for (const each of ["text", "task", "strategy", "outcome"]) {
+    const field = document.querySelector(`#filter-${each}`);
+    field.value = each === name ? value : "";
+    field.dispatchEvent(new Event("input"));
+  }
+  const shown = [...document.querySelectorAll("#recent details")].filter((row) => row.checkVisibility());
+  return shown.map((row) => row.querySelector(".who").firstChild.data);
+})("%s", "%s")
+"""
+
+
+async def test_the_list_is_one_stop_of_the_keyboard(shown: Any, page: Any) -> None:
+    """Arrows move in it, and a link at the top leads to it."""
+    async with shown() as daemon:
+        for number in range(5):
+            await daemon.manager.infer(Query(prompt=f"sky {number}?"))
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('#recent details').length === 5")
+        stops = await page.run("[...document.querySelectorAll('#recent summary')].map(row => row.tabIndex)")
+        await page.press("Tab")
+        first = await page.run("document.activeElement.getAttribute('href')")
+        await page.press("Enter")
+        await page.run("document.querySelector('#recent summary').focus()")
+        await page.press("ArrowDown")
+        await page.press("ArrowDown")
+        focused = await page.run("document.activeElement.innerText")
+        stops_then = await page.run("[...document.querySelectorAll('#recent summary')].map(row => row.tabIndex)")
+
+    assert stops == [0, -1, -1, -1, -1]
+    assert first == "#recent-title"
+    assert "sky 2?" in focused
+    assert stops_then == [-1, -1, 0, -1, -1]
+
+
+async def test_charts_of_the_last_hour_have_axes(shown: Any, page: Any) -> None:
+    """Five of them; what is shown is told in words, too."""
+    async with shown() as daemon:
+        await page.open(f"{daemon.url}/")
+        nothing = await page.until("document.querySelector('#hour')?.innerText")
+        await daemon.manager.infer(Query(prompt="sky?", strategy=StrategyName.VOTING))
+        await page.open(f"{daemon.url}/")
+        await page.until("document.querySelectorAll('.chart').length === 5")
+        charts = await page.run(
+            "[...document.querySelectorAll('.chart')].map(node => [node.querySelector('h3').innerText,"
+            " node.querySelector('svg').getAttribute('aria-label'), node.querySelectorAll('svg > text').length,"
+            " node.querySelectorAll('rect, circle').length])"
+        )
+
+    assert nothing == "Nothing was asked in the last hour."
+    assert [title for title, *_ in charts] == [
+        "Requests a minute",
+        "Time to the answer",
+        "Tokens a second",
+        "Wins a minute",
+        "Tokens a minute",
+    ]
+    assert charts[0][1] == "Requests a minute, the last hour: 1 in the hour, 0 failed"
+    assert all(labels >= 3 + 4 for _, _, labels, _ in charts)
+    assert all(marks >= 1 for _, _, _, marks in charts)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -1,0 +1,57 @@
+"""
+How long an attempt has waited in our own queues, apart from what its backend took.
+
+Whoever starts an attempt opens a ``QueueTime`` in its task; a policy that makes it wait notes that there, however deep
+it stands among the others. A context variable carries it, as it carries a trace's span: the time belongs to the
+attempt, and neither to the question nor to what comes back.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_current: ContextVar[QueueTime | None] = ContextVar("queue time", default=None)
+
+
+class QueueTime:
+    """
+    Seconds that one attempt has waited in queues; several waits add up.
+
+    Args:
+        now: the time, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._ended = now, 0.0
+        self._since: float | None = None
+        _current.set(self)
+
+    @property
+    def total(self) -> float:
+        """So far, a wait that goes on included."""
+        return self._ended + (0.0 if self._since is None else self._now() - self._since)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time in the block."""
+        self._since = self._now()
+        try:
+            yield
+        finally:
+            self._ended, self._since = self.total, None
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Counts the time in the block as waiting, for the attempt that runs in this task, if one does."""
+    current = _current.get()
+    if current is None:
+        yield
+        return
+    with current.waiting():
+        yield

@@ -1,0 +1,187 @@
+"""
+OpenAI's older API over the pool: ``/v1/completions``, a prompt and the text that answers it.
+
+The models are chat models: the prompt is put to them as what a user says, and not continued token by token. What they
+think has no place in this API.
+
+Source: https://platform.openai.com/docs/api-reference/completions
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.routing import Route
+
+from llm_pool.core.errors import InvalidRequest
+from llm_pool.core.messages import Query
+from llm_pool.server.chat import decision_details, finish, model_named, reject_unsupported, respond
+from llm_pool.server.middleware import Asgi
+from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.queries import decode, whole
+from llm_pool.server.sse import CONTENT_TYPE, PING, data
+from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
+from llm_pool.wire.json import error_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import FastAPI
+
+    from llm_pool.core.errors import LlmPoolError
+    from llm_pool.core.messages import Answer, Json, ToolCallDelta
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.chat import Model, StreamEnd
+    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+
+PATH = "/v1/completions"
+UNSUPPORTED = {
+    "suffix": "the pool completes no text in its middle",
+    "echo": "the prompt is not repeated",
+    "logprobs": "ask /v1/chat/completions for them, of one provider",
+    "logit_bias": "the models of a pool have no tokens in common",
+}
+"""Fields that ask for what cannot be had, and why."""
+FIELDS = {"strategy": "model", "task": "model", "project_id": "OpenAI-Project"}
+"""Where the fields of a query stand in a body, where it has another name for them."""
+
+
+class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt; fields that are not here are another server's: one provider alone may take them, or they are told."""
+
+    model: str
+    prompt: str | list[Any]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | float | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    n: int | None = None
+    best_of: int | None = None
+    suffix: str | None = None
+    echo: bool | None = None
+    logprobs: int | None = None
+    logit_bias: dict[str, Any] | None = None
+
+
+SERVED = frozenset(CompletionBody.__struct_fields__)
+
+
+def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *app*."""
+
+    async def complete(scope: Scope, receive: Receive, send: Send) -> None:
+        sent = (await receive())["body"]
+        body: CompletionBody = decode(sent, CompletionBody)
+        model = await model_named(body.model, manager)
+        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        encoder, stream = _Encoder(body, beyond.ignored), bool(body.stream)
+        await respond(manager, access, scope, query, encoder, send, stream=stream, fields=FIELDS)
+
+    app.router.routes.append(Route(PATH, Asgi(complete), methods=["POST"]))
+    app.state.error_shapes[PATH] = error_shape
+    document_operations(
+        app,
+        ForeignOperation(
+            path=PATH,
+            summary="A prompt, answered, in OpenAI's older shape.",
+            source="https://platform.openai.com/docs/api-reference/completions",
+            body=CompletionBody,
+            example={"model": "pool", "prompt": "Is 17 prime?"},
+            streamed=EVENTS,
+        ),
+    )
+
+
+def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
+    """
+    The query in *body*, put to *model*.
+
+    Raises:
+        InvalidRequest: it asks for what the pool cannot do; the field says what.
+    """
+    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    for field in ("n", "best_of"):
+        if getattr(body, field) not in {None, 1}:
+            raise InvalidRequest(field, f"the pool gives one answer, not {getattr(body, field)}")
+    return Query(
+        prompt=_prompt(body.prompt),
+        task=model.task,
+        strategy=model.strategy,
+        providers=model.providers,
+        project_id=project,
+        max_tokens=whole(body.max_tokens, "max_tokens"),
+        temperature=body.temperature,
+        seed=body.seed,
+        stop=stop_texts(body.stop),
+    )
+
+
+def _prompt(prompt: str | list[Any]) -> str:
+    """The one text in *prompt*; OpenAI takes several, and tokens of its own models."""
+    match prompt:
+        case str() | [str()]:
+            return prompt if isinstance(prompt, str) else prompt[0]
+        case [str(), *_]:
+            raise InvalidRequest("prompt", f"{len(prompt)} prompts, expected one", hint="send a request for each")
+        case _:
+            raise InvalidRequest("prompt", "expected text: the models share no tokens")
+
+
+class _Encoder:
+    """What one request is told."""
+
+    content_type = CONTENT_TYPE
+
+    def __init__(self, body: CompletionBody, ignored: Sequence[str]) -> None:
+        self._ignored = ignored
+        self._body, self._id, self._made = body, f"cmpl-{uuid.uuid4().hex}", int(time.time())
+        self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
+
+    def whole(self, answer: Answer) -> dict[str, Json]:
+        """The answer in one piece."""
+        return {**self._told(answer.content, finish(answer), answer), "usage": usage(answer)}
+
+    def opening(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        """A chunk of text."""
+        return data(self._told(text))
+
+    def thought(self, _text: str) -> bytes:
+        """Nothing: a completion is text alone."""
+        return b""
+
+    def called(self, _piece: ToolCallDelta) -> bytes:
+        """Nothing: no tools are offered here."""
+        return b""
+
+    def heartbeat(self) -> bytes:
+        """A comment."""
+        return PING
+
+    def ending(self, end: StreamEnd) -> bytes:
+        """The rest of the text with the reason for the end, the counts if they were asked for, and the mark."""
+        output = data(self._told(end.rest, finish(end.answer), end.answer))
+        if self._counts:
+            output += data({**self._told(""), "choices": [], "usage": usage(end.answer)})
+        return output + b"data: [DONE]\n\n"
+
+    def failed(self, error: LlmPoolError) -> bytes:
+        """An error in a chunk's place; there is no mark after it."""
+        return data(error_shape(status_of(error).http, error_json(error)))
+
+    def _told(self, text: str, reason: str | None = None, answer: Answer | None = None) -> dict[str, Json]:
+        choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
+        head = {"id": self._id, "object": "text_completion", "created": self._made, "model": self._body.model}
+        ours = {} if answer is None else {"llm_pool": decision_details(answer, self._ignored)}
+        return {**head, "choices": [choice], **ours}
