@@ -45,6 +45,7 @@ class InferOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, console: Console) -> int:
     """Ask *pool* one question and print its answer, due at *deadline*; raises what ``infer`` raises."""
+    import asyncio
     import time
 
     from llm_pool.cli.printing import printer_for
@@ -73,7 +74,7 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
     for event in held:
         printer.on(event)
     printer.finish(answer)
-    keep(answer, wall=time.time(), text=options.keep_text)
+    await asyncio.to_thread(keep, answer, wall=time.time(), text=options.keep_text)
     if options.explain and not console.quiet:
         from llm_pool.cli.explain import explain
 

@@ -214,7 +214,8 @@ class Chat:
             self._print(answer.content)
         if answer.degraded:
             self._console.warn(f"note: degraded: {answer.decision.degraded_reason}")
-        keep(answer, wall=time.time(), text=self._config is not None and self._config.telemetry.capture)
+        text = self._config is not None and self._config.telemetry.capture
+        await asyncio.to_thread(keep, answer, wall=time.time(), text=text)
         return answer
 
     def _stream(self) -> MarkdownStream | None:

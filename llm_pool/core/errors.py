@@ -7,7 +7,7 @@ Every error this package raises, in one tree.
     ├─ ConfigError(path, line, key, got, want, hint)
     ├─ InvalidRequest(field, reason, hint)
     │  ├─ UnknownModel(model)
-    │  ├─ ContextLengthExceeded(tokens, told)
+    │  ├─ ContextLengthExceeded(field, reason, hint)
     │  └─ RequestIdReused(field, reason, hint)
     ├─ Unauthenticated(reason), PermissionDenied(reason)
     ├─ RateLimited(retry_after)
@@ -119,21 +119,7 @@ class UnknownModel(InvalidRequest):
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """
-    The prompt fits no model's context.
-
-    Args:
-        tokens: it has so many at least.
-        told: what its models say.
-    """
-
-    def __init__(self, tokens: int, told: str) -> None:
-        super().__init__(
-            "prompt",
-            f"it has {tokens} tokens at least, more than the context of any model here holds ({told})",
-            hint="shorten it, or give a provider a longer context",
-        )
-        self.tokens = tokens
+    """The prompt fits no model's context; *reason* has the number of its tokens."""
 
 
 class RequestIdReused(InvalidRequest):

@@ -62,4 +62,9 @@ class PromptLength:
             return None
         told = [f"{attempt.provider}: {attempt.error}" for attempt in refused]
         small = [f"too small for it: {', '.join(left_out)}"] if left_out else []
-        return ContextLengthExceeded(self.tokens, "; ".join([*told, *small]))
+        return ContextLengthExceeded(
+            "prompt",
+            f"it has {self.tokens} tokens at least, more than the context of any model here holds "
+            f"({'; '.join([*told, *small])})",
+            hint="shorten it, or give a provider a longer context",
+        )

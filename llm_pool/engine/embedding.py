@@ -56,15 +56,17 @@ def admit_embedding(query: Query, task: Task, config: Config, *, now: float, str
     The call for an ``embedding_query``; arguments as for ``admission.admit``.
 
     Raises:
-        InvalidRequest: there are no texts or too many, or the dimensions are no length.
+        InvalidRequest: embeddings are switched off, there are no texts or too many, or the dimensions are no length.
     """
+    if not config.task(EMBED).enabled:
+        raise InvalidRequest("model", "embeddings are switched off", hint=f"tasks.{EMBED}.enabled says so")
     texts = msgspec.json.decode(query.prompt, type=EmbeddingInput)
     if not 1 <= len(texts.texts) <= MAX_TEXTS:
         raise InvalidRequest("input", f"{len(texts.texts)} texts, expected 1 to {MAX_TEXTS}")
     if texts.dimensions is not None and texts.dimensions < 1:
         raise InvalidRequest("dimensions", f"expected more than 0, got {texts.dimensions}")
     return Call(
-        request_id=query.request_id or uuid.uuid4().hex,
+        request_id=query.request_id or query.correlation_id or uuid.uuid4().hex,
         task=task,
         input=texts,
         prompt=Prompt("", ""),
@@ -76,6 +78,7 @@ def admit_embedding(query: Query, task: Task, config: Config, *, now: float, str
         deadline=now + _timeout_of(query, config),
         stream=stream,
         tenant_id=query.tenant_id,
+        trace=query.trace,
     )
 
 

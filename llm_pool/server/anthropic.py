@@ -23,6 +23,7 @@ from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,16 @@ if TYPE_CHECKING:
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 PATH = "/v1/messages"
-IGNORED = ("top_p", "top_k", "service_tier", "container", "context_management", "mcp_servers")
-"""Fields that change nothing here."""
+FIELDS = {
+    "prompt": "messages",
+    "turns": "messages",
+    "stop": "stop_sequences",
+    "output_schema": "output_config.format.schema",
+    "think": "thinking",
+    "strategy": "model",
+    "task": "model",
+}
+"""Where the fields of a query stand in a body, where it has another name for them."""
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 """Anthropic's words for whether tools are called, and ours."""
@@ -93,7 +102,7 @@ class _OutputConfig(msgspec.Struct, frozen=True):
 
 
 class MessagesBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; fields that are not here are another server's and change nothing."""
+    """A request; fields that are not here change nothing: one provider alone may take them, or they are told."""
 
     model: str
     messages: list[_Message]
@@ -108,28 +117,29 @@ class MessagesBody(msgspec.Struct, frozen=True, kw_only=True):
     output_config: _OutputConfig | None = None
     output_format: _Format | None = None
     metadata: dict[str, Any] | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    service_tier: str | None = None
-    container: Any = None
-    context_management: Any = None
-    mcp_servers: list[Any] | None = None
 
     @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        own = [field for field in IGNORED if getattr(self, field)]
-        return [*own, *(f"tools.{tool.type}" for tool in self.tools or () if _is_foreign(tool))]
+    def left_out(self) -> list[str]:
+        """Parts of served fields that change nothing: tools that Anthropic itself runs, and how hard to think."""
+        effort = self.output_config is not None and self.output_config.effort is not None
+        foreign = [f"tools.{tool.type}" for tool in self.tools or () if _is_foreign(tool)]
+        return [*dict.fromkeys(foreign), *(["output_config.effort"] if effort else [])]
+
+
+SERVED = frozenset(MessagesBody.__struct_fields__)
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the routes to *app*."""
 
     async def create(scope: Scope, receive: Receive, send: Send) -> None:
-        body: MessagesBody = decode((await receive())["body"], MessagesBody)
-        query = query_from(body, await model_named(body.model, manager))
-        encoder = MessageEncoder(body.model, body.ignored)
-        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream))
+        sent = (await receive())["body"]
+        body: MessagesBody = decode(sent, MessagesBody)
+        model = await model_named(body.model, manager)
+        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
+        query = msgspec.structs.replace(query_from(body, model), extra=beyond.passed)
+        encoder = MessageEncoder(body.model, [*beyond.ignored, *body.left_out])
+        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream), fields=FIELDS)
 
     async def count(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise InvalidRequest("model", "nobody counts tokens ahead: the models of a pool share no tokens")

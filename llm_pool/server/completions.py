@@ -22,12 +22,15 @@ from llm_pool.server.chat import decision_details, finish, model_named, reject_u
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
-from llm_pool.server.queries import decode
+from llm_pool.server.queries import decode, whole
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
@@ -44,18 +47,18 @@ UNSUPPORTED = {
     "logit_bias": "the models of a pool have no tokens in common",
 }
 """Fields that ask for what cannot be had, and why."""
-IGNORED = ("top_p", "frequency_penalty", "presence_penalty")
-"""Fields that tune an answer and have no counterpart here."""
+FIELDS = {"strategy": "model", "task": "model", "project_id": "OpenAI-Project"}
+"""Where the fields of a query stand in a body, where it has another name for them."""
 
 
 class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt; fields that are not here are another server's and change nothing."""
+    """A prompt; fields that are not here are another server's: one provider alone may take them, or they are told."""
 
     model: str
     prompt: str | list[Any]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
+    max_tokens: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
@@ -65,23 +68,22 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool | None = None
     logprobs: int | None = None
     logit_bias: dict[str, Any] | None = None
-    top_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
 
-    @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        return [field for field in IGNORED if getattr(self, field) is not None]
+
+SERVED = frozenset(CompletionBody.__struct_fields__)
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the route to *app*."""
 
     async def complete(scope: Scope, receive: Receive, send: Send) -> None:
-        body: CompletionBody = decode((await receive())["body"], CompletionBody)
-        query = query_from(body, await model_named(body.model, manager), project_of(scope))
-        await respond(manager, access, scope, query, _Encoder(body), send, stream=bool(body.stream))
+        sent = (await receive())["body"]
+        body: CompletionBody = decode(sent, CompletionBody)
+        model = await model_named(body.model, manager)
+        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        encoder, stream = _Encoder(body, beyond.ignored), bool(body.stream)
+        await respond(manager, access, scope, query, encoder, send, stream=stream, fields=FIELDS)
 
     app.router.routes.append(Route(PATH, Asgi(complete), methods=["POST"]))
     app.state.error_shapes[PATH] = error_shape
@@ -115,7 +117,7 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
         strategy=model.strategy,
         providers=model.providers,
         project_id=project,
-        max_tokens=body.max_tokens,
+        max_tokens=whole(body.max_tokens, "max_tokens"),
         temperature=body.temperature,
         seed=body.seed,
         stop=stop_texts(body.stop),
@@ -138,7 +140,8 @@ class _Encoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: CompletionBody) -> None:
+    def __init__(self, body: CompletionBody, ignored: Sequence[str]) -> None:
+        self._ignored = ignored
         self._body, self._id, self._made = body, f"cmpl-{uuid.uuid4().hex}", int(time.time())
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
@@ -180,5 +183,5 @@ class _Encoder:
     def _told(self, text: str, reason: str | None = None, answer: Answer | None = None) -> dict[str, Json]:
         choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
         head = {"id": self._id, "object": "text_completion", "created": self._made, "model": self._body.model}
-        ours = {} if answer is None else {"llm_pool": decision_details(answer, self._body.ignored)}
+        ours = {} if answer is None else {"llm_pool": decision_details(answer, self._ignored)}
         return {**head, "choices": [choice], **ours}

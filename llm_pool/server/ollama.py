@@ -35,7 +35,7 @@ from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
 from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
-from llm_pool.server.queries import decode, think_of, type_error
+from llm_pool.server.queries import decode, think_of, type_error, whole
 from llm_pool.server.request_context import authorized
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
@@ -125,7 +125,7 @@ class GenerateBody(_BaseBody, frozen=True, kw_only=True):
 
 
 class _Options(msgspec.Struct, frozen=True):
-    num_predict: int | None = None
+    num_predict: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
@@ -315,7 +315,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
     options = _options(body)
     asked = last_word(turns, "messages")
-    length = options.num_predict
+    length = whole(options.num_predict, "options.num_predict")
     return Query(
         prompt=asked.prompt,
         turns=asked.turns,

@@ -34,7 +34,7 @@ from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
-from llm_pool.server.queries import decode
+from llm_pool.server.queries import decode, whole
 from llm_pool.server.samples import MAX_SAMPLES, respond_samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
@@ -80,8 +80,8 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[Message]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: int | float | None = None
+    max_completion_tokens: int | float | None = None
     temperature: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
@@ -203,7 +203,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         strategy=model.strategy,
         providers=model.providers,
         project_id=project,
-        max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        max_tokens=_length(body),
         temperature=body.temperature,
         seed=body.seed,
         stop=stop_texts(body.stop),
@@ -233,6 +233,12 @@ def _template_fields(body: ChatBody) -> dict[str, Json]:
     """What *body* says to chat templates beside the switch for thinking, which the pool serves."""
     said = {name: value for name, value in (body.chat_template_kwargs or {}).items() if name != "enable_thinking"}
     return {"chat_template_kwargs": said} if said else {}
+
+
+def _length(body: ChatBody) -> int | None:
+    if body.max_completion_tokens is None:
+        return whole(body.max_tokens, "max_tokens")
+    return whole(body.max_completion_tokens, "max_completion_tokens")
 
 
 def _think(body: ChatBody) -> Think | None:

@@ -23,11 +23,11 @@ _WHY = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is encoded.",
-    422: "The models do not agree, and the rule is strict.",
+    422: "The models do not agree, and the rule is strict; or the id was used for another body.",
     429: "The sender's rate is spent; `Retry-After` says when to come back.",
     499: "The operator cancelled it.",
     502: "No provider could answer.",
-    503: "Overloaded or stopping; `Retry-After` says when to come back.",
+    503: "Overloaded, stopping, or every provider is to be left alone; `Retry-After` says when to come back.",
     504: "No answer by the deadline.",
 }
 _INFER_EXAMPLES = {
@@ -98,13 +98,25 @@ _DEADLINE_HEADER = {
     "description": "How long the client still waits; the shorter of this and `deadline_ms` counts.",
     "schema": {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,6})?$"},
 }
+_REQUEST_ID_HEADER = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "What the sender calls the request; it comes back in the answer's `X-Request-Id`.",
+    "schema": {"type": "string"},
+}
+_IDEMPOTENCY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same as `request_id`, which may be left out then.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+}
 _INFER = _operation(
     "infer",
     "Ask the pool; with `stream` or `Accept: text/event-stream`, as server-sent events.",
     {200: bodies.AnswerBody},
     *(*_BODY, *_DOOR, 422, 499, 502, 503, 504),
     body=(InferBody, _INFER_EXAMPLES),
-    parameters=[_DEADLINE_HEADER],
+    parameters=[_DEADLINE_HEADER, _REQUEST_ID_HEADER, _IDEMPOTENCY_HEADER],
 )
 _INFER["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"$ref": _REF.format(name="EventBody")}}
 

@@ -231,6 +231,15 @@ def deadline_header(value: str | None) -> float | None:
     return float(value) / 1000
 
 
+def whole(value: float | None, field: str) -> int | None:
+    """*value*, which some clients write as ``16.0``, as a whole number; raises InvalidRequest, which names *field*."""
+    if value is None:
+        return None
+    if value % 1 != 0:
+        raise InvalidRequest(field, f"expected a whole number, got {value:g}")
+    return int(value)
+
+
 def decode(body: bytes, kind: Any) -> Any:
     """
     *body* as a *kind*, a struct; half a character (a lone surrogate) is read as U+FFFD.

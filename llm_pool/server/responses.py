@@ -26,6 +26,7 @@ from llm_pool.server.openai_words import error_shape, project_of, think_of_effor
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode
 from llm_pool.server.responses_encoder import ResponseEncoder
+from llm_pool.server.unserved_fields import fields_beyond, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,19 +46,17 @@ UNSUPPORTED = {
     "background": STATELESS,
 }
 """Fields that ask for what cannot be had, and why."""
-IGNORED = (
-    "include",
-    "max_tool_calls",
-    "prompt",
-    "prompt_cache_key",
-    "safety_identifier",
-    "service_tier",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-    "user",
-)
-"""Fields that change nothing here."""
+FIELDS = {
+    "prompt": "input",
+    "turns": "input",
+    "max_tokens": "max_output_tokens",
+    "output_schema": "text.format.schema",
+    "think": "reasoning.effort",
+    "strategy": "model",
+    "task": "model",
+    "project_id": "OpenAI-Project",
+}
+"""Where the fields of a query stand in a body."""
 TEXTS = frozenset({"input_text", "output_text", "text"})
 CHOICES = frozenset({"auto", "none", "required"})
 
@@ -110,7 +109,7 @@ class _Reasoning(msgspec.Struct, frozen=True):
 
 
 class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; fields that are not here are another server's and change nothing."""
+    """A request; fields that are not here change nothing: one provider alone may take them, or they are told."""
 
     model: str
     input: str | list[_Item]
@@ -128,33 +127,30 @@ class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Any = None
     background: bool | None = None
     prompt: Any = None
-    include: list[Any] | None = None
-    max_tool_calls: int | None = None
-    prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
-    service_tier: str | None = None
-    top_logprobs: int | None = None
-    top_p: float | None = None
-    truncation: str | None = None
-    user: str | None = None
+    store: bool | None = None
 
     @property
-    def ignored(self) -> list[str]:
-        """What it asks for in vain."""
-        own = [field for field in IGNORED if getattr(self, field)]
+    def left_out(self) -> list[str]:
+        """Parts of served fields that change nothing: tools that are no functions, and the like."""
         foreign = [f"tools.{tool.type}" for tool in self.tools or () if tool.type != "function"]
-        return [*own, *dict.fromkeys(foreign), *(["text.verbosity"] if self.text and self.text.verbosity else [])]
+        told = [*dict.fromkeys(foreign), *(["text.verbosity"] if self.text and self.text.verbosity else [])]
+        return ["prompt", *told] if self.prompt else told
+
+
+SERVED = frozenset(ResponsesBody.__struct_fields__)
 
 
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the route to *app*."""
 
     async def create(scope: Scope, receive: Receive, send: Send) -> None:
-        raw = (await receive())["body"]
-        body: ResponsesBody = decode(raw, ResponsesBody)
-        query = query_from(body, await model_named(body.model, manager), project_of(scope))
-        encoder = ResponseEncoder(body.model, body.ignored, decode(raw, dict[str, Any]))
-        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream))
+        sent = (await receive())["body"]
+        body: ResponsesBody = decode(sent, ResponsesBody)
+        model = await model_named(body.model, manager)
+        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
+        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
+        encoder = ResponseEncoder(body.model, [*beyond.ignored, *body.left_out], decode(sent, dict[str, Any]))
+        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream), fields=FIELDS)
 
     app.router.routes.append(Route(PATH, Asgi(create), methods=["POST"]))
     app.state.error_shapes[PATH] = error_shape

@@ -24,6 +24,7 @@ STATUSES: dict[type[LlmPoolError], Status] = {
     errors.ConfigError: Status(500, "INTERNAL"),
     errors.InvalidRequest: Status(400, "INVALID_ARGUMENT"),
     errors.UnknownModel: Status(404, "NOT_FOUND"),
+    errors.ContextLengthExceeded: Status(400, "INVALID_ARGUMENT"),
     errors.RequestIdReused: Status(422, "INVALID_ARGUMENT"),
     errors.Unauthenticated: Status(401, "UNAUTHENTICATED"),
     errors.PermissionDenied: Status(403, "PERMISSION_DENIED"),

@@ -61,7 +61,12 @@ def test_the_prompt_is_the_argument_stdin_or_both(words: list[str], stdin: str, 
     [
         (["--task", "judg", "x"], b"", 2, "error: task: unknown task 'judg'\nhint: did you mean judge?\n"),
         (["--deadline-ms", "0", "x"], b"", 2, "error: deadline_ms: expected more than 0, got 0\n"),
-        ([], b"x" * 20_000, 2, "error: prompt: 20000 bytes, over the limit of 16384\nhint: shorten it, or raise "),
+        (
+            ["-t", "expand_queries"],
+            b"x" * 20_000,
+            2,
+            "error: prompt: 20000 bytes, over the limit of 16384\nhint: shorten",
+        ),
         ([], b"ab\xff", 65, "error: stdin: invalid UTF-8 at byte 2 (0xff)\nhint: convert it first"),
         (["--input", "gone.jsonl"], b"", 66, "error: --input: cannot open 'gone.jsonl': no such file or directory\n"),
         ([], b"", 2, "error: prompt: there is none\nhint: llm-pool infer"),

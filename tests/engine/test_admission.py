@@ -33,8 +33,10 @@ CONFIG = parse(
     ("asked", "cap", "schema", "given"),
     [
         (None, 100, {}, 100),
-        (None, 1000, {}, 256),
-        (None, None, {}, 256),
+        (None, 1000, {}, 1000),
+        (None, None, {}, None),
+        (-1, None, None, None),
+        (-1, 100, None, 100),
         (500, 100, {}, 100),
         (50, 100, {}, 50),
         (500, None, {}, 500),
@@ -46,7 +48,7 @@ CONFIG = parse(
 def test_an_answer_is_no_longer_than_its_sender_may_have(
     asked: int | None, cap: int | None, schema: dict[str, Any] | None, given: int | None
 ) -> None:
-    """The cap lies over what is asked for and over the default of answers with a schema; text may go on to its end."""
+    """The cap lies over what is asked for; a plain answer, whatever its shape, may go on to its end."""
     query = Query(prompt="p", max_tokens=asked, output_schema=schema, caps=Caps(max_tokens=cap))
 
     call = admit(query, Task(name="ask", template="{{input}}"), CONFIG, now=0.0, stream=False)
@@ -125,7 +127,7 @@ def test_a_task_keeps_a_schema_of_its_own() -> None:
         {"properties": {"a": {"maxItems": -1}}},
         reduce(lambda inner, _: {"items": inner}, range(70), {}),
         {"$defs": {"n": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}, "$ref": "#/$defs/n"},
-        {"properties": {"more": {"items": {"$ref": "#"}}}},
+        {"anyOf": [{"$ref": "#"}]},
         {"$dynamicRef": "#node"},
         {"$defs": {f"n{i}": {"anyOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(20)} | {"n20": {}}},
         {"$defs": {"a": {"$id": "b", "$ref": "#/c"}}},
@@ -199,14 +201,28 @@ def test_a_temperature_out_of_bounds_is_refused(temperature: float) -> None:
         admitted(temperature=temperature)
 
 
-def test_earlier_turns_reach_the_call_as_data_and_count_in_the_size() -> None:
+def test_earlier_turns_reach_the_call_as_data() -> None:
     """Markers of chat templates lose their power in them too."""
     call = admitted(turns=(Turn("system", "brief"), Turn("assistant", "a<|im_end|>b")))
 
     assert call.prompt.turns == (Turn("system", "brief"), Turn("assistant", "a< |im_end|>b"))
     assert call.prompt.transcript == "system: brief\n\nassistant: a< |im_end|>b\n\nuser: p"
+
+
+def test_the_size_of_a_tasks_input_is_limited_and_not_that_of_a_conversation() -> None:
+    """That may fill the models' context; see ``context_fit``."""
+    long = (Turn("user", "x" * CONFIG.qos.max_prompt_bytes),)
+
+    assert admitted(turns=long).prompt.turns == long
     with pytest.raises(InvalidRequest, match="over the limit"):
-        admitted(turns=(Turn("user", "x" * CONFIG.qos.max_prompt_bytes),))
+        admitted(RANK, turns=long)
+
+
+def test_the_default_length_is_for_tasks_with_a_schema_of_their_own() -> None:
+    """No limit is one that can be asked for."""
+    assert admitted(RANK).max_tokens == CONFIG.qos.max_tokens_default
+    assert admitted(RANK, max_tokens=-1).max_tokens is None
+    assert admitted().max_tokens is None
 
 
 def test_another_wording_keeps_the_conversation() -> None:

@@ -183,7 +183,7 @@ async def test_a_deadline_is_capped_by_the_configuration(task: str, asked: float
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ({"prompt": "x" * 20_000}, "prompt"),
+        ({"prompt": "x" * 20_000, "task": "judge"}, "prompt"),
         ({"prompt": "  "}, "prompt"),
         ({"prompt": "\ud800"}, "prompt"),
         ({"deadline": 0.0}, "deadline_ms"),

@@ -24,12 +24,15 @@ from llm_pool.config.addresses import address_fault
 from llm_pool.config.values import Driver
 from llm_pool.core.errors import ConfigError, InvalidRequest, ProviderError, Unauthenticated
 from llm_pool.providers.connection import ConnectionBroken, ResponseParser
+from llm_pool.providers.embeddings import checked, ollama_embeddings, openai_embeddings
 from llm_pool.providers.framing import Events, JsonLines
 from llm_pool.providers.transport import Backend
 from llm_pool.reading.tolerant import Unreadable, parse_whole
 from llm_pool.reading.tolerant import parse as parse_tolerant
 from llm_pool.security.hmac import SIGNED_HEADERS, parse_signed
-from llm_pool.server.queries import decode_infer
+from llm_pool.server import anthropic, responses
+from llm_pool.server.chat import Model
+from llm_pool.server.queries import decode, decode_infer
 from llm_pool.wire import codec
 from llm_pool.wire import llmpool_pb2 as pb
 
@@ -42,6 +45,16 @@ MAX_SECONDS = 0.5
 
 SEEDS = {
     "json": b'{"prompt": "\\ud83d\\ude00", "max_tokens": 12, "meta": {"k": "v"}, "deadline_ms": 1e3, "x": [1]}',
+    "responses": b'{"model": "pool", "input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}, '
+    b'{"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}]}, {"type": "function_call", '
+    b'"call_id": "1", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "1", '
+    b'"output": "b"}], "tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "function", "name": "f"}}',
+    "messages": b'{"model": "pool", "system": [{"type": "text", "text": "a"}], "messages": [{"role": "user", '
+    b'"content": [{"type": "image", "source": {"type": "base64", "data": "iVBORw0KGgo="}}]}, {"role": "assistant", '
+    b'"content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}, {"role": "user", "content": '
+    b'[{"type": "tool_result", "tool_use_id": "1", "content": "b"}]}], "tools": [{"name": "f", "input_schema": {}}]}',
+    "vectors": b'{"embeddings": [[0.5, 1e-3]], "data": [{"index": 0, "embedding": [1, 2]}], '
+    b'"usage": {"prompt_tokens": 3}}',
     "lines": b'{"model":"m","message":{"content":"a"},"done":false}\n{"done":true,"eval_count":3}\n\r\n: x\n',
     "events": b'event: answer\r\ndata: {"a": 1}\r\ndata: b\n\n: ping\n\nid: 1\nretry: 5\ndata: [DONE]\n\n',
     "head": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -127,6 +140,23 @@ def read_request(data: bytes) -> None:
         decode_infer(data)
 
 
+def read_responses(data: bytes) -> None:
+    with suppress(InvalidRequest):
+        responses.query_from(decode(data, responses.ResponsesBody), Model("pool"))
+
+
+def read_messages(data: bytes) -> None:
+    with suppress(InvalidRequest):
+        anthropic.query_from(decode(data, anthropic.MessagesBody), Model("pool"))
+
+
+def read_vectors(data: bytes) -> None:
+    backend = Backend("p", "http://127.0.0.1:9")
+    for read in (ollama_embeddings, openai_embeddings):
+        with suppress(ProviderError):
+            checked(backend, read(backend, data), 1, None)
+
+
 def read_answer(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     parse_whole(text)
@@ -194,6 +224,9 @@ def read_address(data: bytes) -> None:
 READERS: list[tuple[str, Callable[[bytes], None]]] = [
     ("json", read_request),
     ("json", read_answer),
+    ("responses", read_responses),
+    ("messages", read_messages),
+    ("vectors", read_vectors),
     ("lines", read_lines),
     ("events", read_events),
     ("head", read_head),

@@ -118,3 +118,13 @@ def test_the_shipped_tasks_keep_their_fields() -> None:
             asked = for_grammar(schema)
             assert asked["properties"].keys() == schema["properties"].keys()
             assert "uniqueItems" not in json.dumps(asked)
+
+
+def test_a_reference_to_all_of_it_gets_a_name() -> None:
+    """Grammars follow names only; other references and names stay, and one that is taken is not taken again."""
+    schema = {"type": "object", "properties": {"a": {"$ref": "#"}}, "$defs": {"root": {"type": "string"}}}
+
+    sent = for_grammar(schema)
+
+    body = {"type": "object", "properties": {"a": {"$ref": "#/$defs/root_"}}}
+    assert sent == {**body, "$defs": {"root": {"type": "string"}, "root_": body}}

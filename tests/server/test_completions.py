@@ -55,6 +55,16 @@ async def test_a_prompt_is_answered_with_the_decision_beside_it(
     assert body["options"].items() >= options.items()
 
 
+async def test_one_provider_alone_takes_the_fields_it_knows(pool: Any, client: openai.AsyncOpenAI) -> None:
+    """An ensemble cannot: there they are told."""
+    answer = await client.completions.create(
+        model="phi3", prompt="hello", top_p=0.5, extra_body={"top_k": 7, "use_beam_search": True}
+    )
+
+    assert pool.upstream.journal.entries[-1].body["options"].items() >= {"top_p": 0.5, "top_k": 7}.items()
+    assert (answer.model_extra or {})["llm_pool"]["ignored"] == ["use_beam_search"]
+
+
 async def test_a_stream_is_text_then_the_reason_then_the_counts(client: openai.AsyncOpenAI) -> None:
     """In pieces, as the model writes."""
     stream = await client.completions.create(

@@ -196,6 +196,16 @@ async def test_a_pool_with_one_embedding_model_has_it_by_its_own_name(daemons: A
     assert chat.choices[0].message.content
 
 
+async def test_embeddings_that_are_switched_off_are_refused(daemons: Any, upstream: Upstream, ask: Any) -> None:
+    """By the same key as any task; a deadline of the sender's is kept, and must be one."""
+    off = "[qos]\nmax_deadline_ms = 5000\n[tasks.embed]\nenabled = false\n"
+    async with daemons(off, providers=providers(upstream.url), components=APIS) as pool:
+        refused = await ask(pool.url, "POST", "/v1/embeddings", {"model": "bge", "input": "sky"})
+
+    assert (refused.status, "switched off" in refused.json["error"]["message"]) == (400, True)
+    assert not upstream.counts.requests
+
+
 VOTED = """
 driver = "ollama"
 model = "m"

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from llm_pool.server.access_control import OPEN, REQUIRED_SCOPES, required_scope
+from llm_pool.server.body_limit import SMALLEST
 from llm_pool.server.daemon import Components
 from llm_pool.server.grpc import SERVICES, HealthService, PoolService, Reflection, decode_infer, grpc_server
 from llm_pool.server.middleware import AllowAll
@@ -169,7 +170,7 @@ async def test_a_message_over_the_limit_is_refused(running: Any) -> None:
     """Bounded as the body is over HTTP."""
     async with running() as pool:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await pool.infer(prompt="x" * (1 << 20))
+            await pool.infer(prompt="x" * SMALLEST)
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 

@@ -12,6 +12,7 @@ import pytest
 from llm_pool.server import ollama, openai
 from llm_pool.server.body_limit import LARGEST, SMALLEST, body_limit
 from llm_pool.server.daemon import Components
+from llm_pool.server.grpc import grpc_server
 from llm_pool.wire import llmpool_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-COMPONENTS = Components(extensions=(openai.add_routes, ollama.add_routes))
+COMPONENTS = Components(servers=(grpc_server("127.0.0.1:0"),), extensions=(openai.add_routes, ollama.add_routes))
 CHAT, OLLAMA = "/v1/chat/completions", "/api/chat"
 HELLO = [{"role": "user", "content": "Write the long guide"}]
 WORDS = 700
@@ -55,9 +56,21 @@ def chat(**more: Any) -> dict[str, Any]:
     return {"model": "pool", "messages": HELLO, **more}
 
 
+def grpc_of(pool: Any) -> str:
+    """Where it serves gRPC."""
+    return next(url for url in pool.urls if url.startswith("grpc")).removeprefix("grpc://")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what happens elsewhere, five seconds at most."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110  # what the upstream notes tells nobody
+            await asyncio.sleep(0.01)
+
+
 def asked_of(pool: Any, path: str = "/api/chat") -> list[Any]:
     """The bodies that backends were sent."""
-    return [msgspec.json.decode(entry.body) for entry in pool.upstream.journal if entry.path == path]
+    return [entry.body for entry in pool.upstream.journal.entries if entry.path == path]
 
 
 # How long an answer is.
@@ -90,7 +103,7 @@ async def test_our_own_api_sends_no_limit_either(pool: Any, ask: Any) -> None:
     for more in ({}, {"max_tokens": 0}, {"max_tokens": -1}):
         reply = await ask(pool.url, "POST", "/v1/infer", {"prompt": "guide", "no_cache": True, **more})
         assert (reply.json["finish"], len(reply.json["content"].split())) == ("stop", WORDS)
-    async with grpc.aio.insecure_channel(pool.urls[1].removeprefix("grpc://")) as channel:
+    async with grpc.aio.insecure_channel(grpc_of(pool)) as channel:
         infer: Any = channel.unary_unary("/llmpool.v1.LLMPool/Infer", response_deserializer=pb.Answer.FromString)
         for tokens in (0, -1):
             query = pb.Query(prompt="guide", max_tokens=tokens, no_cache=True)
@@ -205,7 +218,7 @@ async def test_it_goes_to_those_whose_context_holds_it(daemons: Any, ask: Any) -
     async with daemons(components=COMPONENTS) as running:
         url = running.upstream.url
         both = providers("small", "phi3:mini", url, 2048) + providers("large", "llama3.1:8b", url, 16384)
-        async with daemons(providers=both, components=COMPONENTS) as pool:
+        async with daemons("[qos]\n", providers=both, components=COMPONENTS) as pool:
             reply = await ask(pool.url, "POST", CHAT, chat(messages=[{"role": "user", "content": "word " * 5000}]))
 
     assert reply.status == 200
@@ -219,7 +232,7 @@ async def test_the_body_limit_follows_the_configuration(daemons: Any, ask: Any) 
         limit = body_limit(pool.manager.config)
         over = await ask(pool.url, "POST", "/v1/infer", {"prompt": "a" * limit})
         fits = await ask(pool.url, "POST", "/v1/infer", {"prompt": "a" * (SMALLEST + 100), "task": "expand_queries"})
-        async with grpc.aio.insecure_channel(pool.urls[1].removeprefix("grpc://")) as channel:
+        async with grpc.aio.insecure_channel(grpc_of(pool)) as channel:
             infer: Any = channel.unary_unary("/llmpool.v1.LLMPool/Infer")
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await infer(pb.Query(prompt="a" * limit).SerializeToString())
@@ -295,7 +308,7 @@ async def test_cache_control_keeps_the_cache_out_of_it(daemons: Any, ask: Any, d
             assert len(asked_of(pool)) == before
             await ask(pool.url, "POST", path, body, Cache_Control=directive)
             assert len(asked_of(pool)) == before + 1
-        async with grpc.aio.insecure_channel(pool.urls[1].removeprefix("grpc://")) as channel:
+        async with grpc.aio.insecure_channel(grpc_of(pool)) as channel:
             infer: Any = channel.unary_unary("/llmpool.v1.LLMPool/Infer", response_deserializer=pb.Answer.FromString)
             kept = await infer(pb.Query(prompt="guide").SerializeToString())
             anew = await infer(
@@ -363,13 +376,10 @@ async def test_who_leaves_cancels_all_of_them_at_once(daemons: Any, stream: bool
         _, writer = await asyncio.open_connection(host, int(port))
         head = f"POST {CHAT} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
-        while len(asked_of(pool)) < 3:  # noqa: ASYNC110  # the upstream's counts have no event
-            await asyncio.sleep(0.01)
+        await until(lambda: len(asked_of(pool)) == 3)
         writer.close()
         left = asyncio.get_running_loop().time()
-        while pool.upstream.counts.cancelled < 3:
-            await asyncio.sleep(0.01)
-            assert asyncio.get_running_loop().time() - left < 5
+        await until(lambda: pool.upstream.counts.cancelled == 3)
 
         assert asyncio.get_running_loop().time() - left < 1.0  # 0.2 s on an idle machine
 

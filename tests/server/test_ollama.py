@@ -185,7 +185,7 @@ async def test_a_format_shapes_the_answer(client: ollama.AsyncClient, wanted: An
         ({"tools": [{"type": "web_search"}]}, 400, "tools[0].type: "),
         ({"tools": [{"type": "function", "function": {"name": "two words"}}]}, 400, "tools[0].name: "),
         ({"logprobs": True}, 400, "logprobs: "),
-        ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images: "),
+        ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images[0]: "),
         ({"format": "yaml"}, 400, "format: "),
         ({"options": {"temperature": "hot"}}, 400, "options.temperature: "),
         ({"keep_alive": 0, "messages": []}, 400, "keep_alive: "),

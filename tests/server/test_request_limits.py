@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from llm_pool.server import middleware, request_limits
+from llm_pool.server.body_limit import SMALLEST
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
@@ -55,7 +56,7 @@ REFUSED = {
     "letters that are no ASCII": ("GET /livé HTTP/1.1\r\n".encode() + HOST + b"\r\n", 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "a chunk that is none": (post(HOST + b"Transfer-Encoding: chunked\r\n", b"zz\r\n{}\r\n"), 400),
-    "a body over the limit": (post(HOST + b"Content-Length: 1048577\r\n"), 413),
+    "a body over the limit": (post(HOST + b"Content-Length: %d\r\n" % (SMALLEST + 1)), 413),
     "an encoded body": (post(HOST + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n", b"{}"), 415),
 }
 
@@ -90,7 +91,7 @@ async def test_chunks_over_the_limit_end_the_connection(url: str) -> None:
     """The request never gets through, and its sender reads why, though it goes on sending for a while."""
     chunk = b"20000\r\n" + b" " * 0x20000 + b"\r\n"
 
-    said = await talk(url, post(HOST + b"Transfer-Encoding: chunked\r\n"), *[chunk] * 12)
+    said = await talk(url, post(HOST + b"Transfer-Encoding: chunked\r\n"), *[chunk] * (SMALLEST // 0x20000 + 2))
 
     assert said.startswith(b"HTTP/1.1 413 ")
 

@@ -186,13 +186,18 @@ async def test_a_call_that_may_not_be_made_is_no_answer(daemons: Any, wrong: Scr
 async def test_a_stream_that_is_cut_in_a_call_ends_in_an_error(pool: Any, client: openai.AsyncOpenAI) -> None:
     """Half a call is never passed off as a whole one, and is not in the cache afterwards."""
     pool.upstream.set_mode("*", "cut:1")
-    stream = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS, stream=True)
-    pieces = []
+
+    async def stream() -> list[Any]:
+        chunks = await client.chat.completions.create(
+            model="phi3", messages=ASKED, tools=TOOLS, temperature=0, stream=True
+        )
+        return [chunk async for chunk in chunks]
+
     with pytest.raises(openai.APIError):
-        pieces.extend([chunk async for chunk in stream])
+        await stream()
     pool.upstream.set_mode("*")
 
-    chat = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS)
+    chat = await client.chat.completions.create(model="phi3", messages=ASKED, tools=TOOLS, temperature=0)
 
     assert chat.choices[0].message.tool_calls
 
@@ -200,7 +205,7 @@ async def test_a_stream_that_is_cut_in_a_call_ends_in_an_error(pool: Any, client
 async def test_tools_are_part_of_what_is_remembered(pool: Any, client: openai.AsyncOpenAI) -> None:
     """The same question with and without them is two questions; with the same ones it is one."""
     for tools in (TOOLS, TOOLS, openai.NOT_GIVEN):
-        await client.chat.completions.create(model="phi3", messages=ASKED, tools=tools)
+        await client.chat.completions.create(model="phi3", messages=ASKED, tools=tools, temperature=0)
 
     assert len([one for one in pool.upstream.journal.entries if one.path == "/api/chat"]) == 2
 

@@ -78,6 +78,7 @@ ERRORS = [
     errors.ConfigError(path=None, key="qos.hedge", got="1", want="2", line=3, hint="try"),
     errors.InvalidRequest("strategy", "expected: one", hint="did you mean FASTEST?"),
     errors.UnknownModel("poll", hint="did you mean pool?"),
+    errors.ContextLengthExceeded("prompt", "9000 tokens, more than any model holds"),
     errors.RequestIdReused("request_id", "'a' was used for another request"),
     errors.Unauthenticated("who?"),
     errors.PermissionDenied("not yours"),
