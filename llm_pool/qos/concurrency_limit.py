@@ -12,6 +12,7 @@ from llm_pool.qos import queue_time
 from llm_pool.qos.policy import Policy
 from llm_pool.qos.silence import QueuedSilence, Silence, Watch
 from llm_pool.qos.suspecting import had_all_its_time
+from llm_pool.qos.timed import before_deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -94,9 +95,9 @@ class ConcurrencyLimited(Policy):
             self._emit(RequestQueued(call.request_id, self.name, self._gate.group, ahead))
             wait.begin()
 
+        until = before_deadline(call, asyncio.get_running_loop().time())
         try:
-            with queue_time.waiting():
-                return await self._gate.acquire(self.name, self._model, call.deadline, queued, tenant=call.tenant_id)
+            return await self._gate.acquire(self.name, self._model, until, queued, tenant=call.tenant_id)
         finally:
             wait.end()
 

@@ -32,6 +32,11 @@ def not_loading() -> bool:
     return False
 
 
+def before_deadline(call: Call, now: float) -> float:
+    """The instant by which an attempt of *call* has to end at *now*, so that what it says is heard."""
+    return call.deadline - min(DEADLINE_MARGIN, max(0.0, call.deadline - now) / 50)
+
+
 class Timed(Policy):
     """
     Ends an attempt at the least of three: the provider's timeout, the call's, the time left to the deadline.
@@ -103,8 +108,7 @@ class Timed(Policy):
 
     def _limits(self, call: Call, now: float) -> tuple[float, float]:
         """The instants at which the provider's patience ends, and the asker's."""
-        left = call.deadline - now
-        asked = call.deadline - min(DEADLINE_MARGIN, max(0.0, left) / 50)
+        asked = before_deadline(call, now)
         if call.timeout is not None:
             asked = min(asked, now + call.timeout)
         return math.inf if self._timeout is None else now + self._timeout, asked
