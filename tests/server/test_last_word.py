@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
+
 import pytest
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Image, ToolCall, Turn
-from llm_pool.server.chat import turn
 from llm_pool.server.last_word import last_word
 
 PICTURE = Image("image/png", "iVBORw0KGgo=")
@@ -45,7 +45,7 @@ def test_system_texts_alone_are_asked() -> None:
 
 def test_pictures_and_calls_say_something_without_a_word() -> None:
     """The pictures go with the question."""
-    shown = msgspec.structs.replace(turn("user", "", "messages[0]"), images=(PICTURE,))
+    shown = Turn("user", "", images=(PICTURE,))
     called = Turn("assistant", "", (ToolCall("1", "f", "{}"),))
 
     assert last_word([*talk("u:hi"), called, shown], "messages") == ("", (PICTURE,), (*talk("u:hi"), called))
@@ -60,5 +60,5 @@ def test_without_a_word_there_is_nothing_to_answer(turns: str) -> None:
 
 def talk(turns: str) -> tuple[Turn, ...]:
     """``u:hi a:hello`` as turns."""
-    roles = {"s": "developer", "u": "user", "a": "assistant", "t": "tool"}
-    return tuple(turn(roles[said[0]], said[2:], "messages[0]") for said in turns.split())
+    roles: dict[str, Any] = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    return tuple(Turn(roles[said[0]], said[2:]) for said in turns.split())

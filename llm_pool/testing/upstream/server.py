@@ -295,7 +295,8 @@ class Upstream:
         model = self._find(str(body.get("model", "")))
         if not model.embeds:
             raise ollama.Refused(501, "This server does not support embeddings. Start it with `--embeddings`")
-        self.journal.open(exchange.entry, model.name)
+        if body.get("input"):  # without, it is asked to load the model
+            self.journal.open(exchange.entry, model.name)
         await embeddings.embed(body, model, exchange, self._generator, self._modes, self.machine)
 
     async def _v1_models(self, exchange: Exchange) -> None:
