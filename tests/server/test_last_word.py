@@ -59,6 +59,9 @@ def test_without_a_word_there_is_nothing_to_answer(turns: str) -> None:
 
 
 def talk(turns: str) -> tuple[Turn, ...]:
-    """``u:hi a:hello`` as turns."""
-    roles = {"s": "developer", "u": "user", "a": "assistant", "t": "tool"}
-    return tuple(turn(roles[said[0]], said[2:], "messages[0]") for said in turns.split())
+    """``u:hi a:hello`` as turns; ``t:`` is what a tool gave."""
+    roles = {"s": "developer", "u": "user", "a": "assistant"}
+    return tuple(
+        Turn("tool", said[2:]) if said[0] == "t" else turn(roles[said[0]], said[2:], "messages[0]")
+        for said in turns.split()
+    )

@@ -232,7 +232,7 @@ async def test_a_models_name_says_who_is_asked_and_how(pool: Any, client: openai
 @pytest.mark.parametrize(
     ("change", "param", "status"),
     [
-        ({"n": 2}, "n", 400),
+        ({"n": 9}, "n", 400),
         ({"logprobs": True}, "logprobs", 400),
         ({"top_logprobs": 2}, "top_logprobs", 400),
         ({"model": "phi3", "logprobs": True, "top_logprobs": 21}, "top_logprobs", 400),
