@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Final
 
@@ -32,4 +31,6 @@ def described(page: bytes) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(html.unescape(text).split())[:_MAX_TITLE]
+    from html import unescape  # two thousand names of characters, for the rare page
+
+    return " ".join(unescape(text).split())[:_MAX_TITLE]

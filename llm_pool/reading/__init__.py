@@ -18,16 +18,12 @@ Everything takes time linear in the length of the text. What each repair is wort
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from llm_pool.core.messages import Reading
 from llm_pool.reading.blanks import is_blank
-from llm_pool.reading.coercion import coerce, decides
-from llm_pool.reading.expectation import Expectation, Unreadable
+from llm_pool.reading.expectation import Expectation, Unreadable, beginning
 from llm_pool.reading.reasoning import split
-from llm_pool.reading.repair import candidates, strict
-from llm_pool.reading.stated import answers_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,13 +64,13 @@ def read(
     if len(text) > MAX_LENGTH:
         raise Unreadable(f"the answer is {len(text)} characters long, over the limit of {MAX_LENGTH}")
     text = text.strip()
-    expectation = None if schema is None else Expectation(schema, kind, field, tuple(ids))
-    if expectation is not None and text[:1] in {"{", "["} and (whole := strict(text)) is not None:
-        return coerce(whole, expectation)
-    answer = _answer(text)
-    if expectation is None:
-        return Reading(_encodable(answer), None)
-    return _valued(answer, expectation, finish)
+    if schema is None:
+        return Reading(_encodable(_answer(text)), None)
+    from llm_pool.reading.valued import last_value, whole_value  # a tenth of a start that asks a plain question
+
+    expectation = Expectation(schema, kind, field, tuple(ids))
+    whole = whole_value(text, expectation)
+    return last_value(_answer(text), expectation, finish) if whole is None else whole
 
 
 def _answer(text: str) -> str:
@@ -85,33 +81,8 @@ def _answer(text: str) -> str:
     if not answer or answer.isspace():
         raise Unreadable("the answer is empty behind its reasoning" if reasoning else "the answer is empty")
     if is_blank(answer):
-        raise Unreadable(f"the answer is blank: {_begin(answer)}")
+        raise Unreadable(f"the answer is blank: {beginning(answer)}")
     return answer.strip()
-
-
-def _valued(text: str, expectation: Expectation, finish: FinishReason) -> Reading:
-    """The last value in *text* that fits, up to where a new question begins; else what its prose states."""
-    refusal, is_named, reading, behind = "", False, None, 0
-    for candidate in candidates(text, expectation, finish):
-        if reading is not None and _NEW_QUESTION.search(text, behind, candidate.start):
-            break
-        if candidate.is_cut:
-            reading, is_named = None, True
-            refusal = f"{expectation.field or 'the answer'}: the text breaks off before it is whole"
-            continue
-        is_named = is_named or decides(candidate.value, expectation)
-        try:
-            reading, behind = coerce(candidate, expectation), candidate.end
-        except Unreadable as error:
-            refusal = refusal or error.reason
-    if reading is not None:
-        return reading
-    for candidate in () if finish == "length" or is_named else answers_given(text, expectation):
-        try:
-            return coerce(candidate, expectation)
-        except Unreadable as error:
-            refusal = refusal or error.reason
-    raise Unreadable(refusal or _nothing_in(text, expectation, finish))
 
 
 def _encodable(text: str) -> str:
@@ -120,22 +91,3 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError as error:
         raise Unreadable(f"half a character at position {error.start}") from error
     return text
-
-
-def _nothing_in(text: str, expectation: Expectation, finish: FinishReason) -> str:
-    if finish == "length":
-        return "the token limit cut the answer before its JSON was complete"
-    return f"there is no JSON {expectation.shape or 'value'} in the answer, which begins {_begin(text)}"
-
-
-def _begin(text: str) -> str:
-    return repr(text[:60].encode(errors="replace").decode())
-
-
-_QUESTION: Final = "question|instruction|problem|exercise|example|task|input"
-_NEW_QUESTION: Final = re.compile(
-    rf"^[ \t]*+(?:(?:#{{1,6}}[ \t]*+|\*\*)(?:[\w-]{{1,20}}[ \t]){{0,3}}?(?:{_QUESTION})"
-    r"|(?:now )?(?:another|next|follow-?up|new)\b(?: \w{1,20})?[ \t]*+[:.]"
-    rf"|(?:{_QUESTION}|user|human|q)[ \t]*+\d{{0,3}}[ \t]*+(?::|$))",
-    re.IGNORECASE | re.MULTILINE,
-)

@@ -84,3 +84,8 @@ class Candidate(NamedTuple):
     start: int = 0
     end: int = 0
     is_cut: bool = False
+
+
+def beginning(text: str) -> str:
+    """The first words of *text*, to be shown in an error."""
+    return repr(text[:60].encode(errors="replace").decode())
