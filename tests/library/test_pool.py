@@ -373,4 +373,4 @@ def test_settings_lie_over_the_built_in_ones(upstream: str) -> None:
     with Pool(providers=[Ollama("phi3:mini", base_url=upstream)], settings=settings) as pool:
         assert pool.infer("short").strategy_used is StrategyName.VOTING
         with pytest.raises(LlmPoolError, match="limit of 8"):
-            pool.infer("much too long")
+            pool.infer("much too long", task="expand_queries")

@@ -124,6 +124,7 @@ async def status(url: str, body: Any, key: str) -> int:
 
 
 FAILED = 'requests_total{outcome="all_providers_failed"}'
+UNAVAILABLE = 'requests_total{outcome="all_providers_unavailable"}'
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,6 @@ FAILED = 'requests_total{outcome="all_providers_failed"}'
     [
         ("error:500", "failed"),
         ("error:404", "rejected"),
-        ("busy:1", "busy"),
         ("reset:0", "unreachable"),
         ("cut:2", "failed"),
         ("error-in-stream:2", "failed"),
@@ -145,6 +145,15 @@ async def test_a_broken_backend_moves_the_failure_of_its_kind(watched: Watched, 
     await watched.ask()
 
     assert await watched.moved() == {f'attempt_failures_total{{kind="{kind}"}}': 1, FAILED: 1}
+
+
+async def test_a_backend_that_says_when_it_has_room_is_told_apart(watched: Watched) -> None:
+    """The request may be asked again then."""
+    watched.upstream.set_mode("phi3:mini", "busy:1")
+
+    await watched.ask()
+
+    assert await watched.moved() == {'attempt_failures_total{kind="busy"}': 1, UNAVAILABLE: 1}
 
 
 async def test_an_answer_moves_no_fault(watched: Watched) -> None:
@@ -202,13 +211,14 @@ async def test_a_full_queue_sheds(watched: Watched) -> None:
 
 
 async def test_a_breaker_opens_once(watched: Watched) -> None:
-    """Five failures open it."""
+    """Five failures open it; with the last of them it is known when to ask again."""
     watched.upstream.set_mode("phi3:mini", "error:500")
 
     for _ in range(5):
         await watched.ask()
 
-    assert await watched.moved() == {'attempt_failures_total{kind="failed"}': 5, FAILED: 5, "breaker_open_total": 1}
+    moved = {'attempt_failures_total{kind="failed"}': 5, FAILED: 4, UNAVAILABLE: 1, "breaker_open_total": 1}
+    assert await watched.moved() == moved
 
 
 async def test_a_client_that_leaves_is_counted(watched: Watched) -> None:

@@ -225,6 +225,8 @@ def by_cli(asked: dict[str, Any]) -> Said3:
     body = json.loads(out.getvalue() if code == 0 else err.getvalue().splitlines()[-1])
     if "error" in body:
         del body["error"]["exit_code"]
+        if (body["error"]["hint"] or "").startswith("llm-pool "):
+            body["error"]["hint"] = None  # a command to type here, which nobody else is told
     return settled(body)
 
 
