@@ -36,7 +36,6 @@ from llm_pool.core.messages import Attempt, Reading, ToolCall, Usage
 from llm_pool.qos.queue_time import QueueTime
 from llm_pool.qos.silence import Silence
 from llm_pool.reading import MAX_AT_ONCE, MAX_LENGTH, Unreadable, read
-from llm_pool.reading.tool_calls import check_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -266,6 +265,8 @@ class _RunningAttempt:
 
     async def _read_calls(self, finish: FinishReason) -> Reading:
         """The calls, if all of them are whole and may be made."""
+        from llm_pool.reading.tool_calls import check_calls
+
         if finish != "tool_calls":
             raise BadReply(self.member.name, "its calls of tools break off: the token limit cut them")
         call, calls = self._call, tuple(written.whole() for written in self._calls)
