@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 NOTES = (
     "`infer` asks a plain question of the scripted upstream with the configuration that is shipped; the upstream's own",
     "time is another process's and not in it. Half of it is `import asyncio`, a sixth msgspec, a twelfth Typer. `llm`",
-    "is simonw's, asked the same of the same upstream; `infer` is to take a seventh of it at most (docs/decisions/0004).",
+    "is simonw's, asked the same of the same upstream; `infer` is to take at most a seventh (docs/decisions/0004).",
 )
 BOUNDS = {"llm-pool --version": 3.0, "llm-pool --help": 18.0, "llm-pool infer": 12.0}
 """Times ``python -c pass``."""
