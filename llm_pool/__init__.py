@@ -36,17 +36,17 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from llm_pool.core.messages import Attempt, Decision, Query, StrategyName
-    from llm_pool.library.answer import Answer
-    from llm_pool.library.async_pool import AsyncPool
-    from llm_pool.library.pool import Pool
-    from llm_pool.library.providers import LlamaCpp, Ollama, OpenAI
+    from llm_pool.facade.answer import Answer
+    from llm_pool.facade.async_pool import AsyncPool
+    from llm_pool.facade.pool import Pool
+    from llm_pool.facade.providers import LlamaCpp, Ollama, OpenAI
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AllProvidersFailed": "core.errors",
-    "Answer": "library.answer",
-    "AsyncPool": "library.async_pool",
+    "Answer": "facade.answer",
+    "AsyncPool": "facade.async_pool",
     "Attempt": "core.messages",
     "BadReply": "core.errors",
     "Cancelled": "core.errors",
@@ -57,14 +57,14 @@ _HOMES = {
     "Health": "client",
     "HmacKey": "client",
     "InvalidRequest": "core.errors",
-    "LlamaCpp": "library.providers",
+    "LlamaCpp": "facade.providers",
     "LlmPoolError": "core.errors",
     "NoConsensus": "core.errors",
-    "Ollama": "library.providers",
-    "OpenAI": "library.providers",
+    "Ollama": "facade.providers",
+    "OpenAI": "facade.providers",
     "Overloaded": "core.errors",
     "PermissionDenied": "core.errors",
-    "Pool": "library.pool",
+    "Pool": "facade.pool",
     "ProviderError": "core.errors",
     "Query": "core.messages",
     "RateLimited": "core.errors",

@@ -18,7 +18,7 @@ FOLDERS = {
     "engine",
     "ensemble",
     "evaluation",
-    "library",
+    "facade",
     "models",
     "providers",
     "qos",

@@ -11,11 +11,11 @@ import msgspec
 
 from llm_pool.config import Config
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.library.backend import LocalPool, open_daemon
-from llm_pool.library.questions import query_of
-from llm_pool.library.schemas import expectation
-from llm_pool.library.settings import config_from, config_of
-from llm_pool.library.streams import AsyncTextStream
+from llm_pool.facade.backend import LocalPool, open_daemon
+from llm_pool.facade.questions import query_of
+from llm_pool.facade.schemas import expectation
+from llm_pool.facade.settings import config_from, config_of
+from llm_pool.facade.streams import AsyncTextStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from llm_pool.client import Credentials, Health, Tls
     from llm_pool.core.messages import Query
-    from llm_pool.library.answer import Answer
-    from llm_pool.library.backend import Backend
-    from llm_pool.library.providers import ProviderInCode
-    from llm_pool.library.questions import Message, Options, Question
-    from llm_pool.library.schemas import JsonSchema
+    from llm_pool.facade.answer import Answer
+    from llm_pool.facade.backend import Backend
+    from llm_pool.facade.providers import ProviderInCode
+    from llm_pool.facade.questions import Message, Options, Question
+    from llm_pool.facade.schemas import JsonSchema
     from llm_pool.wire.json import StreamEvent
 
 T = TypeVar("T")

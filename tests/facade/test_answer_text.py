@@ -9,7 +9,7 @@ import pytest
 
 from llm_pool.core.errors import AllProvidersFailed
 from llm_pool.core.events import ReasoningArrived, TextArrived
-from llm_pool.library.answer_text import AnswerText
+from llm_pool.facade.answer_text import AnswerText
 from llm_pool.testing import an_answer
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
 from llm_pool.core import messages
-from llm_pool.library.answer import with_value
-from llm_pool.library.answer_text import AnswerText
+from llm_pool.facade.answer import with_value
+from llm_pool.facade.answer_text import AnswerText
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import TracebackType
 
     from llm_pool.core.loop_thread import LoopThread
-    from llm_pool.library.answer import Answer
+    from llm_pool.facade.answer import Answer
     from llm_pool.wire.json import StreamEvent
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import BadReply, InvalidRequest
-from llm_pool.library.answer import with_value
+from llm_pool.facade.answer import with_value
 
 if TYPE_CHECKING:
     from llm_pool.core import messages
     from llm_pool.core.messages import Json
-    from llm_pool.library.answer import Answer
+    from llm_pool.facade.answer import Answer
 
 JsonSchema: TypeAlias = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ class Answer(messages.Answer, Generic[T], frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         """The answer, its votes and its attempts, for a notebook."""
-        from llm_pool.library.notebook import as_html
+        from llm_pool.facade.notebook import as_html
 
         return as_html(self)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_pool import InvalidRequest, Query, StrategyName
 from llm_pool.core.messages import Turn
-from llm_pool.library.questions import Options, query_of
+from llm_pool.facade.questions import Options, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import llm_pool
-from llm_pool.library.questions import Options
+from llm_pool.facade.questions import Options
 
 if TYPE_CHECKING:
     import pytest

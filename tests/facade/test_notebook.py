@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_pool.core.messages import Attempt, Cluster, Decision, Reading, StrategyName
-from llm_pool.library.answer import Answer, with_value
-from llm_pool.library.notebook import MAX_TEXT
+from llm_pool.facade.answer import Answer, with_value
+from llm_pool.facade.notebook import MAX_TEXT
 from llm_pool.testing import an_answer
 
 TAGS = {"div", "table", "tr", "th", "td", "br"}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from llm_pool import LlamaCpp, Ollama, OpenAI
 from llm_pool.config import Driver
-from llm_pool.library.providers import tables
-from llm_pool.library.settings import config_of
+from llm_pool.facade.providers import tables
+from llm_pool.facade.settings import config_of
 
 
 def test_each_is_a_section() -> None:

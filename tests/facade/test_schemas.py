@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from llm_pool import BadReply, InvalidRequest
-from llm_pool.library.schemas import expectation
+from llm_pool.facade.schemas import expectation
 from llm_pool.testing import an_answer
 
 

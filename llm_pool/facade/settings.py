@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_pool.config import Config, builtin_config, find, from_tables
 from llm_pool.engine import effective_config
-from llm_pool.library.providers import tables
+from llm_pool.facade.providers import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from llm_pool.engine import EffectiveConfig
-    from llm_pool.library.providers import ProviderInCode
+    from llm_pool.facade.providers import ProviderInCode
 
 
 def config_from(source: str | PathLike[str] | None) -> EffectiveConfig:

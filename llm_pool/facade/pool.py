@@ -6,8 +6,8 @@ import atexit
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from llm_pool.core.loop_thread import LoopThread
-from llm_pool.library.async_pool import AsyncPool
-from llm_pool.library.streams import TextStream
+from llm_pool.facade.async_pool import AsyncPool
+from llm_pool.facade.streams import TextStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from llm_pool.client import Credentials, Health, Tls
     from llm_pool.config import Config
-    from llm_pool.library.answer import Answer
-    from llm_pool.library.providers import ProviderInCode
-    from llm_pool.library.questions import Message, Options, Question
-    from llm_pool.library.schemas import JsonSchema
+    from llm_pool.facade.answer import Answer
+    from llm_pool.facade.providers import ProviderInCode
+    from llm_pool.facade.questions import Message, Options, Question
+    from llm_pool.facade.schemas import JsonSchema
 
 T = TypeVar("T")
 
