@@ -69,7 +69,7 @@ def run(words: list[str], env: dict[str, str]) -> str:
 
 
 def test_the_library(env: dict[str, str]) -> None:
-    out = run([sys.executable, str(EXAMPLES / "facade.py")], env)
+    out = run([sys.executable, str(EXAMPLES / "library.py")], env)
 
     assert "heard: Name a colour of the sky." in out
 
