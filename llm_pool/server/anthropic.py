@@ -17,13 +17,11 @@ from starlette.routing import Route
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, Tool, ToolCall, Turn
 from llm_pool.server.anthropic_encoder import MessageEncoder, error_shape
-from llm_pool.server.chat import model_named, respond
+from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.image_parts import image_from
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
-from llm_pool.server.queries import decode
-from llm_pool.server.unserved_fields import fields_beyond, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,39 +124,34 @@ class MessagesBody(msgspec.Struct, frozen=True, kw_only=True):
         return [*dict.fromkeys(foreign), *(["output_config.effort"] if effort else [])]
 
 
-SERVED = frozenset(MessagesBody.__struct_fields__)
-
-
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the routes to *app*."""
-
-    async def create(scope: Scope, receive: Receive, send: Send) -> None:
-        sent = (await receive())["body"]
-        body: MessagesBody = decode(sent, MessagesBody)
-        model = await model_named(body.model, manager)
-        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
-        query = msgspec.structs.replace(query_from(body, model), extra=beyond.passed)
-        encoder = MessageEncoder(body.model, [*beyond.ignored, *body.left_out])
-        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream), fields=FIELDS)
+    source = "https://docs.anthropic.com/en/api/messages"
+    operation = ForeignOperation(
+        path=PATH,
+        summary="A conversation, answered, in Anthropic's shape.",
+        source=source,
+        body=MessagesBody,
+        example={"model": "pool", "max_tokens": 256, "messages": [{"role": "user", "content": "Is 17 prime?"}]},
+        streamed=EVENTS,
+    )
+    add_chat_route(
+        app,
+        manager,
+        access,
+        operation,
+        query_of=lambda body, model, _: query_from(body, model),
+        encoder_of=lambda body, ignored, _: MessageEncoder(body.model, [*ignored, *body.left_out]),
+        error_shape=error_shape,
+        fields=FIELDS,
+    )
 
     async def count(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise InvalidRequest("model", "nobody counts tokens ahead: the models of a pool share no tokens")
 
-    app.router.routes.append(Route(PATH, Asgi(create), methods=["POST"]))
     app.router.routes.append(Route(f"{PATH}/count_tokens", Asgi(count), methods=["POST"]))
-    app.state.error_shapes[PATH] = error_shape
-    source = "https://docs.anthropic.com/en/api/messages"
-    example = {"model": "pool", "max_tokens": 256, "messages": [{"role": "user", "content": "Is 17 prime?"}]}
     document_operations(
         app,
-        ForeignOperation(
-            path=PATH,
-            summary="A conversation, answered, in Anthropic's shape.",
-            source=source,
-            body=MessagesBody,
-            example=example,
-            streamed=EVENTS,
-        ),
         ForeignOperation(path=f"{PATH}/count_tokens", summary="Refused: nobody counts tokens ahead.", source=source),
     )
 

@@ -14,18 +14,16 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query
-from llm_pool.server.chat import decision_details, finish, model_named, reject_unsupported, respond
-from llm_pool.server.middleware import Asgi
+from llm_pool.server.chat import decision_details, finish, reject_unsupported
+from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
-from llm_pool.server.queries import decode, whole
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
+from llm_pool.server.queries import whole
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
-from llm_pool.server.unserved_fields import fields_beyond, unserved
 from llm_pool.wire.json import error_json
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
-    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.middleware import AccessControl
 
 PATH = "/v1/completions"
 UNSUPPORTED = {
@@ -70,33 +68,25 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, Any] | None = None
 
 
-SERVED = frozenset(CompletionBody.__struct_fields__)
-
-
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the route to *app*."""
-
-    async def complete(scope: Scope, receive: Receive, send: Send) -> None:
-        sent = (await receive())["body"]
-        body: CompletionBody = decode(sent, CompletionBody)
-        model = await model_named(body.model, manager)
-        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
-        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
-        encoder, stream = _Encoder(body, beyond.ignored), bool(body.stream)
-        await respond(manager, access, scope, query, encoder, send, stream=stream, fields=FIELDS)
-
-    app.router.routes.append(Route(PATH, Asgi(complete), methods=["POST"]))
-    app.state.error_shapes[PATH] = error_shape
-    document_operations(
+    operation = ForeignOperation(
+        path=PATH,
+        summary="A prompt, answered, in OpenAI's older shape.",
+        source="https://platform.openai.com/docs/api-reference/completions",
+        body=CompletionBody,
+        example={"model": "pool", "prompt": "Is 17 prime?"},
+        streamed=EVENTS,
+    )
+    add_chat_route(
         app,
-        ForeignOperation(
-            path=PATH,
-            summary="A prompt, answered, in OpenAI's older shape.",
-            source="https://platform.openai.com/docs/api-reference/completions",
-            body=CompletionBody,
-            example={"model": "pool", "prompt": "Is 17 prime?"},
-            streamed=EVENTS,
-        ),
+        manager,
+        access,
+        operation,
+        query_of=lambda body, model, scope: query_from(body, model, project_of(scope)),
+        encoder_of=lambda body, ignored, _: _Encoder(body, ignored),
+        error_shape=error_shape,
+        fields=FIELDS,
     )
 
 

@@ -13,30 +13,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, Tool, ToolCall, Turn
 from llm_pool.engine import ANY_OBJECT
-from llm_pool.server.chat import model_named, reject_unsupported, respond, turn
+from llm_pool.server.chat import reject_unsupported, turn
+from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.image_parts import image_at
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi
 from llm_pool.server.openai_words import error_shape, project_of, think_of_effort
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import decode
 from llm_pool.server.responses_encoder import ResponseEncoder
-from llm_pool.server.unserved_fields import fields_beyond, unserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fastapi import FastAPI
 
     from llm_pool.core.messages import Json
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model
-    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.middleware import AccessControl
 
 PATH = "/v1/responses"
 STATELESS = "responses are not kept: send the whole conversation"
@@ -137,34 +135,30 @@ class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
         return ["prompt", *told] if self.prompt else told
 
 
-SERVED = frozenset(ResponsesBody.__struct_fields__)
-
-
 def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
     """Add the route to *app*."""
-
-    async def create(scope: Scope, receive: Receive, send: Send) -> None:
-        sent = (await receive())["body"]
-        body: ResponsesBody = decode(sent, ResponsesBody)
-        model = await model_named(body.model, manager)
-        beyond = unserved(fields_beyond(sent, SERVED), model, manager.config)
-        query = msgspec.structs.replace(query_from(body, model, project_of(scope)), extra=beyond.passed)
-        encoder = ResponseEncoder(body.model, [*beyond.ignored, *body.left_out], decode(sent, dict[str, Any]))
-        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream), fields=FIELDS)
-
-    app.router.routes.append(Route(PATH, Asgi(create), methods=["POST"]))
-    app.state.error_shapes[PATH] = error_shape
-    document_operations(
-        app,
-        ForeignOperation(
-            path=PATH,
-            summary="A conversation, answered, in OpenAI's Responses shape, without state.",
-            source="https://platform.openai.com/docs/api-reference/responses",
-            body=ResponsesBody,
-            example={"model": "pool", "input": "Is 17 prime?"},
-            streamed=EVENTS,
-        ),
+    operation = ForeignOperation(
+        path=PATH,
+        summary="A conversation, answered, in OpenAI's Responses shape, without state.",
+        source="https://platform.openai.com/docs/api-reference/responses",
+        body=ResponsesBody,
+        example={"model": "pool", "input": "Is 17 prime?"},
+        streamed=EVENTS,
     )
+    add_chat_route(
+        app,
+        manager,
+        access,
+        operation,
+        query_of=lambda body, model, scope: query_from(body, model, project_of(scope)),
+        encoder_of=_encoder,
+        error_shape=error_shape,
+        fields=FIELDS,
+    )
+
+
+def _encoder(body: ResponsesBody, ignored: Sequence[str], sent: bytes) -> ResponseEncoder:
+    return ResponseEncoder(body.model, [*ignored, *body.left_out], decode(sent, dict[str, Any]))
 
 
 def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:

@@ -1,0 +1,66 @@
+"""A route that answers in the shape of another API: read the body, ask the pool, tell the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.routing import Route
+
+from llm_pool.server.chat import model_named, respond
+from llm_pool.server.middleware import Asgi
+from llm_pool.server.openapi_foreign import document_operations
+from llm_pool.server.queries import decode
+from llm_pool.server.unserved_fields import fields_beyond, unserved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fastapi import FastAPI
+
+    from llm_pool.core.messages import Query
+    from llm_pool.engine import PoolManager
+    from llm_pool.server.chat import ChatEncoder, Model
+    from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.openapi_foreign import ForeignOperation
+
+
+def add_chat_route(
+    app: FastAPI,
+    manager: PoolManager,
+    access: AccessControl,
+    operation: ForeignOperation,
+    *,
+    query_of: Callable[[Any, Model, Scope], Query],
+    encoder_of: Callable[[Any, Sequence[str], bytes], ChatEncoder],
+    error_shape: Any,
+    fields: Mapping[str, str],
+) -> None:
+    """
+    Add the route of *operation* to *app*, and to its document.
+
+    Args:
+        app: the daemon's.
+        manager: the pool that is asked.
+        access: says what its sender may ask.
+        operation: its body is a struct with ``model`` and ``stream``; fields beyond it are not served.
+        query_of: the query in a body, put to a model; raises InvalidRequest.
+        encoder_of: tells the answer to a body, with the names of what is ignored; it is given the body as sent, too.
+        error_shape: how this API tells an error.
+        fields: the client's name of a query's field, where it differs.
+    """
+    kind: Any = operation.body
+    served = frozenset(kind.__struct_fields__)
+
+    async def ask(scope: Scope, receive: Receive, send: Send) -> None:
+        sent = (await receive())["body"]
+        body = decode(sent, kind)
+        model = await model_named(body.model, manager)
+        beyond = unserved(fields_beyond(sent, served), model, manager.config)
+        query = msgspec.structs.replace(query_of(body, model, scope), extra=beyond.passed)
+        encoder = encoder_of(body, beyond.ignored, sent)
+        await respond(manager, access, scope, query, encoder, send, stream=bool(body.stream), fields=fields)
+
+    app.router.routes.append(Route(operation.path, Asgi(ask), methods=["POST"]))
+    app.state.error_shapes[operation.path] = error_shape
+    document_operations(app, operation)
