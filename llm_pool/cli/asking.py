@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from llm_pool.cli.remote import Inferrer
     from llm_pool.config import Config
     from llm_pool.core.events import Event
-    from llm_pool.core.interfaces import Emit
     from llm_pool.core.messages import Answer, Query, StrategyName, Think
-    from llm_pool.engine import App as Pool
 
     Deadline = Callable[[Query], Awaitable[float]]
 
@@ -120,24 +118,6 @@ def think_called(word: str | None, *, yes_or_no: bool) -> Think | None:
     return parse_think(word)
 
 
-class PatientPool:
-    """
-    A pool in this process, which waits for a first load.
-
-    The load does not count against a default deadline: the pool begins with the command, and nobody could have loaded
-    ahead. A deadline that was asked for holds, load or not.
-    """
-
-    def __init__(self, app: Pool) -> None:
-        self._app = app
-
-    async def infer(self, query: Query, emit: Emit | None = None) -> Answer:
-        """The answer; *emit* is told what happens meanwhile."""
-        if query.deadline is None:
-            await self._app.load_for(query, emit or (lambda _: None))
-        return await self._app.orchestrator.infer(query, emit)
-
-
 @asynccontextmanager
 async def opened(url: str | None, config: Config | None) -> AsyncIterator[tuple[Inferrer, Deadline]]:
     """Who is asked, open while the block runs: the daemon at *url*, else a pool of *config* in this process."""
@@ -153,7 +133,7 @@ async def opened(url: str | None, config: Config | None) -> AsyncIterator[tuple[
         async def deadline(query: Query) -> float:
             return (await pool.orchestrator.plan(query)).call.deadline
 
-        yield PatientPool(pool), deadline
+        yield pool, deadline
 
 
 async def dry_run(query: Query, config: Config, console: Console, *, as_json: bool) -> int:

@@ -97,7 +97,6 @@ def compare(
 
 async def _ask_each(query: Query, config: Config, console: Console) -> list[Compared]:
     """What each provider of the panel says, in the panel's order; raises InvalidRequest where nobody can be asked."""
-    from llm_pool.cli.asking import PatientPool
     from llm_pool.cli.progress import Progress
     from llm_pool.engine import open_app
     from llm_pool.ensemble.ballots import group_by_answer
@@ -113,7 +112,7 @@ async def _ask_each(query: Query, config: Config, console: Console) -> list[Comp
                 nonlocal done
                 alone = msgspec.structs.replace(query, providers=(name,))
                 try:
-                    answer = await PatientPool(pool).infer(alone)
+                    answer = await pool.infer(alone)
                 except LlmPoolError as error:
                     return Compared(provider=name, model=model, answer=None, attempt=None, error=_reason(error))
                 finally:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llm_pool.cli.asking import PatientPool
 from llm_pool.config import parse
 from llm_pool.core.errors import DeadlineExceeded, LlmPoolError
 from llm_pool.core.events import AttemptStarted, ModelLoading
@@ -153,18 +152,18 @@ async def test_a_server_that_loads_too_long_ends_at_the_deadline_with_its_words(
             assert 0.6 < asyncio.get_running_loop().time() - began < 0.85
 
 
-async def test_the_command_line_waits_for_a_first_load_that_no_deadline_was_set_for() -> None:
+async def test_a_pool_in_a_program_waits_for_a_first_load_that_no_deadline_was_set_for() -> None:
     """The default one begins when the model is there, and the wait is told of; one that is set holds."""
     async with ollama("phi3:mini", load_time=0.8) as up:
         async with pool(up, "phi3:mini", text="[qos]\nmax_deadline_ms = 300") as app:
             seen = RecordingObserver()
-            answer = await PatientPool(app).infer(Query(prompt="hello"), seen.on)
+            answer = await app.infer(Query(prompt="hello"), seen.on)
             told = [type(event) for event in seen.events if isinstance(event, ModelLoading | AttemptStarted)]
             up.machine.unload("phi3:mini")
             app.machines._loaded_models[up.url].doubt()
 
             with pytest.raises(DeadlineExceeded):
-                await PatientPool(app).infer(Query(prompt="hello again", deadline=0.2))
+                await app.infer(Query(prompt="hello again", deadline=0.2))
 
         assert answer.winner == "p0"
         assert told == [ModelLoading, AttemptStarted]
