@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from llm_pool.cache.encoding import pack, unpack
+from llm_pool.cache.encoding import SPOILT, pack, unpack
 from llm_pool.qos.redis import BudgetedRedis, RedisUnavailable
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class RedisCache:
             return None if packed is None else unpack(packed, now=self._clock.wall())
         except RedisUnavailable:
             return None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of another version, or spoilt
+        except SPOILT:
             await self._forget(key)
             return None
 

@@ -25,12 +25,13 @@ _TOKEN: Final = re.compile(
     r"|(?P<open>\()|(?P<close>\))|(?P<any>\\[DSWX]|\.)|(?P<repeat>[*+?])|\\?.",
     re.DOTALL,
 )
-_PLAIN: Final = r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*+\]|[^()\[\\]"
+_SET: Final = r"\[\^?\]?(?:[^\]\\]|\\.)*+\]"
+_PLAIN: Final = rf"\\.|{_SET}|[^()\[\\]"
 _LOOKING_AHEAD: Final = re.compile(
     rf"\^(?:\(\?[=!](?:{_PLAIN}|\((?!\?[^:])(?:{_PLAIN})*+\))*+\)(?![*+?{{]))++", re.DOTALL
 )
 """Looks ahead from the beginning of the text, which are matched once each."""
-_LOOKING: Final = re.compile(r"(?:[^(\\]|\((?!\?)|\\[^bBkKG1-9]|\(\?(?![=!<>(]))*+", re.DOTALL)
+_NOT_LOOKING: Final = re.compile(rf"(?:{_SET}|[^(\[\\]|\((?!\?)|\\[^bBkKG1-9]|\(\?(?![=!<>(]))*+", re.DOTALL)
 """What looks neither around nor back; ``(?<name>`` is taken for a look back."""
 _BACK: Final = re.compile(r"\\[bBkKG1-9]")
 
@@ -44,7 +45,7 @@ def effort(pattern: str) -> int:
     """
     ahead = _LOOKING_AHEAD.match(pattern)
     rest = ahead.end() if ahead and not _BACK.search(ahead[0]) else 0
-    looks = _LOOKING.fullmatch(pattern, rest) is None
+    looks = _NOT_LOOKING.fullmatch(pattern, rest) is None
     return min(_units(pattern, _one) * (MAX_STEPS // _STEPS_IN_A_CHECK if looks else 1), _ENDLESS)
 
 
