@@ -61,7 +61,15 @@ class RedisCache:
         await self._redis.aclose()
 
     async def _get(self, key: str) -> bytes | None:
-        value = await self._redis.client.get(PREFIX + key)
+        """The bytes under *key*; those of something else than a string are none that anybody can read."""
+        from redis.exceptions import ResponseError
+
+        try:
+            value = await self._redis.client.get(PREFIX + key)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return b""
         return value if isinstance(value, bytes) else None
 
     async def _put(self, key: str, packed: bytes, ttl: float) -> None:
