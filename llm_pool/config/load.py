@@ -15,6 +15,7 @@ from llm_pool.config.locations import NAME
 from llm_pool.config.models import Sections
 from llm_pool.config.values import decode_secret
 from llm_pool.core.errors import ConfigError
+from llm_pool.core.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +42,8 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
 def read(path: Path) -> str:
     """The text of *path*; raises ConfigError."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:  # a pipe is as good as a file: secrets may come by one
+            return whole(file).decode("utf-8-sig")
     except OSError as error:
         got = (error.strerror or type(error).__name__).lower()
         raise ConfigError(path=path, key="", got=got, want="a readable file") from None
