@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.cache.idempotency import Idempotency
-    from llm_pool.config import Config, Secret
+    from llm_pool.config import Config
     from llm_pool.core.interfaces import Cache, Clock, Emit
     from llm_pool.qos.redis import BudgetedRedis
+    from llm_pool.qos.shared_slots import SharedSlots
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cache: None where answers are not kept.
-        redis: what *idempotency* shares with other processes; None where it shares nothing.
+        redis: what is shared with other processes; None where nothing is.
+        shared_slots: of the machines that they use too; None without *redis*.
         emit: told of the breakers' moves.
     """
 
@@ -49,6 +51,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     cache: Cache | None
     redis: BudgetedRedis | None
+    shared_slots: SharedSlots | None
     idempotency: Idempotency
     emit: Emit
 
@@ -66,6 +69,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             budget=_budget(config),
             cache=_cache(config, clock),
             redis=redis,
+            shared_slots=_shared_slots(redis, clock),
             idempotency=_idempotency(config, clock, redis),
             emit=emit,
         )
@@ -78,7 +82,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         rules changed. Answers by request id stay whatever changed: they were given.
         """
         names = _unchanged(old, new)
-        same_redis = _shared_redis(old) == _shared_redis(new)
+        same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
@@ -92,6 +96,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             budget=self.budget if same_budget else _budget(new),
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
             redis=redis,
+            shared_slots=self.shared_slots if same_redis else _shared_slots(redis, self.clock),
             idempotency=(
                 self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
             ),
@@ -104,6 +109,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             await self.cache.aclose()
         if self.redis is not None and all(other.redis is not self.redis for other in still_used_by):
             await self.idempotency.aclose()
+            if self.shared_slots is not None:
+                await self.shared_slots.aclose()
             await self.redis.aclose()
 
 
@@ -154,18 +161,20 @@ def _idempotency(config: Config, clock: Clock, redis: BudgetedRedis | None) -> I
     return RedisIdempotency(local, redis, clock, ttl=config.idempotency.ttl)
 
 
+def _shared_slots(redis: BudgetedRedis | None, clock: Clock) -> SharedSlots | None:
+    if redis is None:
+        return None
+    from llm_pool.qos.shared_slots import SharedSlots
+
+    return SharedSlots(redis, clock)
+
+
 def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:
-    if (url := _shared_redis(config)) is None:
+    if (url := config.shared_redis) is None:
         return None
     from llm_pool.qos.redis import BudgetedRedis
 
     return BudgetedRedis(url.reveal(), clock, key="cache.url")
-
-
-def _shared_redis(config: Config) -> Secret | None:
-    """The Redis that processes share: the cache's or, without one, that of nonces and rates."""
-    is_cached = config.cache.enabled and config.cache.driver is CacheDriver.REDIS
-    return config.cache.url if is_cached else config.security.redis_url
 
 
 def _cache_identity(config: Config) -> object:
