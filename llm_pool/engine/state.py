@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llm_pool.cache.idempotency import Idempotency
     from llm_pool.config import Config
     from llm_pool.core.interfaces import Cache, Clock, Emit
+    from llm_pool.engine.shared_trust import SharedTrust
     from llm_pool.qos.redis import BudgetedRedis
     from llm_pool.qos.shared_slots import SharedSlots
 
@@ -40,6 +41,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         cache: None where answers are not kept.
         redis: what is shared with other processes; None where nothing is.
         shared_slots: of the machines that they use too; None without *redis*.
+        shared_trust: keeps *trust* the same as theirs; likewise.
         emit: told of the breakers' moves.
     """
 
@@ -52,6 +54,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     cache: Cache | None
     redis: BudgetedRedis | None
     shared_slots: SharedSlots | None
+    shared_trust: SharedTrust | None
     idempotency: Idempotency
     emit: Emit
 
@@ -59,17 +62,18 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     async def create(cls, config: Config, emit: Emit) -> PoolState:
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
-        redis = _redis(config, clock)
+        redis, trust = _redis(config, clock), await _trust(config)
         return cls(
             clock=clock,
             breakers=_breakers(config, clock, emit),
             latencies=Latencies(),
             suspicions=Suspicions(clock),
-            trust=await _trust(config),
+            trust=trust,
             budget=_budget(config),
             cache=_cache(config, clock),
             redis=redis,
             shared_slots=_shared_slots(redis, clock),
+            shared_trust=_shared_trust(redis, trust, config),
             idempotency=_idempotency(config, clock, redis),
             emit=emit,
         )
@@ -84,6 +88,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         names = _unchanged(old, new)
         same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
+        trust = self.trust if old.trust == new.trust else await _trust(new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
             clock=self.clock,
@@ -92,11 +97,14 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             else _breakers(new, self.clock, self.emit),
             latencies=self.latencies.subset(names),
             suspicions=self.suspicions.subset(names),
-            trust=self.trust if old.trust == new.trust else await _trust(new),
+            trust=trust,
             budget=self.budget if same_budget else _budget(new),
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
             redis=redis,
             shared_slots=self.shared_slots if same_redis else _shared_slots(redis, self.clock),
+            shared_trust=(
+                self.shared_trust if same_redis and trust is self.trust else _shared_trust(redis, trust, new)
+            ),
             idempotency=(
                 self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
             ),
@@ -107,6 +115,10 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """Close what is here and in none of *still_used_by*."""
         if self.cache is not None and all(other.cache is not self.cache for other in still_used_by):
             await self.cache.aclose()
+        if self.shared_trust is not None and all(
+            other.shared_trust is not self.shared_trust for other in still_used_by
+        ):
+            await self.shared_trust.aclose()
         if self.redis is not None and all(other.redis is not self.redis for other in still_used_by):
             await self.idempotency.aclose()
             if self.shared_slots is not None:
@@ -167,6 +179,14 @@ def _shared_slots(redis: BudgetedRedis | None, clock: Clock) -> SharedSlots | No
     from llm_pool.qos.shared_slots import SharedSlots
 
     return SharedSlots(redis, clock)
+
+
+def _shared_trust(redis: BudgetedRedis | None, trust: Trust, config: Config) -> SharedTrust | None:
+    if redis is None or not config.trust.enabled:
+        return None
+    from llm_pool.engine.shared_trust import SharedTrust
+
+    return SharedTrust(redis, trust)
 
 
 def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:

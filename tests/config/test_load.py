@@ -389,7 +389,8 @@ MISTAKES = [
     ),
     pytest.param(
         '[groups."http://127.0.0.1:11434"]\nshared = true',
-        '7: groups."http://127.0.0.1:11434".shared: expected false, as there is no Redis to count its slots in, got true',
+        '7: groups."http://127.0.0.1:11434".shared: '
+        "expected false, as there is no Redis to count its slots in, got true",
         'cache.driver = "redis" with cache.url, or security.redis_url',
         id="shared without a Redis",
     ),
