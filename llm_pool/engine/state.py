@@ -12,6 +12,7 @@ from llm_pool.cache.idempotency import IdempotencyStore
 from llm_pool.cache.memory import MemoryCache
 from llm_pool.config import CacheDriver
 from llm_pool.core.clock import SystemClock
+from llm_pool.engine.shared_breakers import SharedBreakers
 from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
 from llm_pool.qos.budget import Budget
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
     from llm_pool.cache.idempotency import Idempotency
     from llm_pool.config import Config
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Cache, Clock, Emit
     from llm_pool.engine.shared_trust import SharedTrust
     from llm_pool.qos.redis import BudgetedRedis
     from llm_pool.qos.shared_slots import SharedSlots
+    from llm_pool.qos.suspecting import Hints
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         cache: None where answers are not kept.
         redis: what is shared with other processes; None where nothing is.
         shared_slots: of the machines that they use too; None without *redis*.
+        shared_breakers: tells them of *breakers*, and *suspicions* of theirs.
         shared_trust: keeps *trust* the same as theirs; likewise.
         emit: told of the breakers' moves.
     """
@@ -54,6 +58,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     cache: Cache | None
     redis: BudgetedRedis | None
     shared_slots: SharedSlots | None
+    shared_breakers: SharedBreakers
     shared_trust: SharedTrust | None
     idempotency: Idempotency
     emit: Emit
@@ -63,19 +68,28 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
         redis, trust = _redis(config, clock), await _trust(config)
+        hints: Hints = {}
+        shared_breakers = SharedBreakers(clock, hints)
+        shared_breakers.connect(redis)
+
+        def tell(event: Event) -> None:
+            shared_breakers.on(event)
+            emit(event)
+
         return cls(
             clock=clock,
-            breakers=_breakers(config, clock, emit),
+            breakers=_breakers(config, clock, tell),
             latencies=Latencies(),
-            suspicions=Suspicions(clock),
+            suspicions=Suspicions(clock, hints),
             trust=trust,
             budget=_budget(config),
             cache=_cache(config, clock),
             redis=redis,
             shared_slots=_shared_slots(redis, clock),
+            shared_breakers=shared_breakers,
             shared_trust=_shared_trust(redis, trust, config),
             idempotency=_idempotency(config, clock, redis),
-            emit=emit,
+            emit=tell,
         )
 
     async def carry_over(self, old: Config, new: Config) -> PoolState:
@@ -88,6 +102,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         names = _unchanged(old, new)
         same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
+        if not same_redis:
+            self.shared_breakers.connect(redis)
         trust = self.trust if old.trust == new.trust else await _trust(new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
@@ -102,6 +118,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
             redis=redis,
             shared_slots=self.shared_slots if same_redis else _shared_slots(redis, self.clock),
+            shared_breakers=self.shared_breakers,
             shared_trust=(
                 self.shared_trust if same_redis and trust is self.trust else _shared_trust(redis, trust, new)
             ),
@@ -115,6 +132,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """Close what is here and in none of *still_used_by*."""
         if self.cache is not None and all(other.cache is not self.cache for other in still_used_by):
             await self.cache.aclose()
+        if all(other.shared_breakers is not self.shared_breakers for other in still_used_by):
+            await self.shared_breakers.aclose()
         if self.shared_trust is not None and all(
             other.shared_trust is not self.shared_trust for other in still_used_by
         ):
