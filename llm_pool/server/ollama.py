@@ -32,6 +32,7 @@ from llm_pool.server.chat import (
     thinking_of,
 )
 from llm_pool.server.last_word import last_word
+from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
 from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
 
 UNSUPPORTED = {
-    "logprobs": "an ensemble's answer has no log probabilities",
-    "top_logprobs": "an ensemble's answer has no log probabilities",
     "suffix": "the pool completes no text in its middle",
     "raw": "each model has a template of its own",
     "template": "each model has a template of its own",
@@ -313,6 +312,8 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    if body.logprobs:
+        check_alone(model)
     options = _options(body)
     asked = last_word(turns, "messages")
     length = whole(options.num_predict, "options.num_predict")
@@ -330,6 +331,8 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
         output_schema=_schema(body.format),
         think=think_of(body.think),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        no_cache=bool(body.logprobs),
     )
 
 
@@ -363,7 +366,7 @@ class _Encoder:
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         line = self._line(answer.content, thinking_of(answer), answer.tool_calls)
-        return {**line, "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        return {**line, "done": True, **_end(answer), **self._beside(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
@@ -395,7 +398,7 @@ class _Encoder:
         output = self.piece(end.rest) if end.rest else b""
         if answer.tool_calls:
             output += _encoded({**self._line("", calls=answer.tool_calls), "done": False})
-        last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        last = {**self._line(""), "done": True, **_end(answer), **self._beside(answer)}
         return output + _encoded(last)
 
     def failed(self, error: LlmPoolError) -> bytes:
@@ -406,8 +409,13 @@ class _Encoder:
         said = self.text_field(text, thinking, calls)
         return {"model": self.body.model, "created_at": _instant(time.time()), **said}
 
-    def _decision_details(self, answer: Answer) -> dict[str, Json]:
-        return decision_details(answer, self._ignored)
+    def _beside(self, answer: Answer) -> dict[str, Json]:
+        """The decision, and how probable each token was, where that was asked for; in a stream at its end."""
+        ours: dict[str, Json] = {"llm_pool": decision_details(answer, self._ignored)}
+        if not self.body.logprobs:
+            return ours
+        top = self.body.top_logprobs or 0
+        return {"logprobs": [token_json(token, top) for token in token_logprobs(answer)], **ours}
 
 
 class _ChatEncoder(_Encoder):

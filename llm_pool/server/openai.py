@@ -30,12 +30,13 @@ from llm_pool.server.chat import (
     thinking_of,
 )
 from llm_pool.server.last_word import last_word
+from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
 from llm_pool.server.queries import decode, whole
-from llm_pool.server.samples import MAX_SAMPLES, respond_samples
+from llm_pool.server.samples import respond_samples, samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import fields_beyond, unserved
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from llm_pool.core.errors import LlmPoolError
-    from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, ToolCall
+    from llm_pool.core.messages import Answer, Json, Think, ToolCall
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
@@ -183,14 +184,13 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
     reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
-    if body.n is not None and not 1 <= body.n <= MAX_SAMPLES:
-        raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {body.n}")
+    samples(body.n)
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise InvalidRequest("top_logprobs", "expected logprobs: true with it")
-    if body.logprobs and len(model.providers) != 1:
-        raise InvalidRequest("logprobs", "an ensemble's answer has none", hint="name one provider as the model")
+    if body.logprobs:
+        check_alone(model)
     asked = last_word(turns_of(body.messages), "messages")
     return Query(
         prompt=asked.prompt,
@@ -340,11 +340,10 @@ class _ChatEncoder:
 
     def _logprobs(self, answer: Answer) -> Json:
         """How probable each token was to the model, where that was asked for; in a stream all of it is at the end."""
-        won = answer.decision.winning_attempt
-        if not self._body.logprobs or won is None:
+        if not self._body.logprobs:
             return None
         top = self._body.top_logprobs or 0
-        return {"content": [_weighed(token, top) for token in won.logprobs], "refusal": None}
+        return {"content": [token_json(token, top) for token in token_logprobs(answer)], "refusal": None}
 
     def _head(self, kind: str) -> dict[str, Json]:
         return {"id": self._id, "object": kind, "created": self._made, "model": self._body.model}
@@ -357,12 +356,3 @@ def _call(call: ToolCall) -> dict[str, Json]:
 def _thinking(text: str) -> dict[str, Json]:
     """*text*, which was thought, by both names that clients look for: DeepSeek's and OpenRouter's; nothing if empty."""
     return {"reasoning_content": text, "reasoning": text} if text else {}
-
-
-def _weighed(token: TokenLogprob, top: int) -> dict[str, Json]:
-    others = [_token(text, logprob) for text, logprob in token.top[:top]]
-    return {**_token(token.token, token.logprob), "top_logprobs": others}
-
-
-def _token(text: str, logprob: float) -> dict[str, Json]:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
