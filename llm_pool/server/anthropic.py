@@ -37,6 +37,7 @@ PATH = "/v1/messages"
 FIELDS = {
     "prompt": "messages",
     "turns": "messages",
+    "images": "messages",
     "stop": "stop_sequences",
     "output_schema": "output_config.format.schema",
     "think": "thinking",

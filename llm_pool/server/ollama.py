@@ -73,6 +73,7 @@ DEFAULT_CONTEXT = 4096
 MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 MANAGED = "models are installed and removed by whoever runs the pool, not through this API"
 CLIENT_FIELDS = {
+    "turns": "messages",
     "max_tokens": "options.num_predict",
     "temperature": "options.temperature",
     "seed": "options.seed",

@@ -20,7 +20,7 @@ from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import reject_unsupported
 from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.last_word import last_word
-from llm_pool.server.openai_words import error_shape, project_of, think_of_effort
+from llm_pool.server.openai_words import error_shape, meta_of, project_of, think_of_effort
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import decode, whole
 from llm_pool.server.responses_encoder import ResponseEncoder
@@ -47,6 +47,7 @@ UNSUPPORTED = {
 FIELDS = {
     "prompt": "input",
     "turns": "input",
+    "images": "input",
     "max_tokens": "max_output_tokens",
     "output_schema": "text.format.schema",
     "think": "reasoning.effort",
@@ -85,7 +86,7 @@ class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: str | ChoiceBody | None = None
     parallel_tool_calls: bool | None = None
     reasoning: _Reasoning | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, Any] | None = None
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
@@ -165,7 +166,7 @@ def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
         tool_choice=tool_choice(body.tool_choice, tools),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         think=think_of_effort(None if body.reasoning is None else body.reasoning.effort, "reasoning.effort"),
-        meta=body.metadata or {},
+        meta=meta_of(body.metadata),
     )
 
 
