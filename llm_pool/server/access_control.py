@@ -84,6 +84,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/push": Scope.INFER,
     "/api/create": Scope.INFER,
     "/api/copy": Scope.INFER,
+    "/api/blobs/*": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,

@@ -1,5 +1,6 @@
 """
-The shape of OpenAI's chat API over the pool: ``/v1/chat/completions`` and ``/v1/models``.
+The shape of OpenAI's chat API over the pool: ``/v1/chat/completions``, and ``/v1/models``, which Anthropic's clients
+read too.
 
 The decision rides along in a field ``llm_pool`` and a header. What cannot be served is refused by name; what only
 tunes the sampling and has no counterpart here is told in ``llm_pool.ignored``.
@@ -23,6 +24,7 @@ from llm_pool.server.chat import (
     capabilities,
     decision_details,
     finish,
+    instant,
     model_named,
     models,
     reject_unsupported,
@@ -185,7 +187,9 @@ class OpenAI:
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known = await models(self._manager)
-        await send_json(send, {"object": "list", "data": [await self._listed(model) for model in known.values()]})
+        listed = [await self._listed(model) for model in known.values()]
+        page = {"has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
+        await send_json(send, {"object": "list", "data": listed, **page})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await send_json(send, await self._listed(await model_named(scope["path_params"]["name"], self._manager)))
@@ -193,8 +197,9 @@ class OpenAI:
     async def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
         able = await capabilities(model, self._manager)
-        listed = {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
-        return {**listed, "capabilities": able}
+        openai = {"id": model.name, "object": "model", "created": made, "owned_by": "llm-pool"}
+        anthropic = {"type": "model", "display_name": model.name, "created_at": instant(made)}
+        return {**openai, **anthropic, "capabilities": able}
 
 
 def query_from(body: ChatBody, model: Model, project: str = "") -> Query:

@@ -160,7 +160,7 @@ async def test_a_model_tells_how_much_context_it_has(daemons: Any, ask: Callable
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/api/push"), ("POST", "/api/copy")],
+    [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/api/push"), ("POST", "/api/blobs/sha256:a")],
 )
 async def test_models_are_not_managed_here(pool: Any, ask: Callable[..., Any], method: str, path: str) -> None:
     """One sentence says so, and nothing is done."""
