@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Image, Json, Think, Tool, Turn
 
 
-BOM = b"\xef\xbb\xbf"
-"""What some programs begin text with; RFC 8259, 8.1 lets a reader pass over it."""
 NO_CACHE = frozenset({"no-cache", "no-store"})
 """Directives by which a request is answered anew, and its answer not kept."""
 
@@ -244,7 +242,7 @@ def whole(value: float | None, field: str) -> int | None:
 
 def decode(body: bytes, kind: Any) -> Any:
     """
-    *body* as a *kind*, a struct; half a character (a lone surrogate) is read as U+FFFD, a byte order mark not at all.
+    *body* as a *kind*, a struct; half a character (a lone surrogate) is read as U+FFFD.
 
     Raises InvalidRequest, which names the field that is wrong.
     """
@@ -253,7 +251,7 @@ def decode(body: bytes, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         raise type_error(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        whole = with_whole_characters(body.removeprefix(BOM))
+        whole = with_whole_characters(body)
         if whole != body:
             return decode(whole, kind)
         raise InvalidRequest("body", f"not JSON: {error}") from None

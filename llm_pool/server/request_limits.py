@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from llm_pool.server.middleware import LINGER
 from llm_pool.server.request_headers import correlation_id
+from llm_pool.server.upgrades import OfferDecliningProtocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,7 +65,7 @@ _MODEL_PATH = b"/v1/models/"
 """Below it is one name and nothing else; OpenAI's client writes ``pool/judge`` there as ``pool%2Fjudge``."""
 
 
-class LimitedHttpProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(OfferDecliningProtocol):
     """uvicorn's HTTP protocol with limits."""
 
     _timer: asyncio.TimerHandle | None = None

@@ -216,14 +216,6 @@ async def test_a_choice_is_read_as_it_is_meant(choice: Any, word: str) -> None:
     assert choice_of(msgspec.convert(choice, str | ChoiceBody | None)) == word
 
 
-@pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\n\n "])
-async def test_what_stands_before_the_json_says_nothing(pool: Any, ask: Any, begin: bytes) -> None:
-    """A byte order mark, as PowerShell writes it; blanks."""
-    body = begin + msgspec.json.encode({"model": "pool", "messages": HELLO})
-
-    assert (await ask(pool.url, "POST", "/v1/chat/completions", body)).status == 200
-
-
 async def test_anthropics_client_lists_the_models(pool: Any) -> None:
     """With the fields that its shape has, beside OpenAI's."""
     async with anthropic.AsyncAnthropic(base_url=pool.url, api_key="none", max_retries=0) as client:
