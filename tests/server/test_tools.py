@@ -298,6 +298,20 @@ async def test_tools_that_are_allowed_are_the_only_ones(
     assert seen[0].must_call is must
 
 
+async def test_a_tool_that_is_named_is_the_one_that_is_called(daemons: Any) -> None:
+    """Its server is told so."""
+    tools = [*TOOLS, {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}]
+    named: Any = {"type": "function", "function": {"name": "other"}}
+    async with (
+        daemons(components=APIS, flavor="llama-server", providers=OPENAI_PROVIDER) as pool,
+        client_of(pool) as client,
+    ):
+        chat = await client.chat.completions.create(model="llama", messages=ASKED, tools=tools, tool_choice=named)
+
+    (called,) = chat.choices[0].message.tool_calls or ()
+    assert (called.type, called.function.name) == ("function", "other")
+
+
 async def test_tools_that_others_run_are_left_out_and_told(client: openai.AsyncOpenAI) -> None:
     """A client that always offers some is answered without."""
     tools: Any = [{"type": "web_search"}, *TOOLS, {"type": "builtin_function", "function": {"name": "$web_search"}}]
