@@ -440,8 +440,9 @@ def test_pictures_are_read_from_their_bytes_only() -> None:
         parts = [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": url}]
         return [{"role": "user", "content": parts}]
 
-    asked = query(input=shown(f"data:image/png;base64,{PNG}"))
-    assert (asked.prompt, asked.images) == ("What is this?", (Image("image/png", PNG),))
+    for data in (PNG, f"{PNG[:9]}\r\n{PNG[9:]}\n"):
+        asked = query(input=shown(f"data:image/png;base64,{data}"))
+        assert (asked.prompt, asked.images) == ("What is this?", (Image("image/png", PNG),))
 
     for wrong in ("https://a.example/x.png", "data:image/png;base64,%", f"data:text/html;base64,{PNG[9:]}"):
         with pytest.raises(InvalidRequest, match=r"input\[0\]\.content"):
