@@ -104,7 +104,7 @@ LENGTH = b"Content-Length: %d\r\n" % LONG
     ("head", "status", "says"),
     [
         (post(HOST + LENGTH), 413, b"body_too_large"),
-        (post(HOST + LENGTH + b"Content-Encoding: gzip\r\n"), 415, b"unsupported_encoding"),
+        (post(HOST + b"Content-Encoding: gzip\r\n" + LENGTH), 415, b"unsupported_encoding"),
         (post(HOST + LENGTH, target=b"/" + b"a" * 9_000), 414, b"the target is over"),
         (post(HOST + LENGTH + b"X: a\r\n" * 65), 431, b"the head is over"),
         (b"POST /v1/infer HTTP/1.1\r\n" + HOST + b"X: a", 431, b"the head is over"),
