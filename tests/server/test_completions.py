@@ -98,7 +98,8 @@ async def test_several_answers_are_calls_of_their_own(
     asked: dict[str, Any] = {"model": "phi3", "prompt": "hello", "n": 3, "seed": 5, **more}
 
     whole = await client.completions.create(**asked)
-    seeds = {entry.body["options"]["seed"] for entry in pool.upstream.journal.entries if entry.body}
+    asked_of = [entry.body for entry in pool.upstream.journal.entries if entry.path == "/api/chat"]
+    seeds = {body["options"]["seed"] for body in asked_of}
     stream = await client.completions.create(**asked, stream=True, stream_options={"include_usage": True})
     chunks = [chunk async for chunk in stream]
 
