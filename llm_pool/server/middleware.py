@@ -21,6 +21,7 @@ from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopp
 from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
+from llm_pool.server.paths import meant
 from llm_pool.server.queries import deadline_header
 from llm_pool.server.request_headers import correlation_id, only
 from llm_pool.server.status import retry_after, status_of
@@ -61,7 +62,7 @@ CHECK_RETRY_AFTER = 1.0
 REQUEST_ID = "llm_pool.request_id"
 """Where in the scope the id is that the answer goes out under."""
 LINGER = 2.0
-"""Seconds that a client may still send a body which is refused, so that it gets to read why."""
+"""Seconds that a client may still send a request which is refused, so that it gets to read why."""
 
 _log = logging.getLogger("llm_pool.server")
 
@@ -142,6 +143,7 @@ class GatewayMiddleware:
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
+        scope["path"] = meant(scope["path"])
         scope[REQUEST_ID] = correlation_id(scope["headers"])
         name_request(scope[REQUEST_ID])
         reader = self._access.readable_by(scope["headers"])
@@ -182,7 +184,8 @@ class GatewayMiddleware:
             async with asyncio.timeout(BODY_TIME):
                 body = await _body(receive, headers, limit)
         except TimeoutError:
-            await response.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
+            why = problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s")
+            await response.fail(408, why, unread=receive)
             return
         if body is None:
             why = problem("body_too_large", f"the body is over the limit of {limit} bytes")
