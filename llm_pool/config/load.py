@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from llm_pool.config.problem import Problem
 
 
+MAX_PARTS = 32
+"""Parts of a dotted key; ours have four at most, and reading one takes the square of them."""
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?P<key>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_PARTS}}})", re.MULTILINE)
+
+
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     """
     The configuration in *path*.
@@ -113,6 +120,9 @@ def _as_written(problems: Iterable[Problem], written: Mapping[KeyPath, str]) -> 
 
 def raw_tables(text: str, path: Path) -> dict[str, Any]:
     """*text* parsed; raises ConfigError with line and column where it is no TOML."""
+    if (deep := _DEEP_KEY.search(text)) is not None:
+        line = text.count("\n", 0, deep.start("key")) + 1
+        raise ConfigError(path=path, key="", line=line, got=f"a key of more than {MAX_PARTS} parts", want="TOML")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
