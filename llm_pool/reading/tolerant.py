@@ -24,6 +24,7 @@ from llm_pool.reading.marks import (
     CLOSE_OBJECT,
     COLONS,
     COMMAS,
+    GUILLEMETS,
     LIST_MARKS,
     OBJECT_MARKS,
     OPEN_LIST,
@@ -270,6 +271,7 @@ _PAIRS: Final = (
     ('"', '"'),
     ("'", "'"),
     (SMART_QUOTES, f'{SMART_QUOTES}"'),
+    (GUILLEMETS, f'{GUILLEMETS}"'),
     (SMART_SINGLE_QUOTES, f"{SMART_SINGLE_QUOTES}'"),
 )
 """Quotes that open a string, and those that may close it."""
