@@ -56,7 +56,8 @@ _PLAIN_WORDS: Final = frozenset({"format", "think", "seed", "stop", "truncate", 
 """Names that are words too: they must be quoted, or stand where a server names a field."""
 _I = re.IGNORECASE
 _AS_A_FIELD = (
-    r"""["'`.]{name}["'`]|\bfor {name}(?:["'.]|$)|\.{name}\b|\b(?:invalid|unsupported|unknown|parameters?:?|fields?:?|arguments?:?) {name}\b|"""
+    r"""["'`.]{name}["'`]|\bfor {name}(?:["'.]|$)|"""
+    r"""\.{name}\b|\b(?:invalid|unsupported|unknown|parameters?:?|fields?:?|arguments?:?) {name}\b|"""
     r"""\b{name} (?:parameter |field |option )?(?:is|are) (?:not|un)|not support (?:the )?{name}\b"""
 )
 _SCHEMA: Final = re.compile(r"json.?schema|structured.?output|guided.?decoding|grammar|xgrammar|outlines", _I)
