@@ -100,9 +100,12 @@ class Machines:
         if group not in self._gates:
             loaded_models = LoadedModels(self._clock, list_loaded)
             self._loaded_models[group] = loaded_models
-            self._gates[group] = gate = Gate(group, self._limits(group), self._clock, loaded_models)
-            count_slots = getattr(bare, "slots", None)
-            if count_slots is not None and self._config.group(group).slots is None:
+            count_slots = getattr(bare, "slots", None) if self._config.group(group).slots is None else None
+            is_silent = count_slots is None and list_loaded is not None and self._config.group(group).slots is None
+            self._gates[group] = gate = Gate(
+                group, self._limits(group), self._clock, loaded_models, learns_slots=is_silent
+            )
+            if count_slots is not None:
                 self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
         self.abilities.add(bare)
         if list_loaded is not None:
@@ -224,8 +227,16 @@ def with_policies(
     def is_loading() -> bool:
         return gate.is_loading(model)
 
-    timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
-    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
+    def is_trying() -> bool:
+        return gate.is_trying(model)
+
+    def is_excused() -> bool:
+        return is_loading() or is_trying()
+
+    timed = Timed(
+        bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading, is_trying=is_trying
+    )
+    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_excused=is_excused)
     breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
     provider: Provider = ConcurrencyLimited(
         breaking, gate, model, shared.emit, patience=patience, suspicions=shared.suspicions

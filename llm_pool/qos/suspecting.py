@@ -87,7 +87,7 @@ class Suspecting(Policy):
         suspicions: the pool's.
         clock: the time.
         patience: how long the provider's silence is usual.
-        is_loading: whether the model is being loaded now; then silence means nothing.
+        is_excused: whether silence means nothing now, as while the model is being loaded.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Suspecting(Policy):
         clock: Clock,
         patience: Patience,
         *,
-        is_loading: Callable[[], bool] = never,
+        is_excused: Callable[[], bool] = never,
     ) -> None:
         super().__init__(inner)
-        self._suspicions, self._clock, self._patience, self._is_loading = suspicions, clock, patience, is_loading
+        self._suspicions, self._clock, self._patience, self._is_excused = suspicions, clock, patience, is_excused
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises what *inner* raises."""
@@ -119,7 +119,7 @@ class Suspecting(Policy):
             lambda: self._patience.before_suspicion(self.name, call),
             hold_against,
             soonest=self._patience.soonest,
-            excused=self._is_loading,
+            excused=self._is_excused,
         )
         try:
             with watching:
@@ -133,5 +133,5 @@ class Suspecting(Policy):
         finally:
             given = now() - began
             all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
-            if not done and not late and all_given and not self._is_loading():
+            if not done and not late and all_given and not self._is_excused():
                 suspicion.missed(given, now())
