@@ -227,14 +227,16 @@ def with_policies(
     def is_loading() -> bool:
         return gate.is_loading(model)
 
-    def is_trying() -> bool:
-        return gate.is_trying(model)
-
-    def is_excused() -> bool:
-        return is_loading() or is_trying()
+    def is_excused(call: Call) -> bool:
+        return is_loading() or gate.is_on_trial(call)
 
     timed = Timed(
-        bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading, is_trying=is_trying
+        bare,
+        shared.latencies,
+        shared.clock,
+        timeout=settings.timeout,
+        is_loading=is_loading,
+        is_on_trial=gate.is_on_trial,
     )
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_excused=is_excused)
     breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)

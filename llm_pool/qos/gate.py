@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from llm_pool.core.interfaces import Clock
+    from llm_pool.core.messages import Call
     from llm_pool.qos.loaded_models import LoadedModels
     from llm_pool.qos.model_load import LoadModel, LoadOutcome
     from llm_pool.qos.queueing import Limits
@@ -60,12 +61,14 @@ class Lease:
         on_trial: it was one more than the model was seen to take: its time says nothing of the model.
         late: the call has gone silent; others overtake it.
         silence: what is heard of the call; None: nobody listens.
+        call: what runs in it, once it does.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
         self.loading, self.spoke, self.late, self.on_trial = 0.0, False, False, False
         self.silence: Silence | None = None
+        self.call: Call | None = None
 
 
 class Gate:
@@ -162,12 +165,9 @@ class Gate:
         self._limits = msgspec.structs.replace(self._limits, slots=slots)
         self._admit()
 
-    def is_trying(self, model: str) -> bool:
-        """Whether a call to *model* may wait in the machine's own queue, behind others that are not silent."""
-        trial = self._trial
-        if trial is None or not trial.is_waiting or trial.newcomer.model != model:
-            return False
-        return not all(lease.late for lease in trial.rivals)
+    def is_on_trial(self, call: Call) -> bool:
+        """Whether *call*, which has a slot, may be waiting in the machine's own queue behind others that write."""
+        return self._trial is not None and self._trial.is_waiting and self._trial.newcomer.call is call
 
     def is_loading(self, model: str) -> bool:
         """Whether *model* is being loaded, to the backend's own knowledge."""
@@ -274,8 +274,7 @@ class Gate:
         """Give a slot back; *served*: the call was answered to its end, so its time tells something."""
         self._leases.discard(lease)
         if self._trial is not None and self._trial.involves(lease):
-            self._slots_seen.not_seen(lease.model, self._clock.now())
-            self._trial = None
+            self._end_trial_in_vain()
         if served and not lease.on_trial:
             held = self._clock.now() - lease.began
             self._learn(self._services, lease.model, held - lease.loading)
@@ -286,6 +285,10 @@ class Gate:
     def mark_late(self, lease: Lease) -> None:
         """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
         lease.late = True
+        trial = self._trial
+        if trial is not None and trial.is_waiting and all(rival.late for rival in trial.rivals):
+            trial.newcomer.late = True  # it waits for them, or hangs as they do
+            self._end_trial_in_vain()
         self._admit()
 
     def hear(self, lease: Lease) -> None:
@@ -293,8 +296,7 @@ class Gate:
         is_first, lease.cold, lease.spoke = not lease.spoke, False, True
         if self._trial is not None:
             if self._trial.hear(lease, self._clock.now()):
-                self._slots_seen.side_by_side(lease.model, self._trial.slots)
-                self._end_trial_well()
+                self._end_trial_well(self._trial)
         elif is_first and self._waiting:
             self._admit()
 
@@ -382,7 +384,13 @@ class Gate:
             return False
         return self._slots_seen.may_try(model, len(self._leases), self._clock.now())
 
-    def _end_trial_well(self) -> None:
+    def _end_trial_in_vain(self) -> None:
+        if self._trial is not None:
+            self._slots_seen.not_seen(self._trial.newcomer.model, self._clock.now())
+            self._trial = None
+
+    def _end_trial_well(self, trial: SlotTrial[Lease]) -> None:
+        self._slots_seen.side_by_side(trial.newcomer.model, trial.slots)
         self._trial = None
         self._limits = msgspec.structs.replace(self._limits, slots_of_models=self._slots_seen.slots)
         self._admit()

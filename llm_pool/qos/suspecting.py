@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llm_pool.qos.policy import Policy
-from llm_pool.qos.silence import Silence, Watch, never
+from llm_pool.qos.silence import Silence, Watch
 from llm_pool.qos.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Suspecting(Policy):
         suspicions: the pool's.
         clock: the time.
         patience: how long the provider's silence is usual.
-        is_excused: whether silence means nothing now, as while the model is being loaded.
+        is_excused: whether a call's silence means nothing now, as while the model is being loaded.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Suspecting(Policy):
         clock: Clock,
         patience: Patience,
         *,
-        is_excused: Callable[[], bool] = never,
+        is_excused: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         super().__init__(inner)
         self._suspicions, self._clock, self._patience, self._is_excused = suspicions, clock, patience, is_excused
@@ -119,7 +119,7 @@ class Suspecting(Policy):
             lambda: self._patience.before_suspicion(self.name, call),
             hold_against,
             soonest=self._patience.soonest,
-            excused=self._is_excused,
+            excused=lambda: self._is_excused(call),
         )
         try:
             with watching:
@@ -133,5 +133,5 @@ class Suspecting(Policy):
         finally:
             given = now() - began
             all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
-            if not done and not late and all_given and not self._is_excused():
+            if not done and not late and all_given and not self._is_excused(call):
                 suspicion.missed(given, now())

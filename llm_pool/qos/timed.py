@@ -53,7 +53,7 @@ class Timed(Policy):
         clock: the time.
         timeout: seconds; the provider's own limit, None for none.
         is_loading: whether the model is being loaded now.
-        is_trying: whether the call may wait in the machine's own queue, as one more than was seen to run at once. Then
+        is_on_trial: whether a call may wait in the machine's own queue, as one more than was seen to run at once. Then
             only its asker's time ends it, and its time is not recorded.
     """
 
@@ -65,15 +65,15 @@ class Timed(Policy):
         *,
         timeout: float | None = None,
         is_loading: Callable[[], bool] = never,
-        is_trying: Callable[[], bool] = never,
+        is_on_trial: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         super().__init__(inner)
         self._latencies, self._clock, self._timeout = latencies, clock, timeout
-        self._is_loading, self._is_trying = is_loading, is_trying
+        self._is_loading, self._is_on_trial = is_loading, is_on_trial
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises TimedOut, OutOfTime and what *inner* raises."""
-        is_trial = self._is_trying()
+        is_trial = self._is_on_trial(call)
         record = None if is_trial else self._latencies
         watch = _Stopwatch(self.name, call.task.name, self._clock, record, cold=self._is_loading())
         own, asked = self._limits(call, watch.began)
@@ -103,7 +103,7 @@ class Timed(Policy):
             silent: seconds.
             unknown: seconds to hold against a backend whose usual time is unknown.
         """
-        if self._is_loading() or self._is_trying():
+        if self._is_loading() or self._is_on_trial(call):
             return False
         key = LatencyKey(self.name, call.task.name, "ttft")
         usual = self._latencies.quantile(key, 0.95, self._clock.now(), exclude_censored=True)

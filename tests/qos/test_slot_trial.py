@@ -33,10 +33,14 @@ if TYPE_CHECKING:
 
     from llm_pool.core.interfaces import Provider
     from llm_pool.core.messages import Call, Delta
+    from llm_pool.testing.scripted import Script
 
 pytestmark = pytest.mark.anyio
 
 ANSWER = Reply("one two three four five six seven eight", ttft=0.2, duration=2.0)
+
+
+STALLS = Reply("one two three", ttft=0.2, duration=100_000.0)
 
 
 class Slots(Policy):
@@ -60,7 +64,7 @@ class Slots(Policy):
 class Machine:
     """Models A and B behind one gate that knows of one slot, on servers that have so many for each."""
 
-    def __init__(self, slots: int, reply: Reply = ANSWER, *, learns_slots: bool = True, known: int = 1) -> None:
+    def __init__(self, slots: int, reply: Script = ANSWER, *, learns_slots: bool = True, known: int = 1) -> None:
         clock, self.in_memory, self.latencies = SystemClock(), ["A", "B"], Latencies()
 
         async def list_loaded() -> list[str]:
@@ -74,17 +78,15 @@ class Machine:
         self.models = {name: self._provider(name, patience, clock) for name in "AB"}
 
     def _provider(self, name: str, patience: Patience, clock: SystemClock) -> Provider:
-        def is_trying() -> bool:
-            return self.gate.is_trying(name)
-
-        timed = Timed(self.servers[name], self.latencies, clock, timeout=5.0, is_trying=is_trying)
-        suspecting = Suspecting(timed, self.suspicions, clock, patience, is_excused=is_trying)
+        on_trial = self.gate.is_on_trial
+        timed = Timed(self.servers[name], self.latencies, clock, timeout=5.0, is_on_trial=on_trial)
+        suspecting = Suspecting(timed, self.suspicions, clock, patience, is_excused=on_trial)
         return ConcurrencyLimited(
             suspecting, self.gate, name, lambda _: None, patience=patience, suspicions=self.suspicions
         )
 
     async def ask(self, name: str = "A") -> None:
-        async with aclosing(self.models[name].stream(a_call())) as deltas:
+        async with aclosing(self.models[name].stream(a_call(name))) as deltas:
             async for _ in deltas:
                 pass
 
@@ -185,6 +187,20 @@ async def test_none_beside_a_call_that_is_silent() -> None:
     await asyncio.gather(*asking, return_exceptions=True)
 
 
+async def test_who_waits_behind_one_that_goes_silent_is_as_late_as_that() -> None:
+    """A stalls after its first words: B has the machine, though a second call to A was sent on trial."""
+    machine = Machine(1, lambda call: ANSWER if call.input == "B" else STALLS)
+    asking = [asyncio.create_task(machine.ask()) for _ in range(2)]
+    await asyncio.sleep(1.0)
+    tried = machine.servers["A"].most_here
+
+    assert tried == 2
+    assert await seconds_of(machine.ask("B")) < 3.5
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+
 async def test_what_was_seen_is_forgotten_with_the_model() -> None:
     """It may be loaded anew by a server that was told something else."""
     machine = Machine(3)
@@ -219,13 +235,13 @@ async def test_leaving_in_the_middle_of_a_trial_gives_everything_back() -> None:
     machine = Machine(4)
     asking = [asyncio.create_task(machine.ask()) for _ in range(3)]
     await asyncio.sleep(0.25)
-    tried = machine.gate.is_trying("A")
+    tried = machine.gate._trial
     for task in asking:
         task.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
 
-    assert tried
-    assert not machine.gate.is_trying("A")
+    assert tried is not None
+    assert machine.gate._trial is None
     assert (machine.gate.busy, machine.gate.waiting, machine.servers["A"].here) == (0, 0, 0)
 
 
