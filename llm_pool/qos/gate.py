@@ -332,6 +332,11 @@ class Gate:
         self._tickets += 1
         waiter = Waiter(model, deadline, now, self._tickets, tenant)
         refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
+        if (
+            refused is not None and refused.why == "late" and self._may_overtake(model)
+        ):  # it waits for none of the silent
+            rivals = [each for each in self._waiting if self._may_overtake(each.model)]
+            refused = refuse(waiter, rivals, self._machine(self._punctual), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
         return waiter
