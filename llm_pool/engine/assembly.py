@@ -285,6 +285,7 @@ class Strategies:
             replaces=lambda late, other, call: shared.suspicions.may_replace(
                 late.name, other.name, call, shared.patience
             ),
+            is_doubtful=lambda member, call: not shared.suspicions.is_clear(member.name, call),
         )
 
     @cached_property
