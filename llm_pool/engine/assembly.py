@@ -137,6 +137,10 @@ class Machines:
         gate = self._gates[member.group]
         return gate.has_room_for(member.model) and gate.is_loaded(member.model)
 
+    def has_turn(self, member: Member) -> bool:
+        """Whether the member's model is in memory, and waits for none of the calls that are silent on its machine."""
+        return self._gates[member.group].may_overtake(member.model)
+
     def load_behind(self, member: Member) -> None:
         """Begin to load the member's model behind the scenes, where nobody waits for its machine and it may fit."""
         self._gates[member.group].load_ahead(member.model, evicting="perhaps")
@@ -281,6 +285,7 @@ class Strategies:
             shared.budget,
             hedge_after=_hedge_after(shared),
             has_room=self._machines.has_room,
+            has_turn=self._machines.has_turn,
             load_behind=self._machines.load_behind,
             replaces=lambda late, other, call: shared.suspicions.may_replace(
                 late.name, other.name, call, shared.patience

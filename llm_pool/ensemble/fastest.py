@@ -16,7 +16,8 @@ one that is well: that is no speculation. A hedge that cannot be paid is tried a
 of the others, may be different then. A model that thinks says something.
 
 Members of one group share a machine, and a second call there slows the first down, so a group is hedged into only while
-it has a free slot, or one that a silent call gave back.
+it has a free slot, or one that a silent call gave back. What replaces a provider that is silent takes its turn among those who
+wait for such a slot.
 
 A stream that is read along belongs to the first who writes, white space apart: what was read cannot be taken back, nor
 continued by another without saying what the first did not mean. One that was late since its last good answer is shown
@@ -116,6 +117,7 @@ class Fastest:
         budget: shared with retries; pays for every call after the first.
         hedge_after: seconds of silence after which *member* counts as late; None never hedges.
         has_room: whether the member's group has a slot for it now, and its model in memory.
+        has_turn: whether its group has a slot that a silent call gave back, for which it may wait its turn.
         load_behind: begins to load a model that could not be had in time, for the requests to come.
         replaces: whether asking the second member in the place of the first, which is late or has failed, is no
             speculation: the first was silent the last few times or never answered, and the second is well.
@@ -129,13 +131,14 @@ class Fastest:
         *,
         hedge_after: Callable[[Member, Call], float | None],
         has_room: Callable[[Member], bool],
+        has_turn: Callable[[Member], bool] = lambda _: False,
         load_behind: Callable[[Member], None] = lambda _: None,
         replaces: Callable[[Member, Member, Call], bool] = never_replaces,
         is_doubtful: Callable[[Member, Call], bool] = never_doubts,
     ) -> None:
         self._clock, self._budget, self._load_behind = clock, budget, load_behind
         self._hedge_after, self._has_room, self._replaces = hedge_after, has_room, replaces
-        self._is_doubtful = is_doubtful
+        self._has_turn, self._is_doubtful = has_turn, is_doubtful
 
     async def run(self, call: Call, panel: Sequence[Member], emit: Emit) -> Decision:
         """Race *panel*; raises AllProvidersFailed."""
@@ -179,16 +182,25 @@ class Fastest:
         now, at, delay = self._clock.now(), self._hedge_at(race), self._hedge_after(race.latest, race.call)
         if at is None or delay is None or now < at:
             return  # somebody has said a word meanwhile
-        hedge = next((m for m in race.waiting if m.group not in race.groups or self._has_room(m)), None)
+        hedge = next((m for m in race.waiting if self._may_start(race, m)), None)
         if hedge is None:
             race.not_before = now + delay / LOOKS
-        elif all(self._replaces(late, hedge, race.call) for late in race.running):
+        elif self._replaces_all(race, hedge):
             race.start(hedge, "failover", now)
         elif self._budget.spend(now):
             race.start(hedge, "hedge", now)
         else:
             race.not_before = now + min(delay, race.call.deadline - now) / LOOKS
             race.note("hedge budget exhausted: no further call beside the late one")
+
+    def _may_start(self, race: _Race, member: Member) -> bool:
+        """Whether there is a place for *member* beside those that run."""
+        if member.group not in race.groups or self._has_room(member):
+            return True
+        return self._has_turn(member) and self._replaces_all(race, member)
+
+    def _replaces_all(self, race: _Race, member: Member) -> bool:
+        return all(self._replaces(late, member, race.call) for late in race.running)
 
     def _fail_over(self, race: _Race, failed: Attempt) -> None:
         if not race.waiting or race.committed_to:

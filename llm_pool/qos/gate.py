@@ -100,6 +100,7 @@ class Gate:
         self._loaders: dict[str, LoadModel] = {}
         self._vain_loads: dict[str, tuple[int, float]] = {}
         self._unlisted: set[str] = set()
+        self._silent: set[str] = set()
         self._load: ModelLoad | None = None
         self._learns_slots, self._slots_seen = learns_slots, SlotsSeen()
         self._trial: SlotTrial[Lease] | None = None
@@ -126,8 +127,8 @@ class Gate:
         """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
         if self.has_room and self._has_slot_for(model):
             return True
-        rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
-        return not rivals and self._may_overtake(model) and self._has_slot_for(model, self._punctual)
+        rivals = any(self.may_overtake(waiter.model) for waiter in self._waiting)
+        return not rivals and self.may_overtake(model) and self._has_slot_for(model, self._punctual)
 
     def silences_before(self, model: str) -> list[Silence]:
         """
@@ -275,6 +276,8 @@ class Gate:
         self._leases.discard(lease)
         if self._trial is not None and self._trial.involves(lease):
             self._end_trial_in_vain()
+        if served:
+            self._silent.discard(lease.model)
         if served and not lease.on_trial:
             held = self._clock.now() - lease.began
             self._learn(self._services, lease.model, held - lease.loading)
@@ -285,6 +288,7 @@ class Gate:
     def mark_late(self, lease: Lease) -> None:
         """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
         lease.late = True
+        self._silent.add(lease.model)
         trial = self._trial
         if trial is not None and trial.is_waiting and all(rival.late for rival in trial.rivals):
             trial.newcomer.late = True  # it waits for them, or hangs as they do
@@ -333,9 +337,9 @@ class Gate:
         waiter = Waiter(model, deadline, now, self._tickets, tenant)
         refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
         if (
-            refused is not None and refused.why == "late" and self._may_overtake(model)
+            refused is not None and refused.why == "late" and self.may_overtake(model)
         ):  # it waits for none of the silent
-            rivals = [each for each in self._waiting if self._may_overtake(each.model)]
+            rivals = [each for each in self._waiting if self.may_overtake(each.model)]
             refused = refuse(waiter, rivals, self._machine(self._punctual), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
@@ -370,10 +374,10 @@ class Gate:
 
     def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
         """Who may go beside calls that are silent."""
-        able = [waiter for waiter in waiting if self._may_overtake(waiter.model)]
+        able = [waiter for waiter in waiting if self.may_overtake(waiter.model)]
         return choose(able, self._machine(self._punctual), self._limits_now(), self._clock.now()) if able else None
 
-    def _may_overtake(self, model: str) -> bool:
+    def may_overtake(self, model: str) -> bool:
         """Whether silent calls are all that stands before *model*: another one, and in memory."""
         silent = {lease.model for lease in self._leases if lease.late}
         return bool(silent) and model not in silent and self.is_loaded(model)
@@ -416,6 +420,7 @@ class Gate:
         if cold:
             self._turn_began = now
         lease = Lease(model, now, cold=cold)
+        lease.late = model in self._silent  # nobody waits for it a second time before it has answered
         if on_trial:
             lease.on_trial = True
             self._trial = SlotTrial(lease, self._leases)

@@ -86,6 +86,26 @@ async def test_of_streams_that_are_read_along_one_is_lost(on_virtual_time: Any, 
         assert sum(model.in_flight for model in models) == 0
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["after answers", "from the start"])
+@pytest.mark.parametrize("silent", ["hang", "stall", "trickle"])
+@pytest.mark.parametrize(("at_once", "deadline"), [(4, 0.3), (8, 0.6), (8, 1.0), (16, 1.5)])
+async def test_nor_on_one_machine_with_one_slot(
+    on_virtual_time: Any, silent: str, at_once: int, deadline: float, known: bool
+) -> None:
+    """The hung call holds the slot once, until it is late; after that nobody waits behind one of its kind."""
+    ill_from = math.inf
+    first = lambda _: SILENT[silent] if asyncio.get_running_loop().time() >= ill_from else QUICK  # noqa: E731
+    async with on_virtual_time(first, QUICK, QUICK, groups=("box",) * 3, slots=1) as (app, models):
+        for number in range(40 if known else 0):
+            await ask(app, number, 5.0)
+        ill_from = asyncio.get_running_loop().time()
+        rounds = [several(app, number, deadline, times=REQUESTS // at_once) for number in range(at_once)]
+        answers = [answer for each in await asyncio.gather(*rounds) for answer in each]
+
+        assert sum(answer is None for answer in answers) <= MAY_LOSE + trials(app, ill_from)
+        assert sum(model.in_flight for model in models) == 0
+
+
 async def test_it_is_asked_first_again_once_it_is_well(on_virtual_time: Any) -> None:
     """A trial after five seconds finds it well; nobody has to tell."""
     well_at = asyncio.get_running_loop().time() + 12.0
