@@ -16,8 +16,8 @@ one that is well: that is no speculation. A hedge that cannot be paid is tried a
 of the others, may be different then. A model that thinks says something.
 
 Members of one group share a machine, and a second call there slows the first down, so a group is hedged into only while
-it has a free slot, or one that a silent call gave back. What replaces a provider that is silent takes its turn among those who
-wait for such a slot.
+it has a free slot, or one that a silent call gave back. What replaces a provider that is silent takes its turn among
+those who wait for such a slot.
 
 A stream that is read along belongs to the first who writes, white space apart: what was read cannot be taken back, nor
 continued by another without saying what the first did not mean. One that was late since its last good answer is shown
