@@ -243,7 +243,7 @@ def measured(tree: Path, case: str, url: str, requests: int) -> dict[str, float]
     command = [sys.executable, str(Path(__file__).resolve()), "--case", case, "--url", url, "--requests", str(requests)]
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "PYTHONPATH": str(tree), "HOME": home, "XDG_STATE_HOME": home}
-        done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
     if done.returncode:
         sys.exit(done.stderr)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -301,10 +301,9 @@ def main() -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     trees = {"ours": ROOT} | ({"theirs": options.against.resolve()} if options.against else {})
-    found: dict[str, dict[str, list[dict[str, float]]]] = {
-        name: {case: [] for case in options.cases} for name in trees
-    }
-    with subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True) as upstream:
+    found: dict[str, dict[str, list[dict[str, float]]]] = {name: {case: [] for case in options.cases} for name in trees}
+    serving = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True) as upstream:  # noqa: S603  # ourselves
         try:
             assert upstream.stdout is not None
             url = f"http://127.0.0.1:{upstream.stdout.readline().strip()}"

@@ -42,6 +42,7 @@ from llm_pool.core.events import (
     ToolCallArrived,
 )
 from llm_pool.core.messages import Answer, StrategyName, Usage
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.context_fit import PromptLength
 from llm_pool.engine.cut_short import cut_short
@@ -100,7 +101,8 @@ class Orchestrator:
         assignments: the providers, in the file's order.
         strategies: a strategy by its name.
         last_resort: FASTEST among providers of last resort.
-        refresh_machines: refreshes what is known of the machines, where that is due.
+        machines_are_stale: whether something that is known of the machines is due to be refreshed.
+        refresh_machines: refreshes it.
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refusal: why a member's breaker refuses a task now, and for how long; None: it does not.
@@ -120,6 +122,7 @@ class Orchestrator:
         assignments: Sequence[Assignment],
         strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
+        machines_are_stale: Callable[[], bool],
         refresh_machines: Callable[[], Awaitable[None]],
         load_time: Callable[[Member], float],
         is_suspect: Callable[[Member, Call], bool],
@@ -132,7 +135,7 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._budget = refresh_machines, budget
+        self._machines_are_stale, self._refresh_machines, self._budget = machines_are_stale, refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refusal = load_time, is_suspect, breaker_refusal
         self._abilities, self._admit = abilities, admit
         self._cache_layer, self._observers = cache_layer, tuple(observers)
@@ -177,11 +180,9 @@ class Orchestrator:
         takes_long = query.tools or _size(query) > MAX_AT_ONCE  # hundreds of schemas, a long conversation
         call = await asyncio.to_thread(admitting) if takes_long else admitting()
         needed, length = needs(call), PromptLength(call.prompt)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
-                await self._refresh_machines()
-                if needed or length.matters:
-                    await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
+        asks_abilities = bool(needed) or length.matters
+        if asks_abilities or self._machines_are_stale():
+            await self._refresh(call, abilities=asks_abilities)
         panel = panel_for(
             query.task,
             self._assignments,
@@ -198,6 +199,13 @@ class Orchestrator:
         if panel.unable and not panel.regular and not panel.last_resort:
             raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
+
+    async def _refresh(self, call: Call, *, abilities: bool) -> None:
+        """Look at the machines where that is due, and ask for *abilities* too, within their share of the deadline."""
+        with suppress(TimeoutError), TimeLimit(call.began + REFRESH_SHARE * (call.deadline - call.began)):
+            await self._refresh_machines()
+            if abilities:
+                await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
 
     async def capabilities(self, task: str, providers: Sequence[str]) -> frozenset[str]:
         """
@@ -259,21 +267,20 @@ class Orchestrator:
         """
         if not panel:
             raise AllProvidersFailed(call.task.name)
-        before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
+        before, limit = len(log.attempts), TimeLimit(call.deadline)
 
         def note(event: Event) -> None:
-            now = self._clock.now()
-            if isinstance(event, AttemptStarted) and event.why in FURTHER and call.reserve and not limit.expired():
-                limit.reschedule(shared_reserve(call, now).deadline)
-            elif call.idle is not None and isinstance(event, SIGNS_OF_LIFE) and not limit.expired():
-                limit.reschedule(min(max(call.deadline, now + call.idle + DECISION_MARGIN), call.latest))
+            if call.idle is not None and isinstance(event, SIGNS_OF_LIFE):
+                limit.move(min(max(call.deadline, self._clock.now() + call.idle + DECISION_MARGIN), call.latest))
+            elif call.reserve and isinstance(event, AttemptStarted) and event.why in FURTHER:
+                limit.move(shared_reserve(call, self._clock.now()).deadline)
             log.on(event)
 
         def unfinished() -> Decision | None:
             return cut_short(call, log.attempts[before:], plan.strategy, committed_to=log.committed_to)
 
         try:
-            async with limit:
+            with limit:
                 return await strategy.run(call, panel, note)
         except TimeoutError:
             return unfinished() or _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))

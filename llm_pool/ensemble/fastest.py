@@ -137,6 +137,9 @@ class Fastest:
 
     async def _race(self, race: _Race) -> Decision:
         async with race.attempt_group:
+            if len(race.waiting) == 1:  # nobody to race against: no task of its own
+                await race.run_alone("primary")
+                return decide(race.call, race.attempt_group.attempts)
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
                 attempt = await race.attempt_group.next(self._hedge_at(race))
@@ -234,6 +237,12 @@ class _Race:
         call = shared_reserve(self.call, now) if self._started else self.call
         self._started.append(member)
         self.attempt_group.start(member, call, why=why)
+
+    async def run_alone(self, why: str) -> None:
+        """Ask the only one there is."""
+        self.latest = self.waiting.pop()
+        self._started.append(self.latest)
+        await self.attempt_group.run_alone(self.latest, self.call, why=why)
 
     def note(self, note: str) -> None:
         """Say it once."""

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from llm_pool.core.clock import loop_time
 from llm_pool.core.errors import BadReply, Failed, OutOfResources, Rejected, Unreachable
 from llm_pool.core.shortage import lacking
 from llm_pool.providers.connection import MAX_PIECE, Connection, ConnectionBroken, ResponseParser
@@ -212,6 +213,8 @@ class Response:
 
     async def drain(self) -> None:
         """Let an answer that has said all we need come to its end, so that its connection can be used again."""
+        if self._connection.idle:
+            return  # it has
         with suppress(TimeoutError, ConnectionBroken):
             async with asyncio.timeout(_DRAIN_TIMEOUT):
                 while await self._connection.piece() is not None:
@@ -231,7 +234,7 @@ class Transport:
         idle_timeout: seconds an idle connection is trusted; routers forget quiet ones.
     """
 
-    def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 8, idle_timeout: float = 60.0) -> None:
+    def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 64, idle_timeout: float = 60.0) -> None:
         self._connect_timeout, self._max_idle, self._idle_timeout = connect_timeout, max_idle, idle_timeout
         self._idle: dict[_PoolKey, list[tuple[Connection, float]]] = {}
         self._open: set[Connection] = set()
@@ -356,7 +359,7 @@ class Transport:
                 return f"nobody listens at {backend.authority}"
 
     def _take(self, backend: Backend) -> Connection | None:
-        now = asyncio.get_running_loop().time()
+        now = loop_time()()
         pooled = self._idle.get(_pool_key(backend), [])
         while pooled:
             connection, since = pooled.pop()
@@ -368,7 +371,7 @@ class Transport:
     def _release(self, backend: Backend, connection: Connection) -> None:
         pooled = self._idle.setdefault(_pool_key(backend), [])
         if connection.idle and len(pooled) < self._max_idle and connection in self._open:
-            pooled.append((connection, asyncio.get_running_loop().time()))
+            pooled.append((connection, loop_time()()))
         else:
             self._drop(connection)
 

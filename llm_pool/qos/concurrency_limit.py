@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
@@ -57,11 +56,11 @@ class ConcurrencyLimited(Policy):
     ) -> None:
         super().__init__(inner)
         self._gate, self._model, self._emit = gate, model, emit
-        self._patience, self._suspicions = patience, suspicions
+        self._patience, self._suspicions, self._now = patience, suspicions, gate.now
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
-        now = asyncio.get_running_loop().time
+        now = self._now
         wait = _Wait(self.name, self._model, self._gate, call, now(), self._patience, self._suspicions)
         served = False
         try:
@@ -95,7 +94,7 @@ class ConcurrencyLimited(Policy):
             self._emit(RequestQueued(call.request_id, self.name, self._gate.group, ahead))
             wait.begin()
 
-        until = before_deadline(call, asyncio.get_running_loop().time())
+        until = before_deadline(call, self._now())
         try:
             return await self._gate.acquire(self.name, self._model, until, queued, tenant=call.tenant_id)
         finally:
@@ -146,7 +145,7 @@ class _Wait:
         patience, suspicions = self._patience, self._suspicions
         if patience is None or suspicions is None:
             return
-        now = asyncio.get_running_loop().time
+        now = self._gate.now
         self._is_behind_own = bool(self._gate.silences_before(self._model))
         self._watch = Watch(
             QueuedSilence(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import Loading, QueueFull
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.qos.fair_queueing import Turns, displaced_by
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
@@ -78,10 +79,13 @@ class Gate:
         limits: slots, queue and memory; how many models fit is learned where neither that nor memory is set.
         clock: the time.
         loaded_models: which models are in memory.
+
+    Attributes:
+        now: the time that it goes by.
     """
 
     def __init__(self, group: str, limits: Limits, clock: Clock, loaded_models: LoadedModels) -> None:
-        self.group = group
+        self.group, self.now = group, clock.now
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
         self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
         self._leases: set[Lease] = set()
@@ -231,7 +235,8 @@ class Gate:
             QueueFull: the queue is full, or no slot will be, or was, free in time.
             Loading: the model was not loaded in time; its loading goes on.
         """
-        await self._loaded_models.refresh()
+        if self._loaded_models.is_stale():
+            await self._loaded_models.refresh()
         if self._is_free_for(model) and self._clock.now() < deadline:
             self._turns.serve(tenant, last=True)
             return self._lend(model, ())
@@ -243,7 +248,7 @@ class Gate:
             if not slot.done():
                 self._keep_to_limit(waiter)
                 queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)

@@ -72,12 +72,16 @@ class LoadedModels:
         """Let the next request look, however short ago the last look was."""
         self._next_look = -math.inf
 
+    def is_stale(self) -> bool:
+        """Whether a look is due: nobody has looked within ``REFRESH_INTERVAL`` seconds, and there is whom to ask."""
+        return self._list_loaded is not None and self._clock.now() >= self._next_look
+
     async def refresh(self) -> None:
-        """Ask the backend, unless somebody did within ``REFRESH_INTERVAL`` seconds. Never raises, never takes long."""
-        if self._clock.now() < self._next_look:
+        """Ask the backend, where that is due. Never raises, never takes long."""
+        if not self.is_stale():
             return
         async with self._looking:  # who comes while somebody looks waits for what he sees
-            if self._clock.now() >= self._next_look:
+            if self.is_stale():
                 await self.look()
 
     async def look(self) -> Collection[str] | None:

@@ -1,7 +1,7 @@
 """
 How long an attempt has waited in our own queues, apart from what its backend took.
 
-Whoever starts an attempt opens a ``QueueTime`` in its task; a policy that makes it wait notes that there, however deep
+Whoever runs an attempt does so within a ``QueueTime``; a policy that makes it wait notes that there, however deep
 it stands among the others. A context variable carries it, as it carries a trace's span: the time belongs to the
 attempt, and neither to the question nor to what comes back.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 _current: ContextVar[QueueTime | None] = ContextVar("queue time", default=None)
 
@@ -29,7 +30,14 @@ class QueueTime:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._ended = now, 0.0
         self._since: float | None = None
-        _current.set(self)
+
+    def __enter__(self) -> None:
+        self._before = _current.set(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._before)
 
     @property
     def total(self) -> float:

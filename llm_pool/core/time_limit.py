@@ -1,0 +1,109 @@
+"""
+How long a task may wait: ``asyncio.timeout``, made to cost little where it hardly ever strikes.
+
+Entering and leaving take no coroutine, and a limit that is moved forward, as by each word of an answer that flows, is
+only noted: its timer finds that out when it fires, and waits on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self, cast
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RESOLUTION = 0.001
+"""Seconds by which a timer may fire early: uvloop counts in milliseconds."""
+
+
+class TimeLimit:
+    """
+    Cancels what the block waits for at an instant, and raises TimeoutError in its place.
+
+    ::
+
+        with TimeLimit(call.deadline) as limit:
+            ...
+            limit.move(later)
+
+    One task at a time enters it, and as often as it likes: that ends the limit, or with *keep* leaves its timer for the
+    next block. Then ``close`` ends it, and one that strikes between two blocks raises as the next one begins.
+
+    Args:
+        at: instant on the loop's clock; None: never, until it is moved.
+        keep: whether there may be another block.
+
+    Raises:
+        TimeoutError: leaving the block, once the instant has passed in it; or entering it, once it had before.
+    """
+
+    __slots__ = ("_at", "_cancelling", "_fired", "_keep", "_loop", "_task", "_timer", "_timer_at")
+
+    def __init__(self, at: float | None = None, *, keep: bool = False) -> None:
+        self._at, self._keep = at, keep
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at, self._cancelling, self._fired = 0.0, 0, False
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has struck."""
+        return self._fired
+
+    def move(self, at: float) -> None:
+        """Strike at *at* instead, if it has not struck."""
+        self._at = at
+        if self._loop is not None and not self._fired and (self._timer is None or at < self._timer_at):
+            self._arm()
+
+    def close(self) -> None:
+        """Never strike any more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._loop = self._task = None
+
+    def __enter__(self) -> Self:
+        if self._fired:
+            raise TimeoutError
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        self._cancelling = self._task.cancelling()
+        if self._timer is None and self._at is not None:
+            self._arm()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        struck = self._fired
+        if not self._keep or struck:
+            self.close()
+        if struck and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        assert self._loop is not None
+        assert self._at is not None
+        self._timer_at = self._at
+        self._timer = self._loop.call_at(self._at, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._loop is None or self._at is None:
+            return
+        if self._at - self._loop.time() > RESOLUTION:
+            self._arm()
+            return
+        self._fired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def __repr__(self) -> str:
+        return f"<TimeLimit at {self._at}{', struck' if self._fired else ''}>"
