@@ -18,8 +18,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from llm_pool.core.errors import BadReply, Failed, ProviderError, Rejected
 from llm_pool.core.messages import Delta, Usage
 from llm_pool.providers.chunks import Chunk, error_status
@@ -32,7 +30,7 @@ from llm_pool.providers.tool_calls import ToolCallStream
 from llm_pool.providers.transport import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from llm_pool.core.messages import FinishReason, TokenLogprob, ToolCallDelta
     from llm_pool.providers.chunks import ReadChunk
@@ -134,24 +132,27 @@ class _Answer:
         for at, record in enumerate(batch):
             chunk = self._chunk(record)
             if chunk.reasoning or chunk.logprobs:
-                pieces += self._split("".join(plain)), self._split(chunk.text, chunk.reasoning)
+                pieces += (self._split("".join(plain)), self._split(chunk.text, chunk.reasoning))
                 plain = []
                 if pieces[-1].answer or (self._separator.is_outside and not (chunk.text or chunk.reasoning)):
                     logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
             elif chunk.text:
                 plain.append(chunk.text)
-            calls += self._called(chunk)
-            if self.has_end:
+            if chunk.tool_calls:
+                calls += self._called(chunk)
+            if self._done or self._finish is not None:
                 self.take_counts(batch[at + 1 :])
                 break
-        pieces.append(self._split("".join(plain)))
-        return msgspec.structs.replace(_delta(pieces, tuple(logprobs)), tool_calls=tuple(calls))
+        if plain:
+            pieces.append(self._split("".join(plain)))
+        return _delta(pieces, tuple(logprobs), tuple(calls))
 
     def take_counts(self, batch: list[Record]) -> None:
         """Read the counts in *batch*, which came after the end; what else it says is passed over."""
         for record in batch:
             if record.data.strip() == DONE:
                 self._done = True
+                continue
             with suppress(ValueError, ProviderError):
                 self._usage = self._read(parse(record.data)).usage or self._usage
 
@@ -171,7 +172,7 @@ class _Answer:
             self._separator.feed(self._text.finish()),
             self._separator.close(is_whole=finish in {"stop", "tool_calls"}),
         )
-        delta = _delta(list(held), ())
+        delta = _delta(held, (), ())
         return Delta(
             text=delta.text,
             reasoning=delta.reasoning + self._reasoning.finish(),
@@ -210,8 +211,9 @@ class _Answer:
         if record.event == "error":
             raise self._error(value)
         self._note_end(chunk)
-        self._usage = chunk.usage or self._usage
-        self._repeats.note(chunk)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        self._repeats.note(chunk.text or chunk.reasoning)
         return chunk
 
     def _value(self, record: Record) -> Any:
@@ -226,10 +228,12 @@ class _Answer:
             raise BadReply(self._backend.name, f"unreadable answer {shown!r}: {error}") from error
 
     def _note_end(self, chunk: Chunk) -> None:
-        self._loading = chunk.loading if chunk.loading is not None else self._loading
+        if chunk.loading is not None:
+            self._loading = chunk.loading
         if chunk.finish:
             self._finish = self._finish_of(chunk)
-        self._done |= chunk.done
+        if chunk.done:
+            self._done = True
 
     def _finish_of(self, chunk: Chunk) -> FinishReason:
         word, name = self._backend.redacted(chunk.finish[:60]), self._backend.name
@@ -279,9 +283,8 @@ class _Repeats:
         self._token: str | None = None
         self._count = 0
 
-    def note(self, chunk: Chunk) -> None:
+    def note(self, written: str) -> None:
         """Take in a token; Ollama compares without the white space around it."""
-        written = chunk.text or chunk.reasoning
         if not written:
             return
         token = written.strip()
@@ -294,7 +297,7 @@ class _Repeats:
         return self._count >= self.LIMIT
 
 
-def _delta(pieces: list[Piece], logprobs: tuple[TokenLogprob, ...]) -> Delta:
+def _delta(pieces: Sequence[Piece], logprobs: tuple[TokenLogprob, ...], calls: tuple[ToolCallDelta, ...]) -> Delta:
     """What *pieces* add up to. A retraction takes back the text before it, in this batch and in earlier ones."""
     text, reasoning, retracted = "", "", False
     for piece in pieces:
@@ -302,4 +305,4 @@ def _delta(pieces: list[Piece], logprobs: tuple[TokenLogprob, ...]) -> Delta:
             text, reasoning, retracted = "", reasoning + text, True
         text += piece.answer
         reasoning += piece.reasoning
-    return Delta(text, reasoning=reasoning, retracted=retracted, logprobs=logprobs)
+    return Delta(text, reasoning=reasoning, retracted=retracted, logprobs=logprobs, tool_calls=calls)

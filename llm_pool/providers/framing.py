@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -146,8 +145,8 @@ class Events:
     def _take(self, lines: list[bytes]) -> list[Record]:
         ended: list[Record] = []
         for line in lines:
-            if line.startswith(b"data:"):
-                self._add(line[5:].removeprefix(b" "))
+            if line[:5] == b"data:":
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif line:
                 ended += self._other_line(line)
             elif self._data:
@@ -201,7 +200,7 @@ class Records:
         self._splitter: Splitter | None = None
         self._unread = memoryview(b"")
         self._held = b""
-        self._ready: deque[Record] = deque()
+        self._ready: list[Record] = []  # of MAX_SLICE bytes, so that cutting it costs next to nothing
         self._ended = False
 
     def __aiter__(self) -> Records:
@@ -219,10 +218,14 @@ class Records:
             if self._splitter is None:
                 piece = await self._begin(piece)
             try:
-                self._ready.extend(self._split(piece))
+                self._ready += self._split(piece)
             except ValueError as error:
                 raise BadReply(self._backend.name, self._backend.redacted(str(error))) from error
-        return [self._ready.popleft() for _ in range(min(MAX_BATCH, len(self._ready)))]
+        if len(self._ready) <= MAX_BATCH:
+            batch, self._ready = self._ready, []
+        else:
+            batch, self._ready = self._ready[:MAX_BATCH], self._ready[MAX_BATCH:]
+        return batch
 
     async def _slice(self) -> bytes | None:
         """The next MAX_SLICE bytes of the response, or fewer; None is its end."""
@@ -230,8 +233,8 @@ class Records:
             await asyncio.sleep(0)
         else:
             piece = await self._response.piece()
-            if piece is None:
-                return None
+            if piece is None or len(piece) <= MAX_SLICE:
+                return piece
             self._unread = memoryview(piece)
         taken, self._unread = self._unread[:MAX_SLICE], self._unread[MAX_SLICE:]
         return bytes(taken)

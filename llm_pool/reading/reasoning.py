@@ -146,7 +146,7 @@ class Splitter:
         self._step: Callable[[Splitter, bool], bool] = Splitter._inside if inside else Splitter._begin
         self._closing = _CLOSING
         self._had_block, self._had_final, self._to_answer = inside, False, False
-        self._line = _Line()
+        self._line, self._lined = _Line(), 0
         self._reasoning: list[str] = []
         self._answer: list[str] = []
         self._told = (0, 0)
@@ -217,6 +217,7 @@ class Splitter:
         after = _REST_OF_LINE.match(self._held, closing.end())
         if not final and after is None and len(self._held) - closing.end() <= MAX_SPACE:
             return False  # what follows decides
+        self._read_line()
         if self._line.ends_thought(
             self._held[closing.end() : closing.end() + 1], ends_line=after is None or not after[1]
         ):
@@ -282,7 +283,12 @@ class Splitter:
     def _say(self, text: str) -> None:
         if text:
             self._answer.append(text)
+
+    def _read_line(self) -> None:
+        """Bring the line up to what was said: it is looked at only where a closing tag comes."""
+        for text in self._answer[self._lined :]:
             self._line.add(text)
+        self._lined = len(self._answer)
 
     def _retract(self) -> None:
         self._told, self._retracted = (self._told[1], 0), True
