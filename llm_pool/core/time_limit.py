@@ -27,15 +27,15 @@ class TimeLimit:
             ...
             limit.move(later)
 
-    One task at a time enters it, and as often as it likes: that ends the limit, or with *keep* leaves its timer for the
-    next block. Then ``close`` ends it, and one that strikes between two blocks raises as the next one begins.
+    One task at a time enters it. Leaving ends the limit; with *keep* there may be another block, and ``close`` ends it.
+    Whose instant comes between two blocks strikes as soon as the next one has to wait.
 
     Args:
         at: instant on the loop's clock; None: never, until it is moved.
         keep: whether there may be another block.
 
     Raises:
-        TimeoutError: leaving the block, once the instant has passed in it; or entering it, once it had before.
+        TimeoutError: leaving the block, once it has struck in it.
     """
 
     __slots__ = ("_at", "_cancelling", "_fired", "_keep", "_loop", "_task", "_timer", "_timer_at")
@@ -66,8 +66,6 @@ class TimeLimit:
         self._loop = self._task = None
 
     def __enter__(self) -> Self:
-        if self._fired:
-            raise TimeoutError
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
@@ -101,8 +99,8 @@ class TimeLimit:
         if self._at - self._loop.time() > RESOLUTION:
             self._arm()
             return
-        self._fired = True
         if self._task is not None:
+            self._fired = True
             self._task.cancel()
 
     def __repr__(self) -> str:

@@ -143,7 +143,7 @@ class Breaking(Policy):
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
                 async for delta in deltas:
-                    if delta.has_token or delta.final:
+                    if result == "neutral" and (delta.has_token or delta.final):
                         result = "ok"
                     yield delta
         except ProviderError as error:

@@ -152,7 +152,7 @@ class Gate:
         """Whether *model* answers without a loading time, as far as we know; one that nobody can tell of does."""
         if not self._loaded_models.is_authoritative or model in self._unlisted:
             return True
-        return model in self.loaded and not self.is_loading(model)
+        return self._is_known(model) and not self.is_loading(model)
 
     def learn_slots(self, slots: int) -> None:
         """Let through as many requests as the machine says it takes; *slots* >= 1."""
@@ -268,7 +268,8 @@ class Gate:
             self._learn(self._services, lease.model, held - lease.loading)
         elif not lease.spoke:
             self._loaded_models.doubt()  # somebody else may have put its model out
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def mark_late(self, lease: Lease) -> None:
         """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
@@ -347,7 +348,7 @@ class Gate:
         return [lease for lease in self._leases if not lease.late]
 
     def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
-        cold = model not in self.loaded
+        cold = not self._is_known(model)
         self._loaded_models.mark_used(model, evicting)
         now = self._clock.now()
         if cold:
@@ -355,6 +356,12 @@ class Gate:
         lease = Lease(model, now, cold=cold)
         self._leases.add(lease)
         return lease
+
+    def _is_known(self, model: str) -> bool:
+        """Whether *model* is among ``loaded``."""
+        if self._load is None and model in self._loaded_models.loaded:
+            return True
+        return model in self.loaded
 
     def _begin_load(self, model: str, evicting: tuple[str, ...]) -> None:
         load = self._loaders[model]

@@ -61,6 +61,8 @@ class LoadedModels:
     def mark_used(self, model: str, evicting: Sequence[str] = ()) -> None:
         """Note that *model* is used, and that *evicting* make room for it."""
         self._changes += 1
+        if not evicting and self.loaded[-1:] == (model,):
+            return
         self.loaded = (*(each for each in self.loaded if each != model and each not in evicting), model)
 
     def mark_unloaded(self, *models: str) -> None:
