@@ -341,10 +341,11 @@ class _RunLog:
         return [attempt for attempt in self.attempts[since:] if attempt.why != JUDGED]
 
     def on(self, event: Event) -> None:
-        if isinstance(event, AttemptEnded):
+        if isinstance(event, TextArrived | ToolCallArrived):
+            if event.committed:
+                self.committed_to = event.provider
+        elif isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
-        elif isinstance(event, TextArrived | ToolCallArrived) and event.committed:
-            self.committed_to = event.provider
         for listener in self._listeners:
             listener(event)
 
@@ -430,6 +431,8 @@ def _failure_summary(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
 
 def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
     """*decision*, saying what suspicions and breakers did to its panel."""
+    if panel.is_as_configured:
+        return decision
     suspects = [member.name for member in panel.regular if member.suspect]
     if 0 < len(suspects) < len(panel.regular):
         note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
@@ -448,7 +451,7 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
 
 def _size(query: Query) -> int:
     """Characters of the conversation."""
-    return len(query.prompt) + sum(len(turn.text) for turn in query.turns)
+    return len(query.prompt) + (sum(len(turn.text) for turn in query.turns) if query.turns else 0)
 
 
 def _lacking(member: Member, abilities: Abilities, needed: frozenset[str], length: PromptLength) -> frozenset[str]:
@@ -466,12 +469,14 @@ def _for_this_request(answer: Answer, call: Call, duration: float) -> Answer:
 
 def _with_attempt_notes(decision: Decision) -> Decision:
     """*decision* with what its attempts have to tell, each thing once."""
-    told = dict.fromkeys(f"{attempt.provider}: {attempt.note}" for attempt in decision.attempts if attempt.note)
+    told = {f"{attempt.provider}: {attempt.note}": None for attempt in decision.attempts if attempt.note}
     return msgspec.structs.replace(decision, notes=(*decision.notes, *told)) if told else decision
 
 
 def _usage(attempts: Sequence[Attempt]) -> Usage:
     """What the whole panel spent; None where nobody counted."""
+    if len(attempts) == 1:
+        return attempts[0].usage
     prompt = [a.usage.prompt_tokens for a in attempts if a.usage.prompt_tokens is not None]
     completion = [a.usage.completion_tokens for a in attempts if a.usage.completion_tokens is not None]
     return Usage(sum(prompt) if prompt else None, sum(completion) if completion else None)

@@ -217,24 +217,26 @@ class _RunningAttempt:
             raise
 
     async def _gather(self) -> None:
+        request, name, hear = self._call.request_id, self.member.name, self.silence.hear
         async with aclosing(self.member.provider.stream(self._call)) as stream:
             async for delta in stream:
-                self.silence.hear(self._now())
-                if delta.has_token and self._ttft is None:
-                    self._ttft = self._now() - self._started
+                now = self._now()
+                hear(now)
+                if self._ttft is None and delta.has_token:
+                    self._ttft = now - self._started
                 if delta.retracted:
                     self._retract()
                 if delta.reasoning:
                     self._reasoning.add(delta.reasoning)
-                    self._emit(ReasoningArrived(self._call.request_id, self.member.name, delta.reasoning))
+                    self._emit(ReasoningArrived(request, name, delta.reasoning))
                 if delta.text:
                     self._keep(delta.text)
-                    self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                    self._emit(TextArrived(request, name, delta.text))
                 for piece in delta.tool_calls:
                     self._keep_call(piece)
-                    self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
-                self._logprobs.extend(delta.logprobs)
-                self._vectors.extend(delta.vectors)
+                    self._emit(ToolCallArrived(request, name, piece))
+                self._logprobs += delta.logprobs
+                self._vectors += delta.vectors
                 if delta.final:
                     self._last = delta
 

@@ -254,15 +254,15 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, TextArrived | ToolCallArrived):
+        if self.call.stream and isinstance(event, TextArrived | ToolCallArrived):
             event = self._mark_committed(event)
         self._emit(event)
 
     def _mark_committed(self, event: TextArrived | ToolCallArrived) -> Event:
-        """Give a stream that is read along to the first who writes free text or a call, and cancel the others."""
+        """Give the stream, which is read along, to the first who writes free text or a call; cancel the others."""
         must_call = bool(self.call.tools) and self.call.tool_choice != "auto"
         speaks = isinstance(event, ToolCallArrived) or (self.call.schema is None and not must_call)
-        if not self.committed_to and self.call.stream and speaks:
+        if not self.committed_to and speaks:
             self.committed_to = event.provider
             self.attempt_group.cancel_all_but(event.provider)
         return msgspec.structs.replace(event, committed=event.provider == self.committed_to)

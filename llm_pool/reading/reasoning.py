@@ -68,6 +68,7 @@ def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
 
 _OPENING: Final = _any_of(_OPENINGS)
 _CLOSING: Final = _any_of(_CLOSINGS)
+_MAY_TAG: Final = re.compile(f"[{re.escape(''.join(sorted({closing[0] for closing in _CLOSINGS})))}]")
 _CLOSING_OF: Final = {opening: _any_of((closing,)) for opening, closing in _TAGS.items()}
 _END_OF_MESSAGE: Final = _any_of(_ENDS_OF_MESSAGES)
 _SPACE: Final = re.compile(r"\s*+")
@@ -161,6 +162,9 @@ class Splitter:
 
     def feed(self, text: str) -> Piece:
         """What *text*, the next piece of the stream, adds."""
+        if self._at == len(self._held) and self._step is Splitter._answering and _MAY_TAG.search(text) is None:
+            self._say(text)  # as nearly always
+            return Piece("", text)
         self._held, self._at = self._held[self._at :] + text, 0
         return self._run(final=False)
 
@@ -342,6 +346,8 @@ def _may_begin(text: str, start: int, tags: tuple[str, ...]) -> bool:
     if len(text) - start >= _longest(tags):
         return False
     end = text[start:].lower()
+    if end and end[0] not in _firsts(tags):
+        return False
     return any(tag.startswith(end) for tag in tags)
 
 
