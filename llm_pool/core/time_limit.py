@@ -8,7 +8,7 @@ only noted: its timer finds that out when it fires, and waits on.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,7 +68,8 @@ class TimeLimit:
     def __enter__(self) -> Self:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        self._task = asyncio.current_task(self._loop)
+        assert self._task is not None, "entered outside of a task"
         self._cancelling = self._task.cancelling()
         if self._timer is None and self._at is not None:
             self._arm()

@@ -281,7 +281,8 @@ class Orchestrator:
 
         try:
             with limit:
-                return await strategy.run(call, panel, note)
+                moves = call.idle is not None or call.reserve
+                return await strategy.run(call, panel, note if moves else log.on)
         except TimeoutError:
             return unfinished() or _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:

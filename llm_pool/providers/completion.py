@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from llm_pool.core.messages import FinishReason, TokenLogprob, ToolCallDelta
-    from llm_pool.providers.chunks import ReadChunk
     from llm_pool.providers.framing import Record
+    from llm_pool.providers.record_format import RecordFormat
     from llm_pool.providers.transport import Backend, Response
     from llm_pool.reading.reasoning import Piece
 
@@ -49,7 +49,7 @@ GOOD_STATUSES: Final = frozenset({200, 201, 202, 203})
 async def completion(
     backend: Backend,
     response: Response,
-    read: ReadChunk,
+    record_format: RecordFormat,
     *,
     habit: ReasoningHabit,
     trusts_unknown_finishes: bool = False,
@@ -61,7 +61,7 @@ async def completion(
     Args:
         backend: who answers.
         response: from its head on; read to its end, so that its connection may be used again.
-        read: what a record says.
+        record_format: how its records are read.
         habit: where the model's texts begin, as far as is known; told where this one did.
         trusts_unknown_finishes: a word that nobody knows is a good end, where a person said that it is one.
         ends_by_itself: the response says itself where it ends, and nothing else says where the answer does.
@@ -71,7 +71,7 @@ async def completion(
     """
     if response.status not in GOOD_STATUSES:
         raise error_for(backend, await response.read())
-    answer = _Answer(backend, read, habit, trusts_unknown_finishes=trusts_unknown_finishes)
+    answer = _Answer(backend, record_format, habit, trusts_unknown_finishes=trusts_unknown_finishes)
     records = Records(backend, response)
     async for batch in records:
         delta = answer.take(batch)
@@ -100,9 +100,10 @@ class _Answer:
     """What has come of an answer, and what it adds up to."""
 
     def __init__(
-        self, backend: Backend, read: ReadChunk, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
+        self, backend: Backend, record_format: RecordFormat, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
     ) -> None:
-        self._backend, self._read, self._trusts_unknown_finishes = backend, read, trusts_unknown_finishes
+        self._backend, self._trusts_unknown_finishes = backend, trusts_unknown_finishes
+        self._read, self._plain_text = record_format
         self._separator = InlineReasoning(habit)
         self._text, self._reasoning = WholeCharacters(), WholeCharacters()
         self._calls = ToolCallStream()
@@ -130,6 +131,12 @@ class _Answer:
         calls: list[ToolCallDelta] = []
         plain: list[str] = []  # text without logprobs is split once a batch
         for at, record in enumerate(batch):
+            text = self._plain_text(record.data)
+            if text is not None and record.event != "error":
+                if text:
+                    plain.append(text)
+                    self._repeats.note(text)
+                continue
             chunk = self._chunk(record)
             if chunk.reasoning or chunk.logprobs:
                 pieces += (self._split("".join(plain)), self._split(chunk.text, chunk.reasoning))
@@ -144,7 +151,7 @@ class _Answer:
                 self.take_counts(batch[at + 1 :])
                 break
         if plain:
-            pieces.append(self._split("".join(plain)))
+            pieces.append(self._split(plain[0] if len(plain) == 1 else "".join(plain)))
         return _delta(pieces, tuple(logprobs), tuple(calls))
 
     def take_counts(self, batch: list[Record]) -> None:
@@ -297,8 +304,13 @@ class _Repeats:
         return self._count >= self.LIMIT
 
 
+_NOTHING: Final = Delta()
+
+
 def _delta(pieces: Sequence[Piece], logprobs: tuple[TokenLogprob, ...], calls: tuple[ToolCallDelta, ...]) -> Delta:
     """What *pieces* add up to. A retraction takes back the text before it, in this batch and in earlier ones."""
+    if not pieces and not (logprobs or calls):
+        return _NOTHING
     text, reasoning, retracted = "", "", False
     for piece in pieces:
         if piece.retracted:

@@ -62,14 +62,20 @@ class Lines:
         self._after_return = data.endswith(b"\r")
         lines = data.splitlines()
         rest = b"" if data.endswith((b"\n", b"\r")) else lines.pop()
-        if lines:
+        if lines and self._begun:
             lines[0] = b"".join((*self._begun, lines[0]))
             self._begun, self._size = [], 0
-        self._begun.append(rest)
-        self._size += len(rest)
+        if rest:
+            self._begun.append(rest)
+            self._size += len(rest)
         if self._size > MAX_LINE:
             raise ValueError(f"a line of more than {MAX_LINE} bytes")
         return lines
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a line has begun, or its end."""
+        return self._size > 0 or self._after_return
 
     def finish(self) -> list[bytes]:
         """The last line, if it has no end."""
@@ -133,7 +139,15 @@ class Events:
 
     def feed(self, data: bytes) -> list[Record]:
         """The events that *data* completes."""
+        if self._is_between and data.endswith(b"\n\n") and (whole := _whole_events(data)):
+            self._said_anything = True
+            return whole
         return self._take(self._lines.feed(data))
+
+    @property
+    def _is_between(self) -> bool:
+        """Nothing of an event has begun."""
+        return not (self._data or self._event or self._lines.has_begun)
 
     def finish(self) -> list[Record]:
         """The last event, if the empty line after it is missing; ValueError where what came was no stream of events."""
@@ -268,6 +282,17 @@ class Records:
                 page += piece
         hint = f"check base_url of provider {self._backend.name}: {self._backend.authority} answers as a web site does"
         return Rejected(self._backend.name, self._backend.redacted(f"it answers with {described(page)}"), hint=hint)
+
+
+def _whole_events(data: bytes) -> list[Record]:
+    """The events in *data* where it is nothing but whole ones of one data line each, as servers write; else empty."""
+    if b"\r" in data:
+        return []
+    lines = data[:-2].split(b"\n\n")
+    for line in lines:
+        if line[:6] != b"data: " or b"\n" in line:
+            return []
+    return [Record(line[6:]) for line in lines]
 
 
 def _is_json(line: bytes) -> bool:

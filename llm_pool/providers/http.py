@@ -16,6 +16,7 @@ from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.finishes import word_of
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.json_values import reasoning_of, text_of
+from llm_pool.providers.record_format import RecordFormat, never_plain
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.template import Template, at
 from llm_pool.providers.thinking import resolved
@@ -132,7 +133,7 @@ class HttpProvider:
         return completion(
             self._backend,
             response,
-            self._read_whole if self._answers == "json" else self._read_piece,
+            RecordFormat(self._read_whole if self._answers == "json" else self._read_piece, never_plain),
             habit=self._habit,
             trusts_unknown_finishes=True,
             ends_by_itself=ends_by_itself,

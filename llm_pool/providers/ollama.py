@@ -14,7 +14,6 @@ from llm_pool.core.errors import Failed, ProviderError, Rejected
 from llm_pool.core.messages import Abilities, ModelFacts, ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
 from llm_pool.providers.capabilities import from_ollama, name_of, with_shown
-from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import ContextWindow, complaint
 from llm_pool.providers.embeddings import checked, ollama_embeddings
@@ -24,6 +23,7 @@ from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import ollama_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
+from llm_pool.providers.record_format import OLLAMA
 from llm_pool.providers.replies import decode, error_for, error_text, probe_state
 from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import resolved, token_limit
@@ -111,7 +111,7 @@ class OllamaProvider:
         )
         async with (
             asked as response,
-            aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
+            aclosing(completion(self._backend, response, OLLAMA, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
                 if delta.final:

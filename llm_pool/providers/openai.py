@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from llm_pool.config.values import Driver
 from llm_pool.core.messages import Abilities, Embeddings
 from llm_pool.providers.asking import Asking, merged_json
-from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.embeddings import checked, openai_embeddings
@@ -16,6 +15,7 @@ from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import openai_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
+from llm_pool.providers.record_format import OPENAI
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
@@ -88,7 +88,7 @@ class OpenAIProvider:
         check_fits(self.name, call.prompt, self._context)
         async with (
             self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace) as response,
-            aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
+            aclosing(completion(self._backend, response, OPENAI, habit=self._habit)) as deltas,
         ):
             async for delta in deltas:
                 yield delta

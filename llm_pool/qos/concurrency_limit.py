@@ -116,7 +116,7 @@ class ConcurrencyLimited(Policy):
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
             self._gate.record_load_time(lease, delta.loading)
-        if delta.has_token or delta.final:
+        if not lease.spoke and (delta.has_token or delta.final):
             self._gate.mark_loaded(lease)
 
 
