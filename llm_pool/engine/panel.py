@@ -120,7 +120,8 @@ def panel_for(
         if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
     ]
     unable = {assignment.member.name: missing for assignment in serving if (missing := lacks(assignment.member))}
-    serving = [assignment for assignment in serving if assignment.member.name not in unable]
+    if unable:
+        serving = [assignment for assignment in serving if assignment.member.name not in unable]
     fresh = [
         (assignment, as_it_is(assignment.member, load_time=load_time, is_suspect=is_suspect)) for assignment in serving
     ]

@@ -103,7 +103,7 @@ class _Answer:
         self, backend: Backend, record_format: RecordFormat, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
     ) -> None:
         self._backend, self._trusts_unknown_finishes = backend, trusts_unknown_finishes
-        self._read, self._plain_text = record_format
+        self._read, self._read_plain = record_format
         self._separator = InlineReasoning(habit)
         self._text, self._reasoning = WholeCharacters(), WholeCharacters()
         self._calls = ToolCallStream()
@@ -131,12 +131,6 @@ class _Answer:
         calls: list[ToolCallDelta] = []
         plain: list[str] = []  # text without logprobs is split once a batch
         for at, record in enumerate(batch):
-            text = self._plain_text(record.data)
-            if text is not None and record.event != "error":
-                if text:
-                    plain.append(text)
-                    self._repeats.note(text)
-                continue
             chunk = self._chunk(record)
             if chunk.reasoning or chunk.logprobs:
                 pieces += (self._split("".join(plain)), self._split(chunk.text, chunk.reasoning))
@@ -161,7 +155,8 @@ class _Answer:
                 self._done = True
                 continue
             with suppress(ValueError, ProviderError):
-                self._usage = self._read(parse(record.data)).usage or self._usage
+                chunk = self._read_plain(record.data) or self._read(parse(record.data))
+                self._usage = chunk.usage or self._usage
 
     def check_end(self) -> None:
         """Raises Failed where the stream ended and no end was said."""
@@ -210,13 +205,15 @@ class _Answer:
         """What *record* says; raises ProviderError for what is no good."""
         if record.data.strip() == DONE:
             self._done = True
-            return Chunk()
-        value = self._value(record)
-        chunk = self._read(value)
-        if chunk.error is not None:
-            raise self._error(chunk.error)
-        if record.event == "error":
-            raise self._error(value)
+            return _NO_CHUNK
+        chunk = None if record.event == "error" else self._read_plain(record.data)
+        if chunk is None:
+            value = self._value(record)
+            chunk = self._read(value)
+            if chunk.error is not None:
+                raise self._error(chunk.error)
+            if record.event == "error":
+                raise self._error(value)
         self._note_end(chunk)
         if chunk.usage is not None:
             self._usage = chunk.usage
@@ -305,6 +302,7 @@ class _Repeats:
 
 
 _NOTHING: Final = Delta()
+_NO_CHUNK: Final = Chunk()
 
 
 def _delta(pieces: Sequence[Piece], logprobs: tuple[TokenLogprob, ...], calls: tuple[ToolCallDelta, ...]) -> Delta:
