@@ -82,8 +82,11 @@ class TimeLimit:
         struck = self._fired
         if not self._keep or struck:
             self.close()
-        if struck and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        if struck and task is not None:
+            is_own = task.uncancel() <= self._cancelling and kind is asyncio.CancelledError
+            del task  # it will know this frame, by what is raised here
+            if is_own:
+                raise TimeoutError from error
 
     def _arm(self) -> None:
         if self._timer is not None:

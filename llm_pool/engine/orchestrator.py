@@ -294,10 +294,7 @@ class Orchestrator:
         try:
             decision = await self._decide(plan, _RunLog(notify, self._observe))
         except AllProvidersFailed as error:
-            too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
-            if too_long is None:
-                raise self._with_return(error, plan) from error
-            raise too_long from error
+            raise self._explained(error, plan) from error.__cause__
         decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
@@ -314,6 +311,11 @@ class Orchestrator:
             finish=decision.finish,
             tool_calls=decision.reading.tool_calls,
         )
+
+    def _explained(self, error: AllProvidersFailed, plan: Plan) -> LlmPoolError:
+        """*error*, or one that says better why; never raised from itself: that is a cycle of all its frames."""
+        too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
+        return too_long or self._with_return(error, plan)
 
     def _with_return(self, error: AllProvidersFailed, plan: Plan) -> AllProvidersFailed:
         """*error*, saying when to ask again where the breaker of everybody who could be asked knows that."""
