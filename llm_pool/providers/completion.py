@@ -30,7 +30,8 @@ from llm_pool.providers.tool_calls import ToolCallStream
 from llm_pool.providers.transport import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from llm_pool.core.messages import FinishReason, TokenLogprob, ToolCallDelta
     from llm_pool.providers.framing import Record
@@ -48,7 +49,7 @@ GOOD_STATUSES: Final = frozenset({200, 201, 202, 203})
 
 async def completion(
     backend: Backend,
-    response: Response,
+    ask: Callable[[], AbstractAsyncContextManager[Response]],
     record_format: RecordFormat,
     *,
     habit: ReasoningHabit,
@@ -56,36 +57,38 @@ async def completion(
     ends_by_itself: bool = False,
 ) -> AsyncGenerator[Delta]:
     """
-    The answer in *response* as it comes, in Deltas; the last one is final.
+    The answer to a question as it comes, in Deltas; the last one is final.
 
     Args:
         backend: who answers.
-        response: from its head on; read to its end, so that its connection may be used again.
+        ask: asks, and gives the response from its head on; it is read to its end, so that its connection may be used
+            again.
         record_format: how its records are read.
         habit: where the model's texts begin, as far as is known; told where this one did.
         trusts_unknown_finishes: a word that nobody knows is a good end, where a person said that it is one.
-        ends_by_itself: the response says itself where it ends, and nothing else says where the answer does.
+        ends_by_itself: nothing says where the answer ends but the response, where it does.
 
     Raises:
-        ProviderError: it answers with an error, or its answer has no good end.
+        ProviderError: what *ask* raises; it answers with an error, or its answer has no good end.
     """
-    if response.status not in GOOD_STATUSES:
-        raise error_for(backend, await response.read())
-    answer = _Answer(backend, record_format, habit, trusts_unknown_finishes=trusts_unknown_finishes)
-    records = Records(backend, response)
-    async for batch in records:
-        delta = answer.take(batch)
-        if delta.has_token or delta.logprobs or delta.retracted:
-            yield delta
-        if answer.has_end:
-            break
-    if not ends_by_itself:
-        answer.check_end()
-    if not answer.is_complete:
-        await _read_counts(answer, records)
-    if answer.is_complete:
-        await response.drain()
-    yield answer.last()
+    async with ask() as response:
+        if response.status not in GOOD_STATUSES:
+            raise error_for(backend, await response.read())
+        answer = _Answer(backend, record_format, habit, trusts_unknown_finishes=trusts_unknown_finishes)
+        records = Records(backend, response)
+        async for batch in records:
+            delta = answer.take(batch)
+            if delta.has_token or delta.logprobs or delta.retracted:
+                yield delta
+            if answer.has_end:
+                break
+        if not (ends_by_itself and response.delimited):
+            answer.check_end()
+        if not answer.is_complete:
+            await _read_counts(answer, records)
+        if answer.is_complete:
+            await response.drain()
+        yield answer.last()
 
 
 async def _read_counts(answer: _Answer, records: Records) -> None:

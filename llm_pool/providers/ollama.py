@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -102,17 +103,15 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
         body = self._request_body(call, size)
-        asked = self._asking.ask(
+        ask = partial(
+            self._asking.ask,
             "/api/chat",
             body,
             self._refusal,
             lambda error: self._with_larger_context(body, error),
             trace=call.trace,
         )
-        async with (
-            asked as response,
-            aclosing(completion(self._backend, response, OLLAMA, habit=self._habit)) as deltas,
-        ):
+        async with aclosing(completion(self._backend, ask, OLLAMA, habit=self._habit)) as deltas:
             async for delta in deltas:
                 if delta.final:
                     cut = complaint(call.prompt, delta.usage.prompt_tokens, size)
