@@ -90,10 +90,12 @@ class Breakers:
     def _report(self, provider: str, task: str, watched: _TrackedBreaker) -> None:
         if watched.is_calm:
             return
-        before, after = watched.reported, watched.breaker.state(self._clock.now())
+        now = self._clock.now()
+        before, after = watched.reported, watched.breaker.state(now)
         if before is not after:
             watched.reported = after
-            self._emit(BreakerChanged(provider, task, before, after))
+            refusal = watched.breaker.refusal(now) if after is State.OPEN else None
+            self._emit(BreakerChanged(provider, task, before, after, 0.0 if refusal is None else refusal.retry_after))
 
 
 class _TrackedBreaker(msgspec.Struct):
