@@ -69,7 +69,7 @@ def openai_chunk(value: Json) -> Chunk:
     return Chunk(
         text=text_of(content) or text_of(choice.get("text")),
         reasoning=_reasoning(said) or reasoning_of(content),
-        finish=word_of(choice.get("finish_reason")),
+        finish=word_of(choice.get("finish_reason") or choice.get("finishReason")),  # the latter: Gemini
         done=isinstance(message, dict),
         usage=_usage(body.get("usage"), "prompt_tokens", "completion_tokens"),
         logprobs=_logprobs(object_of(choice.get("logprobs")).get("content")),
@@ -112,6 +112,8 @@ def error_in(body: Mapping[str, Json], *, known: tuple[str, ...]) -> Json:
     get = body.get
     if get("error") or get("object") == "error" or get("type") == "error" or get("status") == "error":
         return body
+    if count_of(get("error_code")):  # FastChat, whose words stand where a text would
+        return body
     for field in known:
         if get(field) is not None:
             return None
@@ -131,9 +133,9 @@ def error_status(error: Json) -> int | None:
 
 
 def _first(choices: list[Json]) -> dict[str, Json]:
-    """The choice that was asked for: the one with index 0, or without one."""
+    """The choice that was asked for: the one with index 0, which some write as a string, or without one."""
     for choice in choices:
-        if isinstance(choice, dict) and not choice.get("index"):
+        if isinstance(choice, dict) and choice.get("index") in (None, 0, "0", ""):
             return choice
     return {}
 

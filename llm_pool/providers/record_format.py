@@ -39,6 +39,7 @@ class _Record(msgspec.Struct, gc=False, kw_only=True):
     """Fields that would make a record an error; see ``chunks.error_in``."""
 
     error: None = None
+    error_code: None = None
     type: None = None
     status: None = None
 
@@ -59,6 +60,7 @@ class _Choice(_Record, gc=False, kw_only=True):
     message: None = None
     text: _Empty = None
     finish_reason: str | None = None
+    finishReason: None = None  # noqa: N815  Gemini's spelling
     logprobs: None = None
 
 
