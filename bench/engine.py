@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_ONCE = 16
+QUEUED = 56
+"""Requests that wait in the case ``queue``, which has a slot for each of the other sixteen."""
 CHUNKS = 100
 CHUNK_PAUSE = 0.002
-CASES = ("infer", "hit", "voting", "stream", "raw", "raw_stream")
-PROVIDERS = 3
+CASES = ("infer", "hit", "queue", "voting", "stream", "raw", "raw_stream")
 
 
 # The upstream
@@ -98,14 +99,14 @@ async def serve() -> None:
 # The requests
 
 
-def configured(url: str) -> str:
-    """The file of a pool whose models all live at *url*, each on a machine of its own."""
-    providers = "".join(
-        f'[groups.g{at}]\nslots = 64\n[[providers]]\nname = "p{at}"\ndriver = "openai"\ngroup = "g{at}"\n'
+def configured(url: str, providers: int) -> str:
+    """The file of a pool whose models all live at *url*, each on a machine of its own with a slot for each client."""
+    sections = "".join(
+        f'[groups.g{at}]\nslots = {AT_ONCE}\n[[providers]]\nname = "p{at}"\ndriver = "openai"\ngroup = "g{at}"\n'
         f'base_url = "{url}"\nmodel = "m{at}"\n'
-        for at in range(PROVIDERS)
+        for at in range(providers)
     )
-    return f"[trust]\nenabled = false\n{providers}"
+    return f"[trust]\nenabled = false\n{sections}"
 
 
 async def asks(case: str, url: str) -> tuple[Callable[[str], Coroutine[Any, Any, Any]], Callable[[], Any]]:
@@ -116,14 +117,13 @@ async def asks(case: str, url: str) -> tuple[Callable[[str], Coroutine[Any, Any,
     from llm_pool.core.messages import Query, StrategyName
     from llm_pool.engine.generations import PoolManager
 
-    pool = await PoolManager.start(parse(configured(url), Path("llm-pool.toml")))
     voting = case == "voting"
+    pool = await PoolManager.start(parse(configured(url, 3 if voting else 1), Path("llm-pool.toml")))
     strategy = StrategyName.VOTING if voting else StrategyName.FASTEST
-    providers = tuple(f"p{at}" for at in range(PROVIDERS)) if voting else ("p0",)
 
     async def infer(prompt: str) -> None:
         text = "the same" if case == "hit" else f"long {prompt}" if case == "stream" else prompt
-        answer = await pool.infer(Query(prompt=text, strategy=strategy, providers=providers))
+        answer = await pool.infer(Query(prompt=text, strategy=strategy, deadline=60.0))
         assert "blue" in answer.content
 
     return infer, pool.aclose
@@ -156,7 +156,7 @@ async def cpu(case: str, url: str, requests: int) -> float:
             await ask(f"{name} {number}")
 
     async def clients(numbers: Iterator[int], name: str) -> None:
-        await asyncio.gather(*(client(numbers, name) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(client(numbers, name) for _ in range(AT_ONCE + (QUEUED if case == "queue" else 0))))
 
     await clients(iter(range(requests // 4)), "warm")
     gc.collect()
@@ -270,6 +270,8 @@ def table(trees: dict[str, Path], found: dict[str, dict[str, list[dict[str, floa
 
 
 def _ratios(us: dict[str, float]) -> Iterator[str]:
+    if {"infer", "queue"} <= us.keys():
+        yield f"{QUEUED} waiting: {us['queue'] / us['infer']:.2f} times none waiting"
     if {"infer", "voting"} <= us.keys():
         yield f"VOTING of three {us['voting'] / us['infer']:.2f} times FASTEST of one"
     if {"infer", "stream", "raw", "raw_stream"} <= us.keys():
