@@ -57,6 +57,7 @@ class ConcurrencyLimited(Policy):
         super().__init__(inner)
         self._gate, self._model, self._emit = gate, model, emit
         self._patience, self._suspicions, self._now = patience, suspicions, gate.now
+        gate.add_model(model)
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
@@ -104,8 +105,8 @@ class ConcurrencyLimited(Policy):
     def _lending(self, lease: Lease, call: Call, silence: Silence) -> AbstractContextManager[None]:
         """Lends the slot once the call is silent for too long."""
         patience = self._patience
-        if patience is None:
-            return nullcontext()
+        if patience is None or not self._gate.minds_silence:
+            return _UNWATCHED
         return Watch(
             silence,
             lambda: patience.before_overtaking(self.name, call),
@@ -119,6 +120,9 @@ class ConcurrencyLimited(Policy):
             self._gate.record_load_time(lease, delta.loading)
         if delta.has_token or delta.final:
             self._gate.hear(lease)
+
+
+_UNWATCHED = nullcontext()
 
 
 class _Wait:

@@ -98,6 +98,7 @@ class Gate:
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
         self._waiting = WaitingLine[Waiter]()
         self._slots: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._models: set[str] = set()
         self._leases: set[Lease] = set()
         self._tickets, self._turns = 0, Turns()
         self._turn_began = 0.0
@@ -111,6 +112,15 @@ class Gate:
         self._learns_slots, self._slots_seen = learns_slots, SlotsSeen()
         self._trial: SlotTrial[Lease] | None = None
         self._closed = False
+
+    def add_model(self, model: str) -> None:
+        """Note that calls to *model* come through here."""
+        self._models.add(model)
+
+    @property
+    def minds_silence(self) -> bool:
+        """Whether it makes a difference here that a call goes silent: to another model, or to a trial."""
+        return len(self._models) > 1 or self._learns_slots
 
     def add_loader(self, model: str, load: LoadModel) -> None:
         """Let *load* bring in *model* before it is called."""
