@@ -27,6 +27,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         tools: the functions that are offered, as the request has them.
         must_call: a call is asked for.
         results: what tools gave, where the conversation ends with that.
+        images: pictures that the last turn shows, as base64.
     """
 
     model: str
@@ -40,6 +41,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[dict[str, Any], ...] = ()
     must_call: bool = False
     results: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 class ScriptedCall(msgspec.Struct, frozen=True):
