@@ -53,6 +53,9 @@ def _pieces(told: dict[str, Any]) -> str:
 
 
 def _stream(told: dict[str, Any]) -> str:
+    """The text of the sea, in pieces; or a city, field by field."""
+    if "value" in told:
+        return _structured(told) or _pieces(told)
     return _text(scenario.SEA)({"pieces": 0, **told})
 
 

@@ -105,7 +105,7 @@ def answer(asked: TextRequest) -> ScriptedAnswer | None:
     if asked.images:
         sizes = ", ".join(f"{len(base64.b64decode(image))} bytes" for image in asked.images)
         return _spoken(f"{len(asked.images)} picture, {sizes}.")
-    if asked.schema is not None and {"name", "people"} <= set(asked.schema.get("properties", {})):
+    if _has_city(asked.schema):
         return _spoken(msgspec.json.encode(CITY).decode())
     return _text(asked)
 
@@ -137,9 +137,14 @@ def _call(asked: TextRequest) -> ScriptedCall | None:
     if "note.txt" in asked.text:
         for name in offered & READS_A_FILE.keys():
             return ScriptedCall(name, msgspec.json.encode(READS_A_FILE[name]).decode())
-    if asked.must_call:
-        return ScriptedCall(asked.tools[0]["name"], msgspec.json.encode(CITY).decode())
+    for tool in asked.tools:
+        if _has_city(tool.get("parameters")):
+            return ScriptedCall(tool["name"], msgspec.json.encode(CITY).decode())
     return None
+
+
+def _has_city(schema: dict[str, Any] | None) -> bool:
+    return CITY.keys() <= (schema or {}).get("properties", {}).keys()
 
 
 def _spoken(text: str, reasoning: str = "") -> ScriptedAnswer:

@@ -24,6 +24,8 @@ export async function cell(name, work) {
     said = { raised: `${typeName(error)}: ${error.message}` };
   }
   console.log(JSON.stringify({ cell: name, ...said }));
+  // Who has left stays a while, so that what ends the call is the client's leaving and not the end of this process.
+  if (said.left) await new Promise((done) => setTimeout(done, 300));
 }
 
 /** What `work` throws: its type and what it says. */

@@ -186,7 +186,7 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
         and body.get("reasoning_effort") != "none",
         tools=tuple(tool["function"] for tool in body.get("tools") or ()),
-        must_call=body.get("tool_choice", "auto") not in {"auto", "none"},
+        must_call=body.get("tool_choice", "auto") not in ("auto", "none"),  # or an object
         results=tuple(str(message["content"]) for message in results_of(body["messages"])),
         images=tuple(_images(body["messages"][-1].get("content")) if body["messages"] else ()),
     )
