@@ -7,7 +7,7 @@ Each client gets an environment of its own, made by uv or npm from its pinned li
 (``LLM_POOL_CLIENTS``). Its driver, a program such as its users write, runs as a process of its own against one daemon
 over the scripted upstream and tells what came; what was said, called, thought and embedded is compared with what the
 upstream said. ``--write`` keeps the results in ``bench/results/clients.json`` and the table in ``docs/clients.md``.
-Exit 1 if a client cannot do what it could when the results were kept.
+Exit 1 where something fails, unless ``client.toml`` knows a reason of the client's own.
 """
 
 from __future__ import annotations
@@ -56,13 +56,14 @@ def machine() -> str:
     return f"{os.cpu_count()} vCPU, Python {platform.python_version()}, Node {node.removeprefix('v') or 'none'}"
 
 
-def worse(found: dict[str, Result], before: dict[str, Result]) -> list[str]:
-    """Cells that fail now and did not when the results were kept."""
+def unexplained(clients: list[Client], found: dict[str, Result]) -> list[str]:
+    """Cells that fail, and not for a reason of the client's own that its ``client.toml`` tells."""
     return [
-        f"{key} {cell}"
-        for key, result in found.items()
-        for cell, why in result.cells.items()
-        if why and not (key in before and before[key].cells.get(cell))
+        f"{client.key} {cell}"
+        for client in clients
+        if client.key in found
+        for cell, why in found[client.key].cells.items()
+        if why != client.fails.get(cell, "")
     ]
 
 
@@ -82,16 +83,15 @@ def main() -> int:
         for client in clients:
             asyncio.run(environments.lock(client))
         return 0
-    before = report.kept()
     with tempfile.TemporaryDirectory(prefix="llm-pool-clients-") as folder:
         found = asyncio.run(results(clients, Path(folder)))
     if options.write:
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        report.write(report.Run(today, machine(), before.results | found))
-    lost = worse(found, before.results)
-    if lost:
-        print(f"worked before, or was never seen to fail: {', '.join(lost)}")
-    return bool(lost)
+        report.write(report.Run(today, machine(), report.kept().results | found))
+    failed = unexplained(clients, found)
+    if failed:
+        print(f"failed, and not for a known reason of the client's own: {', '.join(failed)}")
+    return bool(failed)
 
 
 if __name__ == "__main__":

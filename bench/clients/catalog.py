@@ -43,6 +43,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ci: small and quick enough for every run of the tests.
         errors: None where it tells none.
         absent: cells that it does not offer, and why.
+        fails: cells that it offers and that fail for reasons of its own, and those.
         further: results beyond the columns, with what each of them is.
         needs: programs that must be here beside the package index.
         timeout: seconds that a run of it may take.
@@ -54,6 +55,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ci: bool = False
     errors: Errors | None = None
     absent: dict[str, str] = {}
+    fails: dict[str, str] = {}
     further: dict[str, str] = {}
     needs: tuple[str, ...] = ()
     timeout: float = 120.0

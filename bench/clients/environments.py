@@ -81,7 +81,8 @@ async def _node(client: Client) -> Environment:
         folder.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(client.folder / name, folder)
-        await _run("npm", "ci", "--no-audit", "--no-fund", "--prefix", str(folder))
+        # Not `npm ci`, which refuses a lock that lacks the optional packages of other systems, as some indexes do.
+        await _run("npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder))
         (folder / "complete").touch()
     version = json.loads((modules / client.package / "package.json").read_bytes())["version"]
     command = ("node",) if client.driver.suffix == ".mjs" else (sys.executable, "-u")

@@ -19,10 +19,18 @@ PIECES = 3
 """Of a stream, at least; the model writes more, and some clients join a few."""
 
 
+def explained(client: Client, cell: str, wrong: str) -> str:
+    """The reason that is known to be the client's own in the place of *wrong*; wrong too where it fails no longer."""
+    known = client.fails.get(cell, "")
+    if known and not wrong:
+        return f"it works, and client.toml says that it fails: {known}"
+    return known or wrong
+
+
 def verdict(client: Client, cell: str, told: dict[str, Any]) -> str:
     """What is wrong with what *client* told of *cell*; empty where nothing is."""
     if "raised" in told:
-        return str(told["raised"])
+        return str(told["raised"]).strip().splitlines()[0][:300]
     if cell == "error":
         return _errors(client, told)
     return RULES.get(cell, _text(scenario.SKY))(told)
@@ -53,9 +61,9 @@ def _pieces(told: dict[str, Any]) -> str:
 
 
 def _stream(told: dict[str, Any]) -> str:
-    """The text of the sea, in pieces; or a city, field by field."""
+    """The text of the sea, in pieces; or a city, which comes when it has been checked, so in one piece."""
     if "value" in told:
-        return _structured(told) or _pieces(told)
+        return _structured(told)
     return _text(scenario.SEA)({"pieces": 0, **told})
 
 

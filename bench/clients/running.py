@@ -52,17 +52,18 @@ async def run(client: Client, environment: Environment, pool: Pool, folder: Path
     cells = {}
     for cell in client.cells:
         if cell not in told:
-            cells[cell] = f"nothing was told{complaint and ': ' + complaint}"
+            wrong = f"nothing was told{complaint and ': ' + complaint}"
         elif cell == "leave" and "left" in told[cell]:
-            cells[cell] = await _stopped(pool, told[cell]["left"])
+            wrong = await _stopped(pool, told[cell]["left"])
         else:
-            cells[cell] = judging.verdict(client, cell, told[cell])
+            wrong = judging.verdict(client, cell, told[cell])
+        cells[cell] = judging.explained(client, cell, wrong)
     return Result(client.key, environment.version, round(time.monotonic() - began, 1), cells)
 
 
 def _laid_out(client: Client, environment: Environment, pool: Pool, folder: Path) -> Path:
     """The driver in *folder*, with the addresses of this run in the place of those it is written with."""
-    for path in (*DRIVERS.glob("cells.*"), *client.folder.iterdir()):
+    for path in (*DRIVERS.glob("*.*"), *client.folder.iterdir()):
         if path.suffix in {".py", ".mjs", ".html"}:
             text = path.read_text(encoding="utf-8").replace(SHOWN, pool.url).replace(SHOWN_ORIGIN, pool.origin)
             (folder / path.name).write_text(text, encoding="utf-8")

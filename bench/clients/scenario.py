@@ -102,15 +102,18 @@ def answer(asked: TextRequest) -> ScriptedAnswer | None:
     call = _call(asked)
     if call is not None:
         return ScriptedAnswer("", calls=(call,))
-    if asked.images:
-        sizes = ", ".join(f"{len(base64.b64decode(image))} bytes" for image in asked.images)
-        return _spoken(f"{len(asked.images)} picture, {sizes}.")
+    if asked.images and "[[ ## completed ## ]]" not in asked.text:
+        return _spoken(_seen(asked))
     if _has_city(asked.schema):
         return _spoken(msgspec.json.encode(CITY).decode())
     return _text(asked)
 
 
 def _text(asked: TextRequest) -> ScriptedAnswer | None:
+    if "[[ ## completed ## ]]" in asked.text:
+        return _in_fields(asked)
+    if "Name a city" in asked.text:
+        return _spoken(msgspec.json.encode(CITY).decode())
     for words, said in (
         ("endless", ENDLESS),
         ("Why is", _spoken(WHY, THOUGHT)),
@@ -119,15 +122,26 @@ def _text(asked: TextRequest) -> ScriptedAnswer | None:
         ("What colour is the sky", _spoken(SKY)),
     ):
         if words in asked.text:
-            return _in_fields(asked, said)
+            return said
     return None
 
 
-def _in_fields(asked: TextRequest, said: ScriptedAnswer) -> ScriptedAnswer:
-    """In the marks that dspy asks for in its system prompt."""
-    if "[[ ## completed ## ]]" not in asked.text:
-        return said
-    return _spoken(f"[[ ## answer ## ]]\n{said.text}\n\n[[ ## completed ## ]]")
+def _in_fields(asked: TextRequest) -> ScriptedAnswer:
+    """What dspy's agent and its modules ask for: fields between marks, as its system prompt tells."""
+    if "next_tool_name" in asked.text:
+        done = WEATHER in asked.text
+        name, arguments = ("finish", {}) if done else (TOOL, ARGUMENTS)
+        called = {"next_tool_name": name, "next_tool_args": msgspec.json.encode(arguments).decode()}
+        return _fields(next_thought="Let me see.", **called)
+    text = f"It says: {WEATHER}" if WEATHER in asked.text else SEA if "the sea" in asked.text else SKY
+    if asked.images:
+        text = _seen(asked)
+    return _fields(reasoning="It is so.", answer=text) if "## reasoning ##" in asked.text else _fields(answer=text)
+
+
+def _fields(**fields: str) -> ScriptedAnswer:
+    marked = "".join(f"[[ ## {name} ## ]]\n{text}\n\n" for name, text in fields.items())
+    return _spoken(f"{marked}[[ ## completed ## ]]")
 
 
 def _call(asked: TextRequest) -> ScriptedCall | None:
@@ -145,6 +159,11 @@ def _call(asked: TextRequest) -> ScriptedCall | None:
 
 def _has_city(schema: dict[str, Any] | None) -> bool:
     return CITY.keys() <= (schema or {}).get("properties", {}).keys()
+
+
+def _seen(asked: TextRequest) -> str:
+    sizes = ", ".join(f"{len(base64.b64decode(image))} bytes" for image in asked.images)
+    return f"{len(asked.images)} picture, {sizes}."
 
 
 def _spoken(text: str, reasoning: str = "") -> ScriptedAnswer:
