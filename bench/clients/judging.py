@@ -77,6 +77,10 @@ def _structured(told: dict[str, Any]) -> str:
 
 
 def _tools(told: dict[str, Any]) -> str:
+    """The call is the model's, and its result came back to it. A coding agent runs its own tools, and tells the end."""
+    if "call" not in told:
+        text = str(told.get("text"))
+        return "" if scenario.NOTE in text else f"said {text[-200:]!r}, which is not what note.txt says"
     arguments = told.get("arguments")
     if isinstance(arguments, str):
         arguments = json.loads(arguments)
@@ -112,12 +116,6 @@ def _thinking(told: dict[str, Any]) -> str:
     return _text(scenario.WHY)(told) or ("" if thought == scenario.THOUGHT else f"thought {thought[:200]!r}")
 
 
-def _note(told: dict[str, Any]) -> str:
-    """A coding agent's tool has read the file: its words come back by way of the model."""
-    text = str(told.get("text"))
-    return "" if scenario.NOTE in text else f"said {text[-300:]!r}, which is not what note.txt says"
-
-
 def _edit(told: dict[str, Any]) -> str:
     text = str(told.get("file")).strip()
     return "" if text == scenario.EDITED else f"the file says {text[:200]!r}, not {scenario.EDITED!r}"
@@ -140,7 +138,6 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "embeddings": _embeddings,
     "thinking": _thinking,
     "images": _text("1 picture, 70 bytes."),
-    "agent": _note,
     "edit": _edit,
     "listing": _listing,
     "json_schema": _structured,

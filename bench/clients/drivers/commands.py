@@ -1,34 +1,20 @@
-"""For drivers of command lines: what a command writes, run as a user would type it."""
+"""For drivers of command lines: what a user types, and what comes of it."""
 
+import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
-LEFT_AFTER = 90
+import cells
+
+PATIENCE = 100
 """Seconds that a command may take."""
-
-
-def shell(text):
-    """
-    Run *text* in a shell, here.
-
-    Raises:
-        RuntimeError: it exits with another status than 0.
-    """
-    ran = subprocess.run(text, shell=True, capture_output=True, text=True, timeout=LEFT_AFTER, check=False)
-    if ran.returncode:
-        raise RuntimeError(f"exit {ran.returncode}: {ran.stdout[-600:]} {ran.stderr[-600:]}")
-    return ran.stdout
-
-
-def fails(text):
-    """How *text* fails in a shell: its exit status, and what it writes."""
-    ran = subprocess.run(text, shell=True, capture_output=True, text=True, timeout=LEFT_AFTER, check=False)
-    return {"type": f"exit {ran.returncode}", "message": ran.stdout + ran.stderr}
 
 
 def typed(text):
     """What a user types of *text*: its lines between the marks."""
-    return "\n".join(line for line in text.strip().splitlines() if not line.startswith("# configured:"))
+    return "\n".join(line for line in text.strip().splitlines() if not line.startswith(("# configured:", "// configured:")))
 
 
 def write(name, text):
@@ -37,3 +23,57 @@ def write(name, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.lstrip(), encoding="utf-8")
     return path
+
+
+def shell(text):
+    """
+    What *text* writes, typed into a shell.
+
+    Raises:
+        RuntimeError: it exits with another status than 0.
+    """
+    ran = _run(text)
+    if ran.returncode:
+        raise RuntimeError(f"exit {ran.returncode}: {ran.stdout[-600:]} {ran.stderr[-600:]}")
+    return ran.stdout
+
+
+def fails(text):
+    """How *text* fails in a shell: its exit status, and what it writes."""
+    ran = _run(text)
+    return {"type": f"exit {ran.returncode}", "message": ran.stdout + ran.stderr}
+
+
+def _run(text):
+    nothing = subprocess.DEVNULL
+    return subprocess.run(
+        text, shell=True, stdin=nothing, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def events(text):
+    """The lines of JSON that *text* writes."""
+    return [json.loads(line) for line in shell(text).splitlines() if line.startswith("{")]
+
+
+def interrupted(text, begun):
+    """
+    Type *text*, and Ctrl-C once it has written *begun*; when that was.
+
+    Raises:
+        RuntimeError: it ends without writing that.
+    """
+    with subprocess.Popen(
+        text, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as command:  # fmt: skip
+        seen = b""
+        while begun not in seen:
+            piece = os.read(command.stdout.fileno(), 65536)
+            if not piece:
+                raise RuntimeError(f"it never wrote {begun!r}: {seen[-500:]!r}")
+            seen += piece
+        left = cells.now()
+        os.killpg(command.pid, signal.SIGINT)
+        command.communicate(timeout=PATIENCE)
+    return left

@@ -1,13 +1,8 @@
-"""aider: a question, and an edit of a file."""
-
-import os
-import signal
-import subprocess
-from pathlib import Path
+"""aider: questions, and an edit of a file."""
 
 import cells
 from cells import cell
-from commands import fails, shell, typed, write
+from commands import fails, interrupted, shell, typed, write
 
 SETUP = """
 # configured: begin (sh)
@@ -17,29 +12,40 @@ aider --model openai/pool
 # configured: end
 """
 AIDER = f"{typed(SETUP)} --no-git --no-check-update --no-show-model-warnings --no-pretty --yes-always"
-MARK = "\n\n"
+RELEASE_NOTES = "https://aider.chat/HISTORY.html#release-notes"
 
 
 def said(output):
     """The answer, which stands between what aider says of itself and its count of tokens."""
-    return output.partition("Repo-map")[2].partition("\n\n")[2].partition("\n\nTokens:")[0]
+    return output.partition("Repo-map: disabled")[2].replace(RELEASE_NOTES, "").partition("Tokens:")[0]
+
+
+def joined(text):
+    """*text* as it was before aider broke its lines."""
+    return " ".join(text.split())
 
 
 @cell
 def plain():
-    return {"text": said(shell(f"{AIDER} --no-stream --message '{cells.SKY}'")), }
+    return {"text": said(shell(f"{AIDER} --no-stream --message '{cells.SKY}'"))}
 
 
 @cell
 def stream():
-    return {"text": said(shell(f"{AIDER} --message '{cells.SEA}'"))}
+    return {"text": joined(said(shell(f"{AIDER} --stream --message '{cells.SEA}'")))}
 
 
 @cell
 def edit():
     note = write("note.txt", "The tide turns at noon.\n")
-    shell(f"{AIDER} --edit-format whole --message 'Change note.txt to say six.' note.txt")
+    shell(f"{AIDER} --message 'Change note.txt to say six.' note.txt")
     return {"file": note.read_text()}
+
+
+@cell
+def thinking():
+    thought, _, text = said(shell(f"{AIDER} --message '{cells.WHY}'")).partition("► ANSWER")
+    return {"text": joined(text), "thought": joined(thought.partition("► THINKING")[2])}
 
 
 @cell
@@ -48,3 +54,8 @@ def error():
         "missing": fails(f"{AIDER} --model openai/{cells.MISSING} --message '{cells.SKY}'"),
         "broken": fails(f"{AIDER} --model openai/{cells.BROKEN} --message '{cells.SKY}'"),
     }
+
+
+@cell
+def leave():
+    return {"left": interrupted(f"{AIDER} --stream --message '{cells.ENDLESS}'", b"word")}

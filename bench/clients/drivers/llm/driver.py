@@ -3,13 +3,12 @@
 import base64
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
 import cells
 from cells import cell
-from commands import fails, shell, write
+from commands import fails, interrupted, shell, typed, write
 
 MODELS = """
 # configured: begin (yaml)
@@ -31,16 +30,11 @@ def get_weather(city: str) -> str:
     "The weather in a city."
     return "18 degrees and sunny"
 '''
-write(".config/io.datasette.llm/extra-openai-models.yaml", MODELS + FAILING)
+write(".config/io.datasette.llm/extra-openai-models.yaml", typed(MODELS) + FAILING)
 write("tool.py", TOOL)
 Path("picture.png").write_bytes(base64.b64decode(cells.PNG))
 os.environ["OPENAI_API_KEY"] = "none"
 os.environ["OLLAMA_HOST"] = "http://127.0.0.1:7071"
-
-
-def streamed(question):
-    command = ["llm", "-m", "pool", question]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
 
 @cell
@@ -50,12 +44,12 @@ def plain():
 
 @cell
 def ollama_chat():
-    return {"text": shell(f"llm -m pool:latest --no-stream '{cells.SKY}'")}
+    return {"text": shell(f"llm -m ollama/pool --no-stream '{cells.SKY}'")}
 
 
 @cell
 def stream():
-    with streamed(cells.SEA) as command:
+    with subprocess.Popen(["llm", "-m", "pool", cells.SEA], stdout=subprocess.PIPE) as command:
         pieces = list(iter(lambda: os.read(command.stdout.fileno(), 4096), b""))
     return {"text": b"".join(pieces).decode(), "pieces": len(pieces)}
 
@@ -85,8 +79,4 @@ def images():
 
 @cell
 def leave():
-    with streamed(cells.ENDLESS) as command:
-        command.stdout.read(1)
-        left = cells.now()
-        command.send_signal(signal.SIGINT)
-    return {"left": left}
+    return {"left": interrupted(f"llm -m pool '{cells.ENDLESS}'", b"word")}
