@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import cells
@@ -56,9 +57,17 @@ def events(text):
     return [json.loads(line) for line in shell(text).splitlines() if line.startswith("{")]
 
 
-def interrupted(text, begun):
+def pieces(text):
+    """What *text* writes, each time it writes."""
+    with subprocess.Popen(
+        text, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as command:
+        return [piece.decode() for piece in iter(lambda: os.read(command.stdout.fileno(), 65536), b"")]
+
+
+def interrupted(text, begun, later=0.0):
     """
-    Type *text*, and Ctrl-C once it has written *begun*; when that was.
+    Type *text*, and Ctrl-C once it has written *begun*, or *later* by so many seconds; when that was.
 
     Raises:
         RuntimeError: it ends without writing that.
@@ -73,6 +82,7 @@ def interrupted(text, begun):
             if not piece:
                 raise RuntimeError(f"it never wrote {begun!r}: {seen[-500:]!r}")
             seen += piece
+        time.sleep(later)
         left = cells.now()
         os.killpg(command.pid, signal.SIGINT)
         command.communicate(timeout=PATIENCE)

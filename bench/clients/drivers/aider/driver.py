@@ -2,7 +2,7 @@
 
 import cells
 from cells import cell
-from commands import fails, interrupted, shell, typed, write
+from commands import fails, interrupted, pieces, shell, typed, write
 
 SETUP = """
 # configured: begin (sh)
@@ -32,7 +32,8 @@ def plain():
 
 @cell
 def stream():
-    return {"text": joined(said(shell(f"{AIDER} --stream --message '{cells.SEA}'")))}
+    written = pieces(f"{AIDER} --stream --message '{cells.SEA}'")
+    return {"text": joined(said("".join(written))), "pieces": len(written)}
 
 
 @cell
@@ -44,8 +45,8 @@ def edit():
 
 @cell
 def thinking():
-    thought, _, text = said(shell(f"{AIDER} --message '{cells.WHY}'")).partition("► ANSWER")
-    return {"text": joined(text), "thought": joined(thought.partition("► THINKING")[2])}
+    thought, _, text = said(shell(f"{AIDER} --message '{cells.WHY}'")).partition("► **ANSWER**")
+    return {"text": joined(text), "thought": joined(thought.partition("► **THINKING**")[2])}
 
 
 @cell

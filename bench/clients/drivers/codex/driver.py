@@ -33,9 +33,10 @@ write("note.txt", "The tide turns at noon.\n")
 Path("picture.png").write_bytes(base64.b64decode(cells.PNG))
 
 
-def items(question, kind):
-    found = [event["item"] for event in events(f"{CODEX} --json '{question}'") if event["type"] == "item.completed"]
-    return [item for item in found if item["type"] == kind]
+def told(command):
+    """The texts of what came, by kind; the last of each."""
+    items = [event["item"] for event in events(command) if event["type"] == "item.completed"]
+    return {item["type"]: item["text"] for item in items if "text" in item}
 
 
 @cell
@@ -50,13 +51,12 @@ def structured():
 
 @cell
 def tools():
-    return {"text": items(cells.NOTE, "agent_message")[-1]["text"]}
+    return {"text": told(f"{CODEX} --json '{cells.NOTE}'")["agent_message"]}
 
 
 @cell
 def thinking():
-    said = events(f"{CODEX} --json -c show_raw_agent_reasoning=true '{cells.WHY}'")
-    texts = {event["item"]["type"]: event["item"]["text"] for event in said if event["type"] == "item.completed"}
+    texts = told(f"{CODEX} --json -c show_raw_agent_reasoning=true '{cells.WHY}'")
     return {"text": texts["agent_message"], "thought": texts["reasoning"]}
 
 
@@ -71,3 +71,8 @@ def error():
         "missing": fails(f"{CODEX} -m {cells.MISSING} '{cells.SKY}'"),
         "broken": fails(f"{CODEX} -m {cells.BROKEN} '{cells.SKY}'"),
     }
+
+
+@cell
+def leave():
+    return {"left": interrupted(f"{CODEX} --json '{cells.ENDLESS}'", b"turn.started", later=1.0)}

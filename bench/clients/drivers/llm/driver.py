@@ -3,12 +3,11 @@
 import base64
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import cells
 from cells import cell
-from commands import fails, interrupted, shell, typed, write
+from commands import fails, interrupted, pieces, shell, typed, write
 
 MODELS = """
 # configured: begin (yaml)
@@ -49,9 +48,8 @@ def ollama_chat():
 
 @cell
 def stream():
-    with subprocess.Popen(["llm", "-m", "pool", cells.SEA], stdout=subprocess.PIPE) as command:
-        pieces = list(iter(lambda: os.read(command.stdout.fileno(), 4096), b""))
-    return {"text": b"".join(pieces).decode(), "pieces": len(pieces)}
+    said = pieces(f"llm -m pool '{cells.SEA}'")
+    return {"text": "".join(said), "pieces": len(said)}
 
 
 @cell

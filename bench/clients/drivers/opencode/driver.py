@@ -66,3 +66,8 @@ def error():
         "missing": fails(f"{RUN} -m llm-pool/{cells.MISSING} '{cells.SKY}'"),
         "broken": fails(f"{RUN} -m llm-pool/{cells.BROKEN} '{cells.SKY}'"),
     }
+
+
+@cell
+def leave():
+    return {"left": interrupted(f"{RUN} '{cells.ENDLESS}'", b"step_start", later=1.0)}
