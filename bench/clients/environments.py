@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -56,7 +57,15 @@ async def prepare(client: Client) -> Environment:
     for program in (*client.needs, *(("node", "npm") if client.is_node else ())):
         if shutil.which(program) is None:
             raise NotInstalled(f"{program} is not here")
-    return await (_node(client) if client.is_node else _python(client))
+    if client.is_node:
+        return await _node(client)
+    return await (_python(client) if (client.folder / "requirements.txt").exists() else _program(client))
+
+
+async def _program(client: Client) -> Environment:
+    """For a program that is here: nothing is installed."""
+    told = re.search(r"\d+(\.\d+)+", await _run(client.package, "--version"))
+    return Environment((sys.executable, "-u"), Path(sys.executable).parent, None, told[0] if told else "unknown")
 
 
 async def _python(client: Client) -> Environment:

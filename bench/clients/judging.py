@@ -140,5 +140,6 @@ RULES: dict[str, Callable[[dict[str, Any]], str]] = {
     "images": _text("1 picture, 70 bytes."),
     "edit": _edit,
     "listing": _listing,
+    "refused": lambda told: "the page of a stranger could read the answer" if told["read"] else "",
     "json_schema": _structured,
 }
