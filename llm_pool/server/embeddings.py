@@ -153,22 +153,29 @@ class EmbeddingRoutes:
 
 def providers_of(name: str, config: Config) -> tuple[str, ...]:
     """
-    The providers that make the vectors of the model *name*: all that have it; where *name* is a provider's, that one.
+    The providers that make the vectors of the model *name*: all that have it; where *name* is a provider's, that one;
+    where ``[models]`` names it, those of what it stands for.
 
     Raises:
         UnknownModel: no provider makes embeddings by that name.
     """
+    known = embedding_models(config)
+    for asked in (name, name.removesuffix(":latest")):
+        found = known.get(asked) or known.get(config.model_named_by(asked))
+        if found is not None:
+            return found
+    listed = f"models that make embeddings are {', '.join(known)}" if known else _NOBODY
+    raise UnknownModel(name, hint=nearest(name, known) or listed)
+
+
+def embedding_models(config: Config) -> dict[str, tuple[str, ...]]:
+    """Every model that makes embeddings, by name, with its providers; ``pool`` too where there is only one."""
     by_model: dict[str, tuple[str, ...]] = {}
     for settings in config.embedding_providers:
         model = settings.model.removesuffix(":latest")
         by_model[model] = (*by_model.get(model, ()), settings.name)
     alone = {settings.name: (settings.name,) for settings in config.embedding_providers}
-    known = {**alone, **by_model, **({POOL: next(iter(by_model.values()))} if len(by_model) == 1 else {})}
-    found = known.get(name) or known.get(name.removesuffix(":latest"))
-    if found is None:
-        listed = f"models that make embeddings are {', '.join(known)}" if known else _NOBODY
-        raise UnknownModel(name, hint=nearest(name, known) or listed)
-    return found
+    return {**alone, **by_model, **({POOL: next(iter(by_model.values()))} if len(by_model) == 1 else {})}
 
 
 _NOBODY = 'give a provider of an embedding model tasks = ["embed"]'

@@ -165,6 +165,24 @@ async def test_what_cannot_be_served_is_refused_by_name(
     assert not upstream.counts.requests
 
 
+@pytest.mark.parametrize("name", ["text-embedding-3-small", "text-embedding-3-small:latest", "old"])
+async def test_an_alias_of_an_embedding_model_is_asked_as_what_it_stands_for(
+    daemons: Any, upstream: Upstream, name: str
+) -> None:
+    """For clients that insist on a name of their own, and for a provider that was renamed; on both APIs."""
+    extra = '[qos]\nmax_deadline_ms = 5000\n[models]\nold = "bge"\n"text-embedding-3-small" = "old"\n'
+    async with (
+        daemons(providers=providers(upstream.url), extra=extra, components=APIS) as pool,
+        openai.AsyncOpenAI(base_url=f"{pool.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        made = await client.embeddings.create(model=name, input="sky")
+        listed = await ollama.AsyncClient(host=pool.url).embed(model=name, input="sky")
+
+    assert made.model == name
+    assert made.data[0].embedding == pytest.approx(vector("bge-m3:latest", "sky"), abs=1e-6)
+    assert list(listed.embeddings[0]) == vector("bge-m3:latest", "sky")
+
+
 async def test_one_that_only_embeds_is_no_chat_model(pool: Any, client: openai.AsyncOpenAI) -> None:
     """Neither by name nor in a panel; and it is healthy, as it does what it is there for."""
     hello: Any = [{"role": "user", "content": "hello"}]
