@@ -1,7 +1,7 @@
 """
 Every client, unmodified: which of them work with ``llm-pool serve``, and with what.
 
-    python -m bench.clients [--only NAME …] [--ci] [--write] [--lock]
+    python -m bench.clients [--only NAME …] [--ci] [--json] [--write] [--lock]
 
 Each client gets an environment of its own, made by uv or npm from its pinned list and kept in a cache folder
 (``LLM_POOL_CLIENTS``). Its driver, a program such as its users write, runs as a process of its own against one daemon
@@ -21,16 +21,23 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from bench.clients import catalog, environments, pool, report, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.clients.catalog import Client
     from bench.clients.running import Result
 
+Teller: TypeAlias = "Callable[[Client, Result | str], None]"
+"""Takes what a client did, or why it was left out."""
 
-async def results(clients: list[Client], folder: Path) -> dict[str, Result]:
+
+async def results(clients: list[Client], folder: Path, tell: Teller) -> dict[str, Result]:
     """What each of *clients* did, one after the other; those that cannot be installed are told and left out."""
     found = {}
     async with pool.serving(folder) as serving:
@@ -38,16 +45,30 @@ async def results(clients: list[Client], folder: Path) -> dict[str, Result]:
             try:
                 environment = await environments.prepare(client)
             except environments.NotInstalled as why:
-                print(f"{client.name:28} left out: {why}", flush=True)
+                tell(client, str(why))
                 continue
             home = running.emptied(folder / client.key)
-            result = found[client.key] = await running.run(client, environment, serving, home)
-            wrong = {cell: why for cell, why in result.cells.items() if why}
-            marks = " ".join(f"{cell} {'✗' if cell in wrong else '✓'}" for cell in result.cells)
-            print(f"{client.name:28} {result.version:12} {result.seconds:5.1f} s  {marks}", flush=True)
-            for cell, why in wrong.items():
-                print(f"    {cell}: {why}", flush=True)
+            found[client.key] = await running.run(client, environment, serving, home)
+            tell(client, found[client.key])
     return found
+
+
+def in_words(client: Client, told: Result | str) -> None:
+    """Print a line for *client*, and one for each cell that fails."""
+    if isinstance(told, str):
+        print(f"{client.name:28} left out: {told}", flush=True)
+        return
+    wrong = {cell: why for cell, why in told.cells.items() if why}
+    marks = " ".join(f"{cell} {'✗' if cell in wrong else '✓'}" for cell in told.cells)
+    print(f"{client.name:28} {told.version:14} {told.seconds:5.1f} s  {marks}", flush=True)
+    for cell, why in wrong.items():
+        print(f"    {cell}: {why}", flush=True)
+
+
+def in_json(client: Client, told: Result | str) -> None:
+    """Print a line of JSON for *client*: its result, or why it was left out."""
+    said = {"client": client.key, "left_out": told} if isinstance(told, str) else told
+    print(msgspec.json.encode(said).decode(), flush=True)
 
 
 def machine() -> str:
@@ -72,6 +93,7 @@ def main() -> int:
     line = argparse.ArgumentParser(prog="python -m bench.clients", description="Every client, unmodified.")
     line.add_argument("--only", nargs="+", default=[], metavar="NAME", help="folders of bench/clients/drivers")
     line.add_argument("--ci", action="store_true", help="only those that every run of the tests tries")
+    line.add_argument("--json", action="store_true", help="print a line of JSON for each")
     line.add_argument("--write", action="store_true", help="keep the results, and write the table anew")
     line.add_argument("--lock", action="store_true", help="write the pinned lists anew, and run nothing")
     options = line.parse_args()
@@ -84,13 +106,13 @@ def main() -> int:
             asyncio.run(environments.lock(client))
         return 0
     with tempfile.TemporaryDirectory(prefix="llm-pool-clients-") as folder:
-        found = asyncio.run(results(clients, Path(folder)))
+        found = asyncio.run(results(clients, Path(folder), in_json if options.json else in_words))
     if options.write:
         today = dt.datetime.now(dt.UTC).date().isoformat()
         report.write(report.Run(today, machine(), report.kept().results | found))
     failed = unexplained(clients, found)
     if failed:
-        print(f"failed, and not for a known reason of the client's own: {', '.join(failed)}")
+        print(f"failed, and not for a known reason of the client's own: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)
 
 

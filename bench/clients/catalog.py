@@ -24,12 +24,12 @@ class Errors(msgspec.Struct, frozen=True):
     What a client raises, by the names of its classes; for a command, ``exit N``.
 
     Attributes:
-        missing: for a model that is not there.
+        missing: for a model that is not there; None where the client itself refuses what is not in its list.
         broken: for a model whose backend fails.
     """
 
-    missing: str
     broken: str
+    missing: str | None = None
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +83,23 @@ async def _told(
     command: tuple[str, ...], env: dict[str, str], folder: Path, timeout: float
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """What the driver tells, by cell, and its last complaint if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, limit=2**24, start_new_session=True,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(timeout):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        os.killpg(process.pid, 9)
-        output, errors = await process.communicate()
-        errors += f"\nthe driver took longer than {timeout:g} s".encode()
-    lines = [json.loads(line) for line in output.decode().splitlines() if line.startswith('{"cell"')]
-    last = errors.decode(errors="replace").strip().splitlines()
-    return {line["cell"]: line for line in lines}, last[-1][:300] if process.returncode and last else ""
+    output, errors = folder / "driver.out", folder / "driver.err"
+    with output.open("wb") as out, errors.open("wb") as err:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(timeout):
+                status = await process.wait()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            status = await process.wait()
+    lines = [json.loads(line) for line in output.read_text("utf-8").splitlines() if line.startswith('{"cell"')]
+    last = errors.read_text("utf-8", "replace").strip().splitlines()
+    if status == -signal.SIGKILL:
+        last = [f"the driver took longer than {timeout:g} s"]
+    return {line["cell"]: line for line in lines}, last[-1][:300] if status and last else ""
 
 
 async def _stopped(pool: Pool, left: float) -> str:

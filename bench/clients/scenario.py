@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SKY = "The sky is blue."
 SEA = "The sea is wide and deep, it is never still, and it has been there before any of us."
+GOES_ON = " It is so by day."
+"""What is said after an answer that was begun with SKY."""
 WHY = "Air scatters blue light the most."
 THOUGHT = "Short waves scatter more than long ones."
 CITY = {"name": "Rome", "people": 2800000}
@@ -114,6 +116,10 @@ def _text(asked: TextRequest) -> ScriptedAnswer | None:
         return _in_fields(asked)
     if "Name a city" in asked.text:
         return _spoken(msgspec.json.encode(CITY).decode())
+    if asked.user.strip() == SKY:
+        return _spoken(GOES_ON)
+    if "does the tide turn" in asked.text:
+        return _spoken(NOTE if NOTE in asked.text else "I do not know.")
     for words, said in (
         ("endless", ENDLESS),
         ("Why is", _spoken(WHY, THOUGHT)),

@@ -9,6 +9,7 @@ WHY = "Why is the sky blue?"
 CITY = "Name a city."
 WEATHER = "What is the weather in Rome?"
 PICTURE = "What is in this picture?"
+TIDE = "When does the tide turn?"
 ENDLESS = "Tell me an endless story."
 NOTE = "Read note.txt with your shell and tell me what it says."
 

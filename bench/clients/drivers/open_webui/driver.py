@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -10,7 +11,7 @@ import uuid
 import aiohttp
 import cells
 import socketio
-from cells import cell
+from cells import cell, raised
 from commands import typed
 
 SETUP = """
@@ -22,10 +23,15 @@ export RAG_OPENAI_API_BASE_URL=http://127.0.0.1:7071/v1 RAG_OPENAI_API_KEY=none
 open-webui serve
 # configured: end
 """
-ADDRESS = "http://127.0.0.1:18080"
+with socket.socket() as listening:
+    listening.bind(("127.0.0.1", 0))
+    PORT = listening.getsockname()[1]
+ADDRESS = f"http://127.0.0.1:{PORT}"
 START_TIME = 400.0
 ANSWER_TIME = 60.0
-os.environ |= {"DATA_DIR": f"{os.getcwd()}/data", "WEBUI_AUTH": "False", "OFFLINE_MODE": "True", "HF_HUB_OFFLINE": "1"}
+LONE = {"WEBUI_AUTH": "False", "OFFLINE_MODE": "True", "HF_HUB_OFFLINE": "1", "DATA_DIR": f"{os.getcwd()}/data"}
+"""One user, and nothing fetched from elsewhere."""
+FEATURES = {"image_generation": False, "code_interpreter": False, "web_search": False}
 TOOL = '''
 class Tools:
     def get_weather(self, city: str) -> str:
@@ -37,75 +43,206 @@ class Tools:
 '''
 
 
+class Answer:
+    """What the page shows when an answer is done: *output* has its parts, *pieces* the deltas before."""
+
+    def __init__(self, chat, question, message, task):
+        self.chat, self.question, self.message, self.task = chat, question, message, task
+        self.output, self.pieces, self.error = [], 0, ""
+
+    def part(self, kind):
+        """The last part of that kind."""
+        return [part for part in self.output if part["type"] == kind][-1]
+
+    def text(self, kind="message"):
+        return "".join(piece.get("text", "") for piece in self.part(kind)["content"])
+
+
 class Page:
-    """The page: signed in, with a socket, in one chat."""
+    """The page: signed in, with a socket."""
 
     async def open(self):
-        self.http = aiohttp.ClientSession(ADDRESS)
-        signed = await self.post("/api/v1/auths/signin", {"email": "", "password": ""})
-        self.token = signed["token"]
-        await self.http.close()
-        self.http = aiohttp.ClientSession(ADDRESS, headers={"Authorization": f"Bearer {self.token}"})
+        async with aiohttp.ClientSession(ADDRESS) as session:
+            async with session.post("/api/v1/auths/signin", json={"email": "", "password": ""}) as reply:
+                token = (await reply.json())["token"]
+        self.http = aiohttp.ClientSession(ADDRESS, headers={"Authorization": f"Bearer {token}"})
         self.socket, self.events = socketio.AsyncClient(), asyncio.Queue()
         self.socket.on("events", self.events.put)
-        await self.socket.connect(
-            ADDRESS, socketio_path="/ws/socket.io", auth={"token": self.token}, transports=["websocket"]
-        )
-        await self.socket.emit("user-join", {"auth": {"token": self.token}})
+        auth = {"token": token}
+        await self.socket.connect(ADDRESS, socketio_path="/ws/socket.io", auth=auth, transports=["websocket"])
+        await self.socket.emit("user-join", {"auth": auth})
         async with self.http.get("/api/models") as reply:
             self.models = {model["id"]: model for model in (await reply.json())["data"]}
-        return self
 
     async def close(self):
         await self.socket.disconnect()
         await self.http.close()
 
-    async def post(self, path, body):
-        async with self.http.post(path, json=body) as reply:
-            return await reply.json()
+    async def post(self, path, body=None, **more):
+        async with self.http.post(path, json=body, **more) as reply:
+            told = await reply.json()
+            if reply.status >= 400:
+                raise RuntimeError(f"{path}: {reply.status} {told}")
+            return told
 
-    async def ask(self, model, content, **more):
-        """A question in a new chat: the ids of chat, question and answer, and what came of it."""
+    async def begin(self, content, model="pool", files=(), **more):
+        """Send a question in a new chat, as the page does."""
         question = {"id": str(uuid.uuid4()), "parentId": None, "childrenIds": [], "role": "user", "content": content}
-        question |= {"models": [model], "timestamp": int(time.time())}
-        body = {"user_message": question, "parent_id": None, "messages": [{"role": "user", "content": content}]}
-        return await self.complete(model, body | more)
+        question |= {"models": [model], "timestamp": int(time.time()), "files": list(files)}
+        said = [{"role": "user", "content": content}]
+        return await self.send(model, {"user_message": question, "parent_id": None, "messages": said} | more)
 
-    async def complete(self, model, body):
-        """What the page sends, and the events until the answer is done."""
-        answer = body.get("assistant_message_id") or str(uuid.uuid4())
-        sent = {
-            "stream": True,
-            "model": model,
-            "params": {},
-            "features": {"image_generation": False, "code_interpreter": False, "web_search": False},
-            "variables": {"{{USER_NAME}}": "User", "{{CURRENT_DATE}}": "2026-11-25"},
-            "model_item": self.models[model],
-            "session_id": self.socket.sid,
-            "id": answer,
-            "background_tasks": {},
-            **body,
-        }
-        self.seen = []
+    async def again(self, answer, **more):
+        """Ask for *answer* anew, in its chat."""
+        body = {"chat_id": answer.chat, "user_message": answer.question, "parent_id": None}
+        return await self.send("pool", body | {"messages": [{"role": "user", "content": cells.SKY}]} | more)
+
+    async def send(self, model, body):
+        message = body.get("assistant_message_id") or str(uuid.uuid4())
+        sent = {"stream": True, "model": model, "params": {}, "features": FEATURES, "variables": {}}
+        sent |= {"session_id": self.socket.sid, "id": message, "background_tasks": {}}
+        sent |= {"model_item": self.models.get(model, {"id": model})} | body
         told = await self.post("/api/chat/completions", sent)
-        chat = told.get("chat_id") or body.get("chat_id")
-        print("TOLD", told, flush=True)
+        return Answer(told["chat_id"], body["user_message"], message, told["task_ids"][0])
+
+    async def whole(self, answer):
+        """*answer* when it is done, or has failed."""
         async with asyncio.timeout(ANSWER_TIME):
-            while True:
-                event = await self.events.get()
-                print("EVENT", str(event)[:600], flush=True)
-                if event["data"]["type"] == "chat:completion" and event["data"]["data"].get("done"):
-                    break
-                if "error" in event["data"]["type"]:
-                    break
-        return chat
+            while not (await self.next(answer) or answer.error):
+                pass
+        return answer
+
+    async def next(self, answer):
+        """Take the next event; whether the answer is done."""
+        event = await self.events.get()
+        if event["message_id"] != answer.message:
+            return False
+        data = event["data"].get("data") or {}
+        answer.pieces += data.get("type") == "response.output_text.delta"
+        if data.get("error"):
+            answer.error = str(data["error"])
+        answer.output = data.get("output") or answer.output
+        return data.get("done", False)
+
+    async def ask(self, content, model="pool", **more):
+        return await self.whole(await self.begin(content, model, **more))
 
 
-async def main():
-    page = await Page().open()
-    print(list(page.models))
-    chat = await page.ask("pool", cells.SEA)
-    chat = await page.ask("pool:latest", cells.SKY)
-    await page.close()
+page = Page()
+loop = asyncio.new_event_loop()
+run = loop.run_until_complete
 
-server = subprocess.Popen(f"exec {typed(SETUP).replace(chr(10)+'open-webui', chr(10)+'exec open-webui')[5:] if 0 else typed(SETUP)} --host 127.0.0.1 --port 18080", shell=True, stdout=open("webui.log", "w"), stderr=subprocess.STDOUT, start_new_session=True)
+
+def started():
+    """Open WebUI, when it answers."""
+    command = f"{typed(SETUP)} --host 127.0.0.1 --port {PORT}"
+    log = open("webui.log", "wb")
+    server = subprocess.Popen(
+        command, shell=True, env=os.environ | LONE, stdout=log, stderr=log, start_new_session=True
+    )
+    until = time.monotonic() + START_TIME
+    while subprocess.run(["curl", "-sf", f"{ADDRESS}/health"], capture_output=True).returncode:
+        if time.monotonic() > until or server.poll() is not None:
+            raise SystemExit(open("webui.log").read()[-300:])
+        time.sleep(1)
+    return server
+
+
+server = started()
+run(page.open())
+
+
+@cell
+def plain():
+    asked = page.post("/api/chat/completions", {"model": "pool", "messages": [{"role": "user", "content": cells.SKY}]})
+    return {"text": run(asked)["choices"][0]["message"]["content"]}
+
+
+@cell
+def stream():
+    answer = run(page.ask(cells.SEA))
+    return {"text": answer.text(), "pieces": answer.pieces}
+
+
+@cell
+def ollama_chat():
+    return {"text": run(page.ask(cells.SKY, "pool:latest")).text()}
+
+
+@cell
+def regenerate():
+    first = run(page.ask(cells.SKY))
+    return {"text": run(page.whole(run(page.again(first)))).text()}
+
+
+@cell
+def continued():
+    first = run(page.ask(cells.SKY))
+    more = {"assistant_message_id": first.message, "user_message": first.question}
+    answer = run(page.whole(run(page.again(first, **more))))
+    return {"text": "".join(piece["text"] for part in answer.output for piece in part.get("content", ()))}
+
+
+@cell
+def tools():
+    tool = {"id": "weather", "name": "Weather", "content": TOOL, "meta": {"description": "The weather in a city"}}
+    run(page.post("/api/v1/tools/create", tool))
+    answer = run(page.ask(cells.WEATHER, tool_ids=["weather"]))
+    call = answer.part("function_call")
+    return {"call": call["name"], "arguments": call["arguments"], "text": answer.text()}
+
+
+@cell
+def thinking():
+    answer = run(page.ask(cells.WHY))
+    return {"text": answer.text(), "thought": answer.text("reasoning")}
+
+
+@cell
+def images():
+    url = f"data:image/png;base64,{cells.PNG}"
+    parts = [{"type": "text", "text": cells.PICTURE}, {"type": "image_url", "image_url": {"url": url}}]
+    picture = {"type": "image", "url": url}
+    shown = [{"role": "user", "content": parts}]
+    return {"text": run(page.ask(cells.PICTURE, files=[picture], messages=shown)).text()}
+
+
+def uploaded():
+    form = aiohttp.FormData()
+    form.add_field("file", b"The tide turns at noon.", filename="note.txt", content_type="text/plain")
+    return run(page.post("/api/v1/files/?process=true&process_in_background=false", data=form))
+
+
+@cell
+def embeddings():
+    asked = {"collection_name": f"file-{uploaded()['id']}", "query": "the tide", "k": 1}
+    return {"found": run(page.post("/api/v1/retrieval/query/doc", asked))["documents"][0][0]}
+
+
+@cell
+def rag():
+    file = uploaded()
+    shown = {"type": "file", "id": file["id"], "name": "note.txt", "file": file, "status": "uploaded"}
+    params = {"function_calling": "legacy"}
+    return {"text": run(page.ask(cells.TIDE, files=[shown], params=params)).text()}
+
+
+@cell
+def error():
+    said = run(page.ask(cells.SKY, cells.BROKEN)).error
+    refused = raised(lambda: run(page.ask(cells.SKY, cells.MISSING)))
+    return {"missing": refused, "broken": {"type": "error event" if said else "", "message": said}}
+
+
+@cell
+def leave():
+    answer = run(page.begin(cells.ENDLESS))
+    while not answer.pieces:
+        run(page.next(answer))
+    left = cells.now()
+    run(page.post(f"/api/tasks/stop/{answer.task}"))
+    return {"left": left}
+
+
+run(page.close())
+os.killpg(server.pid, signal.SIGTERM)
