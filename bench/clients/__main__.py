@@ -17,6 +17,7 @@ import asyncio
 import datetime as dt
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,8 +74,9 @@ def in_json(client: Client, told: Result | str) -> None:
 
 def machine() -> str:
     """What this ran on."""
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    return f"{os.cpu_count()} vCPU, Python {platform.python_version()}, Node {node.removeprefix('v') or 'none'}"
+    node = shutil.which("node")
+    version = subprocess.check_output([node, "--version"], text=True).strip() if node else "none"  # noqa: S603  # itself
+    return f"{os.cpu_count()} vCPU, Python {platform.python_version()}, Node {version.removeprefix('v')}"
 
 
 def unexplained(clients: list[Client], found: dict[str, Result]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The clients: a folder each under ``drivers/``, with what it is called, what it can do and what its errors are called."""
+"""The clients: a folder each under ``drivers/``, with its name, what it can do and what its errors are called."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DRIVERS = Path(__file__).parent / "drivers"
 CELLS = ("plain", "stream", "structured", "tools", "error", "embeddings", "thinking", "images", "leave")
 """The columns of the table. A driver may tell further results (``responses``, ``regenerate``), which are judged too."""
+CONFIGURED = re.compile(r"^(?:#|//) <configured(?: (\w+))?>\n(.*?)^(?:#|//) </configured>$", re.MULTILINE | re.DOTALL)
+"""In a driver, the lines by which a user points the client at the pool, and their language where it is another."""
 SHOWN = "http://127.0.0.1:7071"
 """The daemon's address as drivers and documents write it."""
 
@@ -86,9 +88,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def configuration(self) -> tuple[str, str]:
         """Language and text of the lines by which a user points it at the pool, as its driver has them."""
         text = self.driver.read_text(encoding="utf-8")
-        found = re.search(r"^[#/]+ configured: begin(?: \((\w+)\))?\n(.*?)^[#/]+ configured: end$", text, re.M | re.S)
+        found = CONFIGURED.search(text)
         if found is None:
-            raise ValueError(f"{self.driver}: no lines between '# configured: begin' and '# configured: end'")
+            raise ValueError(f"{self.driver}: no lines between '# <configured>' and '# </configured>'")
         language = {".py": "python", ".mjs": "js"}[self.driver.suffix]
         return found[1] or language, found[2].strip()
 

@@ -112,7 +112,9 @@ def _embeddings(told: dict[str, Any]) -> str:
     vectors = told.get("vectors")
     if not isinstance(vectors, list) or [len(found) for found in vectors] != [len(found) for found in expected]:
         return f"gave {str(vectors)[:100]}, not two vectors of {len(expected[0])} numbers"
-    far = max(abs(a - b) for found, wanted in zip(vectors, expected, strict=True) for a, b in zip(found, wanted, strict=True))
+    far = max(
+        abs(a - b) for found, wanted in zip(vectors, expected, strict=True) for a, b in zip(found, wanted, strict=True)
+    )
     return "" if far < 1e-6 else "gave other numbers than the model did"
 
 

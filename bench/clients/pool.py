@@ -62,11 +62,15 @@ async def serving(folder: Path) -> AsyncIterator[Pool]:
 async def _address(daemon: asyncio.subprocess.Process, log: Path) -> str:
     """Where it listens, by the first line that it writes of it."""
     async with asyncio.timeout(START_TIME):
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):  # noqa: ASYNC110  # a file
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", _text(log))):  # a file
             if daemon.returncode is not None:
-                raise RuntimeError(f"the daemon did not start:\n{log.read_text()}")
+                raise RuntimeError(f"the daemon did not start:\n{_text(log)}")
             await asyncio.sleep(0.05)
     return found[0]
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8")
 
 
 def _free_port() -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.clients.catalog import CELLS, load
-from bench.clients.running import Result
+from bench.clients.running import Result  # noqa: TC001  # msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "clients.md"
 RESULTS = ROOT / "bench" / "results" / "clients.json"
-SECTION = re.compile(r"(<!-- clients: made by bench/clients -->\n).*?(<!-- clients: end -->\n)", re.S)
+SECTION = re.compile(r"(<!-- clients: made by bench/clients -->\n).*?(<!-- clients: end -->\n)", re.DOTALL)
 HEADS = {
     "plain": "plain", "stream": "stream", "structured": "structured", "tools": "tools", "error": "error",
     "embeddings": "embed", "thinking": "thinking", "images": "images", "leave": "leaves",
 }  # fmt: skip
-WORDS = {"python": "In Python", "js": "In JavaScript", "sh": "In the shell", "toml": "In its TOML file", "json": "In its JSON file"}
+WORDS = {
+    "python": "In Python",
+    "js": "In JavaScript",
+    "sh": "In the shell",
+    "toml": "In its TOML file",
+    "json": "In its JSON file",
+}
 
 
 class Run(msgspec.Struct):

@@ -80,7 +80,7 @@ def _variables(environment: Environment, folder: Path) -> dict[str, str]:
 
 
 async def _told(
-    command: tuple[str, ...], env: dict[str, str], folder: Path, timeout: float
+    command: tuple[str, ...], env: dict[str, str], folder: Path, patience: float
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """What the driver tells, by cell, and its last complaint if it fails."""
     output, errors = folder / "driver.out", folder / "driver.err"
@@ -90,7 +90,7 @@ async def _told(
             start_new_session=True,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 status = await process.wait()
         except TimeoutError:
             os.killpg(process.pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ async def _told(
     lines = [json.loads(line) for line in output.read_text("utf-8").splitlines() if line.startswith('{"cell"')]
     last = errors.read_text("utf-8", "replace").strip().splitlines()
     if status == -signal.SIGKILL:
-        last = [f"the driver took longer than {timeout:g} s"]
+        last = [f"the driver took longer than {patience:g} s"]
     return {line["cell"]: line for line in lines}, last[-1][:300] if status and last else ""
 
 

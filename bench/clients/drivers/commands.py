@@ -9,13 +9,15 @@ from pathlib import Path
 
 import cells
 
-PATIENCE = 100
+PATIENCE = 300
 """Seconds that a command may take."""
 
 
 def typed(text):
     """What a user types of *text*: its lines between the marks."""
-    return "\n".join(line for line in text.strip().splitlines() if not line.startswith(("# configured:", "// configured:")))
+    return "\n".join(
+        line for line in text.strip().splitlines() if not line.startswith(("# <", "# </", "// <", "// </"))
+    )
 
 
 def write(name, text):

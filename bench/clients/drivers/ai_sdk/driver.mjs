@@ -5,7 +5,7 @@ import { z } from "zod";
 import * as cells from "./cells.mjs";
 import { cell, raised } from "./cells.mjs";
 
-// configured: begin
+// <configured>
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 
@@ -16,7 +16,7 @@ const provider = createOpenAICompatible({
 });
 const model = provider("pool");
 const claude = createAnthropic({ baseURL: "http://127.0.0.1:7071/v1", apiKey: "none" })("pool");
-// configured: end
+// </configured>
 
 const City = z.object({ name: z.string(), people: z.number().int() });
 

@@ -5,11 +5,11 @@ from cells import cell
 from commands import fails, interrupted, pieces, shell, typed, write
 
 SETUP = """
-# configured: begin (sh)
+# <configured sh>
 export OPENAI_API_BASE=http://127.0.0.1:7071/v1
 export OPENAI_API_KEY=none
 aider --model openai/pool
-# configured: end
+# </configured>
 """
 AIDER = f"{typed(SETUP)} --no-git --no-check-update --no-show-model-warnings --no-pretty --yes-always"
 RELEASE_NOTES = "https://aider.chat/HISTORY.html#release-notes"

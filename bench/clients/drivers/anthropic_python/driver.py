@@ -4,11 +4,11 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from anthropic import Anthropic
 
 client = Anthropic(base_url="http://127.0.0.1:7071", api_key="none")
-# configured: end
+# </configured>
 
 TOOL = {
     "name": "get_weather",

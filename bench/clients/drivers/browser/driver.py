@@ -4,6 +4,7 @@ import http.server
 import json
 import subprocess
 import threading
+from pathlib import Path
 
 import cells
 
@@ -13,15 +14,16 @@ PAGE = """
 <!doctype html>
 <title>A page that asks the pool</title>
 <script type="module">
-// configured: begin (js)
+// <configured js>
 // llm-pool.toml: [server] origins = ["http://app.example:8080"]
-const ask = (body, path = "chat/completions") =>
+const ask = (body, { path = "chat/completions", signal } = {}) =>
   fetch("http://127.0.0.1:7071/v1/" + path, {
     method: "POST",
     headers: { "Content-Type": "application/json", Authorization: "Bearer none" },
     body: JSON.stringify({ model: "pool", ...body }),
+    signal,
   });
-// configured: end
+// </configured>
 
 import { BROKEN, CITY, EMBEDDER, ENDLESS, MISSING, PICTURE, PNG, SEA, SKY, SUNNY, WEATHER, WHY } from "./cells.mjs";
 
@@ -38,8 +40,8 @@ const TOOL = {
   function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } },
 };
 
-async function* deltas(body) {
-  const reader = (await ask({ ...body, stream: true })).body.pipeThrough(new TextDecoderStream()).getReader();
+async function* deltas(body, options) {
+  const reader = (await ask({ ...body, stream: true }, options)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (let read; !(read = await reader.read()).done; ) {
     const lines = (rest + read.value).split("\\n\\n");
@@ -74,7 +76,7 @@ const CELLS = {
   },
   error: async () => ({ missing: await failure(MISSING), broken: await failure(BROKEN) }),
   embeddings: async () => {
-    const made = await (await ask({ model: EMBEDDER, input: ["the sky", "the sea"] }, "embeddings")).json();
+    const made = await (await ask({ model: EMBEDDER, input: ["the sky", "the sea"] }, { path: "embeddings" })).json();
     return { vectors: made.data.map((item) => item.embedding) };
   },
   thinking: async () => {
@@ -87,19 +89,17 @@ const CELLS = {
   },
   leave: async () => {
     const leaving = new AbortController();
-    const fetched = window.fetch;
-    window.fetch = (url, options) => fetched(url, { ...options, signal: leaving.signal });
-    for await (const piece of deltas({ messages: says(ENDLESS) })) if (piece) break;
-    window.fetch = fetched;
+    for await (const piece of deltas({ messages: says(ENDLESS) }, leaving)) if (piece) break;
     await tell({ cell: "leave", leaving: true });
     leaving.abort();
     return {};
   },
 };
 
-if (location.host.startsWith("stranger"))
-  await tell({ cell: "refused", ...(await ask({ messages: says(SKY) }).then(() => ({ read: true }), () => ({ read: false }))) });
-else
+if (location.host.startsWith("stranger")) {
+  const read = await ask({ messages: says(SKY) }).then(() => true, () => false);
+  await tell({ cell: "refused", read });
+} else
   for (const [cell, work] of Object.entries(CELLS)) {
     const said = await work().catch((error) => ({ raised: String(error) }));
     if (cell !== "leave") await tell({ cell, ...said });
@@ -118,7 +118,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.path == "/done":
             self.done.set()
         script = self.path == "/cells.mjs"
-        data = open("cells.mjs", "rb").read() if script else PAGE.encode()
+        data = Path("cells.mjs").read_bytes() if script else PAGE.encode()
         self.reply(data, "text/javascript" if script else "text/html; charset=utf-8")
 
     def do_POST(self):

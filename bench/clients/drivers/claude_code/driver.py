@@ -8,12 +8,12 @@ from cells import cell
 from commands import events, fails, interrupted, shell, typed, write
 
 SETUP = """
-# configured: begin (sh)
+# <configured sh>
 export ANTHROPIC_BASE_URL=http://127.0.0.1:7071
 export ANTHROPIC_API_KEY=none
 export ANTHROPIC_MODEL=pool
 claude
-# configured: end
+# </configured>
 """
 CLAUDE = typed(SETUP)
 STREAMED = f"{CLAUDE} -p --verbose --output-format stream-json --include-partial-messages"

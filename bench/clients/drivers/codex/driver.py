@@ -9,7 +9,7 @@ from cells import cell
 from commands import events, fails, interrupted, shell, typed, write
 
 CONFIG = """
-# configured: begin (toml)
+# <configured toml>
 # ~/.codex/config.toml
 model = "pool"
 model_provider = "llm-pool"
@@ -18,7 +18,7 @@ model_provider = "llm-pool"
 name = "llm-pool"
 base_url = "http://127.0.0.1:7071/v1"
 wire_api = "responses"
-# configured: end
+# </configured>
 """
 SCHEMA = {
     "type": "object",

@@ -6,12 +6,12 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 import dspy
 
 model = dspy.LM("openai/pool", api_base="http://127.0.0.1:7071/v1", api_key="none")
 dspy.configure(lm=model)
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

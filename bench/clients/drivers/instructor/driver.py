@@ -4,13 +4,13 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 import instructor
 from openai import OpenAI
 
 server = OpenAI(base_url="http://127.0.0.1:7071/v1", api_key="none")
 client = instructor.from_openai(server)
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

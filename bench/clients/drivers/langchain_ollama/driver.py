@@ -6,13 +6,13 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 
 url = "http://127.0.0.1:7071"
 model = ChatOllama(base_url=url, model="pool")
 embedder = OllamaEmbeddings(base_url=url, model="nomic-embed-text")
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

@@ -6,15 +6,13 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 url = "http://127.0.0.1:7071/v1"
 model = ChatOpenAI(base_url=url, api_key="none", model="pool")
-embedder = OpenAIEmbeddings(
-    base_url=url, api_key="none", model="nomic-embed-text", check_embedding_ctx_length=False
-)
-# configured: end
+embedder = OpenAIEmbeddings(base_url=url, api_key="none", model="nomic-embed-text", check_embedding_ctx_length=False)
+# </configured>
 
 
 class City(BaseModel):

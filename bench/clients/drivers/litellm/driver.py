@@ -6,13 +6,13 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from litellm import acompletion, completion, embedding
 
 pool = {"model": "openai/pool", "api_base": "http://127.0.0.1:7071/v1", "api_key": "none"}
 by_ollama = {"model": "ollama_chat/pool", "api_base": "http://127.0.0.1:7071"}
 by_anthropic = {"model": "anthropic/pool", "api_base": "http://127.0.0.1:7071", "api_key": "none"}
-# configured: end
+# </configured>
 
 TOOL = {
     "type": "function",

@@ -7,7 +7,7 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.ollama import Ollama
 from llama_index.llms.openai_like import OpenAILike
@@ -16,7 +16,7 @@ server = {"api_base": "http://127.0.0.1:7071/v1", "api_key": "none"}
 model = OpenAILike(model="pool", is_chat_model=True, is_function_calling_model=True, **server)
 embedder = OpenAILikeEmbedding(model_name="nomic-embed-text", **server)
 ollama = Ollama(model="pool", base_url="http://127.0.0.1:7071")
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

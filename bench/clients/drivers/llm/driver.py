@@ -10,7 +10,7 @@ from cells import cell
 from commands import fails, interrupted, pieces, shell, typed, write
 
 MODELS = """
-# configured: begin (yaml)
+# <configured yaml>
 # ~/.config/io.datasette.llm/extra-openai-models.yaml
 - model_id: pool
   model_name: pool
@@ -18,17 +18,17 @@ MODELS = """
   supports_schema: true
   supports_tools: true
   vision: true
-# configured: end
+# </configured>
 """
 FAILING = """
 - {model_id: missing, model_name: no-such-model, api_base: "http://127.0.0.1:7071/v1"}
 - {model_id: broken, model_name: broken, api_base: "http://127.0.0.1:7071/v1"}
 """
-TOOL = '''
+TOOL = """
 def get_weather(city: str) -> str:
     "The weather in a city."
     return "18 degrees and sunny"
-'''
+"""
 write(".config/io.datasette.llm/extra-openai-models.yaml", typed(MODELS) + FAILING)
 write("tool.py", TOOL)
 Path("picture.png").write_bytes(base64.b64decode(cells.PNG))

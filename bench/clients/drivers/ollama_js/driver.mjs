@@ -3,11 +3,11 @@
 import * as cells from "./cells.mjs";
 import { cell, raised } from "./cells.mjs";
 
-// configured: begin
+// <configured>
 import { Ollama } from "ollama";
 
 const client = new Ollama({ host: "http://127.0.0.1:7071" });
-// configured: end
+// </configured>
 
 const CITY = {
   type: "object",

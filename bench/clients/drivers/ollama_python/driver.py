@@ -6,11 +6,11 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from ollama import Client
 
 client = Client(host="http://127.0.0.1:7071")
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import aiohttp
 import cells
@@ -15,13 +16,13 @@ from cells import cell, raised
 from commands import typed
 
 SETUP = """
-# configured: begin (sh)
+# <configured sh>
 export OPENAI_API_BASE_URL=http://127.0.0.1:7071/v1 OPENAI_API_KEY=none
 export OLLAMA_BASE_URL=http://127.0.0.1:7071
 export RAG_EMBEDDING_ENGINE=openai RAG_EMBEDDING_MODEL=nomic-embed-text
 export RAG_OPENAI_API_BASE_URL=http://127.0.0.1:7071/v1 RAG_OPENAI_API_KEY=none
 open-webui serve
-# configured: end
+# </configured>
 """
 with socket.socket() as listening:
     listening.bind(("127.0.0.1", 0))
@@ -29,7 +30,7 @@ with socket.socket() as listening:
 ADDRESS = f"http://127.0.0.1:{PORT}"
 START_TIME = 400.0
 ANSWER_TIME = 60.0
-LONE = {"WEBUI_AUTH": "False", "OFFLINE_MODE": "True", "HF_HUB_OFFLINE": "1", "DATA_DIR": f"{os.getcwd()}/data"}
+LONE = {"WEBUI_AUTH": "False", "OFFLINE_MODE": "True", "HF_HUB_OFFLINE": "1", "DATA_DIR": str(Path("data").absolute())}
 """One user, and nothing fetched from elsewhere."""
 FEATURES = {"image_generation": False, "code_interpreter": False, "web_search": False}
 TOOL = '''
@@ -62,9 +63,12 @@ class Page:
     """The page: signed in, with a socket."""
 
     async def open(self):
-        async with aiohttp.ClientSession(ADDRESS) as session:
-            async with session.post("/api/v1/auths/signin", json={"email": "", "password": ""}) as reply:
-                token = (await reply.json())["token"]
+        nobody = {"email": "", "password": ""}
+        async with (
+            aiohttp.ClientSession(ADDRESS) as session,
+            session.post("/api/v1/auths/signin", json=nobody) as reply,
+        ):
+            token = (await reply.json())["token"]
         self.http = aiohttp.ClientSession(ADDRESS, headers={"Authorization": f"Bearer {token}"})
         self.socket, self.events = socketio.AsyncClient(), asyncio.Queue()
         self.socket.on("events", self.events.put)
@@ -136,14 +140,15 @@ run = loop.run_until_complete
 def started():
     """Open WebUI, when it answers."""
     command = f"{typed(SETUP)} --host 127.0.0.1 --port {PORT}"
-    log = open("webui.log", "wb")
-    server = subprocess.Popen(
-        command, shell=True, env=os.environ | LONE, stdout=log, stderr=log, start_new_session=True
-    )
+    log = Path("webui.log")
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            command, shell=True, env=os.environ | LONE, stdout=out, stderr=out, start_new_session=True
+        )
     until = time.monotonic() + START_TIME
-    while subprocess.run(["curl", "-sf", f"{ADDRESS}/health"], capture_output=True).returncode:
+    while subprocess.run(["curl", "-sf", f"{ADDRESS}/health"], capture_output=True, check=False).returncode:
         if time.monotonic() > until or server.poll() is not None:
-            raise SystemExit(open("webui.log").read()[-300:])
+            raise SystemExit(log.read_text(encoding="utf-8")[-300:])
         time.sleep(1)
     return server
 

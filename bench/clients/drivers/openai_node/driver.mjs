@@ -5,11 +5,11 @@ import { z } from "zod";
 import * as cells from "./cells.mjs";
 import { cell, raised } from "./cells.mjs";
 
-// configured: begin
+// <configured>
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: "http://127.0.0.1:7071/v1", apiKey: "none" });
-// configured: end
+// </configured>
 
 const City = z.object({ name: z.string(), people: z.number().int() });
 const TOOL = {

@@ -4,11 +4,11 @@ import cells
 from cells import cell, raised
 from pydantic import BaseModel
 
-# configured: begin
+# <configured>
 from openai import OpenAI
 
 client = OpenAI(base_url="http://127.0.0.1:7071/v1", api_key="none")
-# configured: end
+# </configured>
 
 TOOL = {
     "type": "function",

@@ -8,7 +8,7 @@ from cells import cell
 from commands import events, fails, interrupted, typed, write
 
 CONFIG = """
-// configured: begin (json)
+// <configured json>
 {
   "model": "llm-pool/pool",
   "provider": {
@@ -26,7 +26,7 @@ CONFIG = """
     }
   }
 }
-// configured: end
+// </configured>
 """
 FURTHER = '"broken": {}, "no-such-model": {}, "pool": {'
 RUN = "opencode run --format json"

@@ -10,13 +10,13 @@ from pydantic_ai import Agent, BinaryContent, Embedder, ToolOutput
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.messages import ThinkingPart, ToolCallPart
 
-# configured: begin
+# <configured>
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 provider = OpenAIProvider(base_url="http://127.0.0.1:7071/v1", api_key="none")
 model = OpenAIChatModel("pool", provider=provider)
-# configured: end
+# </configured>
 
 
 class City(BaseModel):

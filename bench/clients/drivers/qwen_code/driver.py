@@ -7,12 +7,12 @@ from cells import cell
 from commands import events, fails, interrupted, shell, typed, write
 
 SETUP = """
-# configured: begin (sh)
+# <configured sh>
 export OPENAI_BASE_URL=http://127.0.0.1:7071/v1
 export OPENAI_API_KEY=none
 export OPENAI_MODEL=pool
 qwen
-# configured: end
+# </configured>
 """
 QWEN = typed(SETUP)
 STREAMED = f"{QWEN} --output-format stream-json --include-partial-messages -p"
