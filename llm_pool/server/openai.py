@@ -22,13 +22,14 @@ from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import (
     capabilities,
     decision_details,
+    find_model,
     finish,
     model_named,
-    models,
     reject_unsupported,
     respond,
     thinking_of,
 )
+from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
 from llm_pool.server.middleware import Asgi, send_json
 from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
@@ -162,11 +163,12 @@ class OpenAI:
         await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._manager)
+        known = await listed_models(self._manager)
         await send_json(send, {"object": "list", "data": [await self._listed(model) for model in known.values()]})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, await self._listed(await model_named(scope["path_params"]["name"], self._manager)))
+        model = find_model(scope["path_params"]["name"], await listed_models(self._manager))
+        await send_json(send, await self._listed(model))
 
     async def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)
