@@ -93,8 +93,9 @@ class Page:
         """Send a question in a new chat, as the page does."""
         question = {"id": str(uuid.uuid4()), "parentId": None, "childrenIds": [], "role": "user", "content": content}
         question |= {"models": [model], "timestamp": int(time.time()), "files": list(files)}
-        said = [{"role": "user", "content": content}]
-        return await self.send(model, {"user_message": question, "parent_id": None, "messages": said} | more)
+        body = {"user_message": question, "parent_id": None, "messages": [{"role": "user", "content": content}]}
+        documents = [file for file in files if file["type"] == "file"]
+        return await self.send(model, body | ({"files": documents} if documents else {}) | more)
 
     async def again(self, answer, **more):
         """Ask for *answer* anew, in its chat."""
@@ -228,8 +229,7 @@ def embeddings():
 def rag():
     file = uploaded()
     shown = {"type": "file", "id": file["id"], "name": "note.txt", "file": file, "status": "uploaded"}
-    params = {"function_calling": "legacy"}
-    return {"text": run(page.ask(cells.TIDE, files=[shown], params=params)).text()}
+    return {"text": run(page.ask(cells.TIDE, files=[shown])).text()}
 
 
 @cell
