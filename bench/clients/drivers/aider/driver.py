@@ -21,8 +21,8 @@ def said(output):
 
 
 def joined(text):
-    """*text* as it was before aider broke its lines."""
-    return " ".join(text.split())
+    """*text* as it was before aider broke its lines and ruled them off."""
+    return " ".join(text.replace("-" * 12, "").split())
 
 
 @cell

@@ -127,7 +127,7 @@ class Page:
         if data.get("error"):
             answer.error = str(data["error"])
         answer.output = data.get("output") or answer.output
-        return data.get("done", False)
+        return event["data"]["type"] == "chat:completion" and data.get("done", False)
 
     async def ask(self, content, model="pool", **more):
         return await self.whole(await self.begin(content, model, **more))
