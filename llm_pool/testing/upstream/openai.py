@@ -186,7 +186,8 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
         and body.get("reasoning_effort") != "none",
         tools=tuple(tool["function"] for tool in body.get("tools") or ()),
-        must_call=body.get("tool_choice", "auto") not in ("auto", "none"),  # or an object
+        must_call=(body.get("tool_choice") or "auto") not in ("auto", "none"),
+        named_tool=_named(body.get("tool_choice")),
         results=tuple(str(message["content"]) for message in results_of(body["messages"])),
         images=tuple(_images(body["messages"][-1].get("content")) if body["messages"] else ()),
     )
@@ -196,6 +197,11 @@ def _images(content: Any) -> Iterator[str]:
     for part in content if isinstance(content, list) else ():
         if part.get("type") == "image_url":
             yield part["image_url"]["url"].partition("base64,")[2]
+
+
+def _named(choice: Any) -> str:
+    """The tool that *choice* names; empty where it is a word."""
+    return str(choice["function"]["name"]) if isinstance(choice, dict) else ""
 
 
 def _call(call: CallToken) -> dict[str, Any]:
