@@ -37,7 +37,7 @@ def verdict(client: Client, cell: str, told: dict[str, Any]) -> str:
 
 
 def stopped(left: float, ended: float | None) -> str:
-    """What is wrong with a call that the client left at *left*; *ended* is when the backend saw it stop."""
+    """What is wrong with a call that the client had left by *left*; *ended* is when the backend saw it stop."""
     if ended is None:
         return "the model went on after the client had left"
     late = ended - left

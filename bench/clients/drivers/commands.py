@@ -69,7 +69,7 @@ def pieces(text):
 
 def interrupted(text, begun, later=0.0):
     """
-    Type *text*, and Ctrl-C once it has written *begun*, or *later* by so many seconds; when that was.
+    Type *text*, and Ctrl-C once it has written *begun*, or *later* by so many seconds; when it has ended.
 
     Raises:
         RuntimeError: it ends without writing that.
@@ -85,7 +85,6 @@ def interrupted(text, begun, later=0.0):
                 raise RuntimeError(f"it never wrote {begun!r}: {seen[-500:]!r}")
             seen += piece
         time.sleep(later)
-        left = cells.now()
         os.killpg(command.pid, signal.SIGINT)
         command.communicate(timeout=PATIENCE)
-    return left
+    return cells.now()
