@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-START_TIME = 20.0  # seconds
+START_TIME = 60.0  # seconds
 
 
 class Pool(msgspec.Struct):

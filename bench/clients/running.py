@@ -93,8 +93,11 @@ async def _told(
             async with asyncio.timeout(patience):
                 status = await process.wait()
         except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
-            status = await process.wait()
+            status = -signal.SIGKILL
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
     lines = [json.loads(line) for line in output.read_text("utf-8").splitlines() if line.startswith('{"cell"')]
     last = errors.read_text("utf-8", "replace").strip().splitlines()
     if status == -signal.SIGKILL:
