@@ -8,6 +8,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -122,13 +123,26 @@ class ChatEncoder(Protocol):
         """The end of a stream that broke off."""
 
 
-async def models(manager: PoolManager) -> dict[str, Model]:
+_listed = WeakKeyDictionary["PoolManager", tuple[int, dict[str, Model]]]()
+"""The models of each pool, and the generation that they are of."""
+
+
+async def models(manager: PoolManager) -> Mapping[str, Model]:
     """
-    Every model there is to choose, by name.
+    Every model there is to choose, by name; listed once for each generation, as the prompt files are looked for.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
     is not; each provider alone; and the names that ``[models]`` gives to any of these.
     """
+    generation, known = _listed.get(manager, (0, {}))
+    if generation != manager.generation:
+        generation = manager.generation
+        known = await _models(manager)
+        _listed[manager] = generation, known
+    return known
+
+
+async def _models(manager: PoolManager) -> dict[str, Model]:
     config = manager.config
     found = [Model(POOL)]
     found += [Model(f"{POOL}/{name.lower()}", strategy=name) for name in StrategyName if _is_on(name, config)]

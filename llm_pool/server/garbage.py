@@ -1,11 +1,11 @@
 """
 Garbage collection of a process that serves.
 
-CPython's collector stops the process for as long as it looks at what may be a cycle: the whole heap of a daemon takes it
-80 to 100 ms. What is there once a daemon serves (modules, classes, configuration) stays; so it is looked at once, and
-then left out of every later look. What comes and goes with requests is looked at early and in small portions.
+CPython's collector stops the process while it looks for cycles: in the whole heap of a daemon for 80 to 100 ms. What is
+there once a daemon serves (modules, classes, configuration) stays; so it is looked at once, and then left out of every
+later look. What comes and goes with requests is looked at early and in small portions.
 
-Source: https://docs.python.org/3/library/gc.html#gc.freeze, and the figures in docs/performance.md.
+Source: https://docs.python.org/3/library/gc.html#gc.freeze
 """
 
 from __future__ import annotations
