@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, Tool, ToolCall, Turn
@@ -20,18 +19,17 @@ from llm_pool.server.anthropic_encoder import MessageEncoder, error_shape
 from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.image_parts import image_from
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
+from llm_pool.server.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from fastapi import FastAPI
 
     from llm_pool.core.messages import Image, Json, Think
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/messages"
 FIELDS = {
@@ -124,8 +122,8 @@ class MessagesBody(msgspec.Struct, frozen=True, kw_only=True):
         return [*dict.fromkeys(foreign), *(["output_config.effort"] if effort else [])]
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
     source = "https://docs.anthropic.com/en/api/messages"
     operation = ForeignOperation(
         path=PATH,
@@ -136,7 +134,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
@@ -149,9 +147,8 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     async def count(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise InvalidRequest("model", "nobody counts tokens ahead: the models of a pool share no tokens")
 
-    app.router.routes.append(Route(f"{PATH}/count_tokens", Asgi(count), methods=["POST"]))
-    document_operations(
-        app,
+    routes.add(Route(f"{PATH}/count_tokens", count, methods=["POST"]))
+    routes.document(
         ForeignOperation(path=f"{PATH}/count_tokens", summary="Refused: nobody counts tokens ahead.", source=source),
     )
 

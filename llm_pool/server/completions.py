@@ -29,13 +29,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/completions"
 UNSUPPORTED = {
@@ -68,8 +67,8 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, Any] | None = None
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the route to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *routes*."""
     operation = ForeignOperation(
         path=PATH,
         summary="A prompt, answered, in OpenAI's older shape.",
@@ -79,7 +78,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,

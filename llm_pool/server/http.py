@@ -8,45 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.server import sse
 from llm_pool.server.body_limit import body_limit
-from llm_pool.server.middleware import (
-    BUG,
-    PRINCIPAL,
-    Asgi,
-    GatewayMiddleware,
-    error_response,
-    format_error,
-    problem,
-    send_json,
-)
-from llm_pool.server.openapi import document
+from llm_pool.server.middleware import PRINCIPAL, GatewayMiddleware, send_json
 from llm_pool.server.queries import FeedbackBody, decode, decode_infer
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route, Router, Routes
 from llm_pool.wire.json import answer_json, error_json, state_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from fastapi import FastAPI
 
     from llm_pool.core.events import Event
     from llm_pool.core.messages import Answer, Json, Query, Task
     from llm_pool.engine import PoolManager, ReloadResult
     from llm_pool.server.middleware import AccessControl, Application, Receive, Scope, Send
 
-    Extension = Callable[[FastAPI, PoolManager, AccessControl], None]
+    Extension = Callable[[Routes, PoolManager, AccessControl], None]
 
 PROBE_METHODS = ["GET", "OPTIONS"]
 """HAProxy's ``option httpchk /livez`` asks with OPTIONS."""
@@ -56,27 +41,29 @@ STATUS_WAIT = 1.0
 """Seconds that a stream's status waits for the first text: until then, that nobody can answer is an error's status."""
 
 
-def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence[Extension] = ()) -> Application:
+def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence[Extension] = ()) -> GatewayMiddleware:
     """
     The HTTP application.
 
     Args:
         manager: answers.
         access: decides who may ask for what.
-        extensions: each adds its routes to the application (other APIs, metrics, the page), and to
-            ``app.state.error_shapes`` how its errors look under which paths.
+        extensions: each adds its routes (other APIs, metrics, the page), and how its errors look under which paths.
     """
-    app = FastAPI(title="llm-pool", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    app.exception_handler(HTTPException)(_http_problem)
-    app.state.error_shapes = {}
-    app.exception_handler(LlmPoolError)(_pool_problem)
-    app.exception_handler(Exception)(_bug)
-    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-    own = PoolRoutes(manager, access)
-    app.router.routes.extend(own.routes())
+    routes = Routes()
+    routes.add(*PoolRoutes(manager, access).routes())
     for extension in extensions:
-        extension(app, manager, access)
-    return GatewayMiddleware(app, access, app.state.error_shapes, body_limit=lambda: body_limit(manager.config))
+        extension(routes, manager, access)
+    application: Application = Router(routes, _framework)
+    for wrap in routes.wrappers:
+        application = wrap(application)
+    return GatewayMiddleware(application, access, routes.error_shapes, body_limit=lambda: body_limit(manager.config))
+
+
+def _framework(routes: Routes) -> FastAPI:
+    from llm_pool.server.framework import create_framework
+
+    return create_framework(routes)
 
 
 class PoolRoutes:
@@ -88,12 +75,12 @@ class PoolRoutes:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/v1/infer", Asgi(self._infer), methods=["POST"]),
-            Route("/v1/feedback", Asgi(self._feedback), methods=["POST"]),
-            Route("/v1/tasks", Asgi(self._tasks), methods=["GET"]),
-            Route("/health", Asgi(self._health), methods=["GET"]),
-            Route("/livez", Asgi(self._livez), methods=PROBE_METHODS),
-            Route("/readyz", Asgi(self._readyz), methods=PROBE_METHODS),
+            Route("/v1/infer", self._infer, methods=["POST"]),
+            Route("/v1/feedback", self._feedback, methods=["POST"]),
+            Route("/v1/tasks", self._tasks, methods=["GET"]),
+            Route("/health", self._health, methods=["GET"]),
+            Route("/livez", self._livez, methods=PROBE_METHODS),
+            Route("/readyz", self._readyz, methods=PROBE_METHODS),
         ]
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,26 +193,6 @@ async def _last(encoder: sse.SseEncoder, inference: asyncio.Task[Answer]) -> byt
         return encoder.event(await inference)
     except LlmPoolError as error:
         return sse.error(error)
-
-
-async def _http_problem(request: Request, error: Any) -> Response:
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return _json_error(request, error.status_code, problem(code, str(error.detail)), error.headers)
-
-
-async def _pool_problem(request: Request, error: Any) -> Response:
-    return _json_error(request, *error_response(error))
-
-
-async def _bug(request: Request, _error: Exception) -> Response:
-    return _json_error(request, 500, BUG)
-
-
-def _json_error(
-    request: Request, status: int, body: dict[str, Json], headers: Mapping[str, str] | None = None
-) -> Response:
-    shapes = request.app.state.error_shapes
-    return JSONResponse(format_error(shapes, request.url.path, status, body), status_code=status, headers=headers)
 
 
 def _reload_json(reload: ReloadResult) -> dict[str, Json]:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
@@ -32,11 +31,12 @@ from llm_pool.server.chat import (
     thinking_of,
 )
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.middleware import send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
-from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation
 from llm_pool.server.queries import decode, think_of, type_error, whole
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
 from llm_pool.wire.json import error_json
@@ -44,13 +44,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, Tool, ToolCall, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 UNSUPPORTED = {
     "logprobs": "an ensemble's answer has no log probabilities",
@@ -136,13 +135,12 @@ class _Show(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
-    app.router.routes.extend(Ollama(manager, access).routes())
-    app.state.error_shapes["/api/"] = error_shape
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
+    routes.add(*Ollama(manager, access).routes())
+    routes.error_shapes["/api/"] = error_shape
     source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path="/api/chat",
             summary="A conversation, answered, in Ollama's shape.",
@@ -183,14 +181,14 @@ class Ollama:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/api/chat", Asgi(self._chat), methods=["POST"]),
-            Route("/api/generate", Asgi(self._generate), methods=["POST"]),
-            Route("/api/tags", Asgi(self._tags), methods=["GET"]),
-            Route("/api/ps", Asgi(self._ps), methods=["GET"]),
-            Route("/api/show", Asgi(self._show), methods=["POST"]),
-            Route("/api/version", Asgi(self._version), methods=["GET"]),
-            Route("/api/delete", Asgi(self._managed), methods=["DELETE"]),
-            *(Route(path, Asgi(self._managed), methods=["POST"]) for path in MANAGING),
+            Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/generate", self._generate, methods=["POST"]),
+            Route("/api/tags", self._tags, methods=["GET"]),
+            Route("/api/ps", self._ps, methods=["GET"]),
+            Route("/api/show", self._show, methods=["POST"]),
+            Route("/api/version", self._version, methods=["GET"]),
+            Route("/api/delete", self._managed, methods=["DELETE"]),
+            *(Route(path, self._managed, methods=["POST"]) for path in MANAGING),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:

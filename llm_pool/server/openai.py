@@ -14,7 +14,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, ToolCallDelta
@@ -30,11 +29,12 @@ from llm_pool.server.chat import (
     thinking_of,
 )
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.middleware import send_json
 from llm_pool.server.openai_messages import ChoiceBody, Message, ToolBody, choice_of, tools_of, turns_of
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, think_of_effort, usage
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import decode, whole
+from llm_pool.server.routing import Route
 from llm_pool.server.samples import MAX_SAMPLES, respond_samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
@@ -44,13 +44,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, Think, TokenLogprob, ToolCall
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 UNSUPPORTED = {
     "functions": "send them as tools",
@@ -110,15 +109,14 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
 SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
     api = OpenAI(manager, access)
-    app.router.routes.extend(api.routes())
+    routes.add(*api.routes())
     for place in ("/v1/chat", "/v1/models"):
-        app.state.error_shapes[place] = error_shape
+        routes.error_shapes[place] = error_shape
     models = "https://platform.openai.com/docs/api-reference/models"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path="/v1/chat/completions",
             summary="A conversation, answered, in OpenAI's chat shape.",
@@ -141,9 +139,9 @@ class OpenAI:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/v1/chat/completions", Asgi(self._chat), methods=["POST"]),
-            Route("/v1/models", Asgi(self._models), methods=["GET"]),
-            Route("/v1/models/{name:path}", Asgi(self._model), methods=["GET"]),
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/models", self._models, methods=["GET"]),
+            Route("/v1/models/{name:path}", self._model, methods=["GET"]),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:

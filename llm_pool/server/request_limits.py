@@ -4,8 +4,6 @@ What a stranger may send before anybody looks at it: limits on time, size and sh
 uvicorn's httptools protocol refuses what is ambiguous in the framing (both lengths, bare line feeds, folded
 headers). This adds what it lets pass: silence, endless heads, any number of hosts, doubled credentials, paths that
 two parsers read differently. A refused request closes its connection; ``middleware`` limits the body.
-
-It subclasses a class of uvicorn that is not quite public; ``tests/server/test_request_limits.py`` checks it.
 """
 
 from __future__ import annotations
@@ -15,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from llm_pool.server.connection import Connection
 from llm_pool.server.request_headers import correlation_id
 
 if TYPE_CHECKING:
     import asyncio
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 HEAD_TIME = 5.0
 """Seconds a head may take to arrive, from the connection or from its first byte on one that was kept."""
@@ -62,7 +59,7 @@ _MODEL_PATH = b"/v1/models/"
 """Below it is one name and nothing else; OpenAI's client writes ``pool/judge`` there as ``pool%2Fjudge``."""
 
 
-class LimitedHttpProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(Connection):
     """uvicorn's HTTP protocol with limits."""
 
     _timer: asyncio.TimerHandle | None = None
@@ -71,23 +68,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _unparsed = 0  # bytes that came since the head began, but for a chunk that begins with something else
     _in_head = False
     _in_body = False
-    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its head must follow."""
-        self._idle_since = self.loop.time()
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it: a stream's transport
         self._arm()
 
     @property
     def idle_since(self) -> float | None:
         """The instant since which nothing is asked over this connection; None while something is."""
-        return self._idle_since if self._is_idle() and not self._in_head and not self._in_body else None
-
-    def on_response_complete(self) -> None:
-        """An answer is sent."""
-        self._idle_since = self.loop.time()
-        super().on_response_complete()
+        return None if self._line or self._in_head or self._in_body else self._idle_since
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
@@ -96,13 +86,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, within the limits."""
-        if self._is_idle():
-            self._arm()
-        all_head = self._in_head or (self._is_idle() and not self._in_body)
+        all_head = self._in_head or not (self._line or self._in_body)
         super().data_received(data)
         if self._in_head and all_head:
             self._unparsed += len(data)
-        if self._in_head:  # also one that was pipelined behind a request that is being answered
+        if self._in_head or not self._line:  # also a head behind a request that is being answered, or empty lines
             self._arm()
         if self._in_head and self._unparsed > HEAD_LIMIT and not self.transport.is_closing():
             self._refusal = (431, f"the head is over {HEAD_LIMIT} bytes")
@@ -174,15 +162,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._refusal = (status, reason)
         raise HttpParserError(reason)
 
-    def _is_idle(self) -> bool:
-        """Whether nothing is being answered."""
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation leaves None out
-        return cycle is None or cycle.response_complete
-
     def _may_answer(self) -> bool:
         if self._in_body:
-            return not self.cycle.response_started and not self.pipeline
-        return self._is_idle()
+            return len(self._line) == 1 and not self._line[0].has_begun
+        return not self._line
 
     def _arm(self) -> None:
         if self._timer is None:
@@ -197,7 +180,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._timer = None
         if self._in_body:
             return
-        if self._is_idle():
+        if not self._line:
             self.transport.close()
         elif self._in_head:  # the answer before it has the connection: look again once it may be over
             self._arm()

@@ -29,12 +29,11 @@ from llm_pool.server.responses_encoder import ResponseEncoder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.messages import Json
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model
     from llm_pool.server.middleware import AccessControl
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/responses"
 STATELESS = "responses are not kept: send the whole conversation"
@@ -135,8 +134,8 @@ class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
         return ["prompt", *told] if self.prompt else told
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the route to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *routes*."""
     operation = ForeignOperation(
         path=PATH,
         summary="A conversation, answered, in OpenAI's Responses shape, without state.",
@@ -146,7 +145,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
