@@ -77,7 +77,7 @@ class Monitoring:
         try:
             yield
         finally:
-            undo()
+            await asyncio.to_thread(undo)
             if self._tracing is not None:
                 await asyncio.to_thread(self._tracing.aclose)
 
