@@ -72,11 +72,11 @@ def test_who_reads_too_slowly_costs_bounded_memory_and_no_time(reader: Reader, m
     reader.reads.set()
     writer.close()
 
-    written = b"".join(reader.writes)
-    kept, told = written.count(b"123456789\n"), written.split(b"\n")[-2]
+    lines = b"".join(reader.writes).splitlines()
+    kept = lines.count(b"123456789")
     assert took < 1
     assert kept <= 200
-    assert int(told.removesuffix(b" dropped")) == 10_000 - kept
+    assert sum(int(line.split()[0]) for line in lines if line.endswith(b"dropped")) == 10_000 - kept
 
 
 def test_a_flush_does_not_wait_for_ever(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
