@@ -28,7 +28,7 @@ from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Tool
 from llm_pool.server.body_limit import body_limit
 from llm_pool.server.queries import query_from, with_cache_control, with_deadline
-from llm_pool.server.request_context import client_fields, header_fields
+from llm_pool.server.request_context import client_fields
 from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.logs import name_request
@@ -153,7 +153,7 @@ class PoolService:
         return handle
 
     async def _infer(self, rpc: _Rpc) -> bytes:
-        with client_fields(header_fields(rpc.headers)):
+        with client_fields(rpc.headers):
             query = rpc.query()
             async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await self._manager.infer(authorized)
@@ -161,7 +161,7 @@ class PoolService:
         return answer_message(answer_json(answer), query.meta).SerializeToString()
 
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
-        with client_fields(header_fields(rpc.headers)):
+        with client_fields(rpc.headers):
             query = rpc.query()
             async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await stream(self._manager, authorized, rpc.context, query.meta)

@@ -217,7 +217,10 @@ def with_cache_control(query: Query, headers: Iterable[tuple[bytes, bytes]]) -> 
 
     Source: RFC 9111, 5.2.1.4 and 5.2.1.5.
     """
-    said = ",".join(value.decode("latin-1") for name, value in headers if name == b"cache-control")
+    values = [value.decode("latin-1") for name, value in headers if name == b"cache-control"]
+    if not values:
+        return query
+    said = ",".join(values)
     directives = {part.partition("=")[0].strip().lower() for part in said.split(",")}
     return query if directives.isdisjoint(NO_CACHE) else msgspec.structs.replace(query, no_cache=True)
 
