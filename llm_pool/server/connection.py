@@ -64,6 +64,12 @@ class Connection(HttpToolsProtocol):
         for exchange in self._line:
             exchange.keep_alive = False
 
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        super().resume_writing()
+        if self._line and self._line[0].on_writable is not None:
+            self._line[0].on_writable()
+
     def on_headers_complete(self) -> None:
         """A head is whole."""
         version, target = self.parser.get_http_version(), _target(self.url)

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from llm_pool.server import cors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from llm_pool.server.connection import Connection
     from llm_pool.server.middleware import Application, Message, Scope
@@ -66,6 +66,7 @@ class Exchange:
         has_begun: the client was sent something of the answer; *is_over*: all of it.
         is_gone: the client has closed the connection.
         task: answers.
+        on_writable: called when a client that was behind has read on.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Exchange:
         "is_over",
         "is_whole",
         "keep_alive",
+        "on_writable",
         "problem",
         "reader",
         "scope",
@@ -100,6 +102,7 @@ class Exchange:
         self.problem = _problem_of(scope["headers"], limit)
         self.reader: bytes | None = None
         self.task: asyncio.Task[None] | None = None
+        self.on_writable: Callable[[], None] | None = None
         self.is_whole = self.has_begun = self.is_over = self.is_gone = False
 
     @property
@@ -111,6 +114,16 @@ class Exchange:
     def body(self) -> bytes:
         """The body, once it is whole."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the answer has a head, which waits for the first of its body or has been sent with it."""
+        return bool(self._head) or self.has_begun
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client is there, and not behind with reading."""
+        return not (self.is_gone or self.is_over or self._connection.flow.write_paused)
 
     def take(self, piece: bytes) -> None:
         """More of the body has come."""
@@ -174,6 +187,19 @@ class Exchange:
             await self._connection.flow.drain()
         if not (self.is_gone or self.is_over):
             self._write(message.get("body", b""), more=message.get("more_body", False))
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """A good answer comes, under *headers*: piece by piece, as it is made."""
+        self._head = self._encoded_head(200, headers)
+
+    def write(self, piece: bytes) -> None:
+        """Send *piece* of it, whether the client is behind or not."""
+        if not (self.is_gone or self.is_over):
+            self._write(piece, more=True)
+
+    async def end(self, rest: bytes) -> None:
+        """Send *rest* of it, once the client has read what came before."""
+        await self.send({"type": "http.response.body", "body": rest})
 
     def _write(self, body: bytes, *, more: bool) -> None:
         if self._chunked:

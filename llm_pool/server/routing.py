@@ -1,15 +1,16 @@
 """
 The routes of the daemon, and the way of a request to one of them.
 
-A path without a part that varies is found by one look-up. FastAPI has the rest: paths with parts, methods and paths
-that are not there, and the OpenAPI document. It takes as long to import as all else together, so it is made when the
-first such request comes, on a thread of its own.
+A path without a part that varies is found by one look-up, the few others by their patterns. FastAPI has the rest:
+methods and paths that are not there, and the OpenAPI document. It takes as long to import as all else together, so it
+is made when the first such request comes, on a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -67,16 +68,26 @@ class Router:
         self.routes, self._make_framework = routes, make_framework
         self._framework: asyncio.Task[FastAPI] | None = None
         self._exact: dict[tuple[str, str], Application] = {}
-        for path, answer, methods in routes.all:
-            if "{" not in path:
-                self._exact |= dict.fromkeys(((method, path) for method in _with_head(methods)), answer)
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes.all:
+            if "{" in route.path:
+                self._patterns.append((_pattern(route.path), route))
+            else:
+                keys = ((method, route.path) for method in _with_head(route.methods))
+                self._exact |= dict.fromkeys(keys, route.answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answer = self._exact.get((scope["method"], scope["path"]))
-        if answer is None:
-            answer = await self.framework()
+        answer = self._exact.get((scope["method"], scope["path"])) or self._by_pattern(scope) or await self.framework()
         await answer(scope, receive, send)
+
+    def _by_pattern(self, scope: Scope) -> Application | None:
+        """What serves a path with parts, which are in *scope* then."""
+        for pattern, route in self._patterns:
+            if (match := pattern.fullmatch(scope["path"])) and scope["method"] in _with_head(route.methods):
+                scope["path_params"] = match.groupdict()
+                return route.answer
+        return None
 
     async def framework(self) -> FastAPI:
         """FastAPI, made once."""
@@ -94,6 +105,16 @@ class Router:
             if settled:
                 gc.freeze()
             gc.enable()
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """*path* as Starlette reads it: ``{name}`` is one part, ``{name:path}`` any number of them."""
+    pieces = re.split(r"{(\w+)(:path)?}", path)
+    named = [
+        f"{re.escape(text)}(?P<{name}>{'.*' if many else '[^/]+'})"
+        for text, name, many in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=False)
+    ]
+    return re.compile("".join([*named, re.escape(pieces[-1])]))
 
 
 def _with_head(methods: Sequence[str]) -> Sequence[str]:
