@@ -509,8 +509,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def winning_attempt(self) -> Attempt | None:
         """The attempt whose text the answer is; None where it is not among the attempts."""
-        winners = (one for one in self.attempts if one.provider == self.winner and one.outcome == "ok")
-        return next((one for one in winners if one.why != "judge"), None)
+        for attempt in self.attempts:
+            if attempt.provider == self.winner and attempt.outcome == "ok" and attempt.why != "judge":
+                return attempt
+        return None
 
     @property
     def ran_out_of_time(self) -> bool:

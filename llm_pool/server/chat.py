@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -466,10 +466,10 @@ def early_header(provider: str) -> tuple[bytes, bytes]:
     return DECISION_HEADER, f"winner={quote(provider)}".encode()
 
 
-def reject_unsupported(said: Mapping[str, Any], refused: Mapping[str, str]) -> None:
-    """Raise InvalidRequest for the first field of *said* that asks for what *refused* says is not to be had."""
+def reject_unsupported(body: msgspec.Struct, refused: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for the first field that *body* has and *refused* says is not to be had."""
     for field, reason in refused.items():
-        if said.get(field):
+        if getattr(body, field, None):
             raise InvalidRequest(field, reason)
 
 

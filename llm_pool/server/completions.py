@@ -96,7 +96,7 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     for field in ("n", "best_of"):
         if getattr(body, field) not in {None, 1}:
             raise InvalidRequest(field, f"the pool gives one answer, not {getattr(body, field)}")

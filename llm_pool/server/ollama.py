@@ -310,7 +310,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     options = _options(body)
     asked = last_word(turns, "messages")
     length = whole(options.num_predict, "options.num_predict")

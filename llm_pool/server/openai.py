@@ -180,7 +180,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     if body.n is not None and not 1 <= body.n <= MAX_SAMPLES:
         raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {body.n}")
     if body.modalities not in (None, ["text"]):

@@ -167,7 +167,7 @@ def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     if isinstance(body.prompt, dict):
         raise InvalidRequest("prompt", "no prompts are kept; send the text")
     turns = [Turn("system", body.instructions)] if body.instructions else []
