@@ -147,8 +147,8 @@ class LimitedHttpProtocol(Connection):
     def _check_headers(self) -> None:
         names = [name for name, _ in self.headers]
         for name in names:
-            plain = name.replace(b"_", b"-")
-            if plain in SINGLE_HEADERS and (plain != name or names.count(name) > 1):
+            plain = name.replace(b"_", b"-") if b"_" in name else name
+            if plain in SINGLE_HEADERS and (plain is not name or names.count(name) > 1):
                 self._refuse(400, f"{plain.decode()} may be given once, spelled so")
         hosts = [value for name, value in self.headers if name == b"host"]
         is_probe = self.parser.get_http_version() == "1.0" and self.url.partition(b"?")[0] in PROBES
