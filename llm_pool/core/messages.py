@@ -509,9 +509,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def winning_attempt(self) -> Attempt | None:
         """The attempt whose text the answer is; None where it is not among the attempts."""
-        for attempt in self.attempts:
-            if attempt.provider == self.winner and attempt.outcome == "ok" and attempt.why != "judge":
-                return attempt
+        for one in self.attempts:
+            if one.provider == self.winner and one.outcome == "ok" and one.why != "judge":
+                return one
         return None
 
     @property
