@@ -36,6 +36,7 @@ from llm_pool.security.origin_check import OriginCheck
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
+from llm_pool.server.paths import meant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -84,6 +85,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/push": Scope.INFER,
     "/api/create": Scope.INFER,
     "/api/copy": Scope.INFER,
+    "/api/blobs/*": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,
@@ -114,16 +116,19 @@ _log = logging.getLogger("llm_pool.security")
 
 
 def required_scope(path: bytes) -> Scope:
-    """The scope that a route needs."""
-    return declared_scope(path) or Scope.OPERATE
+    """The scope that the route needs which *path* means."""
+    return _declared_scope(meant(path.decode("ascii", "replace"))) or Scope.OPERATE
 
 
 def declared_scope(path: bytes) -> Scope | None:
     """What ``REQUIRED_SCOPES`` says of a path; None where nobody made a decision."""
-    name = path.decode("ascii", "replace")
-    if (scope := _EXACT.get(name)) is not None:
+    return _declared_scope(path.decode("ascii", "replace"))
+
+
+def _declared_scope(path: str) -> Scope | None:
+    if (scope := _EXACT.get(path)) is not None:
         return scope
-    segments = name.split("/")
+    segments = path.split("/")
     return next((scope for pattern, scope in _PATTERNS if _matches(pattern, segments)), None)
 
 

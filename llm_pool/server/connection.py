@@ -106,9 +106,15 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; a body that is not whole then has its time."""
-        super().data_received(data)
+        self._feed(data)
         if self._line and not self._line[0].is_ready:
             self._advance()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
 
     def end_exchange(self, exchange: Exchange) -> None:
         """*exchange* is over."""

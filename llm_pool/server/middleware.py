@@ -22,6 +22,7 @@ from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
 from llm_pool.server.exchange import EXCHANGE, REQUEST_ID
+from llm_pool.server.paths import meant
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
 from llm_pool.wire.json import error_json
@@ -51,9 +52,9 @@ SHORTAGE_RETRY_AFTER = 1.0
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
 LINGER = 2.0
-"""Seconds that a client may still send a body which is refused, so that it gets to read why."""
-LINGERING = frozenset({413, 415})
-"""Statuses of such a refusal."""
+"""Seconds that a client may still send a request which is refused, so that it gets to read why."""
+LINGERING = frozenset({408, 413, 415})
+"""Statuses of such a refusal, where the rest of a body is yet to come."""
 
 _log = logging.getLogger("llm_pool.server")
 
@@ -128,6 +129,7 @@ class GatewayMiddleware:
     async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         """Serve one HTTP request."""
         exchange: Exchange = scope[EXCHANGE]
+        scope["path"] = meant(scope["path"])
         name_request(scope[REQUEST_ID])
         try:
             await self._serve(scope, exchange)
