@@ -161,6 +161,8 @@ class Exchange:
         finally:
             self._connection.tasks.discard(self.task)
             self.task = None
+            self._pieces.clear()  # the connection keeps the rest until the next request
+            self.scope.pop(EXCHANGE, None)  # else both would be a cycle
             if not self.is_over:
                 self._connection.transport.close()
 

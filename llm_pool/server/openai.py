@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -328,7 +329,14 @@ class _ChatEncoder:
 
     def piece(self, text: str) -> bytes:
         """A chunk of text."""
-        return self._chunk({"content": text})
+        before, after = self._around
+        return b"%b%b%b" % (before, msgspec.json.encode(text), after)
+
+    @cached_property
+    def _around(self) -> tuple[bytes, bytes]:
+        """What stands around the text in each chunk of it."""
+        before, _, after = self._chunk({"content": ""}).rpartition(b'""')
+        return before, after
 
     def thought(self, text: str) -> bytes:
         """A chunk of thought."""
