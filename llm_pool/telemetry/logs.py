@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -180,7 +181,10 @@ def _written_to(stream: TextIO) -> Callable[[bytes], None]:
     def write(lines: bytes) -> None:
         left = memoryview(lines)
         while left:
-            left = left[os.write(descriptor, left) :]
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:  # whoever shares it made it so
+                select.select((), (descriptor,), ())
 
     return write
 

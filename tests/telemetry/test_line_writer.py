@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_pool.telemetry import line_writer
-from llm_pool.telemetry.line_writer import LineWriter
+from llm_pool.telemetry.line_writer import WHOLE, LineWriter, batches
+from llm_pool.telemetry.logs import LineHandler
 
 
 class Reader:
@@ -104,3 +109,27 @@ def test_a_reader_that_is_gone_stops_nobody(reader: Reader) -> None:
     writer.flush()
     writer.put(b"lost\n")
     writer.close()
+
+
+@given(st.lists(st.integers(1, 9000).map(lambda size: b"x" * (size - 1) + b"\n")))
+def test_a_pipe_that_others_write_to_gets_whole_lines(lines: list[bytes]) -> None:
+    """Each piece is one that the kernel does not part, or a single line."""
+    pieces = list(batches(lines))
+
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    assert all(len(piece) <= WHOLE or piece.count(b"\n") == 1 for piece in pieces)
+
+
+def test_a_pipe_that_is_full_is_waited_for() -> None:
+    """Also one that somebody made non-blocking."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream, os.fdopen(reading, "rb") as reader:
+        handler = LineHandler(stream, logging.Formatter("%(message)s"))
+        for number in range(3000):
+            handler.emit(logging.makeLogRecord({"msg": f"{number:099d}", "levelno": logging.INFO}))
+        read = [reader.readline() for _ in range(3000)]
+        handler.close()
+
+    assert [int(line) for line in read] == list(range(3000))
