@@ -15,7 +15,7 @@ from bench.load.wrk import Report, parse
 WRK = """Running 2s test @ http://127.0.0.1:1/v1/infer
   1 threads and 16 connections
 Requests/sec:    812.30
-REPORT {"requests":1625,"microseconds":2000500,"bytes":100,"refused":25,"broken":1,"p50":1200.0,"p99":9000.0,"longest":31000.0}
+REPORT {"requests":1625,"microseconds":2000500,"bytes":100,"refused":25,"broken":1,"p50":1200.0,"p99":9e3,"longest":31e3}
 """
 
 
