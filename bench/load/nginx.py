@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.load.processes import answers, free_port, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 MODEL = "phi3-mini"
@@ -102,9 +102,9 @@ def nginx(folder: Path, *, count: int = 1, pieces: tuple[str, ...] = PIECES) -> 
             listen=" ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in (*ports, silent)),
             silent=silent,
             nobody=nobody.getsockname()[1],
-            models=_models(),
+            models=models(),
             json=completion(pieces),
-            sse=events(pieces),
+            sse=b"".join(sse(pieces)).decode(),
         )
         (folder / "nginx.conf").write_text(text, encoding="utf-8")
         log, urls = folder / "nginx.log", tuple(f"http://127.0.0.1:{port}" for port in ports)
@@ -114,20 +114,26 @@ def nginx(folder: Path, *, count: int = 1, pieces: tuple[str, ...] = PIECES) -> 
         yield Upstreams(urls, f"http://127.0.0.1:{silent}")
 
 
-def completion(pieces: tuple[str, ...]) -> str:
+def completion(pieces: Sequence[str]) -> str:
     """The answer as one JSON object, as vLLM writes it."""
     message = {"role": "assistant", "content": "".join(pieces), "tool_calls": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return _quoted(_head("chat.completion") | {"choices": [choice], "usage": USAGE})
 
 
-def events(pieces: tuple[str, ...]) -> str:
+def sse(pieces: Sequence[str]) -> list[bytes]:
     """The answer as server-sent events: one for each piece, the last with how it ended, then the count of tokens."""
     chunks = [_chunk({"role": "assistant", "content": pieces[0]})]
     chunks += [_chunk({"content": piece}) for piece in pieces[1:-1]]
     chunks.append(_chunk({"content": pieces[-1]}, "stop"))
     chunks.append(_head("chat.completion.chunk") | {"choices": [], "usage": USAGE})
-    return "".join(f"data: {_quoted(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return [f"data: {_quoted(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+
+def models() -> str:
+    """The list of models, as JSON."""
+    entry = {"id": MODEL, "object": "model", "created": 1764000000, "owned_by": "vllm", "max_model_len": 8192}
+    return _quoted({"object": "list", "data": [entry]})
 
 
 def _chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
@@ -137,11 +143,6 @@ def _chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
 
 def _head(kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-8f3b2a", "object": kind, "created": 1764000000, "model": MODEL}
-
-
-def _models() -> str:
-    entry = {"id": MODEL, "object": "model", "created": 1764000000, "owned_by": "vllm", "max_model_len": 8192}
-    return _quoted({"object": "list", "data": [entry]})
 
 
 def _quoted(value: Any) -> str:
