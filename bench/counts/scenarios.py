@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from bench.counts.counting import CountingLoop, Counts
 from bench.counts.outside import Outside
-from bench.gateway.subjects import PROMPT, chat_body, infer_body
 from bench.load.daemon import providers
 from bench.load.nginx import MODEL, PIECES
+from bench.load.questions import PROMPT, chat_body, infer_body
 from llm_pool.config import parse
 from llm_pool.server.components import build_components
 from llm_pool.server.daemon import open_daemon

@@ -77,7 +77,8 @@ def measure(subjects: Sequence[Subject], plan: Plan) -> tuple[dict[str, Row], li
         for subject in list(asked):
             print(f"round {number + 1} of {plan.rounds}: {subject.name}", file=sys.stderr, flush=True)
             try:
-                rounds[subject.name].append(one_round(subject, plan, number))
+                run = f"{number}.{subjects.index(subject)}"  # no two ask the same, which a cache would answer
+                rounds[subject.name].append(one_round(subject, plan, run))
             except WrongAnswers as error:
                 if subject.is_ours:
                     raise
@@ -86,13 +87,13 @@ def measure(subjects: Sequence[Subject], plan: Plan) -> tuple[dict[str, Row], li
     return {s.name: Row(rounds[s.name], before[s.name], rss_of(s.pid)) for s in asked}, failed
 
 
-def one_round(subject: Subject, plan: Plan, number: int) -> Round:
+def one_round(subject: Subject, plan: Plan, run: str) -> Round:
     """Warm up, then count; raises WrongAnswers."""
-    drive(subject.posts, connections=plan.connections, seconds=WARM_UP, run=f"w{number}")
+    drive(subject.posts, connections=plan.connections, seconds=WARM_UP, run=f"{run}.0")
     seconds, requests = plan.seconds, 0
     while requests < FEWEST and seconds < LONGEST_ROUND:
         before = cpu_of(subject.pid)
-        report = drive(subject.posts, connections=plan.connections, seconds=seconds, run=f"r{number}-{seconds}")
+        report = drive(subject.posts, connections=plan.connections, seconds=seconds, run=f"{run}.{seconds:g}")
         cpu, requests, seconds = cpu_of(subject.pid) - before, report.requests, 2 * seconds
     wrong = report.answered if subject.refuses else report.refused
     if report.broken or wrong or not requests:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.gateway.peers import STARTS, PeerError, peer
 from bench.load.daemon import providers, serving
 from bench.load.nginx import MODEL
+from bench.load.questions import CROWDED, PROMPT, chat_body, crowd, infer_body
 from bench.load.wrk import Posts
 
 if TYPE_CHECKING:
@@ -18,20 +16,6 @@ if TYPE_CHECKING:
 
     from bench.gateway.peers import Peer
     from bench.load.nginx import Upstreams
-
-SYSTEM = (
-    "You are a careful assistant of a public library. Answer in plain English, in at most four sentences, and say how "
-    "you know. Where a question cannot be answered, say so, and do not guess."
-)
-PROMPT = (
-    "Question @: is 17 a prime number? Please explain it to a pupil of ten years who knows how to divide with a "
-    "remainder, and who has not heard the word before. End with a plain yes or no."
-)
-MAX_TOKENS = 256
-NEVER_MS = 86_400_000
-CROWDED = "[qos]\nmax_deadline_ms = 86400000\n"
-QUEUE = 64
-"""Requests that may wait in a daemon of which nothing is configured."""
 
 
 class Subject(NamedTuple):
@@ -52,25 +36,12 @@ class Subject(NamedTuple):
     refuses: bool = False
 
 
-def chat_body(model: str, *, stream: bool = False, prompt: str = PROMPT) -> str:
-    """The question as OpenAI's clients ask it."""
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
-    asked = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0}
-    return json.dumps(asked | ({"stream": True} if stream else {}))
-
-
-def infer_body(*, prompt: str = PROMPT, **fields: Any) -> str:
-    """The question as ``/v1/infer`` takes it."""
-    turns = [{"role": "system", "text": SYSTEM}]
-    return json.dumps({"prompt": prompt, "turns": turns, "max_tokens": MAX_TOKENS, "temperature": 0, **fields})
-
-
 def ours(stack: ExitStack, folder: Path, upstreams: Upstreams) -> list[Subject]:
     """Our daemon with one provider, with three, and with one that is busy for ever; all else as it is by default."""
     one = stack.enter_context(serving(folder / "one", providers(upstreams.urls[:1], MODEL)))
     three = stack.enter_context(serving(folder / "three", providers(upstreams.urls[:3], MODEL)))
     busy = stack.enter_context(serving(folder / "busy", CROWDED + providers([upstreams.silent], MODEL)))
-    _crowd(stack, busy.url)
+    crowd(stack, busy.url)
     infer, chat = f"{one.url}/v1/infer", f"{one.url}/v1/chat/completions"
     kept = PROMPT.replace("@", "of today")
     return [
@@ -100,13 +71,3 @@ def peers(stack: ExitStack, folder: Path, upstreams: Upstreams) -> tuple[list[Su
 
 def _asked(name: str, one: Peer, *, stream: bool = False) -> Subject:
     return Subject(name, Posts(one.url, chat_body(one.model, stream=stream)), one.pid, is_ours=False)
-
-
-def _crowd(stack: ExitStack, url: str) -> None:
-    """Ask more than the daemon at *url* takes, and wait; those that it takes get no answer while *stack* is open."""
-    host, port = urlsplit(url).hostname, urlsplit(url).port
-    for number in range(QUEUE + 32):
-        body = infer_body(prompt=f"crowd {number}", deadline_ms=NEVER_MS).encode()
-        head = f"POST /v1/infer HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        connection = stack.enter_context(socket.create_connection((host, port)))
-        connection.sendall(head + body)

@@ -8,8 +8,8 @@ import pytest
 
 from bench.gateway.measuring import BASE, Round, Row, ratio, verdicts
 from bench.gateway.peers import PINS, STARTS, pins
-from bench.gateway.subjects import PROMPT, chat_body, infer_body
 from bench.load.figures import Spread
+from bench.load.questions import PROMPT, chat_body, infer_body
 from bench.load.wrk import Report
 from llm_pool.server.queries import decode_infer
 
