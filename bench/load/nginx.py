@@ -55,6 +55,7 @@ http {{
     location = /v1/chat/completions {{
       if ($server_port = {silent}) {{ rewrite ^ /silent last; }}
       proxy_pass http://memory;
+      proxy_method GET;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Content-Length "";
@@ -71,12 +72,11 @@ http {{
   }}
   server {{
     listen unix:{folder}/memory.sock backlog=4096;
-    location / {{
-      if ($http_kind = sse) {{ rewrite ^ /sse last; }}
-      default_type application/json;
-      return 200 '{json}';
-    }}
-    location = /sse {{ internal; default_type text/event-stream; return 200 '{sse}'; }}
+    root {folder};
+    open_file_cache max=8;
+    location / {{ if ($http_kind = sse) {{ rewrite ^ /answer.sse last; }} rewrite ^ /answer.json last; }}
+    location = /answer.json {{ internal; default_type application/json; }}
+    location = /answer.sse {{ internal; default_type text/event-stream; }}
   }}
 }}
 """
@@ -103,10 +103,10 @@ def nginx(folder: Path, *, count: int = 1, pieces: tuple[str, ...] = PIECES) -> 
             silent=silent,
             nobody=nobody.getsockname()[1],
             models=models(),
-            json=completion(pieces),
-            sse=b"".join(sse(pieces)).decode(),
         )
         (folder / "nginx.conf").write_text(text, encoding="utf-8")
+        (folder / "answer.json").write_text(completion(pieces), encoding="utf-8")
+        (folder / "answer.sse").write_bytes(b"".join(sse(pieces)))
         log, urls = folder / "nginx.log", tuple(f"http://127.0.0.1:{port}" for port in ports)
         words = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         process = stack.enter_context(running(words, log=log))
@@ -118,7 +118,7 @@ def completion(pieces: Sequence[str]) -> str:
     """The answer as one JSON object, as vLLM writes it."""
     message = {"role": "assistant", "content": "".join(pieces), "tool_calls": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return _quoted(_head("chat.completion") | {"choices": [choice], "usage": USAGE})
+    return _compact(_head("chat.completion") | {"choices": [choice], "usage": USAGE})
 
 
 def sse(pieces: Sequence[str]) -> list[bytes]:
@@ -127,13 +127,13 @@ def sse(pieces: Sequence[str]) -> list[bytes]:
     chunks += [_chunk({"content": piece}) for piece in pieces[1:-1]]
     chunks.append(_chunk({"content": pieces[-1]}, "stop"))
     chunks.append(_head("chat.completion.chunk") | {"choices": [], "usage": USAGE})
-    return [f"data: {_quoted(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
+    return [f"data: {_compact(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
 def models() -> str:
     """The list of models, as JSON."""
     entry = {"id": MODEL, "object": "model", "created": 1764000000, "owned_by": "vllm", "max_model_len": 8192}
-    return _quoted({"object": "list", "data": [entry]})
+    return _compact({"object": "list", "data": [entry]})
 
 
 def _chunk(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
@@ -145,8 +145,5 @@ def _head(kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-8f3b2a", "object": kind, "created": 1764000000, "model": MODEL}
 
 
-def _quoted(value: Any) -> str:
-    """Compact JSON as it may stand between single quotes in nginx's configuration."""
-    text = json.dumps(value, separators=(",", ":"))
-    assert not set("'$\\") & set(text.replace("\\n", "")), "nginx would read more into it"
-    return text
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
