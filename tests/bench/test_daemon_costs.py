@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.gateway.measuring import Round
+from bench.growth import times
 from bench.load.client import posted
 from bench.load.questions import chat_body
 from bench.load.upstream import paced
+from bench.load.wrk import Report
 from bench.memory import LARGE, SMALL, Course, Point, rows, slope
 from bench.overload import Loop, closed_table, quantile
 from bench.rpc import ECHO, MISS, over_echo
@@ -18,6 +21,8 @@ from bench.stream import RAW, STREAMS, costs, over_raw
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+GROWN = {"16 connections": [100.0, 1000.0, 100.0], "256 connections": [150.0, 1500.0, 110.0]}
 
 
 def test_a_chunk_costs_what_it_costs_more_than_reading_it() -> None:
@@ -31,6 +36,13 @@ def test_a_chunk_costs_what_it_costs_more_than_reading_it() -> None:
 def test_a_call_is_so_many_echoes() -> None:
     """The median of the rounds' ratios."""
     assert over_echo({ECHO: [100.0, 200.0, 100.0], MISS: [200.0, 300.0, 400.0]}, MISS) == 2.0
+
+
+def test_growth_is_a_ratio_of_the_same_round() -> None:
+    """A slow round of the machine meets both."""
+    found = {name: [Round(each, Report(1, 1.0, 1, 0, 0, 0.0, 0.0, 0.0)) for each in cpu] for name, cpu in GROWN.items()}
+
+    assert times(found, "256 connections", "16 connections") == pytest.approx(1.5)
 
 
 def test_goodput_is_told_as_a_share_of_the_peak() -> None:
