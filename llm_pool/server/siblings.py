@@ -81,7 +81,7 @@ class Siblings:
             yield
             return
         path = _socket(self._folder, self.index)
-        path.unlink(missing_ok=True)  # of one that died in our place
+        await asyncio.to_thread(path.unlink, missing_ok=True)  # of one that died in our place
         server = await asyncio.start_unix_server(self._serve, path, limit=MAX_QUESTION)
         try:
             yield
