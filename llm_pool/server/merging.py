@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
@@ -43,15 +43,16 @@ LOWEST = frozenset(
 """Gauges of which the worst, or the first, is told; of all others the highest."""
 
 
-def merged_status(bodies: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def merged_status(bodies: Sequence[dict[str, Json]], shared: Collection[str] = ()) -> dict[str, Json]:
     """
-    The status of all workers, the first of which was asked.
+    The status of all workers, the first of which was asked; each has all slots of the groups that are *shared*.
 
     A record that is newer than the oldest of the bodies is left for the next time: another worker's may be missing
     that is older.
     """
     first = dict(bodies[0])
     latest = min(body["latest"] for body in bodies)
+    providers = [provider for body in bodies for provider in body["providers"]]
     recent = [record for body in bodies for record in body["recent"] if record["number"] <= latest]
     return first | {
         "uptime_ms": max(body["uptime_ms"] for body in bodies),
@@ -62,7 +63,9 @@ def merged_status(bodies: Sequence[dict[str, Json]]) -> dict[str, Json]:
         "budget_left": round(sum(body["budget_left"] for body in bodies), 1),
         "cache_hit_ratio": weighted([(body["cache_hit_ratio"], body["answers"]) for body in bodies]),
         "answers": sum(body["answers"] for body in bodies),
-        "providers": [_provider(each) for each in _by([p for body in bodies for p in body["providers"]], "name")],
+        "providers": [
+            _provider(each, shared) for each in _by([p for body in bodies for p in body["providers"]], "name")
+        ],
         "requests": sorted((r for body in bodies for r in body["requests"]), key=lambda r: -r["elapsed_ms"]),
         "recent": sorted(recent, key=lambda record: record["number"]),
         "latest": latest,
@@ -74,19 +77,23 @@ def merged_hours(bodies: Sequence[dict[str, Json]]) -> dict[str, Json]:
     return {"minutes": [_minute(each) for each in _by([m for body in bodies for m in body["minutes"]], "at")]}
 
 
-def merged_page(pages: Sequence[str], accept: str) -> tuple[bytes, str]:
-    """One page of metrics for *pages*, in the format that *accept* prefers, and its content type."""
+def merged_page(pages: Sequence[str], accept: str, shared: Collection[str] = ()) -> tuple[bytes, str]:
+    """
+    One page of metrics for *pages*, in the format that *accept* prefers, and its content type.
+
+    Each worker has all slots of the groups that are *shared*.
+    """
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(list(merged_metrics(pages))))
+    registry.register(_Collected(list(merged_metrics(pages, shared))))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
-def merged_metrics(pages: Sequence[str]) -> Iterator[Metric]:
-    """One family for each metric of *pages*, which are in Prometheus's text format."""
+def merged_metrics(pages: Sequence[str], shared: Collection[str] = ()) -> Iterator[Metric]:
+    """One family for each metric of *pages*, which are in Prometheus's text format; *shared* as for ``merged_page``."""
     from prometheus_client.core import Metric
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -102,7 +109,9 @@ def merged_metrics(pages: Sequence[str]) -> Iterator[Metric]:
                 values[series].append((sample.value, weigh.of(series)))
     for series, each in values.items():
         family = families[series.family]
-        family.add_sample(series.name, dict(series.labels), _merged(family, each))
+        labels = dict(series.labels)
+        is_whole = series.name == "llmpool_slots" and labels["group"] in shared
+        family.add_sample(series.name, labels, max(each)[0] if is_whole else _merged(family, each))
     yield from families.values()
 
 
@@ -165,9 +174,11 @@ def _verdict(verdicts: Sequence[dict[str, Json]]) -> dict[str, Json]:
     return {"state": max((each["state"] for each in verdicts), key=VERDICTS.index), "why": list(why)}
 
 
-def _provider(entries: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def _provider(entries: Sequence[dict[str, Json]], shared: Collection[str]) -> dict[str, Json]:
     """One provider as several workers see it: of its pace the mean of their medians, and the worst percentile."""
     added = {name: sum(entry[name] for entry in entries) for name in ("busy", "slots", "waiting")}
+    if entries[0]["group"] in shared:
+        added["slots"] = max(entry["slots"] for entry in entries)
     paces = ("queue_p50_ms", "ttft_p50_ms", "writing_p50_ms", "tokens_per_second", "ok_share", "win_rate")
     means = {name: _known(fmean, entries, name) for name in paces}
     worst = {name: _known(max, entries, name) for name in ("queue_p95_ms", "ttft_p95_ms")}

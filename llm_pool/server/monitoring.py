@@ -159,7 +159,12 @@ class Routes:
         tenant, since = None if has_scope(principal, Scope.OBSERVE) else principal.tenant_id, _since(scope)
         own = await self._own_status(tenant, since)
         others = await self._siblings.ask("status", {"tenant": tenant, "since": since})
-        await send_json(send, own if self._siblings.count == 1 else merged_status([own, *others]))
+        await send_json(send, own if self._siblings.count == 1 else merged_status([own, *others], self._shared))
+
+    @property
+    def _shared(self) -> set[str]:
+        """The groups of which each worker may use all slots, as they are counted in Redis."""
+        return {name for name, group in self._manager.config.groups.items() if group.shared}
 
     async def _own_status(self, tenant: str | None, since: int) -> dict[str, Json]:
         """Of this worker, what *tenant* may see; all where it is None."""
@@ -219,7 +224,7 @@ class Routes:
         make = self._metrics.page(snapshot(self._manager), accept)
         if others:
             own = await self._own_metrics(None)
-            make = lambda: merged_page([own, *others], accept)  # noqa: E731  # as the one before
+            make = lambda: merged_page([own, *others], accept, self._shared)  # noqa: E731  # as the one before
         packs = takes_gzip(headers.get(b"accept-encoding", b""))
         body, content_type = await asyncio.to_thread(_packed if packs else _plain, make)
         coding = [(b"content-encoding", b"gzip")] if packs else []

@@ -1,8 +1,9 @@
 """
 One of several processes that serve on the same addresses: who it is, and what it may have.
 
-What must be one for all is in Redis, or the daemon does not start. The slots of each machine are divided, so that all
-workers together ask it no more than one process would.
+What must be one for all is in Redis, or the daemon does not start. So are the slots of each machine, unless there are
+enough for each worker to have some of its own, and nobody else asks that machine: then they are divided, which costs a
+request nothing. Either way all workers together ask a machine no more than one process would.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from llm_pool.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from llm_pool.config import Config
+    from llm_pool.config import Config, GroupSettings, ProviderSettings
 
 MAX_WORKERS = 64
 VARIABLE = "LLM_POOL_WORKER"
@@ -66,38 +67,42 @@ def check_sharing(config: Config, count: int) -> None:
     cache, security = config.cache, config.security
     if cache.enabled and cache.driver is CacheDriver.MEMORY:
         raise _refused(config, "cache.driver", '"memory", which each worker would have for itself', '"redis"', count)
-    if security.redis_url is None and not cache.enabled:
+    if config.shared_redis is None:
         raise _refused(config, "security.redis_url", "nothing", "the Redis server that knows request ids", count)
     if security.redis_url is None and (config.tenancy or security.jwt):
         raise _refused(config, "security.redis_url", "nothing", "the Redis server that counts nonces and rates", count)
-    for group in dict.fromkeys(provider.machine for provider in config.active_providers):
-        slots = config.group(group).slots
-        if slots is None or slots < count:
-            got = "nothing" if slots is None else str(slots)
-            raise _refused(config, f'groups."{group}".slots', got, f"{count} or more, to be divided", count)
+    for machine in dict.fromkeys(provider.machine for provider in config.active_providers):
+        group = config.group(machine)
+        if group.shared is False and (group.slots or 1) < count:
+            got = f"false, with {group.slots or 'nothing'} for its slots"
+            raise _refused(config, f'groups."{machine}".shared', got, f"true, or {count} slots to be divided", count)
 
 
 def share_of(config: Config, worker: Worker) -> Config:
     """
-    *config* as *worker* serves it: at the addresses of all, with its share of each machine's slots.
+    *config* as *worker* serves it: at the addresses of all, with the slots of each machine shared or divided.
 
     Raises:
         ConfigError: as ``check_sharing``.
     """
     check_sharing(config, worker.count)
-    groups = {
-        name: group if group.slots is None else msgspec.structs.replace(group, slots=_share(group.slots, worker))
-        for name, group in config.groups.items()
-    }
+    machines = {provider.machine: provider for provider in config.active_providers}
+    groups = config.groups | {machine: _group(config, provider, worker) for machine, provider in machines.items()}
     server = msgspec.structs.replace(
         config.server, http_addr=worker.http_addr, grpc_addr=worker.grpc_addr, listen_addr=None
     )
     return msgspec.structs.replace(config, groups=groups, server=server)
 
 
-def _share(slots: int, worker: Worker) -> int:
-    """The first workers get one more, where it cannot be divided evenly; a group that nobody uses may have fewer."""
-    return max(1, slots // worker.count + (worker.index < slots % worker.count))
+def _group(config: Config, provider: ProviderSettings, worker: Worker) -> GroupSettings:
+    """The group of *provider*, with a part of its slots; with all of them where Redis counts them for all."""
+    from llm_pool.engine import is_used_by_others
+
+    group = config.group(provider.machine)
+    if is_used_by_others(provider, config) or group.slots is None or group.slots < worker.count:
+        return msgspec.structs.replace(group, shared=True)
+    slots = group.slots // worker.count + (worker.index < group.slots % worker.count)
+    return msgspec.structs.replace(group, slots=slots, shared=False)
 
 
 def _refused(config: Config, key: str, got: str, want: str, count: int) -> ConfigError:

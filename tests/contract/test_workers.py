@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,11 @@ class Pool:
 
 
 @contextmanager
-def serving(folder: Path, redis: RedisServer, url: str, *words: str, workers: int = WORKERS) -> Iterator[Pool]:
+def serving(
+    folder: Path, redis: RedisServer, url: str, *words: str, workers: int = WORKERS, change: tuple[str, str] = ("", "")
+) -> Iterator[Pool]:
     config, log = folder / "llm-pool.toml", folder / "log"
-    config.write_text(CONFIG.format(redis=redis.url, url=url), encoding="utf-8")
+    config.write_text(CONFIG.format(redis=redis.url, url=url).replace(*change, 1), encoding="utf-8")
     options = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--workers", str(workers), *words]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -178,6 +181,26 @@ def test_a_request_is_cancelled_through_any_worker(tmp_path: Path, redis_server:
         assert pool.ask("DELETE", f"/v1/requests/{numbers[0]}")[0] == 404
 
 
+def test_fewer_slots_than_workers_are_counted_for_all(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Of one slot there is one, whoever uses it: calls to the machine come one after the other."""
+    one = ("slots = 3", "slots = 1")
+    slow = ("--model", "phi3:mini", "--ttft", "const:0.3")
+    with running_upstream(*slow) as url, serving(tmp_path, redis_server, url, change=one) as pool:
+        pool.ask("POST", "/v1/infer", {"prompt": "first", "deadline_ms": 60_000})
+        told: list[int] = []
+        ask = lambda n: told.append(pool.ask("POST", "/v1/infer", {"prompt": f"q{n}", "deadline_ms": 60_000})[0])  # noqa: E731
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+        assert told == [200] * 6
+        assert pool.counted("llmpool_slots{") == 1
+        with urllib.request.urlopen(f"{url}/_upstream/journal") as said:
+            assert json.load(said)["counts"]["most_in_flight"] == 1
+
+
 def test_a_dead_worker_is_followed_by_another(tmp_path: Path, redis_server: RedisServer) -> None:
     """While the other one goes on answering; and the status is whole again."""
     with running_upstream("--model", "phi3:mini") as url, serving(tmp_path, redis_server, url) as pool:
@@ -244,14 +267,14 @@ def test_a_hangup_reaches_every_worker(tmp_path: Path, redis_server: RedisServer
         config.write_text(text.replace("slots = 3", "slots = 8"), encoding="utf-8")
         pool.process.send_signal(signal.SIGHUP)
         until(lambda: pool.counted("llmpool_slots{") == 8)
-        config.write_text(text.replace("slots = 3", "slots = 1"), encoding="utf-8")
+        config.write_text(text.replace('driver = "redis"', 'driver = "memory"'), encoding="utf-8")
         pool.process.send_signal(signal.SIGHUP)
         until(lambda: pool.counted('llmpool_reloads_total{result="refused"}') == WORKERS)
 
         assert pool.counted("llmpool_slots{") == 8
         assert pool.counted("llmpool_config_reload_ok") == 0
         problem = pool.ask("GET", "/v1/status")[1]["last_reload"]["error"]["message"]
-        assert f'groups."{url}".slots: expected 2 or more' in problem
+        assert 'cache.driver: expected "redis", got "memory"' in problem
 
 
 def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -286,8 +309,7 @@ def test_grpc_is_served_by_all(tmp_path: Path, redis_server: RedisServer) -> Non
     ("change", "said"),
     [
         (('driver = "redis"', 'driver = "memory"'), 'cache.driver: expected "redis", got "memory"'),
-        (("slots = 3", "slots = 1"), ".slots: expected 2 or more, to be divided, got 1"),
-        (("slots = 3", "max_loaded = 1"), ".slots: expected 2 or more, to be divided, got nothing"),
+        (("slots = 3", "slots = 1\nshared = false"), ".shared: expected true, or 2 slots to be divided, got false"),
     ],
 )
 def test_what_cannot_be_shared_is_refused_at_the_start(

@@ -60,6 +60,7 @@ def test_counts_are_added_and_shares_weighed() -> None:
     )
     assert both["llmpool_cache_hit_ratio"] == pytest.approx(0.9)
     assert (both["llmpool_slots"], both["llmpool_in_flight"]) == (4, 4)
+    assert values(merged_page([one, other], "", {"box"})[0].decode())["llmpool_slots"] == 3  # counted in Redis
     assert both["llmpool_provider_healthy"] == 0
     assert both["llmpool_breaker_state"] == 2
     assert both["llmpool_config_generation"] == 1
@@ -85,6 +86,7 @@ def test_a_mean_is_weighed() -> None:
 def status(**fields: Any) -> dict[str, Any]:
     provider = {
         "name": "a",
+        "group": "box",
         "state": "healthy",
         "busy": 1,
         "slots": 2,
@@ -133,6 +135,7 @@ def test_the_status_is_of_all_workers() -> None:
     assert (both["generation"], both["in_flight"], both["cache_hit_ratio"]) == (1, 2, 0.75)
     assert [request["number"] for request in both["requests"]] == [3, 2]
     assert (provider["busy"], provider["slots"], provider["waiting"]) == (2, 4, 6)
+    assert merged_status([one, two], {"box"})["providers"][0]["slots"] == 2
     assert provider["breakers"] == [{"task": "ask", "state": "open"}]
     assert (provider["ttft_p50_ms"], provider["queue_p95_ms"], provider["ttfts_ms"]) == (20.0, 8.0, [1.0, 1.0])
     assert (provider["win_rate"], provider["last_error"]) == (None, "gone")
