@@ -63,9 +63,7 @@ def merged_status(bodies: Sequence[dict[str, Json]], shared: Collection[str] = (
         "budget_left": round(sum(body["budget_left"] for body in bodies), 1),
         "cache_hit_ratio": weighted([(body["cache_hit_ratio"], body["answers"]) for body in bodies]),
         "answers": sum(body["answers"] for body in bodies),
-        "providers": [
-            _provider(each, shared) for each in _by([p for body in bodies for p in body["providers"]], "name")
-        ],
+        "providers": [_provider(each, shared) for each in _by(providers, "name")],
         "requests": sorted((r for body in bodies for r in body["requests"]), key=lambda r: -r["elapsed_ms"]),
         "recent": sorted(recent, key=lambda record: record["number"]),
         "latest": latest,
