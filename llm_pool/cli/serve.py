@@ -115,9 +115,11 @@ async def serve(options: ServeOptions, console: Console) -> int:
     """Listen until a signal says stop; a second one says at once. Raises ConfigError where it cannot begin."""
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
+    from llm_pool.server.preloading import preload
 
     stops, worker = _StopSignals(), options.worker
     config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
+    await asyncio.to_thread(preload)
     async with open_daemon(config, build_components(config, worker)) as daemon:
         async with _reloading(daemon, options):
             if worker is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.config.problem import nearest
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
 from llm_pool.engine.deadlines import time_for
@@ -118,14 +119,9 @@ def parse_strategy(text: str) -> StrategyName:
     try:
         return StrategyName(text.upper())
     except ValueError:
-        from difflib import get_close_matches
-
         names = [name.value for name in StrategyName]
-        near = get_close_matches(text.upper(), names, n=1)
         expected = f"{', '.join(names[:-1])} or {names[-1]}"
-        raise InvalidRequest(
-            "strategy", f"expected {expected}, got '{text}'", hint=f"did you mean {near[0]}?" if near else ""
-        ) from None
+        raise InvalidRequest("strategy", f"expected {expected}, got '{text}'", hint=nearest(text, names)) from None
 
 
 def _check_size(query: Query, limit: int) -> None:

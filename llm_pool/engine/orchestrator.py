@@ -174,7 +174,7 @@ class Orchestrator:
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
-        takes_long = query.tools or _size(query) > MAX_AT_ONCE  # hundreds of schemas, a long conversation
+        takes_long = query.tools or query.output_schema or _size(query) > MAX_AT_ONCE  # schemas, a long conversation
         call = await asyncio.to_thread(admitting) if takes_long else admitting()
         needed, length = needs(call), PromptLength(call.prompt)
         with suppress(TimeoutError):

@@ -68,7 +68,7 @@ def openai_chunk(value: Json) -> Chunk:
     return Chunk(
         text=text_of(content) or text_of(choice.get("text")),
         reasoning=_reasoning(said) or reasoning_of(content),
-        finish=word_of(choice.get("finish_reason")),
+        finish=word_of(choice.get("finish_reason") or choice.get("finishReason")),  # the latter: Gemini
         done=isinstance(choice.get("message"), dict),
         usage=_usage(body.get("usage"), "prompt_tokens", "completion_tokens"),
         logprobs=_logprobs(object_of(choice.get("logprobs")).get("content")),
@@ -112,6 +112,8 @@ def error_in(body: Mapping[str, Json], *, known: tuple[str, ...]) -> Json:
         return body
     if any(body.get(field) == "error" for field in ("object", "type", "status")):
         return body
+    if count_of(body.get("error_code")):  # FastChat, whose words stand where a text would
+        return body
     if any(body.get(field) is not None for field in known):
         return None
     return body if body.get("errors") or body.get("detail") or isinstance(body.get("message"), str) else None
@@ -130,9 +132,9 @@ def error_status(error: Json) -> int | None:
 
 
 def _first(choices: list[Json]) -> dict[str, Json]:
-    """The choice that was asked for: the one with index 0, or without one."""
+    """The choice that was asked for: the one with index 0, which some write as a string, or without one."""
     objects = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in objects if not choice.get("index")), {})
+    return next((choice for choice in objects if choice.get("index") in (None, 0, "0", "")), {})
 
 
 def _reasoning(said: Mapping[str, Json]) -> str:

@@ -45,6 +45,7 @@ MAX_LENGTH: Final = 4_000_000
 TAIL_TIMEOUT: Final = 0.25
 """Seconds that the counts of tokens may come after the end of an answer."""
 
+_SIGNS_OF_LIFE: Final = frozenset({"ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"})
 GOOD_STATUSES: Final = frozenset({200, 201, 202, 203})
 
 
@@ -220,7 +221,7 @@ class _Answer:
         except ValueError as error:
             if record.event == "error":
                 return record.data.decode("utf-8", "replace")
-            if not record.data.strip() or record.event == "ping":
+            if not record.data.strip() or _is_sign_of_life(record):
                 return None
             shown = self._backend.redacted(record.data[:60].decode("utf-8", "replace"))
             raise BadReply(self._backend.name, f"unreadable answer {shown!r}: {error}") from error
@@ -292,6 +293,11 @@ class _Repeats:
     def were_cut(self) -> bool:
         """Whether the stream ended because of them."""
         return self._count >= self.LIMIT
+
+
+def _is_sign_of_life(record: Record) -> bool:
+    """Whether *record* keeps a connection awake and says nothing, by its event's name or by all that it says."""
+    return not _SIGNS_OF_LIFE.isdisjoint({record.event.lower(), record.data.strip().lower().decode("latin-1")})
 
 
 def _delta(pieces: list[Piece], logprobs: tuple[TokenLogprob, ...]) -> Delta:

@@ -184,6 +184,14 @@ class Response:
         self._given += len(piece or b"")
         return piece
 
+    async def _piece_of_whole(self) -> bytes | None:
+        try:
+            return await self.piece()
+        except BadReply:
+            if self.status < 400:
+                raise
+            return None
+
     async def _unpacked(self) -> bytes | None:
         if self._decompressor is None:
             return await self._connection.piece()
@@ -199,12 +207,14 @@ class Response:
         """
         Read the rest of the body.
 
+        That of an error is empty where it cannot be unpacked: its status says what there is to know.
+
         Raises:
-            BadReply: it has more than *limit* bytes.
+            BadReply: it has more than *limit* bytes, or is compressed in a way that cannot be undone.
             Failed: the connection ended before the body did.
         """
         body = bytearray()
-        while (piece := await self.piece()) is not None:
+        while (piece := await self._piece_of_whole()) is not None:
             body += piece
             if len(body) > limit:
                 raise BadReply(self._backend.name, f"an answer of more than {limit} bytes")

@@ -67,7 +67,8 @@ class ConcurrencyLimited(Policy):
         try:
             with queue_time.waiting():
                 lease = await self._slot(call, wait)
-            silence = lease.silence = Silence(now(), call.deadline, call.idle)
+            lease.call, silence = call, Silence(now(), call.deadline, call.idle)
+            lease.silence = silence
             try:
                 with self._lending(lease, call, silence):
                     async with aclosing(self.inner.stream(call)) as deltas:
@@ -111,14 +112,14 @@ class ConcurrencyLimited(Policy):
             lambda: patience.before_overtaking(self.name, call),
             lambda _: self._gate.mark_late(lease),
             soonest=patience.soonest,
-            excused=lambda: self._gate.is_loading(self._model),
+            excused=lambda: self._gate.is_loading(self._model) or self._gate.is_on_trial(call),
         )
 
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
             self._gate.record_load_time(lease, delta.loading)
         if delta.has_token or delta.final:
-            self._gate.mark_loaded(lease)
+            self._gate.hear(lease)
 
 
 class _Wait:

@@ -56,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         slots: calls at once, >= 1.
+        slots_of_models: calls at once to those models that take more of them.
         queue: requests that may wait, >= 0.
         max_loaded: models in memory at once; None: as many as fit.
         memory: megabytes for models; None: unknown, everything fits.
@@ -63,10 +64,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     slots: int = 1
+    slots_of_models: Mapping[str, int] = msgspec.field(default_factory=dict)
     queue: int = 64
     max_loaded: int | None = None
     memory: float | None = None
     batch_wait: float = 2.0
+
+    @property
+    def most(self) -> int:
+        """Calls at once to all models together."""
+        return max(self.slots, *self.slots_of_models.values(), 1) if self.slots_of_models else self.slots
+
+    def has_slot_for(self, model: str, running: Sequence[str]) -> bool:
+        """Whether a call to *model* may begin beside *running* ones, each told by its model."""
+        if not self.slots_of_models:
+            return len(running) < self.slots
+        return len(running) < self.most and running.count(model) < self.slots_of_models.get(model, self.slots)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +155,6 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
     None when it is nobody's: all slots are taken, the model is on its way, or a swap waits for calls to end.
     """
     ready, costly = _by_cost(waiting, machine, limits)
-    has_slot = len(machine.running) < limits.slots
     if machine.loading is None:
         beside = next((w for w in costly if evicted_by(w.model, machine, limits) == ()), None)
         if beside is not None:
@@ -152,8 +164,10 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
             first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
             if first is None or evicted_by(first.model, machine, limits) is None:
                 return None
-            return first if has_slot or must_load(first.model, machine) else None
-    return ready[0] if ready and has_slot else None
+            return (
+                first if must_load(first.model, machine) or limits.has_slot_for(first.model, machine.running) else None
+            )
+    return next((waiter for waiter in ready if limits.has_slot_for(waiter.model, machine.running)), None)
 
 
 def must_load(model: str, machine: Machine) -> bool:
@@ -190,10 +204,10 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
     """
     ahead = ahead_of(waiter, waiting, machine, limits)
     work = sum(machine.services.get(each.model, 0.0) for each in ahead)
-    if ahead or len(machine.running) >= limits.slots:
+    if ahead or not limits.has_slot_for(waiter.model, machine.running):
         work += sum(machine.services.get(model, 0.0) for model in machine.running) / 2
     to_load = {each.model for each in (*ahead, waiter)}.difference(machine.loaded)
-    return work / limits.slots + sum(machine.loads.get(model, 0.0) for model in to_load)
+    return work / limits.most + sum(machine.loads.get(model, 0.0) for model in to_load)
 
 
 def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:

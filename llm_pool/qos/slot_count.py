@@ -1,8 +1,8 @@
 """
 How many calls a machine takes at once, where it says so.
 
-llama-server does (``total_slots`` of ``/props``, its ``--parallel``); Ollama does not: ``OLLAMA_NUM_PARALLEL`` is known
-to its own process alone.
+llama-server does (``total_slots`` of ``/props``, its ``--parallel``). Of a machine that does not, as Ollama,
+``slot_trial`` learns it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from llm_pool.core.errors import OutOfTime, TimedOut
 from llm_pool.qos.latency import LatencyKey
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.policy import Policy
+from llm_pool.qos.silence import never
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -25,11 +26,6 @@ UNKNOWN_TTFT_LIMIT = 1.0
 """Seconds without a word that are held against a backend whose usual time to the first token is unknown."""
 SILENCE_FACTOR = 3.0
 """As many times its usual 95th percentile without a word are held against a backend whose usual time is known."""
-
-
-def not_loading() -> bool:
-    """The backend needs no loading time."""
-    return False
 
 
 def before_deadline(call: Call, now: float) -> float:
@@ -57,6 +53,8 @@ class Timed(Policy):
         clock: the time.
         timeout: seconds; the provider's own limit, None for none.
         is_loading: whether the model is being loaded now.
+        is_on_trial: whether a call may wait in the machine's own queue, as one more than was seen to run at once. Then
+            only its asker's time ends it, and its time is not recorded.
     """
 
     def __init__(
@@ -66,15 +64,20 @@ class Timed(Policy):
         clock: Clock,
         *,
         timeout: float | None = None,
-        is_loading: Callable[[], bool] = not_loading,
+        is_loading: Callable[[], bool] = never,
+        is_on_trial: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         super().__init__(inner)
-        self._latencies, self._clock, self._timeout, self._is_loading = latencies, clock, timeout, is_loading
+        self._latencies, self._clock, self._timeout = latencies, clock, timeout
+        self._is_loading, self._is_on_trial = is_loading, is_on_trial
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises TimedOut, OutOfTime and what *inner* raises."""
-        watch = _Stopwatch(self.name, call.task.name, self._clock, self._latencies, cold=self._is_loading())
+        is_trial = self._is_on_trial(call)
+        record = None if is_trial else self._latencies
+        watch = _Stopwatch(self.name, call.task.name, self._clock, record, cold=self._is_loading())
         own, asked = self._limits(call, watch.began)
+        own = math.inf if is_trial else own
         if asked <= watch.began:
             raise OutOfTime(self.name, "no time left before it was asked")
         try:
@@ -100,7 +103,7 @@ class Timed(Policy):
             silent: seconds.
             unknown: seconds to hold against a backend whose usual time is unknown.
         """
-        if self._is_loading():
+        if self._is_loading() or self._is_on_trial(call):
             return False
         key = LatencyKey(self.name, call.task.name, "ttft")
         usual = self._latencies.quantile(key, 0.95, self._clock.now(), exclude_censored=True)
@@ -138,7 +141,7 @@ async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
 class _Stopwatch:
     """One attempt's times on their way into the record."""
 
-    def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies, *, cold: bool) -> None:
+    def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies | None, *, cold: bool) -> None:
         self._provider, self._task, self._clock, self._latencies = provider, task, clock, latencies
         self.began, self.cold = clock.now(), cold
         self._ttft: float | None = None
@@ -178,4 +181,6 @@ class _Stopwatch:
             self._add("total", elapsed, censored=True)
 
     def _add(self, what: LatencyKind, seconds: float, *, censored: bool = False) -> None:
-        self._latencies.add(LatencyKey(self._provider, self._task, what), seconds, self._clock.now(), censored=censored)
+        if self._latencies is not None:
+            key = LatencyKey(self._provider, self._task, what)
+            self._latencies.add(key, seconds, self._clock.now(), censored=censored)

@@ -109,7 +109,7 @@ class History:
         }
         if self.captures:
             about["prompt"] = query.prompt[:MAX_TEXT]
-        self._ended.append(RequestRecord(self._number, query.tenant_id, as_json | about))
+        self._ended.append(RequestRecord(self._number, query.tenant_id[:MAX_NAME], as_json | about))
 
 
 def name_of(query: Query) -> str:

@@ -22,7 +22,8 @@ from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
 from llm_pool.server.paths import meant
-from llm_pool.server.request_headers import correlation_id
+from llm_pool.server.queries import deadline_header
+from llm_pool.server.request_headers import correlation_id, only
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
 from llm_pool.wire.json import error_json
@@ -54,6 +55,10 @@ HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 """On every answer that says nothing else of its caching."""
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
+ARRIVED = "llm_pool.arrived"
+"""Where in the scope the instant is at which the request was whole."""
+CHECK_RETRY_AFTER = 1.0
+"""Seconds after which an issuer of tokens may be back."""
 REQUEST_ID = "llm_pool.request_id"
 """Where in the scope the id is that the answer goes out under."""
 LINGER = 2.0
@@ -186,15 +191,29 @@ class GatewayMiddleware:
             why = problem("body_too_large", f"the body is over the limit of {limit} bytes")
             await response.fail(413, why, unread=receive)
             return
+        scope[ARRIVED] = asyncio.get_running_loop().time()
         watcher = asyncio.create_task(_watch_disconnect(receive, response, cancel_scope))
         try:
             if scope["raw_path"] not in OPEN:
-                scope[PRINCIPAL] = await self._access.authenticate(
-                    scope["headers"], scope["method"], scope["raw_path"], scope["query_string"], body
-                )
+                scope[PRINCIPAL] = await self._authenticated(scope, body)
             await self._inner(scope, _replay(body), response.send)
         finally:
             watcher.cancel()
+
+    async def _authenticated(self, scope: Scope, body: bytes) -> Principal:
+        """Who sent this; raises Overloaded where that cannot be told by the deadline in its header."""
+        headers = scope["headers"]
+        checking = self._access.authenticate(headers, scope["method"], scope["raw_path"], scope["query_string"], body)
+        left = None
+        with suppress(InvalidRequest):  # a header that is none is the route's to refuse
+            left = deadline_header(only(headers, b"x-deadline-ms"))
+        if left is None or left <= 0:
+            return await checking
+        try:
+            async with asyncio.timeout(left):
+                return await checking
+        except TimeoutError:
+            raise Overloaded("the check of credentials", CHECK_RETRY_AFTER) from None
 
 
 class _ResponseSender:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.server.middleware import PRINCIPAL, REQUEST_ID
+from llm_pool.server.middleware import ARRIVED, PRINCIPAL, REQUEST_ID
 from llm_pool.server.queries import deadline_header, with_cache_control, with_deadline
 from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, only
 from llm_pool.telemetry.logs import name_request
@@ -33,6 +34,8 @@ async def authorized(
     """
     headers: Headers = scope["headers"]
     left = deadline_header(only(headers, b"x-deadline-ms"))
+    if left is not None:
+        left -= asyncio.get_running_loop().time() - scope[ARRIVED]
     with client_fields({**(fields or {}), **header_fields(headers)}):
         asked = with_cache_control(with_deadline(query, left), headers)
         named = identified(asked, headers, scope[REQUEST_ID])
