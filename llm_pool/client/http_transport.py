@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+from llm_pool.client.events import SseDecoder
 from llm_pool.client.transport import CONNECT, Health, unreachable
 from llm_pool.core.errors import DeadlineExceeded, LlmPoolError, Unreachable
 from llm_pool.wire.json import EventDecoder, answer_from, error_from, state_from
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from llm_pool.client.credentials import Credentials, Tls
-    from llm_pool.core.messages import Answer, Json, Query
+    from llm_pool.client.events import ServerEvent
+    from llm_pool.core.messages import Answer, Json, Query, Turn
     from llm_pool.wire.json import StreamEvent
 
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, StopIteration)
@@ -27,6 +29,8 @@ _SHOWN = 120
 """Characters of an address in an error."""
 GRACE = 1.0
 """Seconds beyond its deadline that a server gets to say that it passed."""
+MAX_DEADLINE = 999_999_999
+"""Milliseconds that the header can say, as a signature covers nine digits; the body has the query's own deadline."""
 
 
 class HttpTransport:
@@ -120,7 +124,7 @@ class HttpTransport:
     def _request(self, method: str, path: str, body: bytes, remaining: float | None) -> httpx2.Request:
         headers: dict[str, str] = {"content-type": "application/json"} if body else {}
         if remaining is not None:
-            headers["x-deadline-ms"] = str(max(1, int(remaining * 1000)))
+            headers["x-deadline-ms"] = deadline_header(remaining)
         if self._credentials is not None:
             headers |= self._credentials.headers(method, self._prefix + path, headers, body)
         timeout = httpx2.Timeout(None if remaining is None else remaining + GRACE, connect=CONNECT)
@@ -135,6 +139,11 @@ class HttpTransport:
         return unreachable(self._url, str(error) or type(error).__name__)
 
 
+def deadline_header(remaining: float) -> str:
+    """The value of ``X-Deadline-Ms`` where *remaining* seconds are left: whole milliseconds, at least one."""
+    return str(min(max(1, int(remaining * 1000)), MAX_DEADLINE))
+
+
 def _body(query: Query, *, stream: bool = False) -> bytes:
     fields: Mapping[str, Json] = {
         "task": query.task,
@@ -146,7 +155,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "strategy": query.strategy,
         "meta": query.meta,
         "no_cache": query.no_cache,
-        "turns": query.turns,
+        "turns": [_turn(turn) for turn in query.turns],
         "output_schema": query.output_schema,
         "stop": query.stop,
         "providers": query.providers,
@@ -155,7 +164,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "tool_choice": "" if query.tool_choice == "auto" else query.tool_choice,
         "images": query.images,
     }
-    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), False)}
+    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), [], False)}
     chosen = {"think": query.think, "temperature": query.temperature, "seed": query.seed}  # false and 0 say something
     given |= {name: value for name, value in chosen.items() if value is not None}
     if not query.parallel_tool_calls:
@@ -163,15 +172,18 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[tuple[str, str]]:
-    """Server-sent events: type and data. Ours have one data line each."""
-    kind = ""
-    async for line in response.aiter_lines():
-        name, _, value = line.partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            yield kind, value
+def _turn(turn: Turn) -> dict[str, Json]:
+    given = {name: value for name, value in msgspec.structs.asdict(turn).items() if value}
+    return {"role": turn.role, "text": turn.text, **given}
+
+
+async def _events(response: httpx2.Response) -> AsyncGenerator[ServerEvent]:
+    decoder = SseDecoder()
+    async for piece in response.aiter_bytes():
+        with _expecting("an event", response):
+            events = decoder.feed(piece)
+        for event in events:
+            yield event
 
 
 def _error(response: httpx2.Response) -> LlmPoolError:
