@@ -51,14 +51,14 @@ class HttpTransport:
 
     async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer."""
-        response = await self._ask("POST", "/v1/infer", _body(query), remaining)
+        response = await self._ask("POST", "/v1/infer", body_of(query), remaining)
         with _expecting("an answer", response):
             return answer_from(_json(response))
 
     async def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
         decoder, kind = EventDecoder(query.request_id), ""
-        request = self._request("POST", "/v1/infer", _body(query, stream=True), remaining)
+        request = self._request("POST", "/v1/infer", body_of(query, stream=True), remaining)
         try:
             response = await self._http.send(request, stream=True)
             try:
@@ -144,7 +144,8 @@ def deadline_header(remaining: float) -> str:
     return str(min(max(1, int(remaining * 1000)), MAX_DEADLINE))
 
 
-def _body(query: Query, *, stream: bool = False) -> bytes:
+def body_of(query: Query, *, stream: bool = False) -> bytes:
+    """*query* as ``/v1/infer`` takes it; what says nothing is left out."""
     fields: Mapping[str, Json] = {
         "task": query.task,
         "request_id": query.request_id,
