@@ -29,6 +29,8 @@ _SHOWN = 120
 """Characters of an address in an error."""
 GRACE = 1.0
 """Seconds beyond its deadline that a server gets to say that it passed."""
+DEFAULT_TASK = "ask"
+"""What a query without a task is; ours is left out, as the server knows it."""
 MAX_DEADLINE = 999_999_999
 """Milliseconds that the header can say, as a signature covers nine digits; the body has the query's own deadline."""
 
@@ -147,7 +149,7 @@ def deadline_header(remaining: float) -> str:
 def body_of(query: Query, *, stream: bool = False) -> bytes:
     """*query* as ``/v1/infer`` takes it; what says nothing is left out."""
     fields: Mapping[str, Json] = {
-        "task": query.task,
+        "task": "" if query.task == DEFAULT_TASK else query.task,
         "request_id": query.request_id,
         "tenant_id": query.tenant_id,
         "project_id": query.project_id,

@@ -38,6 +38,12 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "a proxy's page": {"status": 502, "type": "text/html", "body": PAGE, "mentions": ["502", "text/html"]},
     "a portal's page": {"status": 200, "type": "text/html", "body": PAGE, "mentions": ["200", "text/html"]},
     "JSON of another": {"status": 200, "type": "application/json", "body": '{"ok":true}', "mentions": ["200"]},
+    "an error under a good status": {
+        "status": 200,
+        "type": "application/json",
+        "body": json.dumps(UNTYPED),
+        "mentions": ["200"],
+    },
     "a list": {"status": 200, "type": "application/json", "body": "[]", "mentions": ["200"]},
     "null": {"status": 200, "type": "application/json", "body": "null", "mentions": ["200"]},
     "half of JSON": {"status": 200, "type": "application/json", "body": '{"request_id":"r1"', "mentions": ["200"]},

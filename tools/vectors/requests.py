@@ -20,7 +20,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "beyond ASCII": {"prompt": "Ist 17 prim? \U0001f642 \u2028", "request_id": "r1"},
     "everything": {
         "prompt": "What is on the picture?",
-        "task": "ask",
+        "task": "describe",
         "request_id": "r1",
         "tenant_id": "acme",
         "project_id": "site",
