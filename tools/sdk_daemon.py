@@ -1,8 +1,9 @@
 """
 Daemons for the tests of an SDK: ``python tools/sdk_daemon.py``, until its standard input ends.
 
-One line of JSON on standard output says where they are: ``open`` asks nobody who they are, ``closed`` does. Both are real
-``llm-pool serve`` processes before the scripted upstream. The provider ``silent`` of task ``expand_queries`` never answers.
+One line of JSON on standard output says where they are: ``open`` asks nobody who they are, ``closed`` does. Both are
+real ``llm-pool serve`` processes before the scripted upstream. The provider ``silent`` of task ``expand_queries`` never
+answers.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def config(upstream: str, more: str = "") -> str:
     providers = [f'[[providers]]\nname = "{name}"\nmodel = "{model}"\n{line}' for name, model in MODELS.items()]
     silent = f'[[providers]]\nname = "silent"\nmodel = "silent:1b"\ntasks = ["expand_queries"]\n{line}'
     server = f'[server]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "127.0.0.1:0"\norigins = ["{ORIGIN}"]\n'
-    return f'{server}[tasks.ask]\ndeadline_ms = 20000\n[groups."{upstream}"]\nslots = 64\n{"".join(providers)}{silent}{more}'
+    limits = f'[tasks.ask]\ndeadline_ms = 20000\n[groups."{upstream}"]\nslots = 64\n'
+    return "".join((server, limits, *providers, silent, more))
 
 
 @contextmanager
@@ -87,7 +89,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         models = [word for model in (*MODELS.values(), "silent:1b") for word in ("--model", model)]
-        upstream = stack.enter_context(running_upstream(*models, "--mode", "silent:1b=hang", "--per-token", "const:0.005"))
+        upstream = stack.enter_context(
+            running_upstream(*models, "--mode", "silent:1b=hang", "--per-token", "const:0.005")
+        )
         (folder / "closed").mkdir()
         told = {"secret": SECRET, "limited": LIMITED, "jwt": token(folder / "closed"), "origin": ORIGIN}
         told["open"] = stack.enter_context(serving(folder / "open", config(upstream)))

@@ -14,7 +14,8 @@ from llm_pool.core.events import (
     TextArrived,
     ToolCallArrived,
 )
-from llm_pool.core.messages import ToolCallDelta
+from llm_pool.core.messages import Answer, ToolCallDelta
+from llm_pool.facade.answer_text import AnswerText
 from llm_pool.server import sse
 from llm_pool.wire.json import EventEncoder
 from tools.vectors import samples
@@ -32,14 +33,15 @@ EVERY_KIND: list[StreamEvent] = [
     ReasoningArrived("r1", "phi3", "17 has no divisor."),
     ToolCallArrived("r1", "phi3", ToolCallDelta(0, "call_1", "get_weather", '{"city":'), committed=True),
     ToolCallArrived("r1", "phi3", ToolCallDelta(0, arguments='"Rome"}'), committed=True),
-    TextArrived("r1", "phi3", "Yes.\u2028"),
+    TextArrived("r1", "gemma2", "No"),
+    TextArrived("r1", "phi3", " Yes.\u2028", committed=True),
     TextArrived("r1", "phi3", "It is \U0001f642", committed=True),
     AttemptEnded("r1", "ask", samples.WON),
     AttemptEnded("r1", "ask", samples.LOST),
     samples.ANSWER,
 ]
 SHORT: list[StreamEvent] = [AttemptStarted("r1", "phi3", "phi3:mini", "primary", 0.0), samples.ANSWER]
-BEGUN = TextArrived("r1", "phi3", "Yes", committed=True)
+BEGUN = TextArrived("r1", "phi3", samples.READING.content, committed=True)
 STOPPED = errors.Stopping(2.0)
 
 
@@ -47,8 +49,8 @@ def vectors() -> list[Json]:
     """
     One for each way a stream may go.
 
-    *cuts* are numbers of bytes at which *sent* was cut, *piece* the size of all pieces instead; *end* is ``answer``, or
-    the code of the error.
+    *text* has the pieces of the answer's own text. *cuts* are numbers of bytes at which *sent* was cut, *piece* the size
+    of all pieces instead; *end* is ``answer``, or the code of the error.
     """
     whole, short = _sent(EVERY_KIND), _sent(SHORT)
     begin = _sent([BEGUN])
@@ -87,4 +89,19 @@ def _vector(
 ) -> Any:
     encoder = EventEncoder()
     told = [payload for event in events for payload in encoder.encode(event)]
-    return {"name": name, "sent": sent, "cuts": list(cuts), "piece": piece, "events": told, "end": end}
+    return {
+        "name": name,
+        "sent": sent,
+        "cuts": list(cuts),
+        "piece": piece,
+        "events": told,
+        "text": _text(events),
+        "end": end,
+    }
+
+
+def _text(events: list[StreamEvent]) -> list[str]:
+    """The pieces of the answer's own text, as a program is told them."""
+    text = AnswerText()
+    pieces = [text.rest_of(event) if isinstance(event, Answer) else text.piece(event) for event in events]
+    return [piece for piece in pieces if piece]

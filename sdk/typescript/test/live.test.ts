@@ -30,7 +30,7 @@ describe("the calls", () => {
 
   test("a stream tells events, and ends with the answer", async () => {
     const events: StreamEvent[] = [];
-    for await (const event of open.stream("Tell me of the sea.")) events.push(event);
+    for await (const event of open.stream({ prompt: "Tell me of the sea.", no_cache: true })) events.push(event);
 
     const last = events.at(-1);
     expect(events[0]?.type).toBe("start");

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { Budget } from "../src/budget.ts";
 import { deadlineHeader, GRACE, remainingOf } from "../src/deadline.ts";
 import { canonical, sign } from "../src/hmac.ts";
-import { bearer, LlmPool, LlmPoolError, type Message, type Query, type StreamEvent } from "../src/index.ts";
+import { bearer, LlmPool, LlmPoolError, type Message, type Query, type StreamEvent, textOf } from "../src/index.ts";
 import { INITIAL_BACKOFF, MAX_WAIT, Retry } from "../src/retry.ts";
 import { type Asked, replaying, type Told } from "./replay.ts";
 
@@ -143,9 +143,20 @@ describe("streams", () => {
 
       expect(events).toEqual(vector.events);
       expect(end).toBe(vector.end);
+      expect(await all(textOf(each(events)))).toEqual(vector.text);
     });
   });
 });
+
+async function* each<T>(items: T[]): AsyncGenerator<T> {
+  yield* items;
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
 
 describe("retries", () => {
   const { queries, budgets, ...constants } = vectors("retries");
