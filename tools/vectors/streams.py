@@ -49,8 +49,8 @@ def vectors() -> list[Json]:
     """
     One for each way a stream may go.
 
-    *text* has the pieces of the answer's own text. *cuts* are numbers of bytes at which *sent* was cut, *piece* the size
-    of all pieces instead; *end* is ``answer``, or the code of the error.
+    *text* has the pieces of the answer's own text. *cuts* are numbers of bytes at which *sent* was cut, *piece* the
+    size of all pieces instead; *end* is ``answer``, or the code of the error.
     """
     whole, short = _sent(EVERY_KIND), _sent(SHORT)
     begin = _sent([BEGUN])
