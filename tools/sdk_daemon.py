@@ -61,8 +61,9 @@ def config(upstream: str, more: str = "") -> str:
     providers = [f'[[providers]]\nname = "{name}"\nmodel = "{model}"\n{line}' for name, model in MODELS.items()]
     silent = f'[[providers]]\nname = "silent"\nmodel = "silent:1b"\ntasks = ["expand_queries"]\n{line}'
     server = f'[server]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "127.0.0.1:0"\norigins = ["{ORIGIN}"]\n'
-    limits = f'[tasks.ask]\ndeadline_ms = 20000\n[groups."{upstream}"]\nslots = 64\n'
-    return "".join((server, limits, *providers, silent, more))
+    ask = f"[tasks.ask]\ndeadline_ms = 20000\nproviders = {json.dumps(list(MODELS))}\n"
+    group = f'[groups."{upstream}"]\nslots = 64\n'
+    return "".join((server, ask, group, *providers, silent, more))
 
 
 @contextmanager
