@@ -1,7 +1,7 @@
 // The five calls, in whatever runs this: prints or returns what they gave. Plain JavaScript, against the built file.
 export async function fiveCalls({ LlmPool, textOf }, url, options) {
   const pool = new LlmPool(url, options);
-  const answer = await pool.infer({ prompt: "Is 17 prime?", strategy: "VOTING", deadline_ms: 20_000 });
+  const answer = await pool.infer({ prompt: "Is 17 prime?", strategy: "VOTING", deadline_ms: 20_000, no_cache: true });
   let streamed = "";
   for await (const piece of textOf(pool.stream("Tell me of the sea."))) streamed += piece;
   const chat = await pool.chat([{ role: "user", content: "What is my name?" }]);

@@ -56,7 +56,7 @@ describe("the calls", () => {
   });
 
   test("feedback is taken for an answer of several models", async () => {
-    const answer = await open.infer({ prompt: "Is 19 prime?", strategy: "VOTING" });
+    const answer = await open.infer({ prompt: "Is 19 prime?", strategy: "VOTING", no_cache: true });
 
     expect(await open.feedback(answer.request_id, true)).toBeTypeOf("boolean");
     expect(await failureOf(open.feedback("nobody-asked-this", true))).toMatchObject({ code: "invalid_request" });
