@@ -1,8 +1,9 @@
-"""The scripted upstream as a process of its own, for tests that must not share an event loop or a GIL with it."""
+"""The scripted upstream and the daemon as processes of their own: tests share no event loop and no GIL with them."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 START_TIMEOUT = 10.0  # seconds for a process to begin, and again to end
 
@@ -51,6 +53,34 @@ def running_upstream(*args: str) -> Iterator[str]:
             process.terminate()
             try:
                 process.wait(START_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def running_daemon(config: Path) -> Iterator[dict[str, str]]:
+    """
+    The addresses of a daemon with the file *config*, by scheme: ``http`` and ``grpc``; stopped when left.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    words = [sys.executable, "-m", "llm_pool", "serve", "--config", str(config)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
+        assert process.stderr is not None
+        urls: dict[str, str] = {}
+        for line in process.stderr:
+            urls |= {found[1]: found[0] for found in re.finditer(r"(http|grpc)://127\.0\.0\.1:\d+", line)}
+            if len(urls) == 2:
+                break
+        else:
+            raise RuntimeError(f"the daemon did not start with {config}")
+        try:
+            yield urls
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=START_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+
+from llm_pool.testing.processes import running_daemon, running_upstream
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "chart"
@@ -114,3 +118,46 @@ def test_alerts_ask_for_metrics_that_are_there() -> None:
         names = set(re.findall(r"llmpool_\w+", rule["expr"]))
         assert names, rule["alert"]
         assert {name for name in names if f"`{name}" not in said} == set()
+
+
+def test_the_batch_job_is_taken_and_restricted() -> None:
+    job = yaml.safe_load((ROOT / "deploy" / "batch-job.yaml").read_text(encoding="utf-8"))
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+
+    for version in VERSIONS:
+        kubernetes_validate.validate(job, version, strict=True)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert f'/{job["spec"]["completions"]}" ' in container["command"][2]  # as many shards as indexes
+
+
+def test_each_index_of_the_batch_job_answers_its_lines(tmp_path: Path) -> None:
+    """The command of the pod, run for each index; a second run finds everything answered."""
+    job = yaml.safe_load((ROOT / "deploy" / "batch-job.yaml").read_text(encoding="utf-8"))
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "llm-pool").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m llm_pool "$@"\n', encoding="utf-8")
+    (tmp_path / "llm-pool").chmod(0o755)
+    (tmp_path / "questions.jsonl").write_text("".join(f'"number {n}?"\n' for n in range(10)), encoding="utf-8")
+    with running_upstream("--model", "phi3:mini") as upstream:
+        (tmp_path / "llm-pool.toml").write_text(
+            f'[[providers]]\nname = "a"\ndriver = "ollama"\nbase_url = "{upstream}"\nmodel = "phi3:mini"\n',
+            encoding="utf-8",
+        )
+        with running_daemon(tmp_path / "llm-pool.toml") as urls:
+            env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LLM_POOL_URL": urls["http"]}
+            said = [
+                subprocess.run(
+                    container["command"],
+                    env=env | {"JOB_COMPLETION_INDEX": str(index)},
+                    cwd=tmp_path,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                ).stderr
+                for index in (0, 1, 2, 3, 0)
+            ]
+
+    lines = [json.loads(line) for file in tmp_path.glob("answers-?.jsonl") for line in file.read_text().splitlines()]
+    assert sorted(line["content"] for line in lines) == sorted(f"phi3:mini heard: number {n}?" for n in range(10))
+    assert "0 answered, 0 failed, 3 were there" in said[-1]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from llm_pool import Ollama, Pool
-from llm_pool.testing.processes import running_upstream
+from llm_pool.testing.processes import running_daemon, running_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,18 +49,8 @@ def config(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def daemon(config: Path) -> Iterator[dict[str, str]]:
     """The addresses of a daemon with this file, by scheme."""
-    words = [sys.executable, "-m", "llm_pool", "serve", "--config", str(config)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        urls: dict[str, str] = {}
-        for line in process.stderr:
-            urls |= {found[1]: found[0] for found in re.finditer(r"(http|grpc)://127\.0\.0\.1:\d+", line)}
-            if len(urls) == 2:
-                break
+    with running_daemon(config) as urls:
         yield urls
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=10)
 
 
 @pytest.fixture(params=["code", "config", "http", "grpc"])
