@@ -166,6 +166,9 @@ def _groups(sections: Sections) -> Iterator[Problem]:
         if name not in known:
             hint = nearest(name, known) or f"the groups are {', '.join(sorted(known))}"
             yield Problem(("groups", name), "no provider in it", "a group with a provider", hint)
+        if sections.groups[name].shared and sections.shared_redis is None:
+            hint = 'cache.driver = "redis" with cache.url, or security.redis_url'
+            yield Problem(("groups", name, "shared"), "true", "false, as there is no Redis to count its slots in", hint)
 
 
 def _tls(server: ServerSettings) -> Iterator[Problem]:

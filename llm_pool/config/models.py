@@ -616,6 +616,14 @@ class GroupSettings(_Table, frozen=True):
         Annotated[int, msgspec.Meta(ge=1, le=1024, extra={"unit": "models"})] | None,
         _doc("Models in memory at once. Unset: learned from what Ollama lists.", 2),
     ] = None
+    shared: Annotated[
+        bool | None,
+        _doc(
+            "Whether other processes of this pool ask it too, so that its slots are counted in Redis for all of them. "
+            "Unset: if there is a Redis, for every machine but this one (a loopback address, an embedded engine).",
+            True,
+        ),
+    ] = None
 
 
 class TaskSettings(_Table, frozen=True):
@@ -847,3 +855,9 @@ class Sections(_Table, frozen=True):
             "Further names of models, for clients that ask for one by name: they stay good when a provider is renamed."
         ),
     ] = {}
+
+    @property
+    def shared_redis(self) -> Secret | None:
+        """The Redis that processes share: the cache's or, without one, that of nonces and rates."""
+        is_cached = self.cache.enabled and self.cache.driver is CacheDriver.REDIS
+        return self.cache.url if is_cached else self.security.redis_url

@@ -79,12 +79,13 @@ class RequestQueued(msgspec.Struct, frozen=True):
 
 
 class BreakerChanged(msgspec.Struct, frozen=True):
-    """A breaker moved: closed, half-open, open."""
+    """A breaker moved: closed, half-open, open; *rest*: seconds that an open one refuses."""
 
     provider: str
     task: str
     before: str
     after: str
+    rest: float = 0.0
 
 
 class RequestAnswered(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import asyncio
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from llm_pool.qos.gate import Eviction
     from llm_pool.qos.latency import Latencies
     from llm_pool.qos.model_load import LoadModel
+    from llm_pool.qos.shared_slots import SharedSlots
     from llm_pool.qos.suspecting import Suspicions
     from llm_pool.tasks import TaskRegistry
     from llm_pool.trust.model import Trust
@@ -61,6 +63,7 @@ class SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     suspicions: Suspicions
     patience: Patience
     trust: Trust
+    shared_slots: SharedSlots | None
     emit: Emit
 
     def is_suspect(self, member: Member, call: Call) -> bool:
@@ -210,7 +213,8 @@ def with_policies(
     """
     *bare* inside the policies: ``PromptVariant(Retrying(ConcurrencyLimited(Breaking(Suspecting(Timed(bare))))))``.
 
-    ``qos`` says why in that order.
+    ``qos`` says why in that order. Where other processes use the machine too, ``SharedSlotLimited`` stands inside
+    ``ConcurrencyLimited``.
 
     Args:
         bare: the backend.
@@ -226,12 +230,25 @@ def with_policies(
 
     timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
-    breaking = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
+    asked: Provider = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
+    if shared.shared_slots is not None and _is_used_by_others(settings, shared.config):
+        from llm_pool.qos.shared_slots import SharedSlotLimited
+
+        asked = SharedSlotLimited(asked, shared.shared_slots, gate.group, lambda: gate.slots, shared.clock)
     provider: Provider = ConcurrencyLimited(
-        breaking, gate, model, shared.emit, patience=patience, suspicions=shared.suspicions
+        asked, gate, model, shared.emit, patience=patience, suspicions=shared.suspicions
     )
     provider = Retrying(provider, shared.budget, shared.clock, shared.rng, retries=settings.retries)
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
+
+
+def _is_used_by_others(settings: ProviderSettings, config: Config) -> bool:
+    """Whether other processes ask the provider's machine too: as its group says, else unless it is this very one."""
+    if (shared := config.group(settings.machine).shared) is not None:
+        return shared
+    from llm_pool.discovery.servers import is_loopback
+
+    return settings.base_url is not None and not is_loopback(urlsplit(settings.base_url).hostname or "")
 
 
 class Strategies:

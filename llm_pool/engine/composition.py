@@ -216,6 +216,7 @@ def _build(
         suspicions=pool_state.suspicions,
         patience=patience_of(config, pool_state.latencies, pool_state.clock),
         trust=pool_state.trust,
+        shared_slots=pool_state.shared_slots,
         emit=emit_to(observers),
     )
     learning = _learner(config, stack, pool_state, task_registry)

@@ -49,10 +49,11 @@ def offered_tools(query: Query, task: Task) -> tuple[Tool, ...]:
 
 
 def _checked(tool: Tool, at: int) -> Tool:
-    """*tool* with parameters that are the schema of an object."""
+    """*tool* with parameters that are the schema of an object; null, as Go writes an empty list, says nothing."""
     if _NAME.fullmatch(tool.name) is None:
         raise InvalidRequest(f"tools[{at}].name", f"expected up to 128 of a-z, 0-9, _ . : / -, got '{tool.name[:60]}'")
-    parameters: dict[str, Json] = {"type": "object", **tool.parameters}
+    said = {keyword: value for keyword, value in tool.parameters.items() if value is not None}
+    parameters: dict[str, Json] = {"type": "object", **said}
     if wrong := complaint_about(parameters):
         raise InvalidRequest(f"tools[{at}].parameters", wrong)
     return msgspec.structs.replace(tool, parameters=whole_numbers(parameters))

@@ -12,6 +12,7 @@ from llm_pool.cache.idempotency import IdempotencyStore
 from llm_pool.cache.memory import MemoryCache
 from llm_pool.config import CacheDriver
 from llm_pool.core.clock import SystemClock
+from llm_pool.engine.shared_breakers import SharedBreakers
 from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
 from llm_pool.qos.budget import Budget
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llm_pool.cache.idempotency import Idempotency
-    from llm_pool.config import Config, Secret
+    from llm_pool.config import Config
+    from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Cache, Clock, Emit
+    from llm_pool.engine.shared_trust import SharedTrust
     from llm_pool.qos.redis import BudgetedRedis
+    from llm_pool.qos.shared_slots import SharedSlots
+    from llm_pool.qos.suspecting import Hints
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +42,10 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cache: None where answers are not kept.
-        redis: what *idempotency* shares with other processes; None where it shares nothing.
+        redis: what is shared with other processes; None where nothing is.
+        shared_slots: of the machines that they use too; None without *redis*.
+        shared_breakers: tells them of *breakers*, and *suspicions* of theirs.
+        shared_trust: keeps *trust* the same as theirs; likewise.
         emit: told of the breakers' moves.
     """
 
@@ -49,6 +57,9 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     cache: Cache | None
     redis: BudgetedRedis | None
+    shared_slots: SharedSlots | None
+    shared_breakers: SharedBreakers
+    shared_trust: SharedTrust | None
     idempotency: Idempotency
     emit: Emit
 
@@ -56,18 +67,29 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     async def create(cls, config: Config, emit: Emit) -> PoolState:
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
-        redis = _redis(config, clock)
+        redis, trust = _redis(config, clock), await _trust(config)
+        hints: Hints = {}
+        shared_breakers = SharedBreakers(clock, hints)
+        shared_breakers.connect(redis)
+
+        def tell(event: Event) -> None:
+            shared_breakers.on(event)
+            emit(event)
+
         return cls(
             clock=clock,
-            breakers=_breakers(config, clock, emit),
+            breakers=_breakers(config, clock, tell),
             latencies=Latencies(),
-            suspicions=Suspicions(clock),
-            trust=await _trust(config),
+            suspicions=Suspicions(clock, hints),
+            trust=trust,
             budget=_budget(config),
             cache=_cache(config, clock),
             redis=redis,
+            shared_slots=_shared_slots(redis, clock),
+            shared_breakers=shared_breakers,
+            shared_trust=_shared_trust(redis, trust, config),
             idempotency=_idempotency(config, clock, redis),
-            emit=emit,
+            emit=tell,
         )
 
     async def carry_over(self, old: Config, new: Config) -> PoolState:
@@ -78,8 +100,11 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         rules changed. Answers by request id stay whatever changed: they were given.
         """
         names = _unchanged(old, new)
-        same_redis = _shared_redis(old) == _shared_redis(new)
+        same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
+        if not same_redis:
+            self.shared_breakers.connect(redis)
+        trust = self.trust if old.trust == new.trust else await _trust(new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
             clock=self.clock,
@@ -88,10 +113,15 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             else _breakers(new, self.clock, self.emit),
             latencies=self.latencies.subset(names),
             suspicions=self.suspicions.subset(names),
-            trust=self.trust if old.trust == new.trust else await _trust(new),
+            trust=trust,
             budget=self.budget if same_budget else _budget(new),
             cache=self.cache if _cache_identity(old) == _cache_identity(new) else _cache(new, self.clock),
             redis=redis,
+            shared_slots=self.shared_slots if same_redis else _shared_slots(redis, self.clock),
+            shared_breakers=self.shared_breakers,
+            shared_trust=(
+                self.shared_trust if same_redis and trust is self.trust else _shared_trust(redis, trust, new)
+            ),
             idempotency=(
                 self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
             ),
@@ -102,8 +132,16 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """Close what is here and in none of *still_used_by*."""
         if self.cache is not None and all(other.cache is not self.cache for other in still_used_by):
             await self.cache.aclose()
+        if all(other.shared_breakers is not self.shared_breakers for other in still_used_by):
+            await self.shared_breakers.aclose()
+        if self.shared_trust is not None and all(
+            other.shared_trust is not self.shared_trust for other in still_used_by
+        ):
+            await self.shared_trust.aclose()
         if self.redis is not None and all(other.redis is not self.redis for other in still_used_by):
             await self.idempotency.aclose()
+            if self.shared_slots is not None:
+                await self.shared_slots.aclose()
             await self.redis.aclose()
 
 
@@ -154,18 +192,28 @@ def _idempotency(config: Config, clock: Clock, redis: BudgetedRedis | None) -> I
     return RedisIdempotency(local, redis, clock, ttl=config.idempotency.ttl)
 
 
+def _shared_slots(redis: BudgetedRedis | None, clock: Clock) -> SharedSlots | None:
+    if redis is None:
+        return None
+    from llm_pool.qos.shared_slots import SharedSlots
+
+    return SharedSlots(redis, clock)
+
+
+def _shared_trust(redis: BudgetedRedis | None, trust: Trust, config: Config) -> SharedTrust | None:
+    if redis is None or not config.trust.enabled:
+        return None
+    from llm_pool.engine.shared_trust import SharedTrust
+
+    return SharedTrust(redis, trust)
+
+
 def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:
-    if (url := _shared_redis(config)) is None:
+    if (url := config.shared_redis) is None:
         return None
     from llm_pool.qos.redis import BudgetedRedis
 
     return BudgetedRedis(url.reveal(), clock, key="cache.url")
-
-
-def _shared_redis(config: Config) -> Secret | None:
-    """The Redis that processes share: the cache's or, without one, that of nonces and rates."""
-    is_cached = config.cache.enabled and config.cache.driver is CacheDriver.REDIS
-    return config.cache.url if is_cached else config.security.redis_url
 
 
 def _cache_identity(config: Config) -> object:

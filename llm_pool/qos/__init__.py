@@ -8,6 +8,7 @@ Policies around a provider, each a provider itself.
     Retrying   asks again before the first token, within the shared budget, and while a backend is loading
     Limited    waits for a slot on the machine (a Gate for each group, which knows what is loaded, and loads it), and
                lends it to others when its call is silent
+    Shared     (``SharedSlotLimited``, only with a Redis) waits for a slot among all processes that ask the machine
     Breaking   leaves an ill backend alone (Breakers, one for each provider and task)
     Suspecting notes who is silent, so that others are asked first (Suspicions, likewise)
     Timed      ends an attempt in time and records how long it took

@@ -87,10 +87,12 @@ class Breakers:
         watched = self._tracked.get((provider, task))
         if watched is None:
             return
-        before, after = watched.reported, watched.breaker.state(self._clock.now())
+        now = self._clock.now()
+        before, after = watched.reported, watched.breaker.state(now)
         if before is not after:
             watched.reported = after
-            self._emit(BreakerChanged(provider, task, before, after))
+            refusal = watched.breaker.refusal(now) if after is State.OPEN else None
+            self._emit(BreakerChanged(provider, task, before, after, 0.0 if refusal is None else refusal.retry_after))
 
 
 class _TrackedBreaker(msgspec.Struct):

@@ -56,14 +56,14 @@ class BudgetedRedis:
         self._clock, self._breaker = clock, Breaker(RULES, SystemRandom())
         self._running: set[asyncio.Future[Any]] = set()
 
-    async def ask(self, operation: Callable[[], Awaitable[T]], *, max_wait: float) -> T:
+    async def ask(self, operation: Callable[[], Awaitable[T]], *, max_wait: float, force: bool = False) -> T:
         """
-        What *operation* gets from Redis within *max_wait* seconds.
+        What *operation* gets from Redis within *max_wait* seconds; *force*: though it did not answer of late.
 
         Raises:
             RedisUnavailable: nothing came, or nobody may ask now.
         """
-        permit = self._breaker.admit(self._clock.now(), lease=REDIS_TIMEOUT)
+        permit = self._breaker.admit(self._clock.now(), lease=REDIS_TIMEOUT, force=force)
         if isinstance(permit, Refusal):
             raise RedisUnavailable
         result: Result = "neutral"

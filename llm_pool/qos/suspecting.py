@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from llm_pool.qos.policy import Policy
 from llm_pool.qos.silence import Silence, Watch, never
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Call, Delta
     from llm_pool.qos.patience import Patience
 
+Hints: TypeAlias = dict[tuple[str, str], float]
+"""Instants until which others had better be asked first, by provider and task: what other processes say."""
 NEARLY_ALL = 0.9
 """Share of its time after which a call that is cut short has had all of it: deciding and telling take the rest."""
 
@@ -31,15 +34,16 @@ class Suspicions:
 
     Args:
         clock: the time.
+        hints: of other processes; they may change.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, hints: Hints | None = None) -> None:
+        self._clock, self._hints = clock, hints if hints is not None else {}
         self._of: dict[tuple[str, str], Suspicion] = {}
 
     def subset(self, providers: Container[str]) -> Suspicions:
         """What is held against *providers*; both sides go on writing to it."""
-        some = Suspicions(self._clock)
+        some = Suspicions(self._clock, self._hints)
         some._of = {key: suspicion for key, suspicion in self._of.items() if key[0] in providers}
         return some
 
@@ -49,7 +53,10 @@ class Suspicions:
 
     def is_suspect(self, provider: str, call: Call, patience: Patience) -> bool:
         """Whether *call* had better be put to others first."""
-        suspicion = self._of.get((provider, call.task.name))
+        key = (provider, call.task.name)
+        if self._hints and self._clock.now() < self._hints.get(key, -math.inf):
+            return True
+        suspicion = self._of.get(key)
         if suspicion is None or not suspicion.is_held:
             return False
         now, left = self._clock.now(), call.deadline - call.began

@@ -36,6 +36,7 @@ from llm_pool.security.origin_check import check_origin, reading_origin
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
+from llm_pool.server.paths import meant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ REQUIRED_SCOPES: dict[str, Scope] = {
     "/api/push": Scope.INFER,
     "/api/create": Scope.INFER,
     "/api/copy": Scope.INFER,
+    "/api/blobs/*": Scope.INFER,
     "/health": Scope.INFER,
     "/metrics": Scope.OBSERVE,
     "/openapi.json": Scope.INFER,
@@ -113,8 +115,8 @@ _log = logging.getLogger("llm_pool.security")
 
 
 def required_scope(path: bytes) -> Scope:
-    """The scope that a route needs."""
-    return declared_scope(path) or Scope.OPERATE
+    """The scope that the route needs which *path* means."""
+    return declared_scope(meant(path.decode("ascii", "replace")).encode()) or Scope.OPERATE
 
 
 def declared_scope(path: bytes) -> Scope | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import aclosing
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
@@ -431,6 +432,11 @@ def thinking_of(answer: Answer) -> str:
 def finish(answer: Answer) -> Literal["stop", "length", "tool_calls"]:
     """Why the answer ends where it does, in the words of these APIs: one that was cut ended at its length."""
     return "length" if answer.finish == "repetition" else answer.finish
+
+
+def instant(unix: float) -> str:
+    """*unix*, in seconds, as Go writes it: ``2026-11-23T11:17:01.011926Z``."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def decision_details(answer: Answer, ignored: Sequence[str]) -> dict[str, Json]:

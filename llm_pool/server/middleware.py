@@ -21,6 +21,7 @@ from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopp
 from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
+from llm_pool.server.paths import meant
 from llm_pool.server.request_headers import correlation_id
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
@@ -56,7 +57,7 @@ PRINCIPAL = "llm_pool.principal"
 REQUEST_ID = "llm_pool.request_id"
 """Where in the scope the id is that the answer goes out under."""
 LINGER = 2.0
-"""Seconds that a client may still send a body which is refused, so that it gets to read why."""
+"""Seconds that a client may still send a request which is refused, so that it gets to read why."""
 
 _log = logging.getLogger("llm_pool.server")
 
@@ -137,6 +138,7 @@ class GatewayMiddleware:
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
+        scope["path"] = meant(scope["path"])
         scope[REQUEST_ID] = correlation_id(scope["headers"])
         name_request(scope[REQUEST_ID])
         reader = self._access.readable_by(scope["headers"])
@@ -177,7 +179,8 @@ class GatewayMiddleware:
             async with asyncio.timeout(BODY_TIME):
                 body = await _body(receive, headers, limit)
         except TimeoutError:
-            await response.fail(408, problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s"))
+            why = problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s")
+            await response.fail(408, why, unread=receive)
             return
         if body is None:
             why = problem("body_too_large", f"the body is over the limit of {limit} bytes")

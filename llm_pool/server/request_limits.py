@@ -3,7 +3,8 @@ What a stranger may send before anybody looks at it: limits on time, size and sh
 
 uvicorn's httptools protocol refuses what is ambiguous in the framing (both lengths, bare line feeds, folded
 headers). This adds what it lets pass: silence, endless heads, any number of hosts, doubled credentials, paths that
-two parsers read differently. A refused request closes its connection; ``middleware`` limits the body.
+two parsers read differently. A refused request closes its connection, once its sender had time to read why;
+``middleware`` limits the body.
 
 It subclasses a class of uvicorn that is not quite public; ``tests/server/test_request_limits.py`` checks it.
 """
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from llm_pool.server.middleware import LINGER
 from llm_pool.server.request_headers import correlation_id
+from llm_pool.server.upgrades import OfferDecliningProtocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,7 +65,7 @@ _MODEL_PATH = b"/v1/models/"
 """Below it is one name and nothing else; OpenAI's client writes ``pool/judge`` there as ``pool%2Fjudge``."""
 
 
-class LimitedHttpProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(OfferDecliningProtocol):
     """uvicorn's HTTP protocol with limits."""
 
     _timer: asyncio.TimerHandle | None = None
@@ -71,6 +74,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _unparsed = 0  # bytes that came since the head began, but for a chunk that begins with something else
     _in_head = False
     _in_body = False
+    _lingers = False  # a request was refused: what still comes is dropped
     _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,7 +86,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     @property
     def idle_since(self) -> float | None:
         """The instant since which nothing is asked over this connection; None while something is."""
-        return self._idle_since if self._is_idle() and not self._in_head and not self._in_body else None
+        is_idle = self._lingers or (self._is_idle() and not self._in_head and not self._in_body)
+        return self._idle_since if is_idle else None
 
     def on_response_complete(self) -> None:
         """An answer is sent."""
@@ -96,10 +101,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, within the limits."""
+        if self._lingers:
+            return
         if self._is_idle():
             self._arm()
         all_head = self._in_head or (self._is_idle() and not self._in_body)
         super().data_received(data)
+        if self._lingers:
+            return
         if self._in_head and all_head:
             self._unparsed += len(data)
         if self._in_head:  # also one that was pipelined behind a request that is being answered
@@ -136,7 +145,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # ours says more
         """Refuse, and close; while an earlier answer is on its way, only close: two answers would be taken for one."""
-        if self._may_answer():
+        if not self._may_answer():
+            self.transport.close()
+        elif not self.transport.is_closing():
             status, reason = self._refusal
             body = msgspec.json.encode({"error": {"code": "bad_request", "message": reason, "hint": None}})
             own = [(b"content-type", b"application/json"), (b"x-request-id", correlation_id(self.headers).encode())]
@@ -146,7 +157,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.write(
                 STATUS_LINE[status] + head + b"content-length: " + length + b"\r\nconnection: close\r\n\r\n" + body
             )
-        self.transport.close()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close in a while: a reset for what is still on its way would take the answer with it (RFC 9112, 9.6)."""
+        self._lingers = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._disarm()
+        self._timer = self.loop.call_later(LINGER, self.transport.close)
 
     def _check_target(self) -> None:
         path = self.url.partition(b"?")[0]

@@ -1,5 +1,5 @@
 """
-Several answers to one question (``n`` of OpenAI's chat API): each is a request of its own to the engine.
+Several answers to one question (``n`` of OpenAI's APIs): each is a request of its own to the engine.
 
 Nothing is shared among them, cached or taken from a cache. They are asked at once, and the engine's queues see to the
 rest. Whoever leaves cancels all of them; one that fails fails the whole.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
-from llm_pool.core.errors import LlmPoolError
+from llm_pool.core.errors import InvalidRequest, LlmPoolError
 from llm_pool.server.chat import (
     CallDelta,
     ChatEncoder,
@@ -53,6 +53,13 @@ class SampleEncoder(ChatEncoder, Protocol):
 
     def closing(self, answers: Sequence[Answer]) -> bytes:
         """The end of the stream."""
+
+
+def samples(n: int | None) -> int:
+    """How many answers a request for *n* wants; raises InvalidRequest for less than one or more than MAX_SAMPLES."""
+    if n is not None and not 1 <= n <= MAX_SAMPLES:
+        raise InvalidRequest("n", f"expected 1 to {MAX_SAMPLES} answers, got {n}")
+    return n or 1
 
 
 async def respond_samples(

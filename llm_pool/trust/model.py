@@ -46,7 +46,7 @@ import msgspec
 from llm_pool.trust.calibration import Curve, Labelled, curve, share_right
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from llm_pool.core.interfaces import Member
 
@@ -134,6 +134,21 @@ class PanelOutcome(msgspec.Struct, frozen=True):
         return sizes[0] >= 2 and all(sizes[0] > size for cluster, size in sizes.items() if cluster != 0)
 
 
+class Observation(msgspec.Struct, frozen=True):
+    """
+    One addition to a record.
+
+    Attributes:
+        task: with its tenant, ``tenant/task``, where a tenant taught it.
+        strength: observations that it is worth, > 0.
+    """
+
+    task: str
+    expert: str
+    right: bool
+    strength: float
+
+
 class TrustRecord(msgspec.Struct, frozen=True):
     """One line of ``llm-pool health --trust``."""
 
@@ -152,6 +167,7 @@ class Trust:
             stand there as ``tenant/task``.
         tenant_id: whose trust it is; empty: the operator's, which counts for every tenant.
         curves: what was worked out from the margins in *records*, by the same names; shared like them.
+        tell: gets each observation that is learned here; None: nobody listens.
     """
 
     def __init__(
@@ -159,14 +175,16 @@ class Trust:
         records: dict[str, dict[str, Record]] | None = None,
         tenant_id: str = "",
         curves: dict[str, Curve | None] | None = None,
+        tell: Callable[[Observation], None] | None = None,
     ) -> None:
         self._records = records if records is not None else {}
         self._tenant_id = tenant_id
         self._curves = curves if curves is not None else {}
+        self.tell = tell
 
     def of(self, tenant_id: str) -> Trust:
         """The trust of a tenant: it learns apart from the others, from what was learned without a tenant on."""
-        return self if tenant_id == self._tenant_id else Trust(self._records, tenant_id, self._curves)
+        return self if tenant_id == self._tenant_id else Trust(self._records, tenant_id, self._curves, self.tell)
 
     def probability(self, member: Member, task: str) -> float:
         """How likely *member* is right on *task* where the panel is divided, in (0, 1)."""
@@ -225,7 +243,7 @@ class Trust:
     def observe(self, task: str, statement: PanelAnswer, source: Source, *, right: bool) -> None:
         """Count one answer to a question that divided the panel, known to be *right* or not."""
         for expert in (_provider(statement.provider), BASE_RATE, *statement.traits):
-            self._record_for(task, expert).add(right=right, strength=STRENGTH[source])
+            self._add(task, expert, right=right, strength=STRENGTH[source])
 
     def learn_judge(self, judge: str, task: str, *, chose_it: bool, good: bool, rivals: int) -> None:
         """
@@ -240,14 +258,14 @@ class Trust:
         """
         if good:
             preferences = rivals if chose_it else 1
-            self._record_for(task, _judge(judge)).add(right=chose_it, strength=STRENGTH["feedback"] * preferences)
+            self._add(task, _judge(judge), right=chose_it, strength=STRENGTH["feedback"] * preferences)
         elif chose_it:
             another_right = self._record(task, BASE_RATE).mean(0.5, RATE_PRIOR)
-            self._record_for(task, _judge(judge)).add(right=False, strength=STRENGTH["feedback"] * another_right)
+            self._add(task, _judge(judge), right=False, strength=STRENGTH["feedback"] * another_right)
 
     def learn_margin(self, task: str, margin: float, *, right: bool) -> None:
         """Count an answer that led by *margin* >= 0 and is known to be *right* or not, divided panel or not."""
-        self._record_for(task, _margin(margin)).add(right=right, strength=STRENGTH["feedback"])
+        self._add(task, _margin(margin), right=right, strength=STRENGTH["feedback"])
         self._forget_curves(task)
 
     def confidence(self, task: str, margin: float) -> float | None:
@@ -273,6 +291,16 @@ class Trust:
             if not records:
                 self._records.pop(name, None)
         self._curves.clear()
+
+    def replace(self, records: Iterable[TrustRecord], since: Iterable[Observation]) -> None:
+        """Take *records* for all there are, and add what was observed *since* they were read."""
+        self._records.clear()
+        self._curves.clear()
+        for one in records:
+            record = self._record_at(one.task, one.expert)
+            record.wins, record.losses = one.wins, one.losses
+        for seen in since:
+            self._record_at(seen.task, seen.expert).add(right=seen.right, strength=seen.strength)
 
     def trust_records(self) -> Sequence[TrustRecord]:
         """Every record, by task and expert."""
@@ -335,8 +363,13 @@ class Trust:
         own = self._records.get(self._key(task), {}).get(expert) or Record()
         return Record(found.wins + own.wins, found.losses + own.losses)
 
-    def _record_for(self, task: str, expert: str) -> Record:
+    def _add(self, task: str, expert: str, *, right: bool, strength: float) -> None:
         key = self._key(task)
+        self._record_at(key, expert).add(right=right, strength=strength)
+        if self.tell is not None:
+            self.tell(Observation(key, expert, right, strength))
+
+    def _record_at(self, key: str, expert: str) -> Record:
         if key not in self._records and len(self._records) >= TASKS:
             del self._records[next(iter(self._records))]
             self._curves.clear()

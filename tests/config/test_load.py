@@ -388,6 +388,13 @@ MISTAKES = [
         id="redis nowhere",
     ),
     pytest.param(
+        '[groups."http://127.0.0.1:11434"]\nshared = true',
+        '7: groups."http://127.0.0.1:11434".shared: '
+        "expected false, as there is no Redis to count its slots in, got true",
+        'cache.driver = "redis" with cache.url, or security.redis_url',
+        id="shared without a Redis",
+    ),
+    pytest.param(
         "[groups.gpu]\nslots = 1",
         "6: groups.gpu: expected a group with a provider, got no provider in it",
         "the groups are http://127.0.0.1:11434",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -222,7 +223,8 @@ async def test_every_route_has_a_decision(guarded: Any, config_for: Callable[...
         middleware: Any = create_app(daemon.manager, components.access, components.extensions)
         paths = {getattr(route, "path", None) for route in middleware._inner.routes}
 
-    examples = {path.replace("{number}", "7").replace("{name:path}", "a/b") for path in paths}
+    parts = {"{number}": "7", "{name:path}": "a/b", "{digest}": "sha256:aa"}
+    examples = {reduce(lambda path, part: path.replace(*part), parts.items(), path) for path in paths}
     undecided = {path for path in examples if path.encode() not in OPEN and declared_scope(path.encode()) is None}
     assert not undecided
     assert not any("{" in path for path in examples)

@@ -99,8 +99,7 @@ async def test_the_second_pool_on_the_page_answers(url: str, tmp_path: Path) -> 
 def test_what_is_refused_or_without_effect_is_on_the_page() -> None:
     """Field by field, in words or by name."""
     refused, ignored = re.findall(r"^\*\*(?:Refused|Without effect)\*\*.*?\n\n", PAGE, re.DOTALL | re.MULTILINE)
-    words = {"tools": "tools", "functions": "functions", "logprobs": "log probabilities", "images": "images"}
-    words |= {"top_logprobs": "log probabilities", "audio": "audio", "web_search_options": "web"}
+    words = {"audio": "audio", "web_search_options": "web"}
     words |= {"frequency_penalty": "penalties", "presence_penalty": "penalties"}
 
     for field in {**openai.UNSUPPORTED, **ollama.UNSUPPORTED}:

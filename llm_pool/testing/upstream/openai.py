@@ -186,9 +186,15 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
         and body.get("reasoning_effort") != "none",
         tools=tuple(tool["function"] for tool in body.get("tools") or ()),
-        must_call=body.get("tool_choice", "auto") not in {"auto", "none"},
+        must_call=(body.get("tool_choice") or "auto") not in ("auto", "none"),
+        named_tool=_named(body.get("tool_choice")),
         results=tuple(str(message["content"]) for message in results_of(body["messages"])),
     )
+
+
+def _named(choice: Any) -> str:
+    """The tool that *choice* names; empty where it is a word."""
+    return str(choice["function"]["name"]) if isinstance(choice, dict) else ""
 
 
 def _call(call: CallToken) -> dict[str, Any]:
