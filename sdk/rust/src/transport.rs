@@ -22,7 +22,7 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) enum Transport {
     Http(Http),
     #[cfg(feature = "grpc")]
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
 }
 
 impl Transport {
@@ -35,7 +35,7 @@ impl Transport {
         match parsed.scheme() {
             "http" | "https" => Ok(Self::Http(Http::new(&parsed, credentials)?)),
             #[cfg(feature = "grpc")]
-            "grpc" | "grpcs" => Ok(Self::Grpc(Grpc::new(&parsed, credentials)?)),
+            "grpc" | "grpcs" => Ok(Self::Grpc(Box::new(Grpc::new(&parsed, credentials)?))),
             _ => Err(wanted()),
         }
     }

@@ -294,8 +294,9 @@ fn floats(value: &Value) -> Value {
 async fn replaying<F: Future<Output = ()>>(told: &Value, pieces: &[&[u8]], call: impl FnOnce(String) -> F) -> Asked {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let headers: String = pairs(&told["headers"]).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("HTTP/1.1 {} Told\r\n{headers}connection: close\r\n\r\n", told["status"]);
+    let mut head = vec![format!("HTTP/1.1 {} Told", told["status"]), "connection: close".to_owned()];
+    head.extend(pairs(&told["headers"]).iter().map(|(name, value)| format!("{name}: {value}")));
+    let head = head.join("\r\n") + "\r\n\r\n";
     let serve = async {
         let (mut socket, _) = listener.accept().await.expect("a connection");
         let asked = received(&mut socket).await;

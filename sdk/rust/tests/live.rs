@@ -153,7 +153,7 @@ async fn a_live_daemon() {
     five_calls(daemons.url("open", "http"));
     #[cfg(feature = "blocking")]
     tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| scope.spawn(|| blocking(&daemons)).join().expect("no panic"))
+        std::thread::scope(|scope| scope.spawn(|| blocking(&daemons)).join().expect("no panic"));
     });
 }
 

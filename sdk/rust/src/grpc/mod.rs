@@ -2,7 +2,7 @@
 
 mod codec;
 mod messages;
-#[allow(clippy::pedantic, missing_docs)]
+#[allow(clippy::large_enum_variant, clippy::pedantic, missing_docs, reason = "prost writes it: tools/rust_stubs.py")]
 mod pb {
     include!("llmpool.v1.rs");
 }
@@ -113,7 +113,13 @@ impl Grpc {
             None => Vec::new(),
             Some(credentials) => {
                 let headers = [("content-type", "application/grpc")];
-                credentials.headers(Unsigned { method: "GRPC", path: &path, query: "", headers: &headers, body: &body })?
+                credentials.headers(Unsigned {
+                    method: "GRPC",
+                    path: &path,
+                    query: "",
+                    headers: &headers,
+                    body: &body,
+                })?
             }
         };
         let mut request = Request::new(body);

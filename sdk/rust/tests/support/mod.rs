@@ -1,4 +1,4 @@
-//! Real daemons: tools/sdk_daemon.py, while a test runs.
+//! Real daemons: `tools/sdk_daemon.py`, while a test runs.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
