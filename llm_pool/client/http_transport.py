@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -61,16 +62,16 @@ class HttpTransport:
         """What happens, last the answer."""
         decoder, kind = EventDecoder(query.request_id), ""
         request = self._request("POST", "/v1/infer", body_of(query, stream=True), remaining)
+        until = _until(remaining)
         try:
-            response = await self._http.send(request, stream=True)
+            async with asyncio.timeout_at(until):
+                response = await self._http.send(request, stream=True)
             try:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _error(response)
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    await response.aread()
-                    raise _foreign(response, "events")
-                async for kind, text in _events(response):
+                if not _is_stream(response):
+                    async with asyncio.timeout_at(until):
+                        await response.aread()
+                    raise _error(response) if response.status_code != 200 else _foreign(response, "events")
+                async for kind, text in _events(response, until):
                     with _expecting("an event", response):
                         data = msgspec.json.decode(text, type=dict[str, Any])
                         error = error_from(data) if kind == "error" else None
@@ -83,7 +84,7 @@ class HttpTransport:
                     raise unreachable(self._url, "it closed the connection in the middle of an answer")
             finally:
                 await response.aclose()
-        except httpx2.TimeoutException as error:
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
@@ -114,8 +115,9 @@ class HttpTransport:
         self, method: str, path: str, body: bytes, remaining: float | None, *, accept: tuple[int, ...] = (200,)
     ) -> httpx2.Response:
         try:
-            response = await self._http.send(self._request(method, path, body, remaining))
-        except httpx2.TimeoutException as error:
+            async with asyncio.timeout_at(_until(remaining)):
+                response = await self._http.send(self._request(method, path, body, remaining))
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
@@ -129,10 +131,9 @@ class HttpTransport:
             headers["x-deadline-ms"] = deadline_header(remaining)
         if self._credentials is not None:
             headers |= self._credentials.headers(method, self._prefix + path, headers, body)
-        timeout = httpx2.Timeout(None if remaining is None else remaining + GRACE, connect=CONNECT)
-        return self._http.build_request(method, self._url + path, content=body, headers=headers, timeout=timeout)
+        return self._http.build_request(method, self._url + path, content=body, headers=headers)
 
-    def _late(self, error: httpx2.TimeoutException, remaining: float | None) -> LlmPoolError:
+    def _late(self, error: Exception, remaining: float | None) -> LlmPoolError:
         if remaining is None or isinstance(error, httpx2.ConnectTimeout):
             return unreachable(self._url, "it takes too long to connect")
         return DeadlineExceeded(remaining)
@@ -180,9 +181,24 @@ def _turn(turn: Turn) -> dict[str, Json]:
     return {"role": turn.role, "text": turn.text, **given}
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[ServerEvent]:
-    decoder = SseDecoder()
-    async for piece in response.aiter_bytes():
+def _until(remaining: float | None) -> float | None:
+    """The instant at which a reply that is not whole yet comes too late, where *remaining* seconds are left."""
+    return None if remaining is None else asyncio.get_running_loop().time() + remaining + GRACE
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return response.status_code == 200 and kind.startswith("text/event-stream")
+
+
+async def _events(response: httpx2.Response, until: float | None) -> AsyncGenerator[ServerEvent]:
+    """The events of *response*; raises TimeoutError at *until*, an instant, however much of it has come."""
+    decoder, pieces = SseDecoder(), response.aiter_bytes()
+    while True:
+        async with asyncio.timeout_at(until):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
         with _expecting("an event", response):
             events = decoder.feed(piece)
         for event in events:

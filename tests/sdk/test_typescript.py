@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ def test_its_tests_pass() -> None:
     done = npm("test")
 
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+def test_its_version_is_ours() -> None:
+    ours = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((PACKAGE / name).read_text(encoding="utf-8"))["version"] == ours
 
 
 def test_no_file_names_a_registry() -> None:
