@@ -126,7 +126,7 @@ def parse_strategy(text: str) -> StrategyName:
 
 def _check_size(query: Query, limit: int) -> None:
     try:
-        size = sum(len(text.encode()) for text in (query.prompt, *(turn.text for turn in query.turns)))
+        size = len(query.prompt.encode()) + sum([len(turn.text.encode()) for turn in query.turns])
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"invalid UTF-8 at character {error.start}") from error
     if size > limit and query.task != ASK:
@@ -143,9 +143,9 @@ def _goes_on(query: Query) -> bool:
 
 
 def _check_names(query: Query) -> None:
-    for field in ("tenant_id", "project_id"):
-        if (length := len(getattr(query, field))) > MAX_NAME:
-            raise InvalidRequest(field, f"{length} characters, expected at most {MAX_NAME}")
+    for field, name in (("tenant_id", query.tenant_id), ("project_id", query.project_id)):
+        if len(name) > MAX_NAME:
+            raise InvalidRequest(field, f"{len(name)} characters, expected at most {MAX_NAME}")
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:
