@@ -94,9 +94,11 @@ async def serve(options: ServeOptions, console: Console) -> int:
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
     from llm_pool.server.garbage import settle
+    from llm_pool.server.preloading import preload
 
     stops = _StopSignals()
     config = await asyncio.to_thread(options.read)  # it may ask servers, on a loop of its own
+    await asyncio.to_thread(preload)
     async with open_daemon(config, build_components(config)) as daemon:
         async with _reloading(daemon, options):
             settle()

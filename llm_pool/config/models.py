@@ -370,8 +370,8 @@ class HttpRequestSettings(_Table, frozen=True):
 
     Placeholders in the strings of `body`: `{prompt}`; `{system}` and `{user}`, its two parts; `{model}`,
     `{max_tokens}`, `{temperature}`, `{seed}`, `{stop}`, `{schema}`, `{think}`. A string that is one placeholder alone
-    becomes the value with its own type; a member whose value there is none of, such as an answer's length that nobody
-    limits, is left out.
+    becomes the value with its own type; in a longer one stands its text, or its JSON. A member whose value there is
+    none of, such as an answer's length that nobody limits, is left out.
     """
 
     path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"

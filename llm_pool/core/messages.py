@@ -562,6 +562,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_reasoning(self) -> Answer:
         """The same without what the models thought: the form in which answers are kept."""
+        if not any(attempt.reasoning for attempt in self.decision.attempts):
+            return self
         attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
 

@@ -89,7 +89,7 @@ class Machines:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
-        self._slot_counts: dict[str, SlotCount] = {}
+        self._looked_at: list[LoadedModels | SlotCount] = []
         self.abilities = KnownAbilities(shared.clock)
 
     def gate(self, settings: ProviderSettings, bare: Provider, load: LoadModel) -> Gate:
@@ -103,24 +103,26 @@ class Machines:
         if group not in self._gates:
             loaded_models = LoadedModels(self._clock, list_loaded)
             self._loaded_models[group] = loaded_models
+            self._looked_at.append(loaded_models)
             count_slots = getattr(bare, "slots", None) if self._config.group(group).slots is None else None
             is_silent = count_slots is None and list_loaded is not None and self._config.group(group).slots is None
             self._gates[group] = gate = Gate(
                 group, self._limits(group), self._clock, loaded_models, learns_slots=is_silent
             )
             if count_slots is not None:
-                self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
+                self._looked_at.append(SlotCount(self._clock, count_slots, gate.learn_slots))
         self.abilities.add(bare)
         if list_loaded is not None:
             self._gates[group].add_loader(model_name(settings), load)
         return self._gates[group]
 
+    def are_stale(self) -> bool:
+        """Whether some machine is due to be looked at."""
+        return any(each.is_stale() for each in self._looked_at)
+
     async def refresh(self) -> None:
         """Refresh what is known of each machine's memory and slots, where that is due."""
-        await asyncio.gather(
-            *(loaded_models.refresh() for loaded_models in self._loaded_models.values()),
-            *(slot_count.refresh() for slot_count in self._slot_counts.values()),
-        )
+        await asyncio.gather(*(each.refresh() for each in self._looked_at if each.is_stale()))
 
     @property
     def gates(self) -> tuple[Gate, ...]:

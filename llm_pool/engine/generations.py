@@ -23,6 +23,7 @@ from llm_pool.config.problem import nearest
 from llm_pool.config.values import POOL
 from llm_pool.core.errors import Cancelled, ConfigError, LlmPoolError, Stopping
 from llm_pool.core.events import Reloaded
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.engine.composition import emit_to, open_app
 from llm_pool.engine.health import Health
 from llm_pool.engine.state import PoolState
@@ -160,7 +161,7 @@ class PoolManager:
     def _running(self, query: Query) -> RunningRequest:
         if self.is_draining:
             raise Stopping
-        return RunningRequest(next(self._numbers), query, asyncio.get_running_loop().time(), self.generation)
+        return RunningRequest(next(self._numbers), query, self.app.pool_state.clock.now(), self.generation)
 
     def cancel(self, number: int, *, by: str = "the operator") -> bool:
         """End the request *number*, which raises Cancelled; whether it was still in flight."""
@@ -331,13 +332,13 @@ class _CancellableRequest:
     """A running request, and the way to end it."""
 
     def __init__(self, running: RunningRequest) -> None:
-        self.running, self.limit = running, asyncio.timeout(None)
+        self.running, self.limit = running, TimeLimit()
         self.reason: LlmPoolError | None = None
 
     def abort(self, reason: LlmPoolError) -> None:
         if self.reason is None:
             self.reason = reason
-            self.limit.reschedule(asyncio.get_running_loop().time())
+            self.limit.move(asyncio.get_running_loop().time())
 
 
 class _Generation:
@@ -359,7 +360,7 @@ class _Generation:
         request = self.requests[running.number] = _CancellableRequest(running)
         self._empty.clear()
         try:
-            async with request.limit:
+            with request.limit:
                 return await answering
         except TimeoutError:
             if request.reason is None:

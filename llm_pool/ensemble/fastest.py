@@ -153,6 +153,9 @@ class Fastest:
 
     async def _race(self, race: _Race) -> Decision:
         async with race.attempt_group:
+            if len(race.waiting) == 1:  # nobody to race against: no task of its own
+                await race.run_alone("primary")
+                return decide(race.call, race.attempt_group.attempts)
             race.start(race.waiting[0], "primary", self._clock.now())
             while True:
                 attempt = await race.attempt_group.next(self._hedge_at(race))
@@ -261,6 +264,12 @@ class _Race:
         self._started.append(member)
         self.attempt_group.start(member, call, why=why)
 
+    async def run_alone(self, why: str) -> None:
+        """Ask the only one there is."""
+        self.latest = self.waiting.pop()
+        self._started.append(self.latest)
+        await self.attempt_group.run_alone(self.latest, self.call, why=why)
+
     def note(self, note: str) -> None:
         """Say it once."""
         if note not in self.notes:
@@ -271,10 +280,13 @@ class _Race:
         self.notes.append(note)
 
     def _on(self, event: Event) -> None:
+        if not self.call.stream:  # nobody reads along
+            self._emit(event)
+            return
         if isinstance(event, TextArrived) and self._speaks and not self.committed_to:
             self._read_on(event)
             return
-        if isinstance(event, ToolCallArrived) and self.call.stream:
+        if isinstance(event, ToolCallArrived):
             self._commit(event.provider)
         elif isinstance(event, AttemptEnded) and event.attempt.outcome == "ok" and self._speaks:
             self._commit(event.attempt.provider)

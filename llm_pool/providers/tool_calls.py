@@ -62,6 +62,8 @@ def tools_json(tools: Sequence[Tool]) -> list[dict[str, Json]]:
 
 def call_pieces(said: Mapping[str, Json], *, are_whole: bool) -> tuple[CallPiece, ...]:
     """The pieces in *said*, a message or what is added to one; OpenAI's older ``function_call`` too."""
+    if not ("tool_calls" in said or "function_call" in said):
+        return ()
     pieces = [_piece(object_of(entry), are_whole=are_whole) for entry in list_of(said.get("tool_calls"))]
     if isinstance(legacy := said.get("function_call"), dict) and not pieces:
         pieces.append(_piece({"index": 0, "function": legacy}, are_whole=are_whole))

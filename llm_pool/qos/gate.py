@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import Loading, QueueFull
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.qos.fair_queueing import Turns, displaced_by
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
@@ -24,6 +25,7 @@ from llm_pool.qos.queueing import (
     refuse,
 )
 from llm_pool.qos.slot_trial import SlotsSeen, SlotTrial
+from llm_pool.qos.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -84,14 +86,19 @@ class Gate:
         clock: the time.
         loaded_models: which models are in memory.
         learns_slots: how many calls a model takes at once is learned beyond *limits*.
+
+    Attributes:
+        now: the time that it goes by.
     """
 
     def __init__(
         self, group: str, limits: Limits, clock: Clock, loaded_models: LoadedModels, *, learns_slots: bool = False
     ) -> None:
-        self.group = group
+        self.group, self.now = group, clock.now
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
-        self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._waiting = WaitingLine[Waiter]()
+        self._slots: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._models: set[str] = set()
         self._leases: set[Lease] = set()
         self._tickets, self._turns = 0, Turns()
         self._turn_began = 0.0
@@ -105,6 +112,15 @@ class Gate:
         self._learns_slots, self._slots_seen = learns_slots, SlotsSeen()
         self._trial: SlotTrial[Lease] | None = None
         self._closed = False
+
+    def add_model(self, model: str) -> None:
+        """Note that calls to *model* come through here."""
+        self._models.add(model)
+
+    @property
+    def minds_silence(self) -> bool:
+        """Whether it makes a difference here that a call goes silent: to another model, or to a trial."""
+        return len(self._models) > 1 or self._learns_slots
 
     def add_loader(self, model: str, load: LoadModel) -> None:
         """Let *load* bring in *model* before it is called."""
@@ -127,7 +143,7 @@ class Gate:
         """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
         if self.has_room and self._has_slot_for(model):
             return True
-        rivals = any(self.may_overtake(waiter.model) for waiter in self._waiting)
+        rivals = any(self.may_overtake(waited_for) for waited_for in self._waiting.models)
         return not rivals and self.may_overtake(model) and self._has_slot_for(model, self._punctual)
 
     def silences_before(self, model: str) -> list[Silence]:
@@ -159,7 +175,7 @@ class Gate:
         """Whether *model* answers without a loading time, as far as we know; one that nobody can tell of does."""
         if not self._loaded_models.is_authoritative or model in self._unlisted:
             return True
-        return model in self.loaded and not self.is_loading(model)
+        return self._is_known(model) and not self.is_loading(model)
 
     def learn_slots(self, slots: int) -> None:
         """Let through as many requests as the machine says it takes; *slots* >= 1."""
@@ -246,20 +262,22 @@ class Gate:
             QueueFull: the queue is full, or no slot will be, or was, free in time.
             Loading: the model was not loaded in time; its loading goes on.
         """
-        await self._loaded_models.refresh()
+        if self._loaded_models.is_stale():
+            await self._loaded_models.refresh()
         self._forget_slots_of_unloaded()
         if self._is_free_for(model) and self._clock.now() < deadline:
             self._turns.serve(tenant, last=True)
             return self._lend(model, ())
         waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = slot
+        self._waiting.add(waiter)
+        self._slots[waiter] = slot
         try:
             self._admit()
             if not slot.done():
                 self._keep_to_limit(waiter)
                 queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
@@ -283,7 +301,8 @@ class Gate:
             self._learn(self._services, lease.model, held - lease.loading)
         elif not served and not lease.spoke:
             self._loaded_models.doubt()  # somebody else may have put its model out
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def mark_late(self, lease: Lease) -> None:
         """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
@@ -351,30 +370,41 @@ class Gate:
             return
         displaced = displaced_by(newcomer, [waiter for waiter in self._waiting if waiter is not newcomer])
         if displaced is not None:
-            self._waiting.pop(displaced).set_exception(_Displaced())
+            self._waiting.discard(displaced)
+            self._slots.pop(displaced).set_exception(_Displaced())
 
     def _admit(self) -> None:
         """Give free slots to those whose turn it is, and load the model of one whose turn that is."""
-        while not self._closed:
+        while self._waiting and not self._closed and not self._is_plainly_full():
             machine = self._machine()
-            still = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(still, machine, self._limits_now(), self._clock.now()) or self._overtaker(still)
-            on_trial = chosen is None and self._may_try(still)
+            chosen = choose(self._waiting, machine, self._limits_now(), self._clock.now()) or self._overtaker()
+            on_trial = chosen is None and self._may_try()
             if on_trial:
-                chosen = choose(still, self._machine(()), self._limits_now(), self._clock.now())
+                chosen = choose(self._waiting, self._machine(()), self._limits_now(), self._clock.now())
             if chosen is None:
                 return
+            if self._slots[chosen].done():  # it leaves: its time is over, or its asker has gone
+                self._waiting.discard(chosen)
+                continue
             evicted = evicted_by(chosen.model, machine, self._limits_now()) or ()
             if must_load(chosen.model, machine):
                 self._begin_load(chosen.model, evicted)
             else:
-                slot = self._waiting.pop(chosen)
+                self._waiting.discard(chosen)
+                slot = self._slots.pop(chosen)
                 self._turns.serve(chosen.tenant, last=not self._waiting)
                 slot.set_result(self._lend(chosen.model, evicted, on_trial=on_trial))
 
-    def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
+    def _is_plainly_full(self) -> bool:
+        """Whether all slots are taken, and no other rule than theirs has a say: as most of the time where many wait."""
+        if len(self._leases) < self._limits.most or self._learns_slots or any(lease.late for lease in self._leases):
+            return False
+        return all(self._is_known(model) for model in self._waiting.models)
+
+    def _overtaker(self) -> Waiter | None:
         """Who may go beside calls that are silent."""
-        able = [waiter for waiter in waiting if self.may_overtake(waiter.model)]
+        models = {model for model in self._waiting.models if self.may_overtake(model)}
+        able = [waiter for waiter in self._waiting if waiter.model in models] if models else []
         return choose(able, self._machine(self._punctual), self._limits_now(), self._clock.now()) if able else None
 
     def may_overtake(self, model: str) -> bool:
@@ -382,13 +412,13 @@ class Gate:
         silent = {lease.model for lease in self._leases if lease.late}
         return bool(silent) and model not in silent and self.is_loaded(model)
 
-    def _may_try(self, waiting: Collection[Waiter]) -> bool:
+    def _may_try(self) -> bool:
         """Whether to see if the machine takes one call more: all that run, and all that wait, are for one model."""
-        if not self._learns_slots or not waiting or self._trial is not None or self._load is not None:
+        if not self._learns_slots or self._trial is not None or self._load is not None:
             return False
-        model = next(iter(waiting)).model
-        if any(waiter.model != model for waiter in waiting):
+        if len(self._waiting.models) != 1:
             return False
+        model = next(iter(self._waiting.models))
         if any(lease.model != model or lease.late or not lease.spoke for lease in self._leases):
             return False
         return self._slots_seen.may_try(model, len(self._leases), self._clock.now())
@@ -414,7 +444,7 @@ class Gate:
         return [lease for lease in self._leases if not lease.late]
 
     def _lend(self, model: str, evicting: tuple[str, ...], *, on_trial: bool = False) -> Lease:
-        cold = model not in self.loaded
+        cold = not self._is_known(model)
         self._loaded_models.mark_used(model, evicting)
         now = self._clock.now()
         if cold:
@@ -426,6 +456,12 @@ class Gate:
             self._trial = SlotTrial(lease, self._leases)
         self._leases.add(lease)
         return lease
+
+    def _is_known(self, model: str) -> bool:
+        """Whether *model* is among ``loaded``."""
+        if self._load is None and model in self._loaded_models.loaded:
+            return True
+        return model in self.loaded
 
     def _begin_load(self, model: str, evicting: tuple[str, ...]) -> None:
         load = self._loaders[model]
@@ -452,7 +488,8 @@ class Gate:
 
     def _abandon(self, waiter: Waiter, slot: asyncio.Future[Lease]) -> None:
         """Leave the queue, or give back a slot that came too late."""
-        self._waiting.pop(waiter, None)
+        self._waiting.discard(waiter)
+        self._slots.pop(waiter, None)
         if slot.done() and not slot.cancelled():
             self.release(slot.result(), served=False)
         else:

@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from llm_pool.qos.fair_queueing import displaced_by, in_turn
+from llm_pool.qos.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -154,8 +155,10 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
 
     None when it is nobody's: all slots are taken, the model is on its way, or a swap waits for calls to end.
     """
-    ready, costly = _by_cost(waiting, machine, limits)
-    if machine.loading is None:
+    line = WaitingLine.of(waiting)
+    cheap, dear = _by_cost(line.models, machine, limits)
+    if machine.loading is None and dear:
+        ready, costly = (_in_turn(line, models, machine) for models in (cheap, dear))
         beside = next((w for w in costly if evicted_by(w.model, machine, limits) == ()), None)
         if beside is not None:
             return beside
@@ -167,7 +170,8 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
             return (
                 first if must_load(first.model, machine) or limits.has_slot_for(first.model, machine.running) else None
             )
-    return next((waiter for waiter in ready if limits.has_slot_for(waiter.model, machine.running)), None)
+    free = {model for model in cheap if limits.has_slot_for(model, machine.running)}
+    return line.first(cheap, free, machine.turns_ahead) if free else None
 
 
 def must_load(model: str, machine: Machine) -> bool:
@@ -183,17 +187,19 @@ def refuse(
     wait = expected_wait(newcomer, waiting, machine, limits) - own_load
     if now + wait >= newcomer.deadline:
         return QueueRefusal("late", max(MIN_RETRY_AFTER, now + wait - newcomer.deadline))
-    starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
-    if len(waiting) >= limits.queue and not starts_now and displaced_by(newcomer, waiting) is None:
-        return QueueRefusal("full", max(MIN_RETRY_AFTER, wait))
-    return None
+    if len(waiting) < limits.queue or choose([*waiting, newcomer], machine, limits, now) is newcomer:
+        return None
+    return QueueRefusal("full", max(MIN_RETRY_AFTER, wait)) if displaced_by(newcomer, waiting) is None else None
 
 
 def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
     """Who is likely to be served before *waiter*: those whose turn is earlier, the costly only before a costly one."""
-    ready, costly = _by_cost([each for each in waiting if each is not waiter], machine, limits)
-    before = _before(waiter, ready, machine)
-    return before if evicted_by(waiter.model, machine, limits) == () else before + _before(waiter, costly, machine)
+    line = WaitingLine.of(waiting)
+    cheap, dear = _by_cost(line.models, machine, limits)
+    before = line.before(waiter, cheap, machine.turns_ahead)
+    if not dear or evicted_by(waiter.model, machine, limits) == ():
+        return before
+    return before + line.before(waiter, dear, machine.turns_ahead)
 
 
 def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> float:
@@ -210,18 +216,16 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
     return work / limits.most + sum(machine.loads.get(model, 0.0) for model in to_load)
 
 
-def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
-    """The ready and the costly, each in turn; who waits for the model that is being loaded is neither."""
-    models = {waiter.model for waiter in waiting}
-    cheap = {m for m in models if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
-    others = [waiter for waiter in waiting if waiter.model != machine.loading]
-    ready = in_turn((waiter for waiter in others if waiter.model in cheap), machine.turns_ahead)
-    return ready, in_turn((waiter for waiter in others if waiter.model not in cheap), machine.turns_ahead)
+def _by_cost(models: Collection[str], machine: Machine, limits: Limits) -> tuple[set[str], set[str]]:
+    """The *models* whose requests are ready, and those that are costly; the one that is being loaded is neither."""
+    others = {model for model in models if model != machine.loading}
+    cheap = {m for m in others if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
+    return cheap, others - cheap
 
 
-def _before(waiter: Waiter, others: Sequence[Waiter], machine: Machine) -> list[Waiter]:
-    ordered = in_turn([*others, waiter], machine.turns_ahead)
-    return ordered[: ordered.index(waiter)]
+def _in_turn(line: WaitingLine[Waiter], models: Collection[str], machine: Machine) -> list[Waiter]:
+    """Those who wait for *models*, in the order to serve."""
+    return in_turn((waiter for waiter in line if waiter.model in models), machine.turns_ahead)
 
 
 def _is_due(waiter: Waiter, ready: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> bool:

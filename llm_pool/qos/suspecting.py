@@ -138,7 +138,8 @@ class Suspecting(Policy):
                             suspicion.good()
                         yield delta
         finally:
-            given = now() - began
-            all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
-            if not done and not late and all_given and not self._is_excused(call):
-                suspicion.missed(given, now())
+            if not done and not late:
+                given = now() - began
+                all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
+                if all_given and not self._is_excused(call):
+                    suspicion.missed(given, now())

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import OutOfTime, TimedOut
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.qos.latency import LatencyKey
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.policy import Policy
@@ -80,12 +81,19 @@ class Timed(Policy):
         own = math.inf if is_trial else own
         if asked <= watch.began:
             raise OutOfTime(self.name, "no time left before it was asked")
+        # Around each wait and not around the stream: a generator does not run while its reader does.
+        limit = TimeLimit(min(own, asked), keep=True)
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
-                while (delta := await _next(deltas, min(own, asked))) is not None:
+                while True:
+                    with limit:
+                        delta = await anext(deltas, None)
+                    if delta is None:
+                        break
                     watch.record(delta)
                     if call.idle is not None and watch.wrote:
                         asked = min(self._clock.now() + call.idle, call.latest - DEADLINE_MARGIN)
+                        limit.move(min(own, asked))
                     yield delta
         except TimeoutError:
             watch.record_censored()
@@ -93,6 +101,8 @@ class Timed(Policy):
         except (asyncio.CancelledError, GeneratorExit):
             watch.record_censored()
             raise
+        finally:
+            limit.close()
 
     def is_backend_fault(self, call: Call, silent: float, *, unknown: float = math.inf) -> bool:
         """
@@ -128,16 +138,6 @@ class Timed(Policy):
         return OutOfTime(self.name, f"{reason}, all the time there was")
 
 
-async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
-    """
-    Give the next delta, or None at the end; raises TimeoutError at *until*.
-
-    The timeout stands around each wait and not around the stream: a generator does not run while its reader does.
-    """
-    async with asyncio.timeout_at(None if math.isinf(until) else until):
-        return await anext(deltas, None)
-
-
 class _Stopwatch:
     """One attempt's times on their way into the record."""
 
@@ -154,11 +154,10 @@ class _Stopwatch:
 
     def record(self, delta: Delta) -> None:
         """Note a delta; the last one tells the whole."""
-        elapsed = self._clock.now() - self.began
-        if delta.has_token and self._ttft is None:
-            self._ttft = elapsed
+        if self._ttft is None and delta.has_token:
+            self._ttft = self._clock.now() - self.began
         if delta.final:
-            self._finish(elapsed, delta.loading or 0.0)
+            self._finish(self._clock.now() - self.began, delta.loading or 0.0)
 
     def _finish(self, total: float, loading: float) -> None:
         self._done = True

@@ -90,6 +90,7 @@ def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
 
 _OPENING: Final = _any_of(_OPENINGS)
 _CLOSING: Final = _any_of(_CLOSINGS)
+_MAY_TAG: Final = re.compile(f"[{re.escape(''.join(sorted({closing[0] for closing in _CLOSINGS})))}]")
 _CLOSING_OF: Final = {opening: _any_of((closing,)) for opening, closing in {**_TAGS, **_WRAPPINGS}.items()}
 _END_OF_MESSAGE: Final = _any_of(_ENDS_OF_MESSAGES)
 _SPACE: Final = re.compile(r"\s*+")
@@ -169,7 +170,7 @@ class Splitter:
         self._step: Callable[[Splitter, bool], bool] = Splitter._inside if inside else Splitter._begin
         self._closing = _CLOSING
         self._had_block, self._had_final, self._to_answer = inside, False, False
-        self._line = _Line()
+        self._line, self._lined = _Line(), 0
         self._reasoning: list[str] = []
         self._answer: list[str] = []
         self._told = (0, 0)
@@ -184,6 +185,9 @@ class Splitter:
 
     def feed(self, text: str) -> Piece:
         """What *text*, the next piece of the stream, adds."""
+        if self._at == len(self._held) and self._step is Splitter._answering and _MAY_TAG.search(text) is None:
+            self._say(text)  # as nearly always
+            return Piece("", text)
         self._held, self._at = self._held[self._at :] + text, 0
         return self._run(final=False)
 
@@ -261,6 +265,7 @@ class Splitter:
         after = _REST_OF_LINE.match(self._held, closing.end())
         if not final and after is None and len(self._held) - closing.end() <= MAX_SPACE:
             return False  # what follows decides
+        self._read_line()
         if self._line.ends_thought(
             self._held[closing.end() : closing.end() + 1], ends_line=after is None or not after[1]
         ):
@@ -326,7 +331,12 @@ class Splitter:
     def _say(self, text: str) -> None:
         if text:
             self._answer.append(text)
+
+    def _read_line(self) -> None:
+        """Bring the line up to what was said: it is looked at only where a closing tag comes."""
+        for text in self._answer[self._lined :]:
             self._line.add(text)
+        self._lined = len(self._answer)
 
     def _retract(self) -> None:
         self._told, self._retracted = (self._told[1], 0), True
@@ -380,6 +390,8 @@ def _may_begin(text: str, start: int, tags: tuple[str, ...]) -> bool:
     if len(text) - start >= _longest(tags):
         return False
     end = text[start:].lower()
+    if end and end[0] not in _firsts(tags):
+        return False
     return any(tag.startswith(end) for tag in tags)
 
 

@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +25,7 @@ import msgspec
 from llm_pool.config.values import Scope
 from llm_pool.core.errors import ConfigError, LlmPoolError, PermissionDenied, RateLimited, Unauthenticated
 from llm_pool.core.events import AccessDenied, AttemptEnded, KeyUsed
+from llm_pool.core.files import read_bounded
 from llm_pool.providers.transport import Backend, Transport
 from llm_pool.qos.redis import BudgetedRedis
 from llm_pool.security import ANONYMOUS, Principal
@@ -425,7 +427,7 @@ class TenantAccessControl:
 
     def _key_source(self, jwt: JwtSettings, config: Config) -> KeySource:
         if jwt.jwks_file is not None:
-            return from_file((config.path.parent / jwt.jwks_file).read_bytes)
+            return from_file(partial(read_bounded, config.path.parent / jwt.jwks_file))
         assert jwt.jwks_url is not None
         return _from_url(jwt.jwks_url, self._transport)
 

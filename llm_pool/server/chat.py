@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from llm_pool.config.models import EMBED
 from llm_pool.config.problem import nearest
 from llm_pool.config.values import POOL
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
@@ -160,13 +161,22 @@ async def _models(manager: PoolManager) -> dict[str, Model]:
 
 
 async def capabilities(model: Model, manager: PoolManager) -> list[str]:
-    """What one at least of the models behind *model* can do: ``completion``, ``tools``, ``vision``, ``thinking``."""
+    """
+    What one at least of the models behind *model* can do: ``completion``, ``tools``, ``vision``, ``thinking``; or
+    ``embedding`` alone.
+    """
+    if model.task == EMBED:
+        return ["embedding"]
     return sorted(await manager.capabilities(model.task, model.providers))
 
 
 async def model_named(name: str, manager: PoolManager) -> Model:
-    """The model *name*, with or without Ollama's ``:latest``; raises UnknownModel."""
-    known = await models(manager)
+    """The model *name* that answers, with or without Ollama's ``:latest``; raises UnknownModel."""
+    return find_model(name, await models(manager))
+
+
+def find_model(name: str, known: Mapping[str, Model]) -> Model:
+    """The one of *known* that *name* means; as ``model_named``."""
     model = known.get(name) or known.get(name.removesuffix(":latest")) or known.get(f"{name}:latest")
     if model is None:
         raise UnknownModel(name, hint=nearest(name, known) or f"models are {', '.join(known)}")

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from llm_pool.config.models import EMBED
 from llm_pool.config.problem import nearest
 from llm_pool.config.values import POOL
 from llm_pool.core.errors import InvalidRequest, UnknownModel
 from llm_pool.core.messages import EmbeddingInput
 from llm_pool.engine import embedding_query
-from llm_pool.server.chat import decision_details, decision_header
+from llm_pool.server.chat import Model, decision_details, decision_header, models
 from llm_pool.server.middleware import send_body
 from llm_pool.server.openai_words import error_shape, project_of
 from llm_pool.server.openapi_foreign import ForeignOperation
@@ -151,22 +152,40 @@ class EmbeddingRoutes:
 
 def providers_of(name: str, config: Config) -> tuple[str, ...]:
     """
-    The providers that make the vectors of the model *name*: all that have it; where *name* is a provider's, that one.
+    The providers that make the vectors of the model *name*: all that have it; where *name* is a provider's, that one;
+    where ``[models]`` names it, those of what it stands for.
 
     Raises:
         UnknownModel: no provider makes embeddings by that name.
     """
+    known = embedding_models(config)
+    for asked in (name, name.removesuffix(":latest")):
+        found = known.get(asked) or known.get(config.model_named_by(asked))
+        if found is not None:
+            return found
+    listed = f"models that make embeddings are {', '.join(known)}" if known else _NOBODY
+    raise UnknownModel(name, hint=nearest(name, known) or listed)
+
+
+def embedding_models(config: Config) -> dict[str, tuple[str, ...]]:
+    """Every model that makes embeddings, by name, with its providers; ``pool`` too where there is only one."""
     by_model: dict[str, tuple[str, ...]] = {}
     for settings in config.embedding_providers:
         model = settings.model.removesuffix(":latest")
         by_model[model] = (*by_model.get(model, ()), settings.name)
     alone = {settings.name: (settings.name,) for settings in config.embedding_providers}
-    known = {**alone, **by_model, **({POOL: next(iter(by_model.values()))} if len(by_model) == 1 else {})}
-    found = known.get(name) or known.get(name.removesuffix(":latest"))
-    if found is None:
-        listed = f"models that make embeddings are {', '.join(known)}" if known else _NOBODY
-        raise UnknownModel(name, hint=nearest(name, known) or listed)
-    return found
+    return {**alone, **by_model, **({POOL: next(iter(by_model.values()))} if len(by_model) == 1 else {})}
+
+
+async def listed_models(manager: PoolManager) -> dict[str, Model]:
+    """Every model that a client may name: those that answer, and behind them those that only make embeddings."""
+    known, config = dict(await models(manager)), manager.config
+    embedding = embedding_models(config)
+    for name in (*embedding, *config.models):
+        providers = embedding.get(name) or embedding.get(config.model_named_by(name))
+        if name not in known and providers is not None:
+            known[name] = Model(name, task=EMBED, providers=providers)
+    return known
 
 
 _NOBODY = 'give a provider of an embedding model tasks = ["embed"]'

@@ -27,6 +27,7 @@ from llm_pool import __version__
 from llm_pool.core.errors import ConfigError, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Tool
 from llm_pool.server.body_limit import body_limit
+from llm_pool.server.body_values import is_too_much
 from llm_pool.server.queries import query_from, with_cache_control, with_deadline
 from llm_pool.server.request_context import client_fields
 from llm_pool.server.request_headers import correlation_id, identified
@@ -246,6 +247,8 @@ def _tool(message: pb.Tool, at: int) -> Tool:
 
 def _json_object(text: str, field: str) -> dict[str, Json]:
     """The object in *text*; raises InvalidRequest, naming *field*."""
+    if is_too_much(text.encode()):
+        raise InvalidRequest(field, "it holds too many values")
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:

@@ -124,7 +124,7 @@ class History:
         }
         if self.captures:
             about["prompt"] = query.prompt[:MAX_TEXT]
-        self._ended.append(RequestRecord(self._number, query.tenant_id, about, answer, body))
+        self._ended.append(RequestRecord(self._number, query.tenant_id[:MAX_NAME], about, answer, body))
 
 
 def name_of(query: Query) -> str:

@@ -23,6 +23,8 @@ from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
 from llm_pool.server.exchange import EXCHANGE, REQUEST_ID
 from llm_pool.server.paths import meant
+from llm_pool.server.queries import deadline_header
+from llm_pool.server.request_headers import only
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
 from llm_pool.wire.json import error_json
@@ -51,6 +53,8 @@ SHORTAGE_RETRY_AFTER = 1.0
 """Seconds after which file descriptors, or what else ran out, may be back."""
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
+CHECK_RETRY_AFTER = 1.0
+"""Seconds after which an issuer of tokens may be back."""
 LINGER = 2.0
 """Seconds that a client may still send a request which is refused, so that it gets to read why."""
 LINGERING = frozenset({408, 413, 415})
@@ -156,10 +160,23 @@ class GatewayMiddleware:
             await self._fail(exchange, status, problem(code, message), {"connection": "close"})
             return
         if scope["raw_path"] not in OPEN:
-            scope[PRINCIPAL] = await access.authenticate(
-                headers, scope["method"], scope["raw_path"], scope["query_string"], exchange.body
-            )
+            scope[PRINCIPAL] = await self._authenticated(scope, exchange.body)
         await self._inner(scope, exchange.receive, exchange.send)
+
+    async def _authenticated(self, scope: Scope, body: bytes) -> Principal:
+        """Who sent this; raises Overloaded where that cannot be told by the deadline in its header."""
+        headers = scope["headers"]
+        checking = self._access.authenticate(headers, scope["method"], scope["raw_path"], scope["query_string"], body)
+        left = None
+        with suppress(InvalidRequest):  # a header that is none is the route's to refuse
+            left = deadline_header(only(headers, b"x-deadline-ms"))
+        if left is None or left <= 0:
+            return await checking
+        try:
+            async with asyncio.timeout(left):
+                return await checking
+        except TimeoutError:
+            raise Overloaded("the check of credentials", CHECK_RETRY_AFTER) from None
 
     async def _fail(
         self, exchange: Exchange, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None

@@ -22,6 +22,7 @@ from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
     capabilities,
     decision_details,
+    find_model,
     finish,
     instant,
     model_named,
@@ -30,6 +31,7 @@ from llm_pool.server.chat import (
     respond,
     thinking_of,
 )
+from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
 from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
 from llm_pool.server.middleware import send_json
@@ -252,7 +254,7 @@ class Ollama:
         await send_json(send, encoder.loaded())
 
     async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._manager)
+        known = await listed_models(self._manager)
         await send_json(send, {"models": [self._listed(model) for model in known.values()]})
 
     async def _ps(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -266,7 +268,7 @@ class Ollama:
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
-        model = await model_named(body.model or body.name, self._manager)
+        model = find_model(body.model or body.name, await listed_models(self._manager))
         details = {
             "modelfile": "",
             "parameters": "",

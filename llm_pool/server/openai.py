@@ -23,14 +23,15 @@ from llm_pool.engine import ANY_OBJECT
 from llm_pool.server.chat import (
     capabilities,
     decision_details,
+    find_model,
     finish,
     instant,
     model_named,
-    models,
     reject_unsupported,
     respond,
     thinking_of,
 )
+from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
 from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
 from llm_pool.server.middleware import send_json
@@ -185,13 +186,14 @@ class OpenAI:
         await respond_samples(self._manager, self._access, scope, query, encoders, send, stream=stream, fields=fields)
 
     async def _models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._manager)
+        known = await listed_models(self._manager)
         listed = [await self._listed(model) for model in known.values()]
         page = {"has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
         await send_json(send, {"object": "list", "data": listed, **page})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, await self._listed(await model_named(scope["path_params"]["name"], self._manager)))
+        model = find_model(scope["path_params"]["name"], await listed_models(self._manager))
+        await send_json(send, await self._listed(model))
 
     async def _listed(self, model: Model) -> dict[str, Json]:
         made = int(self._manager.last_reload.at)

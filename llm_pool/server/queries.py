@@ -17,6 +17,7 @@ from llm_pool.config.problem import nearest
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
 from llm_pool.engine import TOKEN_LIMIT, parse_strategy, parse_think
+from llm_pool.server.body_values import is_too_much
 from llm_pool.server.conversation import (
     ROLES,
     ImageBody,
@@ -250,6 +251,8 @@ def decode(body: bytes, kind: Any) -> Any:
 
     Raises InvalidRequest, which names the field that is wrong.
     """
+    if is_too_much(body):
+        raise InvalidRequest("body", "it holds too many values", hint="split it into several requests")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

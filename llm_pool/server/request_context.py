@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.server.exchange import REQUEST_ID
+from llm_pool.server.exchange import ARRIVED, REQUEST_ID
 from llm_pool.server.middleware import PRINCIPAL
 from llm_pool.server.queries import deadline_header, with_cache_control, with_deadline
 from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, only
@@ -43,6 +44,8 @@ class authorized:  # noqa: N801  # it is used as the function it was would be
         scope, headers = self._scope, self._scope["headers"]
         try:
             left = deadline_header(only(headers, b"x-deadline-ms"))
+            if left is not None:
+                left -= asyncio.get_running_loop().time() - scope[ARRIVED]
             asked = with_cache_control(with_deadline(self._query, left), headers)
             named = identified(asked, headers, scope[REQUEST_ID])
             scope[REQUEST_ID] = named.correlation_id

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+WHOLE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+PAGE = re.sub(r"<!-- clients: made.*?<!-- clients: end -->", "", WHOLE, flags=re.DOTALL)
+"""Without the lines that are made from the drivers of bench/clients, which run them."""
 SHOWN = "http://127.0.0.1:7071"
 
 

@@ -27,6 +27,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         tools: the functions that are offered, as the request has them.
         must_call: a call is asked for, of *named_tool* where that is not empty.
         results: what tools gave, where the conversation ends with that.
+        images: pictures that the last turn shows, as base64.
     """
 
     model: str
@@ -41,6 +42,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     must_call: bool = False
     named_tool: str = ""
     results: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 class ScriptedCall(msgspec.Struct, frozen=True):
