@@ -135,7 +135,7 @@ class Faults:
 async def _has_taken(replica: Replica, generation: int) -> bool:
     try:
         async with asyncio.timeout(RELOAD_TIME):
-            while await replica.generation() <= generation:
+            while await replica.generation() <= generation:  # noqa: ASYNC110  another process
                 await asyncio.sleep(0.2)
     except TimeoutError:
         return False

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 START_TIME = 60.0
 """Seconds that a process may take to answer first, or to end."""
+REPLY_TIME = 3.0
+"""Seconds for a reply that says whether it is ready."""
 PORT = 7071
 GRACE = "10s"
 
@@ -41,7 +43,12 @@ class Replica:
     async def start(self) -> None:
         """Begin, and wait until it is ready."""
         words = [sys.executable, "-m", "llm_pool", "serve", "--config", str(self._config), "--grace", GRACE, "--json"]
-        env = {**os.environ, "REPLICA": self.host.name, "LLM_POOL_STATE": str(self._folder / self.host.name)}
+        env = os.environ | {
+            "REPLICA": self.host.name,
+            "LLM_POOL_STATE": str(self._folder / self.host.name),
+            "PYTHONPYCACHEPREFIX": str(self._folder / "bytecode"),  # compiled by the first that starts, as in an image
+        }
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.host.command(*words), stdout=log, stderr=log, env=env
@@ -107,7 +114,8 @@ async def until_answered(url: str, process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(START_TIME):
         while True:
             with suppress(OSError, ValueError, asyncio.IncompleteReadError):
-                status, _ = await asked("GET", url)
+                async with asyncio.timeout(REPLY_TIME):
+                    status, _ = await asked("GET", url)
                 if status == 200:
                     return
             if process.returncode is not None:

@@ -76,8 +76,8 @@ def markdown(findings: Findings, command: str, balancer: str) -> str:
         [
             "# Cluster",
             "",
-            f"`{command}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} vCPU, CPython {platform.python_version()}, "
-            f"{balancer}.",
+            f"`{command}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} vCPU, CPython {platform.python_version()}.",
+            f"The balancer: {balancer}.",
             f"Rounds of faults: {seen.rounds}; `bench/cluster/__init__.py` says what fails, and what is counted.",
             "",
             "| goal | |",
@@ -87,8 +87,8 @@ def markdown(findings: Findings, command: str, balancer: str) -> str:
             f"- ids: {len(findings.sent)}, {twice} of them sent twice at once; replies: "
             + ", ".join(f"{count} with {status}" for status, count in sorted(statuses.items())),
             f"- retries of the balancer: {seen.retries}",
-            f"- calls upstream: {len(seen.calls)}; ids with a call made again: {len(findings.again)}, "
-            f"{len(findings.excused)} of them left out, as a fault hit the replica that ran them",
+            f"- calls upstream: {len(seen.calls)}; ids with a call made again: {len(findings.again)}",
+            f"- {len(findings.excused)} of these ids left out, as a fault hit the replica that ran them",
             f"- most calls at once on each machine: {', '.join(map(str, seen.most_in_flight))}, of {SLOTS} slots",
             f"- latest reply after its deadline: {1000 * max(o.late for o in seen.outcomes):.0f} ms",
             "",
