@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def main() -> int:
 
 def _version(program: str) -> str:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  likewise
-    return f"Envoy {said.split('/')[1]}"
+    found = re.search(r"/(\d+\.\d+\.\d+)/", said)
+    return f"Envoy {found[1]}" if found else "Envoy"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,12 +33,16 @@ class UpstreamCall(NamedTuple):
     Attributes:
         question: what was asked, letter by letter; a judge is asked more than once for one id.
         replica: who asked.
+        arrived, ended: instants.
+        ending: as in the upstream's journal.
     """
 
     request_id: str
     model: str
     question: str
     replica: str
+    arrived: float
+    ended: float
     ending: str
 
 
@@ -113,7 +118,8 @@ def _calls(journal: dict[str, Any]) -> list[UpstreamCall]:
         said = json.dumps(entry["body"], sort_keys=True)
         if entry["model"] and (request_id := PROMPT_ID.search(said)):
             replica = entry["headers"].get("x-replica", "")
-            found.append(UpstreamCall(request_id[1], entry["model"], said, replica, entry["ending"]))
+            times = entry["arrived"], entry["ended"] or math.inf
+            found.append(UpstreamCall(request_id[1], entry["model"], said, replica, *times, entry["ending"]))
     return found
 
 

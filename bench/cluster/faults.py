@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.cluster.configuration import KEY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -114,7 +116,7 @@ class Faults:
 
     async def _rollout(self) -> None:
         with self._noted("configuration rollout", frozenset()):
-            before = [await replica.generation() for replica in self._replicas]
+            before = [await replica.generation(KEY) for replica in self._replicas]
             self._config.swap()
             for replica, generation in zip(self._replicas, before, strict=True):
                 self.rollouts.append(await _has_taken(replica, generation))
@@ -135,7 +137,7 @@ class Faults:
 async def _has_taken(replica: Replica, generation: int) -> bool:
     try:
         async with asyncio.timeout(RELOAD_TIME):
-            while await replica.generation() <= generation:  # noqa: ASYNC110  another process
+            while await replica.generation(KEY) <= generation:  # noqa: ASYNC110  another process
                 await asyncio.sleep(0.2)
     except TimeoutError:
         return False

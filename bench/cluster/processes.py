@@ -64,9 +64,9 @@ class Replica:
         """Ask it to leave; its exit status."""
         return await ended(self._process)
 
-    async def generation(self) -> int:
-        """How many configurations it has taken."""
-        _, said = await asked("GET", f"{self.url}/metrics")
+    async def generation(self, key: str) -> int:
+        """How many configurations it has taken, as it says to the tenant with *key*."""
+        _, said = await asked("GET", f"{self.url}/metrics", key=key)
         taken = re.search(rb'^llmpool_reloads_total\{result="taken"\} (\S+)', said, re.MULTILINE)
         return int(float(taken[1])) if taken else 0
 

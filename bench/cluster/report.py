@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bench.cluster.faults import Phase
     from bench.cluster.load import Outcome
 
+SHOWN = 20
+"""Of what went wrong, at most so many are shown."""
+
 
 class Findings:
     """
@@ -57,6 +60,17 @@ class Findings:
             "no traceback in the replicas' logs": "raceback" not in seen.logs,
         }
 
+    def story(self, request_id: str) -> str:
+        """The calls and the replies of an id, in seconds since it was sent first."""
+        began = min(outcome.began for outcome in self.sent[request_id])
+        told = [
+            (call.arrived, f"{call.replica} {call.model} to {call.ended - began:.2f} {call.ending}")
+            for call in self.observed.calls
+            if call.request_id == request_id
+        ]
+        told += [(outcome.ended, f"{outcome.strategy} {outcome.status}") for outcome in self.sent[request_id]]
+        return "; ".join(f"{at - began:.2f} {what}" for at, what in sorted(told))
+
     def _is_hit(self, request_id: str, replicas: set[str]) -> bool:
         return any(
             phase.hit & replicas and phase.overlaps(outcome.began, outcome.ended)
@@ -71,6 +85,7 @@ def markdown(findings: Findings, command: str, balancer: str) -> str:
     goals = [f"| {goal} | {'reached' if is_met else '**missed**'} |" for goal, is_met in findings.goals().items()]
     statuses = Counter(str(outcome.status or "no reply") for outcome in seen.outcomes)
     lost = [f"- {o.strategy} {o.request_id}, {o.ended - o.began:.2f} s: {o.status} {o.said}" for o in findings.lost]
+    again = [f"- {one}: {findings.story(one)}" for one in sorted(findings.again - findings.excused)]
     twice = sum(len(sent) > 1 for sent in findings.sent.values())
     return "\n".join(
         [
@@ -95,7 +110,8 @@ def markdown(findings: Findings, command: str, balancer: str) -> str:
             "| from this fault to the next | requests | lost | p50, ms | p99, ms | longest, ms | ids made again |",
             "|---|---|---|---|---|---|---|",
             *(_row(phase, findings) for phase in seen.phases),
-            *(["", "Lost:", "", *lost[:20]] if lost else []),
+            *(["", "Lost:", "", *lost[:SHOWN]] if lost else []),
+            *(["", "Made again, and not left out:", "", *again[:SHOWN]] if again else []),
             "",
         ]
     )
