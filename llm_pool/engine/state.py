@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Cache, Clock, Emit
+    from llm_pool.engine.shared_decisions import SharedDecisions
     from llm_pool.engine.shared_trust import SharedTrust
     from llm_pool.qos.redis import BudgetedRedis
     from llm_pool.qos.shared_slots import SharedSlots
@@ -46,6 +47,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         shared_slots: of the machines that they use too; None without *redis*.
         shared_breakers: tells them of *breakers*, and *suspicions* of theirs.
         shared_trust: keeps *trust* the same as theirs; likewise.
+        shared_decisions: those that feedback may name at each of them; likewise.
         emit: told of the breakers' moves.
     """
 
@@ -60,6 +62,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     shared_slots: SharedSlots | None
     shared_breakers: SharedBreakers
     shared_trust: SharedTrust | None
+    shared_decisions: SharedDecisions | None
     idempotency: Idempotency
     emit: Emit
 
@@ -88,6 +91,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             shared_slots=_shared_slots(redis, clock),
             shared_breakers=shared_breakers,
             shared_trust=_shared_trust(redis, trust, config),
+            shared_decisions=_shared_decisions(redis),
             idempotency=_idempotency(config, clock, redis),
             emit=tell,
         )
@@ -122,6 +126,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             shared_trust=(
                 self.shared_trust if same_redis and trust is self.trust else _shared_trust(redis, trust, new)
             ),
+            shared_decisions=self.shared_decisions if same_redis else _shared_decisions(redis),
             idempotency=(
                 self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
             ),
@@ -142,6 +147,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             await self.idempotency.aclose()
             if self.shared_slots is not None:
                 await self.shared_slots.aclose()
+            if self.shared_decisions is not None:
+                await self.shared_decisions.aclose()
             await self.redis.aclose()
 
 
@@ -206,6 +213,14 @@ def _shared_trust(redis: BudgetedRedis | None, trust: Trust, config: Config) -> 
     from llm_pool.engine.shared_trust import SharedTrust
 
     return SharedTrust(redis, trust)
+
+
+def _shared_decisions(redis: BudgetedRedis | None) -> SharedDecisions | None:
+    if redis is None:
+        return None
+    from llm_pool.engine.shared_decisions import SharedDecisions
+
+    return SharedDecisions(redis)
 
 
 def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:
