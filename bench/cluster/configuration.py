@@ -40,6 +40,7 @@ enabled = false
 model_provider = "arbiter"
 [tenancy.bench]
 api_key = "{key}"
+scopes = ["infer", "observe"]
 """
 PROVIDER = """
 [groups."{url}"]
