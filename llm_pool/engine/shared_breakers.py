@@ -76,7 +76,9 @@ class SharedBreakers:
                 del self._changed[next(iter(self._changed))]
 
     def connect(self, redis: BudgetedRedis | None) -> None:
-        """Share by *redis* from now on; None: with nobody."""
+        """Share by *redis* from now on; None: with nobody. The one that it shares by already changes nothing."""
+        if redis is self._redis:
+            return
         self._redis = redis
         if self._exchanging is not None:
             self._exchanging.cancel()

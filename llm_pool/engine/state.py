@@ -73,13 +73,12 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         redis, trust = _redis(config, clock), await _trust(config)
         hints: Hints = {}
         shared_breakers = SharedBreakers(clock, hints)
-        shared_breakers.connect(redis)
 
         def tell(event: Event) -> None:
             shared_breakers.on(event)
             emit(event)
 
-        return cls(
+        state = cls(
             clock=clock,
             breakers=_breakers(config, clock, tell),
             latencies=Latencies(),
@@ -95,19 +94,26 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             idempotency=_idempotency(config, clock, redis),
             emit=tell,
         )
+        state.share()
+        return state
+
+    def share(self) -> None:
+        """Learn with the processes on this memory's Redis from now on, and not on the one before. Idempotent."""
+        self.shared_breakers.connect(self.redis)
+        if self.shared_trust is not None:
+            self.shared_trust.start()
 
     async def carry_over(self, old: Config, new: Config) -> PoolState:
         """
         The memory for *new*, of a pool built from *old*.
 
         A provider whose section changed starts anew. So do breakers, budget and cache as a whole where their own
-        rules changed. Answers by request id stay whatever changed: they were given.
+        rules changed. Answers by request id stay whatever changed: they were given. What is learned goes to the old
+        Redis until ``share`` is called, so that a configuration that cannot be built changes nothing.
         """
         names = _unchanged(old, new)
         same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
-        if not same_redis:
-            self.shared_breakers.connect(redis)
         trust = self.trust if old.trust == new.trust else await _trust(new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
