@@ -52,6 +52,7 @@ def configuration(replicas: list[Host], port: int, deadline: float) -> dict[str,
         "retry_on": RETRY_ON,
         "retriable_status_codes": [503],
         "num_retries": 1,
+        "per_try_timeout": f"{deadline / 2}s",  # longer than a dead replica's claim on an id lasts
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
@@ -83,7 +84,6 @@ def configuration(replicas: list[Host], port: int, deadline: float) -> dict[str,
         "name": "replicas",
         "type": "STATIC",
         "connect_timeout": "0.5s",
-        "close_connections_on_host_health_failure": True,
         "health_checks": [{**CHECK, "http_health_check": {"path": "/readyz"}}],
         "load_assignment": {
             "cluster_name": "replicas",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bench.cluster.processes import asked
 
-DEADLINE = 5.0
+DEADLINE = 8.0
 """Seconds that each request has."""
 STRATEGIES = ("FASTEST", "VOTING", "WEIGHTED", "CONSENSUS", "JUDGE")
 TWICE_EVERY = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
 from llm_pool.qos.budget import Budget
 from llm_pool.qos.latency import Latencies
+from llm_pool.qos.redis import RedisUnavailable
 from llm_pool.qos.suspecting import Suspicions
 from llm_pool.trust.learning import trust_store
 from llm_pool.trust.model import Trust
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from llm_pool.qos.redis import BudgetedRedis
     from llm_pool.qos.shared_slots import SharedSlots
     from llm_pool.qos.suspecting import Hints
+
+CONNECT_WAIT = 1.0
+"""Seconds that a pool which begins waits for Redis."""
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +76,9 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
         redis, trust = _redis(config, clock), await _trust(config)
+        if redis is not None:  # connected before the first request, which would not wait so long
+            with suppress(RedisUnavailable):
+                await redis.ask(redis.client.ping, max_wait=CONNECT_WAIT)
         hints: Hints = {}
         shared_breakers = SharedBreakers(clock, hints)
 
