@@ -150,6 +150,7 @@ class Chaos:
         self.waits: list[float] = []
         self.late: list[float] = []
         self.stalls: list[float] = []
+        self.own_stalls: list[float] = [0.0]
         self.pairs = 0
         self.duplicated: list[str] = []
         self.samples: list[Sample] = []
@@ -216,18 +217,26 @@ class Chaos:
             self.reload(),
             self.sample(),
             self.watch(),
+            self.watch_ourselves(),
             self.hold(),
             self.jump_and_kill(),
             self.redis.trouble(),
         ]
 
     async def watch(self) -> None:
-        """How long liveness takes, again and again: the event loop's stalls, and this process's own."""
+        """How long liveness takes, again and again: the event loop's stalls."""
         while True:
             began = time.monotonic()
             await self.reply("GET", "/livez")
             self.stalls.append(time.monotonic() - began)
             await asyncio.sleep(0.05)
+
+    async def watch_ourselves(self) -> None:
+        """How late this process is for its own naps: what it measures is late by as much, whoever kept it."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.own_stalls.append(time.monotonic() - began - 0.01)
 
     async def hold(self) -> None:
         """Idle connections, more than the daemon has descriptors for beside its requests."""
@@ -485,7 +494,7 @@ def report(chaos: Chaos, command: str) -> str:
     opened = sum(float(n) for n in re.findall(r"^llmpool_breaker_open_total\S* (\S+)", chaos.metrics, re.MULTILINE))
     statuses = ", ".join(f"{count} {name}" for name, count in sorted(chaos.outcomes.items()))
     kept = [f"| {promise} | {'kept' if is_kept else '**broken**'} |" for promise, is_kept in verdict(chaos).items()]
-    every = max(1, len(chaos.samples) // 12)
+    every, own = max(1, len(chaos.samples) // 12), at(1, chaos.own_stalls)
     rows = [f"| {s.at / 60:.1f} | {s.rss:.1f} | {s.fds} | {s.tasks} |" for s in [*chaos.samples[::every], chaos.end]]
     return "\n".join(
         [
@@ -503,6 +512,7 @@ def report(chaos: Chaos, command: str) -> str:
             f"- late: p99.9 {at(0.999, chaos.late):.0f} ms, p100 {at(1, chaos.late):.0f} ms, seen from outside",
             f"- sent twice under one id: {chaos.pairs}; with two answers: {len(chaos.duplicated)}",
             f"- `/livez`: p99 {at(0.99, chaos.stalls):.0f} ms, longest {at(1, chaos.stalls):.0f} ms",
+            f"- this process, late for its own naps: p99.9 {at(0.999, chaos.own_stalls):.0f} ms, longest {own:.0f} ms",
             f"- Redis: {'frozen and killed' if chaos.redis.toml else 'not installed'}",
             f"- jumps of the clock: {chaos.jumps}; embedded engines killed: {chaos.kills}",
             f"- breakers opened {opened:.0f} times",

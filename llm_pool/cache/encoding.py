@@ -12,6 +12,9 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
     answer: Answer
 
 
+SPOILT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What ``unpack`` raises of bytes that are no answer, or of another version."""
+
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(_Entry)
 
 
@@ -25,7 +28,7 @@ def unpack(packed: bytes, *, now: float) -> Answer:
     The answer in *packed*, marked as kept, with its age at *now*; a clock that stepped back makes it new, not negative.
 
     Raises:
-        msgspec.DecodeError: the bytes are of another format.
+        SPOILT: the bytes are of another format.
     """
     entry = _decoder.decode(packed)
     return msgspec.structs.replace(entry.answer, from_cache=True, age=max(0.0, now - entry.made))

@@ -52,7 +52,7 @@ def flight_key(key: str, query: Query, call: Call) -> str:
     Runs that may be cut short are shared only among those whose answer would be cut at the same place.
     """
     flows = call.stream and call.schema is None
-    return _digest((key, call.takes_cut, (query.deadline, call.idle) if flows else None))
+    return f"{key} {call.takes_cut} {(query.deadline, call.idle) if flows else None}"
 
 
 def fingerprint(query: Query) -> str:

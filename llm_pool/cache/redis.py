@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from llm_pool.cache.encoding import pack, unpack
+from llm_pool.cache.encoding import SPOILT, pack, unpack
 from llm_pool.qos.redis import BudgetedRedis, RedisUnavailable
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class RedisCache:
             return None if packed is None else unpack(packed, now=self._clock.wall())
         except RedisUnavailable:
             return None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # of another version, or spoilt
+        except SPOILT:
             await self._forget(key)
             return None
 
@@ -63,7 +61,15 @@ class RedisCache:
         await self._redis.aclose()
 
     async def _get(self, key: str) -> bytes | None:
-        value = await self._redis.client.get(PREFIX + key)
+        """The bytes under *key*; those of something else than a string are none that anybody can read."""
+        from redis.exceptions import ResponseError
+
+        try:
+            value = await self._redis.client.get(PREFIX + key)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return b""
         return value if isinstance(value, bytes) else None
 
     async def _put(self, key: str, packed: bytes, ttl: float) -> None:

@@ -21,9 +21,7 @@ import uuid
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from llm_pool.cache.encoding import pack, unpack
+from llm_pool.cache.encoding import SPOILT, pack, unpack
 from llm_pool.cache.idempotency import used_for_another
 from llm_pool.core.errors import DeadlineExceeded
 from llm_pool.qos.redis import RedisUnavailable
@@ -47,6 +45,8 @@ RETELL = 0.25
 """Seconds between two attempts to tell a result that Redis did not take."""
 
 CLAIM = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local fingerprint = redis.call('HGET', KEYS[1], 'fingerprint')
 if not fingerprint then
   redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'token', ARGV[2])
@@ -122,12 +122,19 @@ class RedisIdempotency:
                 case b"other":
                     raise used_for_another(request_id)
                 case b"done":
-                    with suppress(msgspec.DecodeError):  # of another version: as if it were not there
+                    try:
                         return unpack(packed[0], now=self._clock.wall())
-                    return await make()
+                    except SPOILT:  # as if it were not there
+                        await self._drop(key)
+                        continue
             if self._clock.now() + POLL >= deadline:
                 raise DeadlineExceeded(deadline - began)
             await asyncio.sleep(POLL)
+
+    async def _drop(self, key: str) -> None:
+        """Remove an entry that nobody can read, so that the next claim wins."""
+        with suppress(RedisUnavailable):
+            await self._redis.ask(lambda: self._redis.client.delete(key), max_wait=MAX_WAIT)
 
     async def _run(self, key: str, token: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
         try:

@@ -11,8 +11,10 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from llm_pool.core.clock import loop_time
 from llm_pool.core.errors import DeadlineExceeded
 from llm_pool.core.events import TextArrived, ToolCallArrived
+from llm_pool.core.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +49,7 @@ class SingleFlight:
             LlmPoolError: what the run raised. If the run was started under a shorter deadline than this one and
                 failed on it, another run is started instead.
         """
+        now = loop_time()
         while True:
             run_in_progress = self._runs.get(key)  # one whose last reader has left is not among them any more
             joined = run_in_progress is not None
@@ -55,7 +58,7 @@ class SingleFlight:
             try:
                 return await run_in_progress.read(emit, deadline if joined else None)
             except DeadlineExceeded:
-                if not joined or asyncio.get_running_loop().time() >= deadline:
+                if not joined or now() >= deadline:
                     raise
 
     def _forget(self, key: str, run_in_progress: _SharedRun) -> None:
@@ -74,30 +77,37 @@ class _SharedRun:
         self._task.add_done_callback(lambda _: on_closed(self))
 
     async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
-        began = asyncio.get_running_loop().time()
         if emit is not None:
             for event in self._replay:
                 emit(event)
         self._readers.append(emit)
+        task = self._task
+        assert task is not None, "joined after its last reader left"
         try:
-            async with asyncio.timeout_at(deadline):
-                assert self._task is not None, "joined after its last reader left"
-                return await asyncio.shield(self._task)
-        except TimeoutError:
-            assert deadline is not None
-            raise DeadlineExceeded(deadline - began) from None
+            if deadline is None:
+                await _end_of(task)
+            else:
+                await self._end_by(deadline, task)
+            return task.result()
         finally:
             self._readers.remove(emit)
             if not self._readers:
-                await self._close()
+                self._on_closed(self)  # nobody may join any more
+                self._task = None  # its exception knows this run, and both would wait for the garbage collector
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task])
+            del task  # likewise
 
-    async def _close(self) -> None:
-        """Nobody reads: let nobody join, and end the run where it has not ended."""
-        self._on_closed(self)
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        self._task = None  # its exception knows this run, and both would wait for the garbage collector
+    @staticmethod
+    async def _end_by(deadline: float, task: asyncio.Task[Answer]) -> None:
+        """Wait for the end of *task*; raises DeadlineExceeded at *deadline*."""
+        began = loop_time()()
+        try:
+            with TimeLimit(deadline):
+                await _end_of(task)
+        except TimeoutError:
+            raise DeadlineExceeded(deadline - began) from None
 
     async def _execute(self, run: Callable[[Emit], Awaitable[Answer]]) -> Answer:
         return await run(self._broadcast)
@@ -108,3 +118,18 @@ class _SharedRun:
         for emit in self._readers:
             if emit is not None:
                 emit(event)
+
+
+async def _end_of(task: asyncio.Task[Answer]) -> None:
+    """Wait for the end of *task*; leaving earlier does not end it."""
+    waiter: asyncio.Future[None] = task.get_loop().create_future()
+
+    def wake(_: asyncio.Task[Answer]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        task.remove_done_callback(wake)

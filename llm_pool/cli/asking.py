@@ -9,7 +9,7 @@ import msgspec
 
 from llm_pool.cli.exit_codes import DegradedAnswer, ExitCode
 from llm_pool.cli.remote import daemon_at, expected_deadline
-from llm_pool.core.errors import NoConsensus
+from llm_pool.core.errors import AllProvidersFailed, DeadlineExceeded, NoConsensus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -66,6 +66,12 @@ async def answer_one(options: InferOptions, pool: Inferrer, deadline: Deadline, 
                 from llm_pool.cli.explain import explain_disagreement
 
                 explain_disagreement(error.decision, options.query.task, console)
+            raise
+        except (AllProvidersFailed, DeadlineExceeded) as error:
+            if options.explain and error.attempts and options.output == "text":  # JSON has them in the error
+                from llm_pool.cli.explain import explain_failure
+
+                explain_failure(error.attempts, options.query.task, console)
             raise
     if options.strict and answer.degraded:
         raise DegradedAnswer(answer.decision.degraded_reason)

@@ -41,6 +41,19 @@ def explain_disagreement(decision: Decision, task: str, console: Console) -> Non
     _draw(decision, "", task, "", console, err=True, before="")
 
 
+def explain_failure(attempts: Sequence[Attempt], task: str, console: Console) -> None:
+    """Draw on stderr what became of each of *attempts*, at least one: none of them is an answer."""
+    from rich.console import Group
+
+    from llm_pool.cli.drawing import text
+
+    parts: list[RenderableType] = [text(f"{task} · no answer", "bold"), _rows(attempts, "", console.width)]
+    for attempt in attempts:
+        if attempt.reasoning:
+            parts += _reasoning(attempt)
+    console.show(Group(*parts), err=True, most=10_000)
+
+
 def _draw(decision: Decision, winner: str, task: str, took: str, console: Console, *, err: bool, before: str) -> None:
     from rich.console import Group
     from rich.text import Text
@@ -54,7 +67,7 @@ def _draw(decision: Decision, winner: str, task: str, took: str, console: Consol
     confidence = "" if decision.confidence is None else f" · confidence {decision.confidence:.2f}"
     parts: list[RenderableType] = [
         Text.assemble(text(head, "bold"), f"{took}{agreement}{confidence}"),
-        _rows(decision, winner, console.width if err else min(console.out_width, MOST_COLUMNS)),
+        _rows(decision.attempts, winner, console.width if err else min(console.out_width, MOST_COLUMNS)),
     ]
     if before:
         parts.insert(0, text(before, "dim"))
@@ -76,15 +89,15 @@ def _draw(decision: Decision, winner: str, task: str, took: str, console: Consol
     console.show(Group(*parts), err=err, most=10_000 if err else MOST_COLUMNS)
 
 
-def _rows(decision: Decision, winner: str, columns: int) -> Table:
+def _rows(attempts: Sequence[Attempt], winner: str, columns: int) -> Table:
     """A row per attempt; its timeline gives way where the line is short, and long facts take several lines."""
     from llm_pool.cli.drawing import grid, text
 
-    end = max((a.started + a.duration for a in decision.attempts), default=0.0)
-    facts = [_facts(attempt) for attempt in decision.attempts]
-    width = _timeline_width(decision, facts, columns)
+    end = max((a.started + a.duration for a in attempts), default=0.0)
+    facts = [_facts(attempt) for attempt in attempts]
+    width = _timeline_width(attempts, facts, columns)
     table = grid("left", "left", "left", "left", "wrap", gap=1)
-    for attempt, said in zip(decision.attempts, facts, strict=True):
+    for attempt, said in zip(attempts, facts, strict=True):
         mark = "★" if attempt.provider == winner and attempt.outcome == "ok" and attempt.why != "judge" else " "
         table.add_row(
             text(f"{mark} {attempt.provider}"),
@@ -96,9 +109,8 @@ def _rows(decision: Decision, winner: str, columns: int) -> Table:
     return table
 
 
-def _timeline_width(decision: Decision, facts: Sequence[str], columns: int) -> int:
+def _timeline_width(attempts: Sequence[Attempt], facts: Sequence[str], columns: int) -> int:
     """Cells for the timelines, so that a row of successes fits its line; errors may be longer than any."""
-    attempts = decision.attempts
     succeeded = [len(said) for attempt, said in zip(attempts, facts, strict=True) if not attempt.error]
     beside = (
         [2 + len(a.provider) for a in attempts],

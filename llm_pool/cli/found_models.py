@@ -42,7 +42,9 @@ def starting_text(console: Console, *, full: bool, interactive: bool) -> str:
         console.say("no model was found on this machine: the file names those that llm-pool models pull fetches")
     if full:
         return starter.full(finding.config)
-    return starter.with_providers(finding.config, _remarks(finding)) if finding.models else starter.short()
+    if finding.config == builtin:
+        return starter.short()
+    return starter.with_providers(finding.config, _remarks(finding))
 
 
 def _chosen(models: Sequence[FoundModel], finding: Finding, console: Console) -> list[FoundModel]:

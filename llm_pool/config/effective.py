@@ -18,6 +18,9 @@ _BATCHING_SLOTS = 8
 """Calls at once for servers that batch: vLLM and llama-server do, at little cost for each."""
 
 
+_DEFAULTS = TaskSettings()
+
+
 class Config(Sections, frozen=True, kw_only=True):
     """
     The whole configuration, checked.
@@ -47,7 +50,7 @@ class Config(Sections, frozen=True, kw_only=True):
 
     def task(self, name: str) -> TaskSettings:
         """What ``[tasks.NAME]`` says; nothing but defaults where there is no such table."""
-        return self.tasks.get(name, TaskSettings())
+        return self.tasks.get(name, _DEFAULTS)
 
     def strategy_for(self, task: str) -> StrategyName:
         """The task's own strategy if it is switched on, else the default."""

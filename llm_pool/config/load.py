@@ -15,6 +15,7 @@ from llm_pool.config.locations import NAME
 from llm_pool.config.models import Sections
 from llm_pool.config.values import decode_secret
 from llm_pool.core.errors import ConfigError
+from llm_pool.core.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
     from llm_pool.config.positions import KeyPath
     from llm_pool.config.problem import Problem
+
+
+MAX_PARTS = 32
+"""Parts of a dotted key; ours have four at most, and reading one takes the square of them."""
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?P<key>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_PARTS}}})", re.MULTILINE)
 
 
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
@@ -41,7 +49,8 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
 def read(path: Path) -> str:
     """The text of *path*; raises ConfigError."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:  # a pipe is as good as a file: secrets may come by one
+            return whole(file).decode("utf-8-sig")
     except OSError as error:
         got = (error.strerror or type(error).__name__).lower()
         raise ConfigError(path=path, key="", got=got, want="a readable file") from None
@@ -111,6 +120,9 @@ def _as_written(problems: Iterable[Problem], written: Mapping[KeyPath, str]) -> 
 
 def raw_tables(text: str, path: Path) -> dict[str, Any]:
     """*text* parsed; raises ConfigError with line and column where it is no TOML."""
+    if (deep := _DEEP_KEY.search(text)) is not None:
+        line = text.count("\n", 0, deep.start("key")) + 1
+        raise ConfigError(path=path, key="", line=line, got=f"a key of more than {MAX_PARTS} parts", want="TOML")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

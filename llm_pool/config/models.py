@@ -370,8 +370,8 @@ class HttpRequestSettings(_Table, frozen=True):
 
     Placeholders in the strings of `body`: `{prompt}`; `{system}` and `{user}`, its two parts; `{model}`,
     `{max_tokens}`, `{temperature}`, `{seed}`, `{stop}`, `{schema}`, `{think}`. A string that is one placeholder alone
-    becomes the value with its own type; a member whose value there is none of, such as an answer's length that nobody
-    limits, is left out.
+    becomes the value with its own type; in a longer one stands its text, or its JSON. A member whose value there is
+    none of, such as an answer's length that nobody limits, is left out.
     """
 
     path: Annotated[str, _doc("Appended to `base_url`.", "/generate")] = "/"
@@ -604,7 +604,8 @@ class GroupSettings(_Table, frozen=True):
         Annotated[int, msgspec.Meta(ge=1, le=4096, extra={"unit": "calls"})] | None,
         _doc(
             "Calls at once. One that goes silent lends its slot to another model that is loaded. Unset: what the "
-            "server says, as llama-server does; else 1 for Ollama and embedded engines, 8 for servers that batch.",
+            "server says, as llama-server does; for Ollama 1, and as many as are seen to run side by side; else 1 for "
+            "embedded engines, 8 for servers that batch.",
             1,
         ),
     ] = None

@@ -21,8 +21,14 @@ class Problem(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+MAX_NAME = 100
+"""Characters of a name that may be a mistyped one."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint naming the word of *known* closest to *name*; empty if none is close."""
+    """A hint naming the word of *known* closest to *name*; empty if none is close, as none is to a very long one."""
+    if len(name) > MAX_NAME:
+        return ""
     from difflib import get_close_matches
 
     by_lower = {word.lower(): word for word in known}

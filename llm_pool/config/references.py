@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from llm_pool.config.problem import Problem
+from llm_pool.core.files import read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +92,7 @@ def _look_up(reference: str, path: KeyPath, folder: Path, env: Mapping[str, str]
         return Problem(path, f"{shown}, which is not set", "a set environment variable", f"export {name}=…")
     if kind == "file":
         try:
-            return (folder / name).read_text(encoding="utf-8").rstrip("\r\n")
+            return read_bounded(folder / name).decode().rstrip("\r\n")
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a NUL byte
             return Problem(path, f"{shown}: {_reason(error)}", "a readable file")
     return Problem(path, shown, "${env:NAME} or ${file:PATH}")

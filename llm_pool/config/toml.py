@@ -8,6 +8,8 @@ from typing import Any
 from llm_pool.config.values import Secret
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_LONG = 512
+"""Bits of a number that is longer than any that is meant."""
 MASK = "***"
 
 
@@ -26,6 +28,8 @@ def toml_value(value: Any) -> str:
     if isinstance(value, dict):
         pairs = [f"{toml_name(key)} = {toml_value(item)}" for key, item in value.items() if item is not None]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+    if isinstance(value, int) and value.bit_length() > _LONG:  # written in hexadecimal: Python prints no such number
+        return hex(value)[:20] + "…"
     return str(value)
 
 

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from llm_pool.core.messages import Attempt, Decision
 
 
+MAX_SENTENCE = 1_000
+"""Characters of what a client is told of its own request: what it sent is quoted, and may be a megabyte."""
+
+
 class LlmPoolError(Exception):
     """
     The base of every error raised on purpose by this package.
@@ -103,9 +107,10 @@ class ConfigError(LlmPoolError):
 
 
 class InvalidRequest(LlmPoolError):
-    """A request that cannot be served as it stands; *field* names the culprit."""
+    """A request that cannot be served as it stands; *field* names the culprit. What is too long is cut."""
 
     def __init__(self, field: str, reason: str, *, hint: str = "") -> None:
+        field, reason = _cut(field), _cut(reason)
         super().__init__(f"{field}: {reason}", hint=hint)
         self.field, self.reason = field, reason
 
@@ -114,7 +119,7 @@ class UnknownModel(InvalidRequest):
     """Nothing here is called *model*."""
 
     def __init__(self, model: str, *, hint: str = "") -> None:
-        LlmPoolError.__init__(self, f"model '{model}' not found", hint=hint)  # clients look for these words
+        LlmPoolError.__init__(self, f"model '{_cut(model)}' not found", hint=hint)  # clients look for these words
         self.field, self.reason = "model", "not found"
 
 
@@ -132,6 +137,9 @@ class Unauthenticated(LlmPoolError):
 
 class PermissionDenied(LlmPoolError):
     """We know the sender, and this is not theirs to do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(_cut(message), hint=hint)
 
 
 class RateLimited(LlmPoolError):
@@ -341,3 +349,8 @@ class BreakerOpen(ProviderError):
     """Our own breaker refuses to ask this provider now; ``retry_after`` is the rest of the cooldown."""
 
     kind = "breaker_open"
+
+
+def _cut(text: str) -> str:
+    """*text* without its middle, where it is long."""
+    return text if len(text) <= MAX_SENTENCE else f"{text[: MAX_SENTENCE - 200]} … {text[-150:]}"

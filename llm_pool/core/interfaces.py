@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -87,7 +88,7 @@ class Embedder(Protocol):
         """
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """
     A provider as a member of a panel.
 
@@ -109,7 +110,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     context: int | None = None
     suspect: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The provider's name."""
         return self.provider.name

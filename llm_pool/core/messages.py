@@ -509,8 +509,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def winning_attempt(self) -> Attempt | None:
         """The attempt whose text the answer is; None where it is not among the attempts."""
-        winners = (one for one in self.attempts if one.provider == self.winner and one.outcome == "ok")
-        return next((one for one in winners if one.why != "judge"), None)
+        for one in self.attempts:
+            if one.provider == self.winner and one.outcome == "ok" and one.why != "judge":
+                return one
+        return None
 
     @property
     def ran_out_of_time(self) -> bool:
@@ -560,6 +562,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_reasoning(self) -> Answer:
         """The same without what the models thought: the form in which answers are kept."""
+        if not any(attempt.reasoning for attempt in self.decision.attempts):
+            return self
         attempts = tuple(msgspec.structs.replace(attempt, reasoning="") for attempt in self.decision.attempts)
         return msgspec.structs.replace(self, decision=msgspec.structs.replace(self.decision, attempts=attempts))
 

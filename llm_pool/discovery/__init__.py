@@ -20,7 +20,7 @@ import msgspec
 from llm_pool.discovery import store
 from llm_pool.discovery.panel import by_size
 from llm_pool.discovery.servers import DEFAULT_PORTS, servers_to_ask
-from llm_pool.discovery.standing_in import missing, replaced, stand_ins
+from llm_pool.discovery.standing_in import addressed, missing, replaced, stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +94,12 @@ def find_models(servers: Sequence[ServerAddress], timeout: float, cached: Path |
 
 
 def standing_in(config: Config, models: Sequence[FoundModel], servers: Sequence[ServerAddress]) -> Finding:
-    """*config* with the best of *models*, found at *servers*, in the place of those that are missing."""
-    asked = [server.url for server in servers]
+    """
+    *config* with the best of *models*, found at *servers*, in the place of those that are missing.
+
+    Its providers at Ollama's default address are asked where ``OLLAMA_HOST`` says, also where nothing was found.
+    """
+    config, asked = addressed(config, servers), [server.url for server in servers]
     chosen = stand_ins(config, models, asked, machine_memory())
     if not chosen:
         return Finding(config)

@@ -17,10 +17,11 @@ BYTES_PER_PARAMETER: Final = 0.6
 _BILLIONS: Final = re.compile(r"(?:^|[^a-z0-9.])(?:(\d{1,2})x)?(\d{1,4}(?:\.\d{1,3})?)b(?![a-z0-9])")
 _LETTERS: Final = re.compile(r"[a-z]+")
 _OTHER_WORK: Final = re.compile(
-    r"embed|rerank|minilm|whisper|parakeet|kokoro|diffusion|bert"
-    r"|(?:^|[/_-])(?:bge|e5|gte|tts|asr|clip|flux|sdxl|colbert|paraphrase)(?:[-_:.]|$)"
+    r"embed|rerank|minilm|cross-encoder|splade|whisper|parakeet|kokoro|xtts|musicgen|diffusion|siglip|dall-e|moderation"
+    r"|bert|no-model|(?:^|[/_-])(?:bge|e5|gte|tts|asr|vad|piper|bark|clip|flux|sdxl|sd3|rmbg|image|guard|colbert|paraphrase)"
+    r"(?:[-_:.]|\s|$)"
 )
-"""In names of models that make vectors, ranks, sound or pictures."""
+"""In names of models that make vectors, ranks, sound, pictures or verdicts on safety, and of KoboldCpp's none."""
 
 
 class FoundModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VARIABLE: Final = "OLLAMA_HOST"
 OLLAMA_PORT: Final = 11434
 LOOPBACK: Final = "127.0.0.1"
+_AS_OLLAMA_TAKES_IT: Final = {"ollama.com": "https://ollama.com"}
 _SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -79,14 +80,14 @@ def ollama_address(said: str) -> str:
     """
     The address that *said*, a value of ``OLLAMA_HOST``, stands for: ``host``, ``host:port``, either with a scheme.
 
-    A server that listens at every address, ``0.0.0.0`` or ``::``, is asked at loopback. A port that is none is
-    Ollama's own, as Ollama takes it.
+    A server that listens at every address, ``0.0.0.0`` or ``::``, is asked at loopback, and so is a port by itself. A
+    port that is none is Ollama's own, as Ollama takes it.
 
     Raises:
         ConfigError: it is no address, or has a user and a password in it.
     Source: Ollama, envconfig/config.go, ``Host``.
     """
-    scheme, marked, rest = said.partition("://")
+    scheme, marked, rest = _AS_OLLAMA_TAKES_IT.get(said, said).partition("://")
     if not marked:
         scheme, rest = "http", said
     scheme = scheme.lower()
@@ -123,6 +124,8 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
     except ValueError:
         if ":" in host or authority.startswith("["):
             raise _unusable("no host") from None
+        if host.isascii() and host.isdigit() and not port:
+            return LOOPBACK, _port(host, default)
         return host.lower() or LOOPBACK, _port(port, default)
     return LOOPBACK if address.is_unspecified else str(address), _port(port, default)
 

@@ -21,20 +21,34 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config, JudgeSettings
     from llm_pool.discovery.models import FoundModel
+    from llm_pool.discovery.servers import ServerAddress
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 _NAME_LENGTH: Final = 60
 _OWN_OLLAMA: Final = f"http://{LOOPBACK}:{OLLAMA_PORT}"
 
 
+def addressed(config: Config, servers: Sequence[ServerAddress]) -> Config:
+    """*config*, in which Ollama's default address means the Ollama among *servers*, as to Ollama's own tools."""
+    ollama = next((server.url for server in servers if server.driver is Driver.OLLAMA), _OWN_OLLAMA)
+    if ollama == _OWN_OLLAMA:
+        return config
+    providers = tuple(
+        msgspec.structs.replace(provider, base_url=ollama)
+        if provider.driver is Driver.OLLAMA and _root(provider.base_url) == _OWN_OLLAMA
+        else provider
+        for provider in config.providers
+    )
+    return msgspec.structs.replace(config, providers=providers)
+
+
 def missing(config: Config, found: Sequence[FoundModel], asked: Collection[str]) -> tuple[ProviderSettings, ...]:
     """The providers of *config*, a last resort apart, whose model is not among *found* at the addresses *asked*."""
     here = {_key(model.driver, model.url, model.name) for model in found}
-    known = {*asked, _OWN_OLLAMA}  # also where OLLAMA_HOST says that it is elsewhere
     return tuple(
         provider
         for provider in _regular(config)
-        if _root(provider.base_url) in known and _key(provider.driver, provider.base_url, provider.model) not in here
+        if _root(provider.base_url) in asked and _key(provider.driver, provider.base_url, provider.model) not in here
     )
 
 

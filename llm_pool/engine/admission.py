@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.config.problem import nearest
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import THINK_WORDS, Call, StrategyName
 from llm_pool.engine.deadlines import time_for
@@ -118,19 +119,14 @@ def parse_strategy(text: str) -> StrategyName:
     try:
         return StrategyName(text.upper())
     except ValueError:
-        from difflib import get_close_matches
-
         names = [name.value for name in StrategyName]
-        near = get_close_matches(text.upper(), names, n=1)
         expected = f"{', '.join(names[:-1])} or {names[-1]}"
-        raise InvalidRequest(
-            "strategy", f"expected {expected}, got '{text}'", hint=f"did you mean {near[0]}?" if near else ""
-        ) from None
+        raise InvalidRequest("strategy", f"expected {expected}, got '{text}'", hint=nearest(text, names)) from None
 
 
 def _check_size(query: Query, limit: int) -> None:
     try:
-        size = sum(len(text.encode()) for text in (query.prompt, *(turn.text for turn in query.turns)))
+        size = len(query.prompt.encode()) + sum([len(turn.text.encode()) for turn in query.turns])
     except UnicodeEncodeError as error:
         raise InvalidRequest("prompt", f"invalid UTF-8 at character {error.start}") from error
     if size > limit and query.task != ASK:
@@ -147,9 +143,9 @@ def _goes_on(query: Query) -> bool:
 
 
 def _check_names(query: Query) -> None:
-    for field in ("tenant_id", "project_id"):
-        if (length := len(getattr(query, field))) > MAX_NAME:
-            raise InvalidRequest(field, f"{length} characters, expected at most {MAX_NAME}")
+    for field, name in (("tenant_id", query.tenant_id), ("project_id", query.project_id)):
+        if len(name) > MAX_NAME:
+            raise InvalidRequest(field, f"{len(name)} characters, expected at most {MAX_NAME}")
 
 
 def _with_output_schema(task: Task, schema: dict[str, Json] | None) -> Task:

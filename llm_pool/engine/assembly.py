@@ -89,7 +89,7 @@ class Machines:
         self._config, self._clock = shared.config, shared.clock
         self._gates: dict[str, Gate] = {}
         self._loaded_models: dict[str, LoadedModels] = {}
-        self._slot_counts: dict[str, SlotCount] = {}
+        self._looked_at: list[LoadedModels | SlotCount] = []
         self.abilities = KnownAbilities(shared.clock)
 
     def gate(self, settings: ProviderSettings, bare: Provider, load: LoadModel) -> Gate:
@@ -103,21 +103,26 @@ class Machines:
         if group not in self._gates:
             loaded_models = LoadedModels(self._clock, list_loaded)
             self._loaded_models[group] = loaded_models
-            self._gates[group] = gate = Gate(group, self._limits(group), self._clock, loaded_models)
-            count_slots = getattr(bare, "slots", None)
-            if count_slots is not None and self._config.group(group).slots is None:
-                self._slot_counts[group] = SlotCount(self._clock, count_slots, gate.learn_slots)
+            self._looked_at.append(loaded_models)
+            count_slots = getattr(bare, "slots", None) if self._config.group(group).slots is None else None
+            is_silent = count_slots is None and list_loaded is not None and self._config.group(group).slots is None
+            self._gates[group] = gate = Gate(
+                group, self._limits(group), self._clock, loaded_models, learns_slots=is_silent
+            )
+            if count_slots is not None:
+                self._looked_at.append(SlotCount(self._clock, count_slots, gate.learn_slots))
         self.abilities.add(bare)
         if list_loaded is not None:
             self._gates[group].add_loader(model_name(settings), load)
         return self._gates[group]
 
+    def are_stale(self) -> bool:
+        """Whether some machine is due to be looked at."""
+        return any(each.is_stale() for each in self._looked_at)
+
     async def refresh(self) -> None:
         """Refresh what is known of each machine's memory and slots, where that is due."""
-        await asyncio.gather(
-            *(loaded_models.refresh() for loaded_models in self._loaded_models.values()),
-            *(slot_count.refresh() for slot_count in self._slot_counts.values()),
-        )
+        await asyncio.gather(*(each.refresh() for each in self._looked_at if each.is_stale()))
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -136,6 +141,10 @@ class Machines:
         """Whether the member's machine has a slot for it, and its model in memory."""
         gate = self._gates[member.group]
         return gate.has_room_for(member.model) and gate.is_loaded(member.model)
+
+    def has_turn(self, member: Member) -> bool:
+        """Whether the member's model is in memory, and waits for none of the calls that are silent on its machine."""
+        return self._gates[member.group].may_overtake(member.model)
 
     def load_behind(self, member: Member) -> None:
         """Begin to load the member's model behind the scenes, where nobody waits for its machine and it may fit."""
@@ -228,10 +237,20 @@ def with_policies(
     def is_loading() -> bool:
         return gate.is_loading(model)
 
-    timed = Timed(bare, shared.latencies, shared.clock, timeout=settings.timeout, is_loading=is_loading)
-    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_loading=is_loading)
+    def is_excused(call: Call) -> bool:
+        return is_loading() or gate.is_on_trial(call)
+
+    timed = Timed(
+        bare,
+        shared.latencies,
+        shared.clock,
+        timeout=settings.timeout,
+        is_loading=is_loading,
+        is_on_trial=gate.is_on_trial,
+    )
+    suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_excused=is_excused)
     asked: Provider = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    if shared.shared_slots is not None and _is_used_by_others(settings, shared.config):
+    if shared.shared_slots is not None and is_used_by_others(settings, shared.config):
         from llm_pool.qos.shared_slots import SharedSlotLimited
 
         asked = SharedSlotLimited(asked, shared.shared_slots, gate.group, lambda: gate.slots, shared.clock)
@@ -242,7 +261,7 @@ def with_policies(
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
 
-def _is_used_by_others(settings: ProviderSettings, config: Config) -> bool:
+def is_used_by_others(settings: ProviderSettings, config: Config) -> bool:
     """Whether other processes ask the provider's machine too: as its group says, else unless it is this very one."""
     if (shared := config.group(settings.machine).shared) is not None:
         return shared
@@ -285,10 +304,12 @@ class Strategies:
             shared.budget,
             hedge_after=_hedge_after(shared),
             has_room=self._machines.has_room,
+            has_turn=self._machines.has_turn,
             load_behind=self._machines.load_behind,
             replaces=lambda late, other, call: shared.suspicions.may_replace(
                 late.name, other.name, call, shared.patience
             ),
+            is_doubtful=lambda member, call: not shared.suspicions.is_clear(member.name, call),
         )
 
     @cached_property

@@ -240,6 +240,7 @@ def _build(
         last_resort=Fastest(
             pool_state.clock, Budget(ratio=1.0, floor=1.0), hedge_after=lambda _m, _c: None, has_room=machines.has_room
         ),
+        machines_are_stale=machines.are_stale,
         refresh_machines=machines.refresh,
         load_time=machines.load_time,
         is_suspect=shared.is_suspect,

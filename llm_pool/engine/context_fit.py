@@ -7,10 +7,11 @@ closer than that its backend finds out, which counts tokens as the model does.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import ContextLengthExceeded, PromptTooLong, UnsupportedTask
-from llm_pool.providers.context_window import fewest_tokens
+from llm_pool.providers.context_window import fewest_tokens, may_have_more_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,16 +30,17 @@ class PromptLength:
     How long a question is.
 
     Attributes:
-        tokens: it has at least so many.
+        matters: whether it may be too long for somebody.
     """
 
     def __init__(self, prompt: Prompt) -> None:
-        self.tokens = fewest_tokens(prompt)
+        self._prompt = prompt
+        self.matters = may_have_more_tokens(prompt, SMALLEST) and self.tokens > SMALLEST
 
-    @property
-    def matters(self) -> bool:
-        """Whether it may be too long for somebody."""
-        return self.tokens > SMALLEST
+    @cached_property
+    def tokens(self) -> int:
+        """It has at least so many."""
+        return fewest_tokens(self._prompt)
 
     def lacks(self, member: Member, abilities: Abilities) -> frozenset[str]:
         """``CONTEXT`` where *member*'s is known to be too short."""

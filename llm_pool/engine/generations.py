@@ -23,12 +23,13 @@ from llm_pool.config.problem import nearest
 from llm_pool.config.values import POOL
 from llm_pool.core.errors import Cancelled, ConfigError, LlmPoolError, Stopping
 from llm_pool.core.events import Reloaded
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.engine.composition import emit_to, open_app
 from llm_pool.engine.health import Health
 from llm_pool.engine.state import PoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.interfaces import Emit, Observer
@@ -87,6 +88,7 @@ class PoolManager:
         last_reload: how the last swap went; the start counts as one.
         loaded_at: Unix seconds since which the present configuration serves.
         is_draining: no new work is taken.
+        before_feedback: has other processes keep what they learned, so that their answers are found too.
     """
 
     def __init__(self, first: _Generation, emit: Emit, observers: Sequence[Observer]) -> None:
@@ -99,6 +101,7 @@ class PoolManager:
         saving = asyncio.create_task(self._save_learned(), name="save what was learned")
         self._background: set[asyncio.Task[Any]] = {saving}
         self.is_draining = False
+        self.before_feedback: Callable[[], Awaitable[object]] | None = None
         self._record_reload(None)
         self._warm(first)
 
@@ -160,7 +163,7 @@ class PoolManager:
     def _running(self, query: Query) -> RunningRequest:
         if self.is_draining:
             raise Stopping
-        return RunningRequest(next(self._numbers), query, asyncio.get_running_loop().time(), self.generation)
+        return RunningRequest(next(self._numbers), query, self.app.pool_state.clock.now(), self.generation)
 
     def cancel(self, number: int, *, by: str = "the operator") -> bool:
         """End the request *number*, which raises Cancelled; whether it was still in flight."""
@@ -183,6 +186,8 @@ class PoolManager:
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """Take a person's word on an answer, as ``App.feedback`` does; raises InvalidRequest."""
+        if self.before_feedback is not None:
+            await self.before_feedback()
         return await self.app.feedback(request_id, tenant_id, good=good)
 
     async def states(self) -> list[ProviderState]:
@@ -332,13 +337,13 @@ class _CancellableRequest:
     """A running request, and the way to end it."""
 
     def __init__(self, running: RunningRequest) -> None:
-        self.running, self.limit = running, asyncio.timeout(None)
+        self.running, self.limit = running, TimeLimit()
         self.reason: LlmPoolError | None = None
 
     def abort(self, reason: LlmPoolError) -> None:
         if self.reason is None:
             self.reason = reason
-            self.limit.reschedule(asyncio.get_running_loop().time())
+            self.limit.move(asyncio.get_running_loop().time())
 
 
 class _Generation:
@@ -360,7 +365,7 @@ class _Generation:
         request = self.requests[running.number] = _CancellableRequest(running)
         self._empty.clear()
         try:
-            async with request.limit:
+            with request.limit:
                 return await answering
         except TimeoutError:
             if request.reason is None:

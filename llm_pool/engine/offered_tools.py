@@ -18,6 +18,8 @@ MAX_TOOLS = 512
 """Tools of one request: agents with many servers of tools behind them have some hundreds."""
 _NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 _WORDS = frozenset({"auto", "none", "required"})
+NOTHING: frozenset[str] = frozenset()
+"""What a plain question needs."""
 
 
 def offered_tools(query: Query, task: Task) -> tuple[Tool, ...]:
@@ -49,10 +51,11 @@ def offered_tools(query: Query, task: Task) -> tuple[Tool, ...]:
 
 
 def _checked(tool: Tool, at: int) -> Tool:
-    """*tool* with parameters that are the schema of an object."""
+    """*tool* with parameters that are the schema of an object; null, as Go writes an empty list, says nothing."""
     if _NAME.fullmatch(tool.name) is None:
         raise InvalidRequest(f"tools[{at}].name", f"expected up to 128 of a-z, 0-9, _ . : / -, got '{tool.name[:60]}'")
-    parameters: dict[str, Json] = {"type": "object", **tool.parameters}
+    said = {keyword: value for keyword, value in tool.parameters.items() if value is not None}
+    parameters: dict[str, Json] = {"type": "object", **said}
     if wrong := complaint_about(parameters):
         raise InvalidRequest(f"tools[{at}].parameters", wrong)
     return msgspec.structs.replace(tool, parameters=whole_numbers(parameters))
@@ -78,7 +81,10 @@ def check_turns(turns: tuple[Turn, ...]) -> None:
 
 def needs(call: Call) -> frozenset[str]:
     """What a model must be able to do to be asked *call*: of ``tools`` and ``vision``."""
-    pictures = call.prompt.images or any(turn.images for turn in call.prompt.turns)
+    prompt = call.prompt
+    if not (call.tools or prompt.images or prompt.turns):
+        return NOTHING
+    pictures = prompt.images or any(turn.images for turn in prompt.turns)
     return frozenset({*(("tools",) if call.tools else ()), *(("vision",) if pictures else ())})
 
 

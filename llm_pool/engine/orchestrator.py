@@ -42,6 +42,7 @@ from llm_pool.core.events import (
     ToolCallArrived,
 )
 from llm_pool.core.messages import Answer, StrategyName, Usage
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.engine.admission import admit, strategy_for
 from llm_pool.engine.context_fit import PromptLength
 from llm_pool.engine.cut_short import cut_short
@@ -100,7 +101,8 @@ class Orchestrator:
         assignments: the providers, in the file's order.
         strategies: a strategy by its name.
         last_resort: FASTEST among providers of last resort.
-        refresh_machines: refreshes what is known of the machines, where that is due.
+        machines_are_stale: whether something that is known of the machines is due to be refreshed.
+        refresh_machines: refreshes it.
         load_time: seconds until a member's model is in memory, as far as is known; 0 if it is.
         is_suspect: whether a member was silent the last few times, to the asker of a call.
         breaker_refusal: why a member's breaker refuses a task now, and for how long; None: it does not.
@@ -120,6 +122,7 @@ class Orchestrator:
         assignments: Sequence[Assignment],
         strategies: Callable[[StrategyName], Strategy],
         last_resort: Strategy,
+        machines_are_stale: Callable[[], bool],
         refresh_machines: Callable[[], Awaitable[None]],
         load_time: Callable[[Member], float],
         is_suspect: Callable[[Member, Call], bool],
@@ -132,7 +135,7 @@ class Orchestrator:
     ) -> None:
         self._clock, self._config, self._load_task = clock, config, load_task
         self._assignments, self._strategies, self._last_resort = tuple(assignments), strategies, last_resort
-        self._refresh_machines, self._budget = refresh_machines, budget
+        self._machines_are_stale, self._refresh_machines, self._budget = machines_are_stale, refresh_machines, budget
         self._load_time, self._is_suspect, self._breaker_refusal = load_time, is_suspect, breaker_refusal
         self._abilities, self._admit = abilities, admit
         self._cache_layer, self._observers = cache_layer, tuple(observers)
@@ -174,14 +177,12 @@ class Orchestrator:
 
     async def _plan(self, query: Query, now: float, *, stream: bool) -> Plan:
         admitting = partial(self._admit, query, await self._load_task(query.task), self._config, now=now, stream=stream)
-        takes_long = query.tools or _size(query) > MAX_AT_ONCE  # hundreds of schemas, a long conversation
+        takes_long = query.tools or query.output_schema or _size(query) > MAX_AT_ONCE  # schemas, a long conversation
         call = await asyncio.to_thread(admitting) if takes_long else admitting()
         needed, length = needs(call), PromptLength(call.prompt)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(call.began + REFRESH_SHARE * (call.deadline - call.began)):
-                await self._refresh_machines()
-                if needed or length.matters:
-                    await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
+        asks_abilities = bool(needed) or length.matters
+        if asks_abilities or self._machines_are_stale():
+            await self._refresh(call, abilities=asks_abilities)
         panel = panel_for(
             query.task,
             self._assignments,
@@ -198,6 +199,13 @@ class Orchestrator:
         if panel.unable and not panel.regular and not panel.last_resort:
             raise nobody_able(panel.unable)
         return Plan(call, strategy_for(query, self._config), panel)
+
+    async def _refresh(self, call: Call, *, abilities: bool) -> None:
+        """Look at the machines where that is due, and ask for *abilities* too, within their share of the deadline."""
+        with suppress(TimeoutError), TimeLimit(call.began + REFRESH_SHARE * (call.deadline - call.began)):
+            await self._refresh_machines()
+            if abilities:
+                await self._abilities.refresh(assignment.member.name for assignment in self._assignments)
 
     async def capabilities(self, task: str, providers: Sequence[str]) -> frozenset[str]:
         """
@@ -259,22 +267,22 @@ class Orchestrator:
         """
         if not panel:
             raise AllProvidersFailed(call.task.name)
-        before, limit = len(log.attempts), asyncio.timeout_at(call.deadline)
+        before, limit = len(log.attempts), TimeLimit(call.deadline)
 
         def note(event: Event) -> None:
-            now = self._clock.now()
-            if isinstance(event, AttemptStarted) and event.why in FURTHER and call.reserve and not limit.expired():
-                limit.reschedule(shared_reserve(call, now).deadline)
-            elif call.idle is not None and isinstance(event, SIGNS_OF_LIFE) and not limit.expired():
-                limit.reschedule(min(max(call.deadline, now + call.idle + DECISION_MARGIN), call.latest))
+            if call.idle is not None and isinstance(event, SIGNS_OF_LIFE):
+                limit.move(min(max(call.deadline, self._clock.now() + call.idle + DECISION_MARGIN), call.latest))
+            elif call.reserve and isinstance(event, AttemptStarted) and event.why in FURTHER:
+                limit.move(shared_reserve(call, self._clock.now()).deadline)
             log.on(event)
 
         def unfinished() -> Decision | None:
             return cut_short(call, log.attempts[before:], plan.strategy, committed_to=log.committed_to)
 
         try:
-            async with limit:
-                return await strategy.run(call, panel, note)
+            with limit:
+                moves = call.idle is not None or call.reserve
+                return await strategy.run(call, panel, note if moves else log.on)
         except TimeoutError:
             return unfinished() or _decided_at_deadline(strategy, call, panel, log.attempts, log.candidates(before))
         except AllProvidersFailed as error:
@@ -286,10 +294,7 @@ class Orchestrator:
         try:
             decision = await self._decide(plan, _RunLog(notify, self._observe))
         except AllProvidersFailed as error:
-            too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
-            if too_long is None:
-                raise self._with_return(error, plan) from error
-            raise too_long from error
+            raise self._explained(error, plan) from error.__cause__
         decision = _with_attempt_notes(_with_panel_notes(decision, plan.panel))
         return Answer(
             request_id=plan.call.request_id,
@@ -306,6 +311,11 @@ class Orchestrator:
             finish=decision.finish,
             tool_calls=decision.reading.tool_calls,
         )
+
+    def _explained(self, error: AllProvidersFailed, plan: Plan) -> LlmPoolError:
+        """*error*, or one that says better why; never raised from itself: that is a cycle of all its frames."""
+        too_long = PromptLength(plan.call.prompt).refusal(plan.panel.unable, error.attempts)
+        return too_long or self._with_return(error, plan)
 
     def _with_return(self, error: AllProvidersFailed, plan: Plan) -> AllProvidersFailed:
         """*error*, saying when to ask again where the breaker of everybody who could be asked knows that."""
@@ -334,10 +344,11 @@ class _RunLog:
         return [attempt for attempt in self.attempts[since:] if attempt.why != JUDGED]
 
     def on(self, event: Event) -> None:
-        if isinstance(event, AttemptEnded):
+        if isinstance(event, TextArrived | ToolCallArrived):
+            if event.committed:
+                self.committed_to = event.provider
+        elif isinstance(event, AttemptEnded):
             self.attempts.append(event.attempt)
-        elif isinstance(event, TextArrived | ToolCallArrived) and event.committed:
-            self.committed_to = event.provider
         for listener in self._listeners:
             listener(event)
 
@@ -423,6 +434,8 @@ def _failure_summary(error: LlmPoolError, attempts: Sequence[Attempt]) -> str:
 
 def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
     """*decision*, saying what suspicions and breakers did to its panel."""
+    if panel.is_as_configured:
+        return decision
     suspects = [member.name for member in panel.regular if member.suspect]
     if 0 < len(suspects) < len(panel.regular):
         note = f"asked last, as it was silent the last few times: {', '.join(suspects)}"
@@ -441,7 +454,7 @@ def _with_panel_notes(decision: Decision, panel: Panel) -> Decision:
 
 def _size(query: Query) -> int:
     """Characters of the conversation."""
-    return len(query.prompt) + sum(len(turn.text) for turn in query.turns)
+    return len(query.prompt) + (sum(len(turn.text) for turn in query.turns) if query.turns else 0)
 
 
 def _lacking(member: Member, abilities: Abilities, needed: frozenset[str], length: PromptLength) -> frozenset[str]:
@@ -459,12 +472,14 @@ def _for_this_request(answer: Answer, call: Call, duration: float) -> Answer:
 
 def _with_attempt_notes(decision: Decision) -> Decision:
     """*decision* with what its attempts have to tell, each thing once."""
-    told = dict.fromkeys(f"{attempt.provider}: {attempt.note}" for attempt in decision.attempts if attempt.note)
+    told = {f"{attempt.provider}: {attempt.note}": None for attempt in decision.attempts if attempt.note}
     return msgspec.structs.replace(decision, notes=(*decision.notes, *told)) if told else decision
 
 
 def _usage(attempts: Sequence[Attempt]) -> Usage:
     """What the whole panel spent; None where nobody counted."""
+    if len(attempts) == 1:
+        return attempts[0].usage
     prompt = [a.usage.prompt_tokens for a in attempts if a.usage.prompt_tokens is not None]
     completion = [a.usage.completion_tokens for a in attempts if a.usage.completion_tokens is not None]
     return Usage(sum(prompt) if prompt else None, sum(completion) if completion else None)

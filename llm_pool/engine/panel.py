@@ -63,6 +63,11 @@ class Panel(msgspec.Struct, frozen=True):
     is_forced: bool = False
     unable: dict[str, frozenset[str]] = msgspec.field(default_factory=dict)
 
+    @property
+    def is_as_configured(self) -> bool:
+        """Nobody was left out, put behind or asked all the same for what is known of him now."""
+        return not (self.skipped or self.is_forced or self.unable or any(member.suspect for member in self.regular))
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What is done for a query: the call, the strategy and the panel."""
@@ -115,7 +120,8 @@ def panel_for(
         if (assignment.member.name in bound_to if bound_to else serves(assignment, task, assignments))
     ]
     unable = {assignment.member.name: missing for assignment in serving if (missing := lacks(assignment.member))}
-    serving = [assignment for assignment in serving if assignment.member.name not in unable]
+    if unable:
+        serving = [assignment for assignment in serving if assignment.member.name not in unable]
     fresh = [
         (assignment, as_it_is(assignment.member, load_time=load_time, is_suspect=is_suspect)) for assignment in serving
     ]
@@ -140,7 +146,10 @@ def _check_names(requested: Sequence[str], known: Sequence[str]) -> None:
 
 def as_it_is(member: Member, *, load_time: Callable[[Member], float], is_suspect: Callable[[Member], bool]) -> Member:
     """*member* with what is known of it now."""
-    return msgspec.structs.replace(member, load_time=load_time(member), suspect=is_suspect(member))
+    load, suspect = load_time(member), is_suspect(member)
+    if load == member.load_time and suspect is member.suspect:
+        return member
+    return msgspec.structs.replace(member, load_time=load, suspect=suspect)
 
 
 def serves(assignment: Assignment, task: str, assignments: Sequence[Assignment]) -> bool:

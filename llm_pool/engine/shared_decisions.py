@@ -40,6 +40,8 @@ MAX_WAIT = 0.25
 HEARD = b"heard"
 
 TAKE = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'string' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local kept = redis.call('GET', KEYS[1])
 if kept then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 return kept

@@ -9,10 +9,13 @@ provider's stream is what makes its backend stop.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from llm_pool.core.clock import loop_time
 from llm_pool.core.errors import (
     BadReply,
     BreakerOpen,
@@ -73,7 +76,9 @@ class AttemptGroup:
         self._emit = emit
         self._running: dict[asyncio.Task[None], _RunningAttempt] = {}
         self._in_order: list[_RunningAttempt] = []
-        self._ended: asyncio.Queue[tuple[asyncio.Task[None], _RunningAttempt]] = asyncio.Queue()
+        self._ended: deque[tuple[asyncio.Task[None], _RunningAttempt]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -116,16 +121,34 @@ class AttemptGroup:
         Returns:
             None when nothing runs any more, or at *until*.
         """
-        while self._running or not self._ended.empty():
-            try:
-                async with asyncio.timeout_at(until):
-                    task, running_attempt = await self._ended.get()
-            except TimeoutError:
+        while self._running or self._ended:
+            if not self._ended and not await self._one_ends(until):
                 return None
+            task, running_attempt = self._ended.popleft()
             if not task.cancelled():
                 task.result()  # an exception here is a bug of ours or of a provider: let it rise
                 return running_attempt.attempt
         return None
+
+    async def _one_ends(self, until: float | None) -> bool:
+        """Wait until an attempt has ended, or *until*; whether one has."""
+        waiter = self._waiter = self._loop.create_future()
+        timer = None if until is None or math.isinf(until) else self._loop.call_at(until, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+        return bool(self._ended)
+
+    async def run_alone(self, member: Member, call: Call, *, why: str) -> Attempt:
+        """Ask *member* and nobody beside it, within the caller's own task; as ``start`` and ``next``."""
+        running_attempt = _RunningAttempt(member, call, why, self._emit)
+        self._in_order.append(running_attempt)
+        await running_attempt.run()
+        assert running_attempt.attempt is not None
+        return running_attempt.attempt
 
     async def as_completed(self, until: float | None = None) -> AsyncIterator[Attempt]:
         """Give attempts as they end by themselves, until none runs or *until* (an instant) passes."""
@@ -141,13 +164,16 @@ class AttemptGroup:
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
         for running_attempt in self._in_order:
             running_attempt.leave()
         self._emit = _tell_nobody
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        self._ended.put_nowait((task, self._running.pop(task)))
+        self._ended.append((task, self._running.pop(task)))
+        if self._waiter is not None:
+            _wake(self._waiter)
 
 
 class _RunningAttempt:
@@ -157,7 +183,7 @@ class _RunningAttempt:
         self.member = member
         self.attempt: Attempt | None = None
         self._call, self._why, self._emit = call, why, emit
-        self._now = asyncio.get_running_loop().time
+        self._now = loop_time()
         self._started = self._now()
         self.silence = Silence(self._started, call.deadline, call.idle)
         self._text: list[str] = []
@@ -181,7 +207,8 @@ class _RunningAttempt:
             self._emit(ModelLoading(request, name, model))
         self._queue_time = QueueTime(self._now)
         try:
-            await self._gather()
+            with self._queue_time:
+                await self._gather()
             self._end("ok", reading=await self._read())
         except ProviderError as error:
             self._end(_outcome(error), error=error)
@@ -190,24 +217,26 @@ class _RunningAttempt:
             raise
 
     async def _gather(self) -> None:
+        request, name, hear = self._call.request_id, self.member.name, self.silence.hear
         async with aclosing(self.member.provider.stream(self._call)) as stream:
             async for delta in stream:
-                self.silence.hear(self._now())
-                if delta.has_token and self._ttft is None:
-                    self._ttft = self._now() - self._started
+                now = self._now()
+                hear(now)
+                if self._ttft is None and delta.has_token:
+                    self._ttft = now - self._started
                 if delta.retracted:
                     self._retract()
                 if delta.reasoning:
                     self._reasoning.add(delta.reasoning)
-                    self._emit(ReasoningArrived(self._call.request_id, self.member.name, delta.reasoning))
+                    self._emit(ReasoningArrived(request, name, delta.reasoning))
                 if delta.text:
                     self._keep(delta.text)
-                    self._emit(TextArrived(self._call.request_id, self.member.name, delta.text))
+                    self._emit(TextArrived(request, name, delta.text))
                 for piece in delta.tool_calls:
                     self._keep_call(piece)
-                    self._emit(ToolCallArrived(self._call.request_id, self.member.name, piece))
-                self._logprobs.extend(delta.logprobs)
-                self._vectors.extend(delta.vectors)
+                    self._emit(ToolCallArrived(request, name, piece))
+                self._logprobs += delta.logprobs
+                self._vectors += delta.vectors
                 if delta.final:
                     self._last = delta
 
@@ -356,6 +385,11 @@ class _Reasoning:
     def text(self) -> str:
         """What was kept."""
         return "".join(self._pieces).strip()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _tell_nobody(_event: Event) -> None:

@@ -289,11 +289,18 @@ class _Polling:
     ) -> None:
         self._call, self._panel, self._vote_weights, self._stop_rule = call, tuple(panel), vote_weights, stop_rule
         self._enough = enough
+        self._ballots: list[Ballot] = []
+        self._counted = 0
         self.attempt_group, self.waiting = attempt_group, list(panel)
         self.stragglers = Stragglers(call, panel, attempt_group, patience)
 
     def ballots(self) -> list[Ballot]:
-        return valid_ballots(self._call, self._panel, self.attempt_group.attempts, self._vote_weights)
+        """The valid answers that are in, counted anew where another attempt has ended."""
+        attempts = self.attempt_group.attempts
+        if len(attempts) != self._counted:
+            self._ballots = valid_ballots(self._call, self._panel, attempts, self._vote_weights)
+            self._counted = len(attempts)
+        return self._ballots
 
     def is_settled(self) -> bool:
         return self._stop_rule(self._call.task, self.ballots(), [*self._running(), *self.waiting], self._vote_weights)
@@ -336,8 +343,8 @@ class _Polling:
         ]
 
     def _running(self) -> list[Member]:
-        ended = {attempt.provider for attempt in self.attempt_group.attempts}
-        return [m for m in self._panel if m.name in self.attempt_group.running and m.name not in ended]
+        running = set(self.attempt_group.running).difference(a.provider for a in self.attempt_group.attempts)
+        return [m for m in self._panel if m.name in running] if running else []
 
 
 def _sort_key(count: float, weight: float, rank: int) -> tuple[float, float, int]:

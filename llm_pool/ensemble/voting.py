@@ -45,6 +45,7 @@ class EqualWeights:
 
     def __init__(self, trust: Trust | None = None) -> None:
         self._trust = trust
+        self._has_enough: dict[str, bool] = {}  # by task: one vote goes by what was known when it began
 
     def weigh(self, task: Task, member: Member, reading: Reading | None, /) -> tuple[float, float]:
         """One, and what a vote would count in WEIGHTED or the configured weight, the same for the whole panel."""
@@ -61,7 +62,12 @@ class EqualWeights:
         return member.weight if trust is None else trust.odds(member, task.name)
 
     def _learned(self, task: Task) -> Trust | None:
-        return self._trust if self._trust is not None and self._trust.has_enough(task.name) else None
+        if self._trust is None:
+            return None
+        enough = self._has_enough.get(task.name)
+        if enough is None:
+            enough = self._has_enough[task.name] = self._trust.has_enough(task.name)
+        return self._trust if enough else None
 
 
 class Voting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +19,9 @@ from llm_pool.providers.refusals import (
 from llm_pool.providers.replies import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
     from llm_pool.core.errors import ProviderError
     from llm_pool.core.messages import Json
@@ -52,8 +53,7 @@ class Asking:
         self._refused: frozenset[str] = frozenset()
         self.refuses_tools = False
 
-    @asynccontextmanager
-    async def ask(
+    def ask(
         self,
         path: str,
         body: dict[str, Any],
@@ -61,9 +61,9 @@ class Asking:
         adjusted: Callable[[str], dict[str, Any] | None] = lambda _: None,
         *,
         trace: Mapping[str, str] | None = None,
-    ) -> AsyncGenerator[Response]:
+    ) -> AbstractAsyncContextManager[Response]:
         """
-        Send *body* to *path*, and give the response that begins well.
+        Send *body* to *path* on entering, and give the response that begins well; leaving ends it.
 
         Args:
             path: appended to the backend's base_url.
@@ -76,17 +76,29 @@ class Asking:
             UnsupportedTools: *body* has tools, and the server takes none.
             ProviderError: what *error_for* gives, and what ``Transport.stream`` raises.
         """
+        return _Question(self._begun(path, body, error_for, adjusted, trace or {}))
+
+    async def _begun(
+        self,
+        path: str,
+        body: dict[str, Any],
+        error_for: Callable[[Reply], ProviderError],
+        adjusted: Callable[[str], dict[str, Any] | None],
+        trace: Mapping[str, str],
+    ) -> tuple[Response, AbstractAsyncContextManager[Response]]:
+        """The response with status 200, and what it is left by."""
         if "tools" in body and self.refuses_tools:
             raise UnsupportedTools(self._backend.name, "its server has said that it calls no tools")
-        refused, may_adjust = self._refused, True
-        for remaining in reversed(range(MAX_TRIES)):
-            sent = without(body, refused)
-            data = msgspec.json.encode(merged_json(sent, self._extra_body))
-            async with self._transport.stream(self._backend, "POST", path, data, trace) as response:
-                if response.status == 200:
-                    yield response
-                    return
-                reply = await response.read()
+        refused, may_adjust, remaining = self._refused, True, MAX_TRIES
+        while True:
+            remaining -= 1
+            sent = without(body, refused) if refused else body
+            data = msgspec.json.encode(merged_json(sent, self._extra_body) if self._extra_body else sent)
+            exchange = self._transport.stream(self._backend, "POST", path, data, trace)
+            response = await exchange.__aenter__()
+            if response.status == 200:
+                return response, exchange
+            reply = await _read(response, exchange)
             if "tools" in sent and refuses_tools(reply.status, _words(reply.body)):
                 self.refuses_tools = True
                 raise UnsupportedTools(self._backend.name, f"{reply.status}: {error_text(self._backend, reply.body)}")
@@ -103,6 +115,32 @@ class Asking:
     def _refused_by(self, reply: Reply, sent: dict[str, Any]) -> frozenset[str]:
         ours = changeable(sent) - self._extra_body.keys()
         return left_out(reply.status, _words(reply.body), named_field(_parsed(reply.body)), ours)
+
+
+class _Question:
+    """One question, while the block runs: entering asks it, by *begun*."""
+
+    __slots__ = ("_begun", "_exchange")
+
+    def __init__(self, begun: Coroutine[Any, Any, tuple[Response, AbstractAsyncContextManager[Response]]]) -> None:
+        self._begun = begun
+
+    async def __aenter__(self) -> Response:
+        response, self._exchange = await self._begun
+        return response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+
+async def _read(response: Response, exchange: AbstractAsyncContextManager[Response]) -> Reply:
+    """The whole of *response*, which ends *exchange*."""
+    try:
+        return await response.read()
+    finally:
+        await exchange.__aexit__(None, None, None)
 
 
 def _with_way_out(error: ProviderError) -> ProviderError:

@@ -63,16 +63,17 @@ def openai_chunk(value: Json) -> Chunk:
     choice = _first(list_of(body.get("choices")))
     if (error := error_in(choice, known=("delta", "message", "text"))) is not None:
         return Chunk(error=error)
-    said = object_of(choice.get("delta")) or object_of(choice.get("message"))
+    delta, message = object_of(choice.get("delta")), choice.get("message")
+    said = delta or object_of(message)
     content = said.get("content")
     return Chunk(
         text=text_of(content) or text_of(choice.get("text")),
         reasoning=_reasoning(said) or reasoning_of(content),
-        finish=word_of(choice.get("finish_reason")),
-        done=isinstance(choice.get("message"), dict),
+        finish=word_of(choice.get("finish_reason") or choice.get("finishReason")),  # the latter: Gemini
+        done=isinstance(message, dict),
         usage=_usage(body.get("usage"), "prompt_tokens", "completion_tokens"),
         logprobs=_logprobs(object_of(choice.get("logprobs")).get("content")),
-        tool_calls=call_pieces(said, are_whole=not object_of(choice.get("delta"))),
+        tool_calls=call_pieces(said, are_whole=not delta),
     )
 
 
@@ -108,12 +109,14 @@ def error_in(body: Mapping[str, Json], *, known: tuple[str, ...]) -> Json:
         body: an object.
         known: fields of a record that is no error; beside them ``message`` and ``detail`` mean something else.
     """
-    if body.get("error"):
+    get = body.get
+    if get("error") or get("object") == "error" or get("type") == "error" or get("status") == "error":
         return body
-    if any(body.get(field) == "error" for field in ("object", "type", "status")):
+    if count_of(get("error_code")):  # FastChat, whose words stand where a text would
         return body
-    if any(body.get(field) is not None for field in known):
-        return None
+    for field in known:
+        if get(field) is not None:
+            return None
     return body if body.get("errors") or body.get("detail") or isinstance(body.get("message"), str) else None
 
 
@@ -130,22 +133,30 @@ def error_status(error: Json) -> int | None:
 
 
 def _first(choices: list[Json]) -> dict[str, Json]:
-    """The choice that was asked for: the one with index 0, or without one."""
-    objects = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in objects if not choice.get("index")), {})
+    """The choice that was asked for: the one with index 0, which some write as a string, or without one."""
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index") in (None, 0, "0", ""):
+            return choice
+    return {}
 
 
 def _reasoning(said: Mapping[str, Json]) -> str:
-    return next((text for field in _REASONING if (text := text_of(said.get(field)))), "")
+    for field in _REASONING:
+        if field in said and (text := text_of(said[field])):
+            return text
+    return ""
 
 
 def _usage(counts: Json, prompt: str, completion: str) -> Usage | None:
-    said = object_of(counts)
-    asked, output = count_of(said.get(prompt)), count_of(said.get(completion))
+    if not isinstance(counts, dict):
+        return None
+    asked, output = count_of(counts.get(prompt)), count_of(counts.get(completion))
     return None if asked is None and output is None else Usage(asked, output)
 
 
 def _logprobs(tokens: Json) -> tuple[TokenLogprob, ...]:
+    if not tokens:
+        return ()
     return tuple(
         TokenLogprob(token["token"], token["logprob"], _alternatives(token.get("top_logprobs")))
         for token in list_of(tokens)

@@ -18,8 +18,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from llm_pool.core.errors import BadReply, Failed, ProviderError, Rejected
 from llm_pool.core.messages import Delta, Usage
 from llm_pool.providers.chunks import Chunk, error_status
@@ -32,11 +30,12 @@ from llm_pool.providers.tool_calls import ToolCallStream
 from llm_pool.providers.transport import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from llm_pool.core.messages import FinishReason, TokenLogprob, ToolCallDelta
-    from llm_pool.providers.chunks import ReadChunk
     from llm_pool.providers.framing import Record
+    from llm_pool.providers.record_format import RecordFormat
     from llm_pool.providers.transport import Backend, Response
     from llm_pool.reading.reasoning import Piece
 
@@ -45,49 +44,52 @@ MAX_LENGTH: Final = 4_000_000
 TAIL_TIMEOUT: Final = 0.25
 """Seconds that the counts of tokens may come after the end of an answer."""
 
+_SIGNS_OF_LIFE: Final = frozenset({"ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"})
 GOOD_STATUSES: Final = frozenset({200, 201, 202, 203})
 
 
 async def completion(
     backend: Backend,
-    response: Response,
-    read: ReadChunk,
+    ask: Callable[[], AbstractAsyncContextManager[Response]],
+    record_format: RecordFormat,
     *,
     habit: ReasoningHabit,
     trusts_unknown_finishes: bool = False,
     ends_by_itself: bool = False,
 ) -> AsyncGenerator[Delta]:
     """
-    The answer in *response* as it comes, in Deltas; the last one is final.
+    The answer to a question as it comes, in Deltas; the last one is final.
 
     Args:
         backend: who answers.
-        response: from its head on; read to its end, so that its connection may be used again.
-        read: what a record says.
+        ask: asks, and gives the response from its head on; it is read to its end, so that its connection may be used
+            again.
+        record_format: how its records are read.
         habit: where the model's texts begin, as far as is known; told where this one did.
         trusts_unknown_finishes: a word that nobody knows is a good end, where a person said that it is one.
-        ends_by_itself: the response says itself where it ends, and nothing else says where the answer does.
+        ends_by_itself: nothing says where the answer ends but the response, where it does.
 
     Raises:
-        ProviderError: it answers with an error, or its answer has no good end.
+        ProviderError: what *ask* raises; it answers with an error, or its answer has no good end.
     """
-    if response.status not in GOOD_STATUSES:
-        raise error_for(backend, await response.read())
-    answer = _Answer(backend, read, habit, trusts_unknown_finishes=trusts_unknown_finishes)
-    records = Records(backend, response)
-    async for batch in records:
-        delta = answer.take(batch)
-        if delta.has_token or delta.logprobs or delta.retracted:
-            yield delta
-        if answer.has_end:
-            break
-    if not ends_by_itself:
-        answer.check_end()
-    if not answer.is_complete:
-        await _read_counts(answer, records)
-    if answer.is_complete:
-        await response.drain()
-    yield answer.last()
+    async with ask() as response:
+        if response.status not in GOOD_STATUSES:
+            raise error_for(backend, await response.read())
+        answer = _Answer(backend, record_format, habit, trusts_unknown_finishes=trusts_unknown_finishes)
+        records = Records(backend, response)
+        async for batch in records:
+            delta = answer.take(batch)
+            if delta.has_token or delta.logprobs or delta.retracted:
+                yield delta
+            if answer.has_end:
+                break
+        if not (ends_by_itself and response.delimited):
+            answer.check_end()
+        if not answer.is_complete:
+            await _read_counts(answer, records)
+        if answer.is_complete:
+            await response.drain()
+        yield answer.last()
 
 
 async def _read_counts(answer: _Answer, records: Records) -> None:
@@ -102,9 +104,10 @@ class _Answer:
     """What has come of an answer, and what it adds up to."""
 
     def __init__(
-        self, backend: Backend, read: ReadChunk, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
+        self, backend: Backend, record_format: RecordFormat, habit: ReasoningHabit, *, trusts_unknown_finishes: bool
     ) -> None:
-        self._backend, self._read, self._trusts_unknown_finishes = backend, read, trusts_unknown_finishes
+        self._backend, self._trusts_unknown_finishes = backend, trusts_unknown_finishes
+        self._read, self._read_plain = record_format
         self._separator = InlineReasoning(habit)
         self._text, self._reasoning = WholeCharacters(), WholeCharacters()
         self._calls = ToolCallStream()
@@ -134,26 +137,30 @@ class _Answer:
         for at, record in enumerate(batch):
             chunk = self._chunk(record)
             if chunk.reasoning or chunk.logprobs:
-                pieces += self._split("".join(plain)), self._split(chunk.text, chunk.reasoning)
+                pieces += (self._split("".join(plain)), self._split(chunk.text, chunk.reasoning))
                 plain = []
                 if pieces[-1].answer or (self._separator.is_outside and not (chunk.text or chunk.reasoning)):
                     logprobs += chunk.logprobs  # those of reasoning would be read as a verdict's
             elif chunk.text:
                 plain.append(chunk.text)
-            calls += self._called(chunk)
-            if self.has_end:
+            if chunk.tool_calls:
+                calls += self._called(chunk)
+            if self._done or self._finish is not None:
                 self.take_counts(batch[at + 1 :])
                 break
-        pieces.append(self._split("".join(plain)))
-        return msgspec.structs.replace(_delta(pieces, tuple(logprobs)), tool_calls=tuple(calls))
+        if plain:
+            pieces.append(self._split(plain[0] if len(plain) == 1 else "".join(plain)))
+        return _delta(pieces, tuple(logprobs), tuple(calls))
 
     def take_counts(self, batch: list[Record]) -> None:
         """Read the counts in *batch*, which came after the end; what else it says is passed over."""
         for record in batch:
             if record.data.strip() == DONE:
                 self._done = True
+                continue
             with suppress(ValueError, ProviderError):
-                self._usage = self._read(parse(record.data)).usage or self._usage
+                chunk = self._read_plain(record.data) or self._read(parse(record.data))
+                self._usage = chunk.usage or self._usage
 
     def check_end(self) -> None:
         """Raises Failed where the stream ended and no end was said."""
@@ -171,7 +178,7 @@ class _Answer:
             self._separator.feed(self._text.finish()),
             self._separator.close(is_whole=finish in {"stop", "tool_calls"}),
         )
-        delta = _delta(list(held), ())
+        delta = _delta(held, (), ())
         return Delta(
             text=delta.text,
             reasoning=delta.reasoning + self._reasoning.finish(),
@@ -202,16 +209,19 @@ class _Answer:
         """What *record* says; raises ProviderError for what is no good."""
         if record.data.strip() == DONE:
             self._done = True
-            return Chunk()
-        value = self._value(record)
-        chunk = self._read(value)
-        if chunk.error is not None:
-            raise self._error(chunk.error)
-        if record.event == "error":
-            raise self._error(value)
+            return _NO_CHUNK
+        chunk = None if record.event == "error" else self._read_plain(record.data)
+        if chunk is None:
+            value = self._value(record)
+            chunk = self._read(value)
+            if chunk.error is not None:
+                raise self._error(chunk.error)
+            if record.event == "error":
+                raise self._error(value)
         self._note_end(chunk)
-        self._usage = chunk.usage or self._usage
-        self._repeats.note(chunk)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        self._repeats.note(chunk.text or chunk.reasoning)
         return chunk
 
     def _value(self, record: Record) -> Any:
@@ -220,16 +230,18 @@ class _Answer:
         except ValueError as error:
             if record.event == "error":
                 return record.data.decode("utf-8", "replace")
-            if not record.data.strip() or record.event == "ping":
+            if not record.data.strip() or _is_sign_of_life(record):
                 return None
             shown = self._backend.redacted(record.data[:60].decode("utf-8", "replace"))
             raise BadReply(self._backend.name, f"unreadable answer {shown!r}: {error}") from error
 
     def _note_end(self, chunk: Chunk) -> None:
-        self._loading = chunk.loading if chunk.loading is not None else self._loading
+        if chunk.loading is not None:
+            self._loading = chunk.loading
         if chunk.finish:
             self._finish = self._finish_of(chunk)
-        self._done |= chunk.done
+        if chunk.done:
+            self._done = True
 
     def _finish_of(self, chunk: Chunk) -> FinishReason:
         word, name = self._backend.redacted(chunk.finish[:60]), self._backend.name
@@ -279,9 +291,8 @@ class _Repeats:
         self._token: str | None = None
         self._count = 0
 
-    def note(self, chunk: Chunk) -> None:
+    def note(self, written: str) -> None:
         """Take in a token; Ollama compares without the white space around it."""
-        written = chunk.text or chunk.reasoning
         if not written:
             return
         token = written.strip()
@@ -294,12 +305,23 @@ class _Repeats:
         return self._count >= self.LIMIT
 
 
-def _delta(pieces: list[Piece], logprobs: tuple[TokenLogprob, ...]) -> Delta:
+def _is_sign_of_life(record: Record) -> bool:
+    """Whether *record* keeps a connection awake and says nothing, by its event's name or by all that it says."""
+    return not _SIGNS_OF_LIFE.isdisjoint({record.event.lower(), record.data.strip().lower().decode("latin-1")})
+
+
+_NOTHING: Final = Delta()
+_NO_CHUNK: Final = Chunk()
+
+
+def _delta(pieces: Sequence[Piece], logprobs: tuple[TokenLogprob, ...], calls: tuple[ToolCallDelta, ...]) -> Delta:
     """What *pieces* add up to. A retraction takes back the text before it, in this batch and in earlier ones."""
+    if not pieces and not (logprobs or calls):
+        return _NOTHING
     text, reasoning, retracted = "", "", False
     for piece in pieces:
         if piece.retracted:
             text, reasoning, retracted = "", reasoning + text, True
         text += piece.answer
         reasoning += piece.reasoning
-    return Delta(text, reasoning=reasoning, retracted=retracted, logprobs=logprobs)
+    return Delta(text, reasoning=reasoning, retracted=retracted, logprobs=logprobs, tool_calls=calls)

@@ -44,6 +44,11 @@ def fewest_tokens(prompt: Prompt) -> int:
     return sum(_words(text) for text in _texts(prompt))
 
 
+def may_have_more_tokens(prompt: Prompt, tokens: int) -> bool:
+    """Whether ``fewest_tokens`` can be over *tokens*: a word and what parts it from the next take two characters."""
+    return bool(prompt.turns) or (len(prompt.system) + len(prompt.user)) // 2 >= tokens
+
+
 def _words(text: str) -> int:
     """Words of *text* that white space of ASCII parts: a millisecond for a megabyte, where ``split`` takes sixty."""
     shape = b" " + text.encode("utf-8", "replace").translate(_SHAPE)
@@ -116,8 +121,9 @@ def check_fits(provider: str, prompt: Prompt, context: int | None) -> None:
     Raises:
         PromptTooLong: it has.
     """
-    fewest = fewest_tokens(prompt)
-    if context is not None and fewest > context:
+    if context is None or not may_have_more_tokens(prompt, context):
+        return
+    if (fewest := fewest_tokens(prompt)) > context:
         raise PromptTooLong(
             provider,
             f"the prompt has {fewest} tokens at least, its context {context}",
@@ -134,8 +140,9 @@ def complaint(prompt: Prompt, counted: int | None, size: int | None) -> str:
         counted: tokens of the prompt by the backend's count; None: it does not say.
         size: tokens of context that were asked for, if any.
     """
-    fewest = fewest_tokens(prompt)
-    if counted is None or counted >= fewest:
+    if counted is None or not may_have_more_tokens(prompt, counted):
+        return ""
+    if counted >= (fewest := fewest_tokens(prompt)):
         return ""
     window = "" if size is None else f" (num_ctx {size})"
     return f"the prompt was cut: {counted} tokens were read of {fewest} at least{window}; set context"

@@ -40,14 +40,19 @@ _BAD: Final = frozenset(
         *("contentfilter", "safety", "sensitive", "recitation", "refusal", "blocklist", "prohibitedcontent"),
     }
 )
+_NONE: Final = frozenset({"none", "null"})
 _WITHHELD: Final = frozenset({"contentfilter", "safety", "sensitive", "recitation", "blocklist", "prohibitedcontent"})
 
 
 def word_of(value: Json) -> str:
-    """The word in a ``finish_reason``; empty while none is said. SGLang's own API puts it into an object."""
+    """
+    The word in a ``finish_reason``; empty while none is said.
+
+    SGLang's own API puts it into an object; a server in Python may write its ``None`` as a word.
+    """
     if isinstance(value, dict):
         value = value.get("type")
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and value.lower() not in _NONE else ""
 
 
 def finish_of(word: str) -> FinishReason | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -63,14 +62,20 @@ class Lines:
         self._after_return = data.endswith(b"\r")
         lines = data.splitlines()
         rest = b"" if data.endswith((b"\n", b"\r")) else lines.pop()
-        if lines:
+        if lines and self._begun:
             lines[0] = b"".join((*self._begun, lines[0]))
             self._begun, self._size = [], 0
-        self._begun.append(rest)
-        self._size += len(rest)
+        if rest:
+            self._begun.append(rest)
+            self._size += len(rest)
         if self._size > MAX_LINE:
             raise ValueError(f"a line of more than {MAX_LINE} bytes")
         return lines
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a line has begun, or its end."""
+        return self._size > 0 or self._after_return
 
     def finish(self) -> list[bytes]:
         """The last line, if it has no end."""
@@ -134,7 +139,15 @@ class Events:
 
     def feed(self, data: bytes) -> list[Record]:
         """The events that *data* completes."""
+        if self._is_between and data.endswith(b"\n\n") and (whole := _whole_events(data)):
+            self._said_anything = True
+            return whole
         return self._take(self._lines.feed(data))
+
+    @property
+    def _is_between(self) -> bool:
+        """Nothing of an event has begun."""
+        return not (self._data or self._event or self._lines.has_begun)
 
     def finish(self) -> list[Record]:
         """The last event, if the empty line after it is missing; ValueError where what came was no stream of events."""
@@ -146,8 +159,8 @@ class Events:
     def _take(self, lines: list[bytes]) -> list[Record]:
         ended: list[Record] = []
         for line in lines:
-            if line.startswith(b"data:"):
-                self._add(line[5:].removeprefix(b" "))
+            if line[:5] == b"data:":
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif line:
                 ended += self._other_line(line)
             elif self._data:
@@ -201,7 +214,7 @@ class Records:
         self._splitter: Splitter | None = None
         self._unread = memoryview(b"")
         self._held = b""
-        self._ready: deque[Record] = deque()
+        self._ready: list[Record] = []  # of MAX_SLICE bytes, so that cutting it costs next to nothing
         self._ended = False
 
     def __aiter__(self) -> Records:
@@ -219,10 +232,14 @@ class Records:
             if self._splitter is None:
                 piece = await self._begin(piece)
             try:
-                self._ready.extend(self._split(piece))
+                self._ready += self._split(piece)
             except ValueError as error:
                 raise BadReply(self._backend.name, self._backend.redacted(str(error))) from error
-        return [self._ready.popleft() for _ in range(min(MAX_BATCH, len(self._ready)))]
+        if len(self._ready) <= MAX_BATCH:
+            batch, self._ready = self._ready, []
+        else:
+            batch, self._ready = self._ready[:MAX_BATCH], self._ready[MAX_BATCH:]
+        return batch
 
     async def _slice(self) -> bytes | None:
         """The next MAX_SLICE bytes of the response, or fewer; None is its end."""
@@ -230,8 +247,8 @@ class Records:
             await asyncio.sleep(0)
         else:
             piece = await self._response.piece()
-            if piece is None:
-                return None
+            if piece is None or len(piece) <= MAX_SLICE:
+                return piece
             self._unread = memoryview(piece)
         taken, self._unread = self._unread[:MAX_SLICE], self._unread[MAX_SLICE:]
         return bytes(taken)
@@ -265,6 +282,17 @@ class Records:
                 page += piece
         hint = f"check base_url of provider {self._backend.name}: {self._backend.authority} answers as a web site does"
         return Rejected(self._backend.name, self._backend.redacted(f"it answers with {described(page)}"), hint=hint)
+
+
+def _whole_events(data: bytes) -> list[Record]:
+    """The events in *data* where it is nothing but whole ones of one data line each, as servers write; else empty."""
+    if b"\r" in data:
+        return []
+    lines = data[:-2].split(b"\n\n")
+    for line in lines:
+        if line[:6] != b"data: " or b"\n" in line:
+            return []
+    return [Record(line[6:]) for line in lines]
 
 
 def _is_json(line: bytes) -> bool:

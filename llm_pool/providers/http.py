@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -16,6 +16,7 @@ from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.finishes import word_of
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.json_values import reasoning_of, text_of
+from llm_pool.providers.record_format import RecordFormat, never_plain
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.template import Template, at
 from llm_pool.providers.thinking import resolved
@@ -23,6 +24,7 @@ from llm_pool.providers.transport import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from llm_pool.core.messages import Call, Delta, Json, Think
     from llm_pool.providers.transport import Response, TlsFiles, Transport
@@ -95,8 +97,18 @@ class HttpProvider:
         """A template has no place for tools, nor for pictures."""
         return Abilities(cannot=frozenset({"tools", "vision"}))
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+    def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
+        return completion(
+            self._backend,
+            partial(self._ask, call),
+            RecordFormat(self._read_whole if self._answers == "json" else self._read_piece, never_plain),
+            habit=self._habit,
+            trusts_unknown_finishes=True,
+            ends_by_itself=self._answers != "json" and not self._done,
+        )
+
+    def _ask(self, call: Call) -> AbstractAsyncContextManager[Response]:
         if call.tools:
             raise UnsupportedTools(self.name, "a template has no place for tools")
         if call.stop and not self._body.uses("stop"):
@@ -104,12 +116,7 @@ class HttpProvider:
         check_fits(self.name, call.prompt, self._context)
         filled = self._body.fill(self.model, call, resolved(call, self._think))
         body = msgspec.json.encode(merged_json(filled, self._extra_body) if self._extra_body else filled)
-        async with (
-            self._transport.stream(self._backend, self._method, self._path, body, call.trace) as response,
-            aclosing(self._completion(response)) as deltas,
-        ):
-            async for delta in deltas:
-                yield delta
+        return self._transport.stream(self._backend, self._method, self._path, body, call.trace)
 
     async def state(self) -> ProviderState:
         """Healthy as soon as something answers at base_url: more is not known of it."""
@@ -126,17 +133,6 @@ class HttpProvider:
         if reply.status >= 500:
             raise error_for(self._backend, reply)
         return ProviderState(name=self.name, model=self.model, condition="healthy")
-
-    def _completion(self, response: Response) -> AsyncGenerator[Delta]:
-        ends_by_itself = self._answers != "json" and not self._done and response.delimited
-        return completion(
-            self._backend,
-            response,
-            self._read_whole if self._answers == "json" else self._read_piece,
-            habit=self._habit,
-            trusts_unknown_finishes=True,
-            ends_by_itself=ends_by_itself,
-        )
 
     def _read_whole(self, value: Json) -> Chunk:
         found = at(value, self._text)

@@ -14,6 +14,7 @@ MAX_DEPTH: Final = 8
 """Levels of lists and objects in which text is looked for."""
 
 _HIGH_SURROGATES: Final = ("\ud800", "\udbff")
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def parse(data: bytes) -> Json:
@@ -27,7 +28,7 @@ def parse(data: bytes) -> Json:
         ValueError: it is no JSON, or nested too deep.
     """
     try:
-        return msgspec.json.decode(data)
+        return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
@@ -38,9 +39,9 @@ def parse(data: bytes) -> Json:
 
 def text_of(value: Json, depth: int = MAX_DEPTH) -> str:
     """The text of a field: a string, a list of parts, a part with ``text`` or ``content``; else empty."""
+    if value is None or isinstance(value, str):  # as in nearly every record
+        return value or ""
     match value:
-        case str():
-            return value
         case list() if depth:
             return "".join(text_of(part, depth - 1) for part in value if not _is_reasoning(part))
         case dict() if depth and not _is_reasoning(value):
@@ -88,8 +89,8 @@ class WholeCharacters:
 
     def feed(self, text: str) -> str:
         """*text*, encodable as UTF-8; half a character at its end waits for the other one."""
-        if not text:
-            return ""
+        if not text or (not self._half and text.isascii()):
+            return text
         text, self._half = self._half + text, ""
         if _HIGH_SURROGATES[0] <= text[-1] <= _HIGH_SURROGATES[1]:
             text, self._half = text[:-1], text[-1]

@@ -33,6 +33,9 @@ def ollama_messages(prompt: Prompt) -> list[Message]:
 
 
 def _arranged(prompt: Prompt, message: Callable[[Turn], Message]) -> list[Message]:
+    if not (prompt.turns or prompt.images):
+        asked: Message = {"role": "user", "content": prompt.user}
+        return [{"role": "system", "content": prompt.system}, asked] if prompt.system else [asked]
     system = [text for text in (prompt.system, *(t.text for t in prompt.turns if t.role == "system")) if text]
     first = [{"role": "system", "content": _APART.join(system)}] if system else []
     asks = prompt.user or prompt.images or not prompt.turns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,6 @@ from llm_pool.core.errors import Failed, ProviderError, Rejected
 from llm_pool.core.messages import Abilities, ModelFacts, ModelInfo, PullProgress
 from llm_pool.providers.asking import Asking
 from llm_pool.providers.capabilities import from_ollama, name_of, with_shown
-from llm_pool.providers.chunks import ollama_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import ContextWindow, complaint
 from llm_pool.providers.embeddings import checked, ollama_embeddings
@@ -24,6 +24,7 @@ from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import ollama_messages
 from llm_pool.providers.model_names import full_name
 from llm_pool.providers.ollama_server import OllamaServer
+from llm_pool.providers.record_format import OLLAMA
 from llm_pool.providers.replies import decode, error_for, error_text, probe_state
 from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import resolved, token_limit
@@ -102,17 +103,15 @@ class OllamaProvider:
         """As ``Provider.stream``."""
         size, note = self._window_for(call)
         body = self._request_body(call, size)
-        asked = self._asking.ask(
+        ask = partial(
+            self._asking.ask,
             "/api/chat",
             body,
             self._refusal,
             lambda error: self._with_larger_context(body, error),
             trace=call.trace,
         )
-        async with (
-            asked as response,
-            aclosing(completion(self._backend, response, ollama_chunk, habit=self._habit)) as deltas,
-        ):
+        async with aclosing(completion(self._backend, ask, OLLAMA, habit=self._habit)) as deltas:
             async for delta in deltas:
                 if delta.final:
                     cut = complaint(call.prompt, delta.usage.prompt_tokens, size)

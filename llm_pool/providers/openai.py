@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llm_pool.config.values import Driver
 from llm_pool.core.messages import Abilities, Embeddings
 from llm_pool.providers.asking import Asking, merged_json
-from llm_pool.providers.chunks import openai_chunk
 from llm_pool.providers.completion import completion
 from llm_pool.providers.context_window import check_fits
 from llm_pool.providers.embeddings import checked, openai_embeddings
@@ -16,6 +15,7 @@ from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.inline_reasoning import ReasoningHabit
 from llm_pool.providers.messages import openai_messages
 from llm_pool.providers.openai_server import ON_DEMAND, OpenAIServer
+from llm_pool.providers.record_format import OPENAI
 from llm_pool.providers.replies import error_for, probe_state
 from llm_pool.providers.sampling_fields import taken_by
 from llm_pool.providers.thinking import openai_fields, resolved, token_limit
@@ -24,10 +24,11 @@ from llm_pool.providers.transport import with_bearer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from llm_pool.core.errors import ProviderError
     from llm_pool.core.messages import Call, Delta, Json, ProviderState, Think
-    from llm_pool.providers.transport import Reply, TlsFiles, Transport
+    from llm_pool.providers.transport import Reply, Response, TlsFiles, Transport
 
 
 class OpenAIProvider:
@@ -83,15 +84,13 @@ class OpenAIProvider:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.model} at {self._backend.authority}>"
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta]:
+    def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """As ``Provider.stream``."""
+        return completion(self._backend, partial(self._ask, call), OPENAI, habit=self._habit)
+
+    def _ask(self, call: Call) -> AbstractAsyncContextManager[Response]:
         check_fits(self.name, call.prompt, self._context)
-        async with (
-            self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace) as response,
-            aclosing(completion(self._backend, response, openai_chunk, habit=self._habit)) as deltas,
-        ):
-            async for delta in deltas:
-                yield delta
+        return self._asking.ask(self._chat, self._request_body(call), self._error_for, trace=call.trace)
 
     async def embed(self, texts: Sequence[str], *, dimensions: int | None, truncate: bool) -> Embeddings:  # noqa: ARG002
         """As ``Embedder.embed``; this API has no word for cutting a text, so one that is too long is refused."""

@@ -56,18 +56,26 @@ _PLAIN_WORDS: Final = frozenset({"format", "think", "seed", "stop", "truncate", 
 """Names that are words too: they must be quoted, or stand where a server names a field."""
 _I = re.IGNORECASE
 _AS_A_FIELD = (
-    r"""["'`.]{name}["'`]|\.{name}\b|\b(?:invalid|unsupported|unknown|parameters?:?|fields?:?|arguments?:?) {name}\b|"""
+    r"""["'`.]{name}["'`]|\bfor {name}(?:["'.]|$)|"""
+    r"""\.{name}\b|\b(?:invalid|unsupported|unknown|parameters?:?|fields?:?|arguments?:?) {name}\b|"""
     r"""\b{name} (?:parameter |field |option )?(?:is|are) (?:not|un)|not support (?:the )?{name}\b"""
 )
 _SCHEMA: Final = re.compile(r"json.?schema|structured.?output|guided.?decoding|grammar|xgrammar|outlines", _I)
-_THINKING: Final = re.compile(r"not support (?:thinking|reasoning)|enable_thinking", _I)
+_THINKING: Final = re.compile(
+    r"not support (?:thinking|reasoning|`?effort)|enable_thinking|reasoning effort|think value|chat.?template is not",
+    _I,
+)
 _DENIED = r"[^.]{0,40}\b(?:not|n't|un\w+)"
 _NO_SYSTEM: Final = re.compile(
     rf"(?:system|developer)['\"` ]{{0,2}} (?:role|message|prompt|instruction)s?\b{_DENIED}|"
     rf"role['\": ]{{1,4}}system\b{_DENIED}|"
-    r"not support[^.]{0,20} system|only user(?:,| and) (?:model|assistant)[^.]{0,30} roles",
+    r"not support[^.]{0,20} system|only user(?:,| and) (?:model|assistant)[^.]{0,30} roles|unexpected system message|"
+    r"(?:start|begin) with (?:a |the )?user\b|first message[^.]{0,20} (?:from |by )?(?:the )?user\b|"
+    r"invalid role[^.]{0,4} ['\"`]?system",
     _I,
 )
+_EXPECTED_ROLES: Final = re.compile(r"should be ['\"](?:user|assistant)\b|tag 'system' found", _I)
+"""As pydantic tells it: it names the roles that it knows."""
 _ALTERNATE: Final = re.compile(r"must alternate|should alternate|alternat\w+[^.]{0,30}\broles?", _I)
 _CONTEXT: Final = re.compile(r"context (?:length|size|window)|exceed_context_size|prompt is (?:too long|longer)", _I)
 _NO_TOOLS: Final = re.compile(
@@ -106,7 +114,7 @@ def left_out(status: int, error: str, param: str, sent: Collection[str]) -> froz
         found = {"response_format", "format"} & set(sent)
     if _THINKING.search(error):
         found |= {"think", "chat_template_kwargs", "reasoning_effort"} & set(sent)
-    if SYSTEM_ROLE in sent and _NO_SYSTEM.search(error):
+    if SYSTEM_ROLE in sent and (_NO_SYSTEM.search(error) or _EXPECTED_ROLES.search(error)):
         found.add(SYSTEM_ROLE)
     if _ALTERNATE.search(error):
         found |= {SYSTEM_ROLE, ROLES} & set(sent)

@@ -50,6 +50,8 @@ def decode(backend: Backend, raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last for a thousand brackets
+        if is_markup(raw):
+            raise BadReply(backend.name, backend.redacted(f"it answers with {described(raw)}")) from error
         shown = backend.redacted(raw[:60].decode("utf-8", "replace"))
         raise BadReply(backend.name, f"unreadable answer {shown!r}: {error}") from error
 

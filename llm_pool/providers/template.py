@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from llm_pool.core.errors import ConfigError
 from llm_pool.providers.grammar_schemas import for_grammar
 from llm_pool.providers.thinking import token_limit
@@ -21,7 +23,8 @@ class Template:
     """
     A JSON value in which strings hold placeholders such as ``{prompt}``.
 
-    A string that is one placeholder alone becomes the value itself, with its type; elsewhere its text is put in.
+    A string that is one placeholder alone becomes the value itself, with its type; elsewhere its text is put in, or its
+    JSON where it is no text.
     A member whose placeholder has no value, such as ``{max_tokens}`` where nobody limits the answer, is left out.
     ``{system}`` and ``{user}`` are the two parts of the prompt. ``{prompt}`` is both, or the user's part alone
     where the template puts ``{system}`` somewhere itself. Earlier turns of a conversation stand before the user's.
@@ -86,7 +89,9 @@ def _fill(value: Json, values: dict[str, Any]) -> Json:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _check(value: Json, key: str) -> list[str]:

@@ -16,6 +16,7 @@ Sources: OpenAI's API reference, chat; Ollama, api/types.go; vLLM, entrypoints/o
 from __future__ import annotations
 
 import uuid
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -24,7 +25,7 @@ from llm_pool.core.messages import ToolCallDelta
 from llm_pool.providers.json_values import WholeCharacters, list_of, object_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from llm_pool.core.messages import Json, Tool
 
@@ -61,6 +62,8 @@ def tools_json(tools: Sequence[Tool]) -> list[dict[str, Json]]:
 
 def call_pieces(said: Mapping[str, Json], *, are_whole: bool) -> tuple[CallPiece, ...]:
     """The pieces in *said*, a message or what is added to one; OpenAI's older ``function_call`` too."""
+    if not ("tool_calls" in said or "function_call" in said):
+        return ()
     pieces = [_piece(object_of(entry), are_whole=are_whole) for entry in list_of(said.get("tool_calls"))]
     if isinstance(legacy := said.get("function_call"), dict) and not pieces:
         pieces.append(_piece({"index": 0, "function": legacy}, are_whole=are_whole))
@@ -91,6 +94,7 @@ class ToolCallStream:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._numbers = count()
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -135,7 +139,8 @@ class ToolCallStream:
         if len(self._calls) == MAX_CALLS:
             raise ValueError(f"it calls more than {MAX_CALLS} tools at once")
         taken = {call.id for call in self._calls}
-        call = _Call(len(self._calls), piece.id if piece.id and piece.id not in taken else _new_id(), piece.id)
+        call_id = piece.id if piece.id and piece.id not in taken else _new_id()
+        call = _Call(self._numbers, call_id, piece.id)
         self._calls.append(call)
         return call
 
@@ -143,8 +148,9 @@ class ToolCallStream:
 class _Call:
     """One call: what is known of it, and what waits for its name."""
 
-    def __init__(self, index: int, id: str, given_id: str) -> None:  # noqa: A002 -- as it is called on the wire
-        self.index, self.id, self.given_id = index, id, given_id
+    def __init__(self, numbers: Iterator[int], id: str, given_id: str) -> None:  # noqa: A002 -- as on the wire
+        self.id, self.given_id = id, given_id
+        self._numbers, self._index = numbers, -1
         self._name, self._held = "", ""
         self._has_arguments = self._is_told = False
         self._characters = WholeCharacters()
@@ -172,9 +178,9 @@ class _Call:
 
     def _told(self, arguments: str) -> ToolCallDelta | None:
         if self._is_told:
-            return ToolCallDelta(self.index, arguments=arguments) if arguments else None
-        self._is_told = True
-        return ToolCallDelta(self.index, self.id, self._name, arguments)
+            return ToolCallDelta(self._index, arguments=arguments) if arguments else None
+        self._is_told, self._index = True, next(self._numbers)  # a call is numbered once its name is known
+        return ToolCallDelta(self._index, self.id, self._name, arguments)
 
 
 def _new_id() -> str:

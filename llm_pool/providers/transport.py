@@ -13,12 +13,15 @@ import asyncio
 import re
 import socket
 import ssl
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import suppress
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 
+from llm_pool.core.clock import loop_time
 from llm_pool.core.errors import BadReply, Failed, OutOfResources, Rejected, Unreachable
 from llm_pool.core.shortage import lacking
 from llm_pool.providers.connection import MAX_PIECE, Connection, ConnectionBroken, ResponseParser
@@ -27,8 +30,10 @@ from llm_pool.providers.happy_eyeballs import open_socket
 from llm_pool.providers.resolver import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+    from types import TracebackType
 
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole."""
@@ -70,6 +75,10 @@ class TlsFiles(msgspec.Struct, frozen=True):
         return context
 
 
+_PoolKey: TypeAlias = tuple[str, int, bool, TlsFiles]
+_NO_TRACE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Backend:
     """
     Who is asked. Its repr and its errors keep the headers to themselves: they hold the keys.
@@ -99,7 +108,19 @@ class Backend:
         self.prefix = re.sub("/{2,}", "/", parts.path).rstrip("/")
         self.headers = dict(headers or {})
 
-    @property
+        self.pool_key: _PoolKey = (self.host, self.port, self.secure, self.tls)
+
+    @cached_property
+    def head(self) -> bytes:
+        """
+        The header lines of a request with a body, but for its length and a trace.
+
+        Raises:
+            Rejected: they cannot be written as HTTP.
+        """
+        return _header_lines(self, {"Content-Type": "application/json"})
+
+    @cached_property
     def authority(self) -> str:
         """Host and port, as in a Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -176,17 +197,25 @@ class Response:
             self._given = 0
             await asyncio.sleep(0)
         try:
-            piece = await self._unpacked()
+            piece = await (self._connection.piece() if self._decompressor is None else self._unpacked())
         except ConnectionBroken as error:
             raise Failed(self._backend.name, f"the answer was cut short: {error}") from error
         except CorruptData as error:
             raise BadReply(self._backend.name, str(error)) from error
-        self._given += len(piece or b"")
+        if piece is not None:
+            self._given += len(piece)
         return piece
 
+    async def _piece_of_whole(self) -> bytes | None:
+        try:
+            return await self.piece()
+        except BadReply:
+            if self.status < 400:
+                raise
+            return None
+
     async def _unpacked(self) -> bytes | None:
-        if self._decompressor is None:
-            return await self._connection.piece()
+        assert self._decompressor is not None
         while not (piece := self._decompressor.take()):
             packed = await self._connection.piece()
             if packed is None:
@@ -199,12 +228,14 @@ class Response:
         """
         Read the rest of the body.
 
+        That of an error is empty where it cannot be unpacked: its status says what there is to know.
+
         Raises:
-            BadReply: it has more than *limit* bytes.
+            BadReply: it has more than *limit* bytes, or is compressed in a way that cannot be undone.
             Failed: the connection ended before the body did.
         """
         body = bytearray()
-        while (piece := await self.piece()) is not None:
+        while (piece := await self._piece_of_whole()) is not None:
             body += piece
             if len(body) > limit:
                 raise BadReply(self._backend.name, f"an answer of more than {limit} bytes")
@@ -212,13 +243,12 @@ class Response:
 
     async def drain(self) -> None:
         """Let an answer that has said all we need come to its end, so that its connection can be used again."""
+        if self._connection.idle:
+            return  # it has
         with suppress(TimeoutError, ConnectionBroken):
             async with asyncio.timeout(_DRAIN_TIMEOUT):
                 while await self._connection.piece() is not None:
                     pass
-
-
-_PoolKey: TypeAlias = tuple[str, int, bool, TlsFiles]
 
 
 class Transport:
@@ -231,19 +261,18 @@ class Transport:
         idle_timeout: seconds an idle connection is trusted; routers forget quiet ones.
     """
 
-    def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 8, idle_timeout: float = 60.0) -> None:
+    def __init__(self, *, connect_timeout: float = 5.0, max_idle: int = 64, idle_timeout: float = 60.0) -> None:
         self._connect_timeout, self._max_idle, self._idle_timeout = connect_timeout, max_idle, idle_timeout
         self._idle: dict[_PoolKey, list[tuple[Connection, float]]] = {}
         self._open: set[Connection] = set()
         self._tls: dict[TlsFiles, ssl.SSLContext] = {}
         self._resolver = Resolver()
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, backend: Backend, method: str, path: str, body: bytes = b"", trace: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[Response]:
+    ) -> AbstractAsyncContextManager[Response]:
         """
-        Ask, and give the response as soon as its headers are here.
+        Ask on entering, and give the response as soon as its headers are here; leaving ends it.
 
         Args:
             backend: who.
@@ -257,12 +286,7 @@ class Transport:
             Failed: what came is not HTTP.
             Rejected: the request cannot be written as HTTP.
         """
-        request = _request(backend, method, path, body, trace or {})
-        connection = await self._ask(backend, request)
-        try:
-            yield Response(backend, connection)
-        finally:
-            self._release(backend, connection)
+        return _Exchange(self, backend, _request(backend, method, path, body, trace or {}))
 
     async def request(
         self, backend: Backend, method: str, path: str, body: bytes = b"", *, limit: int = MAX_BODY
@@ -284,7 +308,7 @@ class Transport:
     def __repr__(self) -> str:
         return f"<Transport [{len(self._open)} open, {sum(map(len, self._idle.values()))} idle]>"
 
-    async def _ask(self, backend: Backend, request: bytes) -> Connection:
+    async def ask(self, backend: Backend, request: bytes) -> Connection:
         """A connection on which an answer to *request* has begun."""
         pooled = self._take(backend)
         if pooled is not None:
@@ -356,8 +380,8 @@ class Transport:
                 return f"nobody listens at {backend.authority}"
 
     def _take(self, backend: Backend) -> Connection | None:
-        now = asyncio.get_running_loop().time()
-        pooled = self._idle.get(_pool_key(backend), [])
+        now = loop_time()()
+        pooled = self._idle.get(backend.pool_key, [])
         while pooled:
             connection, since = pooled.pop()
             if connection.idle and now - since <= self._idle_timeout:
@@ -365,10 +389,11 @@ class Transport:
             self._drop(connection)
         return None
 
-    def _release(self, backend: Backend, connection: Connection) -> None:
-        pooled = self._idle.setdefault(_pool_key(backend), [])
+    def release(self, backend: Backend, connection: Connection) -> None:
+        """Keep *connection* for the next question where it is good for one, else close it."""
+        pooled = self._idle.setdefault(backend.pool_key, [])
         if connection.idle and len(pooled) < self._max_idle and connection in self._open:
-            pooled.append((connection, asyncio.get_running_loop().time()))
+            pooled.append((connection, loop_time()()))
         else:
             self._drop(connection)
 
@@ -377,8 +402,22 @@ class Transport:
         self._open.discard(connection)
 
 
-def _pool_key(backend: Backend) -> _PoolKey:
-    return backend.host, backend.port, backend.secure, backend.tls
+class _Exchange:
+    """A request and its response, while the block runs."""
+
+    __slots__ = ("_backend", "_connection", "_request", "_transport")
+
+    def __init__(self, transport: Transport, backend: Backend, request: bytes) -> None:
+        self._transport, self._backend, self._request = transport, backend, request
+
+    async def __aenter__(self) -> Response:
+        self._connection = await self._transport.ask(self._backend, self._request)
+        return Response(self._backend, self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transport.release(self._backend, self._connection)
 
 
 def _broken(backend: Backend, error: ConnectionBroken) -> Unreachable | Failed:
@@ -388,12 +427,28 @@ def _broken(backend: Backend, error: ConnectionBroken) -> Unreachable | Failed:
 
 
 def _request(backend: Backend, method: str, path: str, body: bytes, trace: Mapping[str, str]) -> bytes:
-    headers = {"Host": backend.authority, "Accept-Encoding": "identity", **trace, **backend.headers}
-    if body:
-        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-    lines = [f"{method} {backend.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    for line in lines:
-        if not line.isprintable() or not line.isascii():  # a line break would start a header of somebody else's
-            culprit = line.partition(":")[0] if line is not lines[0] else "the address"
-            raise Rejected(backend.name, f"{culprit} has a character that HTTP does not allow there")
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    first = f"{method} {backend.prefix}{path} HTTP/1.1"
+    if not _is_a_line(first):
+        raise _not_a_line(backend, "the address")
+    if not body:
+        return b"%b\r\n%b\r\n" % (first.encode(), _header_lines(backend, {}, trace))
+    headers = _header_lines(backend, {"Content-Type": "application/json"}, trace) if trace else backend.head
+    return b"%b\r\n%bContent-Length: %d\r\n\r\n%b" % (first.encode(), headers, len(body), body)
+
+
+def _header_lines(backend: Backend, own: Mapping[str, str], trace: Mapping[str, str] = _NO_TRACE) -> bytes:
+    headers = {"Host": backend.authority, "Accept-Encoding": "identity", **trace, **backend.headers, **own}
+    headers.pop("Content-Length", None)
+    for name, value in headers.items():
+        if not _is_a_line(f"{name}: {value}"):
+            raise _not_a_line(backend, name)
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+def _is_a_line(text: str) -> bool:
+    """Whether *text* may stand in a head: a line break would start a header of somebody else's."""
+    return text.isascii() and text.isprintable()
+
+
+def _not_a_line(backend: Backend, culprit: str) -> Rejected:
+    return Rejected(backend.name, f"{culprit} has a character that HTTP does not allow there")

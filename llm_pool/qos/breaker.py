@@ -117,8 +117,13 @@ class Breaker:
         self._opened_in_a_row = 0
         self._wait = _Wait()
         self._lease: _Wait | None = None
-        self._backoff = _Wait()
+        self._backoff = _NO_WAIT
         self._relapse_window = _Wait()
+
+    @property
+    def is_calm(self) -> bool:
+        """Closed, and not asked to back off: it admits everybody, whatever the time."""
+        return self._state is State.CLOSED and self._backoff is _NO_WAIT
 
     def state(self, now: float) -> State:
         """Where it stands at *now*."""
@@ -131,8 +136,11 @@ class Breaker:
 
     def refusal(self, now: float) -> Refusal | None:
         """What ``admit`` would refuse with at *now*; None if it would admit. Takes nothing."""
+        if self.is_calm:
+            return None
         if (back_off := self._backoff.left(now)) > 0:
             return Refusal("backoff", back_off)
+        self._backoff = _NO_WAIT
         state = self.state(now)
         if state is State.OPEN:
             return Refusal("open", self._wait.left(now))
@@ -183,7 +191,7 @@ class Breaker:
         if result == "neutral":
             return
         self._results.append(result == "failed")
-        if self._rules.opens_at(sum(self._results), len(self._results)):
+        if True in self._results and self._rules.opens_at(sum(self._results), len(self._results)):
             self._open(now)
 
     def _open(self, now: float) -> None:
@@ -225,3 +233,6 @@ class _Wait:
         """Seconds left at *now*, never more than the whole."""
         self.start = min(self.start, now)
         return max(0.0, self.end - now)
+
+
+_NO_WAIT = _Wait()

@@ -55,8 +55,10 @@ class Breakers:
     def refusal(self, provider: str, task: str) -> Refusal | None:
         """Why *provider* would not be asked for *task* now; None if it would. Takes nothing."""
         watched = self._tracked.get((provider, task))
-        refusal = None if watched is None else watched.breaker.refusal(self._clock.now())
-        self._report(provider, task)
+        if watched is None or watched.is_calm:
+            return None
+        refusal = watched.breaker.refusal(self._clock.now())
+        self._report(provider, task, watched)
         return refusal
 
     def states(self) -> Mapping[tuple[str, str], State]:
@@ -67,25 +69,26 @@ class Breakers:
     def admit(self, provider: str, call: Call, *, force: bool) -> Permit | Refusal:
         """Leave to ask *provider* once, or why not; *force* when there is nobody else to ask."""
         key, now = (provider, call.task.name), self._clock.now()
-        if key not in self._tracked:
-            self._tracked[key] = _TrackedBreaker(Breaker(self._rules, self._rng))
+        watched = self._tracked.get(key)
+        if watched is None:
+            watched = self._tracked[key] = _TrackedBreaker(Breaker(self._rules, self._rng))
         lease = min(self._probe_timeout, max(0.0, call.deadline - now) + LEASE_MARGIN)
-        permit = self._tracked[key].breaker.admit(now, lease=lease, force=force)
-        self._report(*key)
+        permit = watched.breaker.admit(now, lease=lease, force=force)
+        self._report(*key, watched)
         return permit
 
     def record(self, provider: str, task: str, permit: Permit, result: Result) -> None:
         """Learn how the call under *permit* ended."""
-        self._tracked[provider, task].breaker.record(permit, result, self._clock.now())
-        self._report(provider, task)
+        watched = self._tracked[provider, task]
+        watched.breaker.record(permit, result, self._clock.now())
+        self._report(provider, task, watched)
 
     def back_off(self, provider: str, task: str, seconds: float) -> None:
         """Leave *provider* alone for *seconds*, as it asked."""
         self._tracked[provider, task].breaker.back_off(seconds, self._clock.now())
 
-    def _report(self, provider: str, task: str) -> None:
-        watched = self._tracked.get((provider, task))
-        if watched is None:
+    def _report(self, provider: str, task: str, watched: _TrackedBreaker) -> None:
+        if watched.is_calm:
             return
         now = self._clock.now()
         before, after = watched.reported, watched.breaker.state(now)
@@ -100,6 +103,11 @@ class _TrackedBreaker(msgspec.Struct):
 
     breaker: Breaker
     reported: State = State.CLOSED
+
+    @property
+    def is_calm(self) -> bool:
+        """It admits everybody, and everybody knows."""
+        return self.reported is State.CLOSED and self.breaker.is_calm
 
 
 def never_backend_fault(_call: Call, _silent: float) -> bool:
@@ -145,7 +153,7 @@ class Breaking(Policy):
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
                 async for delta in deltas:
-                    if delta.has_token or delta.final:
+                    if result == "neutral" and (delta.has_token or delta.final):
                         result = "ok"
                     yield delta
         except ProviderError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
@@ -57,17 +56,19 @@ class ConcurrencyLimited(Policy):
     ) -> None:
         super().__init__(inner)
         self._gate, self._model, self._emit = gate, model, emit
-        self._patience, self._suspicions = patience, suspicions
+        self._patience, self._suspicions, self._now = patience, suspicions, gate.now
+        gate.add_model(model)
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Wait for a slot, then ask; raises QueueFull, Loading and what *inner* raises."""
-        now = asyncio.get_running_loop().time
+        now = self._now
         wait = _Wait(self.name, self._model, self._gate, call, now(), self._patience, self._suspicions)
         served = False
         try:
             with queue_time.waiting():
                 lease = await self._slot(call, wait)
-            silence = lease.silence = Silence(now(), call.deadline, call.idle)
+            lease.call, silence = call, Silence(now(), call.deadline, call.idle)
+            lease.silence = silence
             try:
                 with self._lending(lease, call, silence):
                     async with aclosing(self.inner.stream(call)) as deltas:
@@ -95,7 +96,7 @@ class ConcurrencyLimited(Policy):
             self._emit(RequestQueued(call.request_id, self.name, self._gate.group, ahead))
             wait.begin()
 
-        until = before_deadline(call, asyncio.get_running_loop().time())
+        until = before_deadline(call, self._now())
         try:
             return await self._gate.acquire(self.name, self._model, until, queued, tenant=call.tenant_id)
         finally:
@@ -104,21 +105,24 @@ class ConcurrencyLimited(Policy):
     def _lending(self, lease: Lease, call: Call, silence: Silence) -> AbstractContextManager[None]:
         """Lends the slot once the call is silent for too long."""
         patience = self._patience
-        if patience is None:
-            return nullcontext()
+        if patience is None or not self._gate.minds_silence:
+            return _UNWATCHED
         return Watch(
             silence,
             lambda: patience.before_overtaking(self.name, call),
             lambda _: self._gate.mark_late(lease),
             soonest=patience.soonest,
-            excused=lambda: self._gate.is_loading(self._model),
+            excused=lambda: self._gate.is_loading(self._model) or self._gate.is_on_trial(call),
         )
 
     def _watch(self, lease: Lease, delta: Delta) -> None:
         if delta.loading is not None:
             self._gate.record_load_time(lease, delta.loading)
         if delta.has_token or delta.final:
-            self._gate.mark_loaded(lease)
+            self._gate.hear(lease)
+
+
+_UNWATCHED = nullcontext()
 
 
 class _Wait:
@@ -146,7 +150,7 @@ class _Wait:
         patience, suspicions = self._patience, self._suspicions
         if patience is None or suspicions is None:
             return
-        now = asyncio.get_running_loop().time
+        now = self._gate.now
         self._is_behind_own = bool(self._gate.silences_before(self._model))
         self._watch = Watch(
             QueuedSilence(

@@ -53,6 +53,9 @@ class Turns:
 
     def serve(self, tenant: str, *, last: bool) -> None:
         """Note that *tenant* had a turn; *last*: nobody waits any more."""
+        if last and not self._finish:  # a busy period of one turn
+            self._virtual += 1.0
+            return
         start = max(self._virtual, self._finish.get(tenant, 0.0))
         self._virtual = start
         self._finish[tenant] = start + 1.0

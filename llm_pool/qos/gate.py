@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from llm_pool.core.errors import Loading, QueueFull
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.qos.fair_queueing import Turns, displaced_by
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.model_load import UNKNOWN_LOAD_TIME, ModelLoad, rest_of_load
@@ -23,11 +24,14 @@ from llm_pool.qos.queueing import (
     must_load,
     refuse,
 )
+from llm_pool.qos.slot_trial import SlotsSeen, SlotTrial
+from llm_pool.qos.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from llm_pool.core.interfaces import Clock
+    from llm_pool.core.messages import Call
     from llm_pool.qos.loaded_models import LoadedModels
     from llm_pool.qos.model_load import LoadModel, LoadOutcome
     from llm_pool.qos.queueing import Limits
@@ -56,14 +60,17 @@ class Lease:
         cold: the model was not in memory when the slot was given, as far as we know, and has not written yet.
         loading: seconds the backend says it took to load the model for this call.
         spoke: the model has written.
+        on_trial: it was one more than the model was seen to take: its time says nothing of the model.
         late: the call has gone silent; others overtake it.
         silence: what is heard of the call; None: nobody listens.
+        call: what runs in it, once it does.
     """
 
     def __init__(self, model: str, began: float, *, cold: bool) -> None:
         self.model, self.began, self.cold = model, began, cold
-        self.loading, self.spoke, self.late = 0.0, False, False
+        self.loading, self.spoke, self.late, self.on_trial = 0.0, False, False, False
         self.silence: Silence | None = None
+        self.call: Call | None = None
 
 
 class Gate:
@@ -78,12 +85,20 @@ class Gate:
         limits: slots, queue and memory; how many models fit is learned where neither that nor memory is set.
         clock: the time.
         loaded_models: which models are in memory.
+        learns_slots: how many calls a model takes at once is learned beyond *limits*.
+
+    Attributes:
+        now: the time that it goes by.
     """
 
-    def __init__(self, group: str, limits: Limits, clock: Clock, loaded_models: LoadedModels) -> None:
-        self.group = group
+    def __init__(
+        self, group: str, limits: Limits, clock: Clock, loaded_models: LoadedModels, *, learns_slots: bool = False
+    ) -> None:
+        self.group, self.now = group, clock.now
         self._limits, self._clock, self._loaded_models = limits, clock, loaded_models
-        self._waiting: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._waiting = WaitingLine[Waiter]()
+        self._slots: dict[Waiter, asyncio.Future[Lease]] = {}
+        self._models: set[str] = set()
         self._leases: set[Lease] = set()
         self._tickets, self._turns = 0, Turns()
         self._turn_began = 0.0
@@ -92,8 +107,20 @@ class Gate:
         self._loaders: dict[str, LoadModel] = {}
         self._vain_loads: dict[str, tuple[int, float]] = {}
         self._unlisted: set[str] = set()
+        self._silent: set[str] = set()
         self._load: ModelLoad | None = None
+        self._learns_slots, self._slots_seen = learns_slots, SlotsSeen()
+        self._trial: SlotTrial[Lease] | None = None
         self._closed = False
+
+    def add_model(self, model: str) -> None:
+        """Note that calls to *model* come through here."""
+        self._models.add(model)
+
+    @property
+    def minds_silence(self) -> bool:
+        """Whether it makes a difference here that a call goes silent: to another model, or to a trial."""
+        return len(self._models) > 1 or self._learns_slots
 
     def add_loader(self, model: str, load: LoadModel) -> None:
         """Let *load* bring in *model* before it is called."""
@@ -110,14 +137,14 @@ class Gate:
     @property
     def has_room(self) -> bool:
         """Whether a slot is free and nobody waits for it."""
-        return len(self._leases) < self._limits.slots and (not self._waiting or self._load is not None)
+        return len(self._leases) < self._limits.most and (not self._waiting or self._load is not None)
 
     def has_room_for(self, model: str) -> bool:
         """Whether a call to *model* would start at once: in a free slot, or beside calls that are silent."""
-        if self.has_room:
+        if self.has_room and self._has_slot_for(model):
             return True
-        rivals = any(self._may_overtake(waiter.model) for waiter in self._waiting)
-        return not rivals and len(self._punctual) < self._limits.slots and self._may_overtake(model)
+        rivals = any(self.may_overtake(waited_for) for waited_for in self._waiting.models)
+        return not rivals and self.may_overtake(model) and self._has_slot_for(model, self._punctual)
 
     def silences_before(self, model: str) -> list[Silence]:
         """
@@ -125,7 +152,7 @@ class Gate:
 
         None where it waits for something else too: for a load, or for calls to another model.
         """
-        if len(self._leases) < self._limits.slots or any(lease.model != model for lease in self._leases):
+        if self._has_slot_for(model) or any(lease.model != model for lease in self._leases):
             return []
         return [lease.silence for lease in self._leases if lease.silence is not None]
 
@@ -137,7 +164,7 @@ class Gate:
     @property
     def slots(self) -> int:
         """Slots there are."""
-        return self._limits.slots
+        return self._limits.most
 
     @property
     def waiting(self) -> int:
@@ -148,12 +175,16 @@ class Gate:
         """Whether *model* answers without a loading time, as far as we know; one that nobody can tell of does."""
         if not self._loaded_models.is_authoritative or model in self._unlisted:
             return True
-        return model in self.loaded and not self.is_loading(model)
+        return self._is_known(model) and not self.is_loading(model)
 
     def learn_slots(self, slots: int) -> None:
         """Let through as many requests as the machine says it takes; *slots* >= 1."""
         self._limits = msgspec.structs.replace(self._limits, slots=slots)
         self._admit()
+
+    def is_on_trial(self, call: Call) -> bool:
+        """Whether *call*, which has a slot, may be waiting in the machine's own queue behind others that write."""
+        return self._trial is not None and self._trial.is_waiting and self._trial.newcomer.call is call
 
     def is_loading(self, model: str) -> bool:
         """Whether *model* is being loaded, to the backend's own knowledge."""
@@ -231,19 +262,22 @@ class Gate:
             QueueFull: the queue is full, or no slot will be, or was, free in time.
             Loading: the model was not loaded in time; its loading goes on.
         """
-        await self._loaded_models.refresh()
+        if self._loaded_models.is_stale():
+            await self._loaded_models.refresh()
+        self._forget_slots_of_unloaded()
         if self._is_free_for(model) and self._clock.now() < deadline:
             self._turns.serve(tenant, last=True)
             return self._lend(model, ())
         waiter = self._enter(provider, model, deadline, tenant)
         slot: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = slot
+        self._waiting.add(waiter)
+        self._slots[waiter] = slot
         try:
             self._admit()
             if not slot.done():
                 self._keep_to_limit(waiter)
                 queued(len(ahead_of(waiter, self._waiting, self._machine(), self._limits_now())))
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(deadline):
                 return await slot
         except TimeoutError:
             self._abandon(waiter, slot)
@@ -258,21 +292,36 @@ class Gate:
     def release(self, lease: Lease, *, served: bool) -> None:
         """Give a slot back; *served*: the call was answered to its end, so its time tells something."""
         self._leases.discard(lease)
+        if self._trial is not None and self._trial.involves(lease):
+            self._end_trial_in_vain()
         if served:
+            self._silent.discard(lease.model)
+        if served and not lease.on_trial:
             held = self._clock.now() - lease.began
             self._learn(self._services, lease.model, held - lease.loading)
-        elif not lease.spoke:
+        elif not served and not lease.spoke:
             self._loaded_models.doubt()  # somebody else may have put its model out
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def mark_late(self, lease: Lease) -> None:
         """Note that the call has gone silent: calls to other models that are in memory need not wait for it."""
         lease.late = True
+        self._silent.add(lease.model)
+        trial = self._trial
+        if trial is not None and trial.is_waiting and all(rival.late for rival in trial.rivals):
+            trial.newcomer.late = True  # it waits for them, or hangs as they do
+            self._end_trial_in_vain()
         self._admit()
 
-    def mark_loaded(self, lease: Lease) -> None:
-        """Note the first word of an answer: its model is in memory."""
-        lease.cold, lease.spoke = False, True
+    def hear(self, lease: Lease) -> None:
+        """Note a word of an answer: its model is in memory, and may be seen to answer beside others."""
+        is_first, lease.cold, lease.spoke = not lease.spoke, False, True
+        if self._trial is not None:
+            if self._trial.hear(lease, self._clock.now()):
+                self._end_trial_well(self._trial)
+        elif is_first and self._waiting:
+            self._admit()
 
     def record_load_time(self, lease: Lease, seconds: float) -> None:
         """Note what the backend says of the time it took to load."""
@@ -291,14 +340,26 @@ class Gate:
 
     def _is_free_for(self, model: str) -> bool:
         """Whether a call to *model* begins at once, as the rules would have it: no wait, no load, a free slot."""
-        is_idle = not self._waiting and self._load is None and len(self._leases) < self._limits.slots
+        is_idle = not self._waiting and self._load is None and self._has_slot_for(model)
         return is_idle and not self._closed and model in self._loaded_models.loaded
+
+    def _has_slot_for(self, model: str, leases: Collection[Lease] | None = None) -> bool:
+        """Whether a call to *model* has a slot beside *leases*; None: beside all there are."""
+        running = self._leases if leases is None else leases
+        if len(running) >= self._limits.most:
+            return False
+        return self._limits.has_slot_for(model, [lease.model for lease in running])
 
     def _enter(self, provider: str, model: str, deadline: float, tenant: str) -> Waiter:
         now = self._clock.now()
         self._tickets += 1
         waiter = Waiter(model, deadline, now, self._tickets, tenant)
         refused = refuse(waiter, self._waiting, self._machine(), self._limits_now(), now)
+        if (
+            refused is not None and refused.why == "late" and self.may_overtake(model)
+        ):  # it waits for none of the silent
+            rivals = [each for each in self._waiting if self.may_overtake(each.model)]
+            refused = refuse(waiter, rivals, self._machine(self._punctual), self._limits_now(), now)
         if refused is not None:
             raise self._refusal(provider, refused)
         return waiter
@@ -309,47 +370,98 @@ class Gate:
             return
         displaced = displaced_by(newcomer, [waiter for waiter in self._waiting if waiter is not newcomer])
         if displaced is not None:
-            self._waiting.pop(displaced).set_exception(_Displaced())
+            self._waiting.discard(displaced)
+            self._slots.pop(displaced).set_exception(_Displaced())
 
     def _admit(self) -> None:
         """Give free slots to those whose turn it is, and load the model of one whose turn that is."""
-        while not self._closed:
+        while self._waiting and not self._closed and not self._is_plainly_full():
             machine = self._machine()
-            still = [waiter for waiter, slot in self._waiting.items() if not slot.done()]
-            chosen = choose(still, machine, self._limits_now(), self._clock.now()) or self._overtaker(still)
+            chosen = choose(self._waiting, machine, self._limits_now(), self._clock.now()) or self._overtaker()
+            on_trial = chosen is None and self._may_try()
+            if on_trial:
+                chosen = choose(self._waiting, self._machine(()), self._limits_now(), self._clock.now())
             if chosen is None:
                 return
+            if self._slots[chosen].done():  # it leaves: its time is over, or its asker has gone
+                self._waiting.discard(chosen)
+                continue
             evicted = evicted_by(chosen.model, machine, self._limits_now()) or ()
             if must_load(chosen.model, machine):
                 self._begin_load(chosen.model, evicted)
             else:
-                slot = self._waiting.pop(chosen)
+                self._waiting.discard(chosen)
+                slot = self._slots.pop(chosen)
                 self._turns.serve(chosen.tenant, last=not self._waiting)
-                slot.set_result(self._lend(chosen.model, evicted))
+                slot.set_result(self._lend(chosen.model, evicted, on_trial=on_trial))
 
-    def _overtaker(self, waiting: Collection[Waiter]) -> Waiter | None:
+    def _is_plainly_full(self) -> bool:
+        """Whether all slots are taken, and no other rule than theirs has a say: as most of the time where many wait."""
+        if len(self._leases) < self._limits.most or self._learns_slots or any(lease.late for lease in self._leases):
+            return False
+        return all(self._is_known(model) for model in self._waiting.models)
+
+    def _overtaker(self) -> Waiter | None:
         """Who may go beside calls that are silent."""
-        able = [waiter for waiter in waiting if self._may_overtake(waiter.model)]
+        models = {model for model in self._waiting.models if self.may_overtake(model)}
+        able = [waiter for waiter in self._waiting if waiter.model in models] if models else []
         return choose(able, self._machine(self._punctual), self._limits_now(), self._clock.now()) if able else None
 
-    def _may_overtake(self, model: str) -> bool:
+    def may_overtake(self, model: str) -> bool:
         """Whether silent calls are all that stands before *model*: another one, and in memory."""
         silent = {lease.model for lease in self._leases if lease.late}
         return bool(silent) and model not in silent and self.is_loaded(model)
+
+    def _may_try(self) -> bool:
+        """Whether to see if the machine takes one call more: all that run, and all that wait, are for one model."""
+        if not self._learns_slots or self._trial is not None or self._load is not None:
+            return False
+        if len(self._waiting.models) != 1:
+            return False
+        model = next(iter(self._waiting.models))
+        if any(lease.model != model or lease.late or not lease.spoke for lease in self._leases):
+            return False
+        return self._slots_seen.may_try(model, len(self._leases), self._clock.now())
+
+    def _end_trial_in_vain(self) -> None:
+        if self._trial is not None:
+            self._slots_seen.not_seen(self._trial.newcomer.model, self._clock.now())
+            self._trial = None
+
+    def _end_trial_well(self, trial: SlotTrial[Lease]) -> None:
+        self._slots_seen.side_by_side(trial.newcomer.model, trial.slots)
+        self._trial = None
+        self._limits = msgspec.structs.replace(self._limits, slots_of_models=self._slots_seen.slots)
+        self._admit()
+
+    def _forget_slots_of_unloaded(self) -> None:
+        """The number of calls is set when a model is loaded: what was seen of one that is gone counts no more."""
+        if self._loaded_models.is_authoritative and self._slots_seen.keep(self._loaded_models.loaded):
+            self._limits = msgspec.structs.replace(self._limits, slots_of_models=self._slots_seen.slots)
 
     @property
     def _punctual(self) -> list[Lease]:
         return [lease for lease in self._leases if not lease.late]
 
-    def _lend(self, model: str, evicting: tuple[str, ...]) -> Lease:
-        cold = model not in self.loaded
+    def _lend(self, model: str, evicting: tuple[str, ...], *, on_trial: bool = False) -> Lease:
+        cold = not self._is_known(model)
         self._loaded_models.mark_used(model, evicting)
         now = self._clock.now()
         if cold:
             self._turn_began = now
         lease = Lease(model, now, cold=cold)
+        lease.late = model in self._silent  # nobody waits for it a second time before it has answered
+        if on_trial:
+            lease.on_trial = True
+            self._trial = SlotTrial(lease, self._leases)
         self._leases.add(lease)
         return lease
+
+    def _is_known(self, model: str) -> bool:
+        """Whether *model* is among ``loaded``."""
+        if self._load is None and model in self._loaded_models.loaded:
+            return True
+        return model in self.loaded
 
     def _begin_load(self, model: str, evicting: tuple[str, ...]) -> None:
         load = self._loaders[model]
@@ -376,7 +488,8 @@ class Gate:
 
     def _abandon(self, waiter: Waiter, slot: asyncio.Future[Lease]) -> None:
         """Leave the queue, or give back a slot that came too late."""
-        self._waiting.pop(waiter, None)
+        self._waiting.discard(waiter)
+        self._slots.pop(waiter, None)
         if slot.done() and not slot.cancelled():
             self.release(slot.result(), served=False)
         else:
@@ -429,6 +542,6 @@ class Gate:
         what[model] = before + EWMA_WEIGHT * (max(0.0, seconds) - before)
 
     def __repr__(self) -> str:
-        slots = f"{len(self._leases)} of {self._limits.slots} slots"
+        slots = f"{len(self._leases)} of {self._limits.most} slots"
         loaded = ", ".join(self.loaded) or "nothing"
         return f"<Gate {self.group} [{slots}, {len(self._waiting)} waiting | {loaded} loaded]>"

@@ -61,6 +61,8 @@ class LoadedModels:
     def mark_used(self, model: str, evicting: Sequence[str] = ()) -> None:
         """Note that *model* is used, and that *evicting* make room for it."""
         self._changes += 1
+        if not evicting and self.loaded[-1:] == (model,):
+            return
         self.loaded = (*(each for each in self.loaded if each != model and each not in evicting), model)
 
     def mark_unloaded(self, *models: str) -> None:
@@ -72,12 +74,16 @@ class LoadedModels:
         """Let the next request look, however short ago the last look was."""
         self._next_look = -math.inf
 
+    def is_stale(self) -> bool:
+        """Whether a look is due: nobody has looked within ``REFRESH_INTERVAL`` seconds, and there is whom to ask."""
+        return self._list_loaded is not None and self._clock.now() >= self._next_look
+
     async def refresh(self) -> None:
-        """Ask the backend, unless somebody did within ``REFRESH_INTERVAL`` seconds. Never raises, never takes long."""
-        if self._clock.now() < self._next_look:
+        """Ask the backend, where that is due. Never raises, never takes long."""
+        if not self.is_stale():
             return
         async with self._looking:  # who comes while somebody looks waits for what he sees
-            if self._clock.now() >= self._next_look:
+            if self.is_stale():
                 await self.look()
 
     async def look(self) -> Collection[str] | None:

@@ -1,19 +1,19 @@
 """
 How long an attempt has waited in our own queues, apart from what its backend took.
 
-Whoever starts an attempt opens a ``QueueTime`` in its task; a policy that makes it wait notes that there, however deep
+Whoever runs an attempt does so within a ``QueueTime``; a policy that makes it wait notes that there, however deep
 it stands among the others. A context variable carries it, as it carries a trace's span: the time belongs to the
 attempt, and neither to the question nor to what comes back.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
 _current: ContextVar[QueueTime | None] = ContextVar("queue time", default=None)
 
@@ -29,29 +29,41 @@ class QueueTime:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._ended = now, 0.0
         self._since: float | None = None
-        _current.set(self)
+
+    def __enter__(self) -> None:
+        self._before = _current.set(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._before)
 
     @property
     def total(self) -> float:
         """So far, a wait that goes on included."""
         return self._ended + (0.0 if self._since is None else self._now() - self._since)
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time in the block."""
+    def begin(self) -> None:
+        """A wait begins."""
         self._since = self._now()
-        try:
-            yield
-        finally:
-            self._ended, self._since = self.total, None
+
+    def end(self) -> None:
+        """It is over."""
+        self._ended, self._since = self.total, None
 
 
-@contextmanager
-def waiting() -> Iterator[None]:
+class waiting:  # noqa: N801  a context manager, named as what it says
     """Counts the time in the block as waiting, for the attempt that runs in this task, if one does."""
-    current = _current.get()
-    if current is None:
-        yield
-        return
-    with current.waiting():
-        yield
+
+    __slots__ = ("_current",)
+
+    def __enter__(self) -> None:
+        self._current = _current.get()
+        if self._current is not None:
+            self._current.begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._current is not None:
+            self._current.end()

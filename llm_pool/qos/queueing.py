@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from llm_pool.qos.fair_queueing import displaced_by, in_turn
+from llm_pool.qos.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -56,6 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         slots: calls at once, >= 1.
+        slots_of_models: calls at once to those models that take more of them.
         queue: requests that may wait, >= 0.
         max_loaded: models in memory at once; None: as many as fit.
         memory: megabytes for models; None: unknown, everything fits.
@@ -63,10 +65,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     slots: int = 1
+    slots_of_models: Mapping[str, int] = msgspec.field(default_factory=dict)
     queue: int = 64
     max_loaded: int | None = None
     memory: float | None = None
     batch_wait: float = 2.0
+
+    @property
+    def most(self) -> int:
+        """Calls at once to all models together."""
+        return max(self.slots, *self.slots_of_models.values(), 1) if self.slots_of_models else self.slots
+
+    def has_slot_for(self, model: str, running: Sequence[str]) -> bool:
+        """Whether a call to *model* may begin beside *running* ones, each told by its model."""
+        if not self.slots_of_models:
+            return len(running) < self.slots
+        return len(running) < self.most and running.count(model) < self.slots_of_models.get(model, self.slots)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,9 +155,10 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
 
     None when it is nobody's: all slots are taken, the model is on its way, or a swap waits for calls to end.
     """
-    ready, costly = _by_cost(waiting, machine, limits)
-    has_slot = len(machine.running) < limits.slots
-    if machine.loading is None:
+    line = WaitingLine.of(waiting)
+    cheap, dear = _by_cost(line.models, machine, limits)
+    if machine.loading is None and dear:
+        ready, costly = (_in_turn(line, models, machine) for models in (cheap, dear))
         beside = next((w for w in costly if evicted_by(w.model, machine, limits) == ()), None)
         if beside is not None:
             return beside
@@ -152,8 +167,11 @@ def choose(waiting: Collection[Waiter], machine: Machine, limits: Limits, now: f
             first = min(due, key=lambda waiter: (waiter.arrived, waiter.ticket)) if due else next(iter(costly), None)
             if first is None or evicted_by(first.model, machine, limits) is None:
                 return None
-            return first if has_slot or must_load(first.model, machine) else None
-    return ready[0] if ready and has_slot else None
+            return (
+                first if must_load(first.model, machine) or limits.has_slot_for(first.model, machine.running) else None
+            )
+    free = {model for model in cheap if limits.has_slot_for(model, machine.running)}
+    return line.first(cheap, free, machine.turns_ahead) if free else None
 
 
 def must_load(model: str, machine: Machine) -> bool:
@@ -169,17 +187,19 @@ def refuse(
     wait = expected_wait(newcomer, waiting, machine, limits) - own_load
     if now + wait >= newcomer.deadline:
         return QueueRefusal("late", max(MIN_RETRY_AFTER, now + wait - newcomer.deadline))
-    starts_now = choose([*waiting, newcomer], machine, limits, now) is newcomer
-    if len(waiting) >= limits.queue and not starts_now and displaced_by(newcomer, waiting) is None:
-        return QueueRefusal("full", max(MIN_RETRY_AFTER, wait))
-    return None
+    if len(waiting) < limits.queue or choose([*waiting, newcomer], machine, limits, now) is newcomer:
+        return None
+    return QueueRefusal("full", max(MIN_RETRY_AFTER, wait)) if displaced_by(newcomer, waiting) is None else None
 
 
 def ahead_of(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> list[Waiter]:
     """Who is likely to be served before *waiter*: those whose turn is earlier, the costly only before a costly one."""
-    ready, costly = _by_cost([each for each in waiting if each is not waiter], machine, limits)
-    before = _before(waiter, ready, machine)
-    return before if evicted_by(waiter.model, machine, limits) == () else before + _before(waiter, costly, machine)
+    line = WaitingLine.of(waiting)
+    cheap, dear = _by_cost(line.models, machine, limits)
+    before = line.before(waiter, cheap, machine.turns_ahead)
+    if not dear or evicted_by(waiter.model, machine, limits) == ():
+        return before
+    return before + line.before(waiter, dear, machine.turns_ahead)
 
 
 def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine, limits: Limits) -> float:
@@ -190,24 +210,22 @@ def expected_wait(waiter: Waiter, waiting: Collection[Waiter], machine: Machine,
     """
     ahead = ahead_of(waiter, waiting, machine, limits)
     work = sum(machine.services.get(each.model, 0.0) for each in ahead)
-    if ahead or len(machine.running) >= limits.slots:
+    if ahead or not limits.has_slot_for(waiter.model, machine.running):
         work += sum(machine.services.get(model, 0.0) for model in machine.running) / 2
     to_load = {each.model for each in (*ahead, waiter)}.difference(machine.loaded)
-    return work / limits.slots + sum(machine.loads.get(model, 0.0) for model in to_load)
+    return work / limits.most + sum(machine.loads.get(model, 0.0) for model in to_load)
 
 
-def _by_cost(waiting: Collection[Waiter], machine: Machine, limits: Limits) -> tuple[list[Waiter], list[Waiter]]:
-    """The ready and the costly, each in turn; who waits for the model that is being loaded is neither."""
-    models = {waiter.model for waiter in waiting}
-    cheap = {m for m in models if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
-    others = [waiter for waiter in waiting if waiter.model != machine.loading]
-    ready = in_turn((waiter for waiter in others if waiter.model in cheap), machine.turns_ahead)
-    return ready, in_turn((waiter for waiter in others if waiter.model not in cheap), machine.turns_ahead)
+def _by_cost(models: Collection[str], machine: Machine, limits: Limits) -> tuple[set[str], set[str]]:
+    """The *models* whose requests are ready, and those that are costly; the one that is being loaded is neither."""
+    others = {model for model in models if model != machine.loading}
+    cheap = {m for m in others if evicted_by(m, machine, limits) == () and not must_load(m, machine)}
+    return cheap, others - cheap
 
 
-def _before(waiter: Waiter, others: Sequence[Waiter], machine: Machine) -> list[Waiter]:
-    ordered = in_turn([*others, waiter], machine.turns_ahead)
-    return ordered[: ordered.index(waiter)]
+def _in_turn(line: WaitingLine[Waiter], models: Collection[str], machine: Machine) -> list[Waiter]:
+    """Those who wait for *models*, in the order to serve."""
+    return in_turn((waiter for waiter in line if waiter.model in models), machine.turns_ahead)
 
 
 def _is_due(waiter: Waiter, ready: Collection[Waiter], machine: Machine, limits: Limits, now: float) -> bool:

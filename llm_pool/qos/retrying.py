@@ -61,7 +61,8 @@ class Retrying(Policy):
             try:
                 async with aclosing(self.inner.stream(call)) as deltas:
                     async for delta in deltas:
-                        committed = committed or bool(delta.text or delta.tool_calls or delta.vectors)
+                        if not committed:
+                            committed = bool(delta.text or delta.tool_calls or delta.vectors)
                         yield delta
             except Loading as error:
                 wait = poll_delay(polls, call.deadline - self._clock.now(), at_least=error.retry_after or 0.0)

@@ -70,7 +70,8 @@ class Silence:
 
     def hear(self, now: float) -> None:
         """Note a sign of life."""
-        self._longest = max(self._longest, now - self.heard_at)
+        if (silent := now - self.heard_at) > self._longest:
+            self._longest = silent
         self.heard_at = now
         if self._idle is not None:
             self._deadline = now + self._idle

@@ -1,8 +1,8 @@
 """
 How many calls a machine takes at once, where it says so.
 
-llama-server does (``total_slots`` of ``/props``, its ``--parallel``); Ollama does not: ``OLLAMA_NUM_PARALLEL`` is known
-to its own process alone.
+llama-server does (``total_slots`` of ``/props``, its ``--parallel``). Of a machine that does not, as Ollama,
+``slot_trial`` learns it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class SlotCount:
         self._clock, self._count, self._tell = clock, count, tell
         self._asked_at: float | None = None
 
+    def is_stale(self) -> bool:
+        """Whether nobody has asked within ``ASK_INTERVAL`` seconds."""
+        return self._asked_at is None or not 0 <= self._clock.now() - self._asked_at < ASK_INTERVAL
+
     async def refresh(self) -> None:
-        """Ask, unless somebody did within ``ASK_INTERVAL`` seconds. Never raises, never takes long."""
-        now = self._clock.now()
-        if self._asked_at is not None and 0 <= now - self._asked_at < ASK_INTERVAL:
+        """Ask, where that is due. Never raises, never takes long."""
+        if not self.is_stale():
             return
-        self._asked_at = now
+        self._asked_at = self._clock.now()
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 slots = await self._count()

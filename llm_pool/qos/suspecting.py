@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeAlias
 
 from llm_pool.qos.policy import Policy
-from llm_pool.qos.silence import Silence, Watch, never
+from llm_pool.qos.silence import Silence, Watch
 from llm_pool.qos.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Suspecting(Policy):
         suspicions: the pool's.
         clock: the time.
         patience: how long the provider's silence is usual.
-        is_loading: whether the model is being loaded now; then silence means nothing.
+        is_excused: whether a call's silence means nothing now, as while the model is being loaded.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Suspecting(Policy):
         clock: Clock,
         patience: Patience,
         *,
-        is_loading: Callable[[], bool] = never,
+        is_excused: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         super().__init__(inner)
-        self._suspicions, self._clock, self._patience, self._is_loading = suspicions, clock, patience, is_loading
+        self._suspicions, self._clock, self._patience, self._is_excused = suspicions, clock, patience, is_excused
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises what *inner* raises."""
@@ -126,7 +126,7 @@ class Suspecting(Policy):
             lambda: self._patience.before_suspicion(self.name, call),
             hold_against,
             soonest=self._patience.soonest,
-            excused=self._is_loading,
+            excused=lambda: self._is_excused(call),
         )
         try:
             with watching:
@@ -138,7 +138,8 @@ class Suspecting(Policy):
                             suspicion.good()
                         yield delta
         finally:
-            given = now() - began
-            all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
-            if not done and not late and all_given and not self._is_loading():
-                suspicion.missed(given, now())
+            if not done and not late:
+                given = now() - began
+                all_given = had_all_its_time(given, call.deadline - began) and not silence.flows
+                if all_given and not self._is_excused(call):
+                    suspicion.missed(given, now())

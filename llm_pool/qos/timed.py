@@ -8,9 +8,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import OutOfTime, TimedOut
+from llm_pool.core.time_limit import TimeLimit
 from llm_pool.qos.latency import LatencyKey
 from llm_pool.qos.loaded_models import MIN_LOAD_TIME
 from llm_pool.qos.policy import Policy
+from llm_pool.qos.silence import never
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -25,11 +27,6 @@ UNKNOWN_TTFT_LIMIT = 1.0
 """Seconds without a word that are held against a backend whose usual time to the first token is unknown."""
 SILENCE_FACTOR = 3.0
 """As many times its usual 95th percentile without a word are held against a backend whose usual time is known."""
-
-
-def not_loading() -> bool:
-    """The backend needs no loading time."""
-    return False
 
 
 def before_deadline(call: Call, now: float) -> float:
@@ -57,6 +54,8 @@ class Timed(Policy):
         clock: the time.
         timeout: seconds; the provider's own limit, None for none.
         is_loading: whether the model is being loaded now.
+        is_on_trial: whether a call may wait in the machine's own queue, as one more than was seen to run at once. Then
+            only its asker's time ends it, and its time is not recorded.
     """
 
     def __init__(
@@ -66,23 +65,35 @@ class Timed(Policy):
         clock: Clock,
         *,
         timeout: float | None = None,
-        is_loading: Callable[[], bool] = not_loading,
+        is_loading: Callable[[], bool] = never,
+        is_on_trial: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         super().__init__(inner)
-        self._latencies, self._clock, self._timeout, self._is_loading = latencies, clock, timeout, is_loading
+        self._latencies, self._clock, self._timeout = latencies, clock, timeout
+        self._is_loading, self._is_on_trial = is_loading, is_on_trial
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta]:
         """Ask; raises TimedOut, OutOfTime and what *inner* raises."""
-        watch = _Stopwatch(self.name, call.task.name, self._clock, self._latencies, cold=self._is_loading())
+        is_trial = self._is_on_trial(call)
+        record = None if is_trial else self._latencies
+        watch = _Stopwatch(self.name, call.task.name, self._clock, record, cold=self._is_loading())
         own, asked = self._limits(call, watch.began)
+        own = math.inf if is_trial else own
         if asked <= watch.began:
             raise OutOfTime(self.name, "no time left before it was asked")
+        # Around each wait and not around the stream: a generator does not run while its reader does.
+        limit = TimeLimit(min(own, asked), keep=True)
         try:
             async with aclosing(self.inner.stream(call)) as deltas:
-                while (delta := await _next(deltas, min(own, asked))) is not None:
+                while True:
+                    with limit:
+                        delta = await anext(deltas, None)
+                    if delta is None:
+                        break
                     watch.record(delta)
                     if call.idle is not None and watch.wrote:
                         asked = min(self._clock.now() + call.idle, call.latest - DEADLINE_MARGIN)
+                        limit.move(min(own, asked))
                     yield delta
         except TimeoutError:
             watch.record_censored()
@@ -90,6 +101,8 @@ class Timed(Policy):
         except (asyncio.CancelledError, GeneratorExit):
             watch.record_censored()
             raise
+        finally:
+            limit.close()
 
     def is_backend_fault(self, call: Call, silent: float, *, unknown: float = math.inf) -> bool:
         """
@@ -100,7 +113,7 @@ class Timed(Policy):
             silent: seconds.
             unknown: seconds to hold against a backend whose usual time is unknown.
         """
-        if self._is_loading():
+        if self._is_loading() or self._is_on_trial(call):
             return False
         key = LatencyKey(self.name, call.task.name, "ttft")
         usual = self._latencies.quantile(key, 0.95, self._clock.now(), exclude_censored=True)
@@ -125,20 +138,10 @@ class Timed(Policy):
         return OutOfTime(self.name, f"{reason}, all the time there was")
 
 
-async def _next(deltas: AsyncGenerator[Delta], until: float) -> Delta | None:
-    """
-    Give the next delta, or None at the end; raises TimeoutError at *until*.
-
-    The timeout stands around each wait and not around the stream: a generator does not run while its reader does.
-    """
-    async with asyncio.timeout_at(None if math.isinf(until) else until):
-        return await anext(deltas, None)
-
-
 class _Stopwatch:
     """One attempt's times on their way into the record."""
 
-    def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies, *, cold: bool) -> None:
+    def __init__(self, provider: str, task: str, clock: Clock, latencies: Latencies | None, *, cold: bool) -> None:
         self._provider, self._task, self._clock, self._latencies = provider, task, clock, latencies
         self.began, self.cold = clock.now(), cold
         self._ttft: float | None = None
@@ -151,11 +154,10 @@ class _Stopwatch:
 
     def record(self, delta: Delta) -> None:
         """Note a delta; the last one tells the whole."""
-        elapsed = self._clock.now() - self.began
-        if delta.has_token and self._ttft is None:
-            self._ttft = elapsed
+        if self._ttft is None and delta.has_token:
+            self._ttft = self._clock.now() - self.began
         if delta.final:
-            self._finish(elapsed, delta.loading or 0.0)
+            self._finish(self._clock.now() - self.began, delta.loading or 0.0)
 
     def _finish(self, total: float, loading: float) -> None:
         self._done = True
@@ -178,4 +180,6 @@ class _Stopwatch:
             self._add("total", elapsed, censored=True)
 
     def _add(self, what: LatencyKind, seconds: float, *, censored: bool = False) -> None:
-        self._latencies.add(LatencyKey(self._provider, self._task, what), seconds, self._clock.now(), censored=censored)
+        if self._latencies is not None:
+            key = LatencyKey(self._provider, self._task, what)
+            self._latencies.add(key, seconds, self._clock.now(), censored=censored)

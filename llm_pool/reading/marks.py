@@ -11,9 +11,10 @@ CLOSE_LIST: Final = "]\uff3d"
 COLONS: Final = ":\uff1a"
 COMMAS: Final = ",\uff0c\u3001;"
 
-SMART_QUOTES: Final = "\u201c\u201d\u201e\u201f\uff02\u00ab\u00bb"
+SMART_QUOTES: Final = "\u201c\u201d\u201e\u201f\uff02"
+GUILLEMETS: Final = "\u00ab\u00bb"
 SMART_SINGLE_QUOTES: Final = "\u2018\u2019\u201a\uff07"
-QUOTES: Final = f"\"'{SMART_QUOTES}{SMART_SINGLE_QUOTES}"
+QUOTES: Final = f"\"'{SMART_QUOTES}{GUILLEMETS}{SMART_SINGLE_QUOTES}"
 
 DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63"
 """What stands for a minus sign."""

@@ -8,15 +8,19 @@ two say the same.
 The rules, so that an answer *about* tags is left alone:
 
 1. A block counts at the beginning of the text, after optional white space, and directly behind another block:
-   ``<think>``, ``<thinking>``, ``<thought>``, ``<reasoning>``, ``<reflection>``, ``<seed:think>``, ``[THINK]``,
-   ``◁think▷``, ``<|START_THINKING|>``, ``<unused94>``, ``<|channel>thought``. It ends at the first closing tag of its
-   kind. Tags may be in any letter case.
+   ``<think>``, ``<thinking>``, ``<thought>``, ``<reason>``, ``<reasoning>``, ``<reflection>``, ``<seed:think>``,
+   ``<longcat_think>``, ``[THINK]``, ``◁think▷``, ``<|START_THINKING|>``, ``<|inner_prefix|>``, ``<unused94>``,
+   ``<|channel>thought``. It ends at the first closing tag of its kind. Tags may be in any letter case.
 2. A closing tag alone counts, once, where no block came before it: templates that open the block in the prompt leave
    only its end in the text. It has to stand at the beginning or the end of a line, or behind the end of a sentence,
    and neither in quotes nor in code (back ticks, a fence).
 3. A text that begins with ``<|channel|>`` or ``<|start|>`` is a sequence of messages in the harmony format: those of
    the channel ``final``, and those without a channel, are the answer, all others are reasoning.
-4. Anything else is the answer, tags and all.
+4. Servers that take the harmony format's tokens away leave ``analysisThe user … assistantfinal7``: a text that begins
+   with the word ``analysis`` grown together with a sentence is reasoning up to ``assistantfinal``.
+5. Tokens that some models put around an answer, as ``<|START_RESPONSE|>`` and ``<|END_RESPONSE|>``, are no part of it.
+   Tags of letters, as ``<answer>``, are: the prompt may have asked for them.
+6. Anything else is the answer, tags and all.
 
 A block that is never closed, or messages of which none is final, are no answer: ``complete`` is False.
 
@@ -41,15 +45,26 @@ MAX_SPACE: Final = 64
 MAX_HEADER: Final = 512
 """Characters between ``<|start|>`` and ``<|message|>``; a longer header is read as one of reasoning."""
 
+_NAMES: Final = (
+    *("think", "thinking", "thought", "reason", "reasoning", "reflection"),
+    *("seed:think", "longcat_think"),
+)
 _TAGS: Final = {
-    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning", "reflection", "seed:think")},
+    **{f"<{name}>": f"</{name}>" for name in _NAMES},
     "[think]": "[/think]",
     "◁think▷": "◁/think▷",
     "<|start_thinking|>": "<|end_thinking|>",
+    "<|inner_prefix|>": "<|inner_suffix|>",
     "<unused94>": "<unused95>",
     "<|channel>thought": "<channel|>",
 }
 """Opening and closing tags, in lower case."""
+_WRAPPINGS: Final = {
+    "<|start_response|>": "<|end_response|>",
+    "<|start_text|>": "<|end_text|>",
+    "<|begin_of_box|>": "<|end_of_box|>",
+}
+"""Tokens around an answer, in lower case."""
 _MESSAGE: Final = "<|message|>"
 _HARMONY: Final = ("<|channel|>", "<|start|>")
 _ENDS_OF_MESSAGES: Final = ("<|end|>", "<|return|>", "<|call|>", *_HARMONY)
@@ -58,8 +73,15 @@ _QUOTES: Final = f"`{QUOTES}"
 _ENDS_OF_SENTENCES: Final = ".!?\u2026:)]}*$\u3002\uff01\uff1f"
 
 
-_OPENINGS: Final = (*_TAGS, *_HARMONY)
+_OPENINGS: Final = (*_TAGS, *_HARMONY, *_WRAPPINGS)
 _CLOSINGS: Final = tuple(_TAGS.values())
+_BARE_BEGINNING: Final = "analysis"
+_BARE_END: Final = "assistantfinal"
+_BARE: Final = re.compile(r"analysis(?=[A-Z][\w'\u2019]{0,30}[ ,]|[^\x00-\x7f\s])")
+_MAY_BE_BARE: Final = re.compile(r"analysis(?:[A-Z][\w'\u2019]{0,30})?")
+_CLOSING_BARE: Final = re.compile(_BARE_END)
+_ENDS_OF_BLOCKS: Final = (*_CLOSINGS, _BARE_END)
+_ENDS_OF_WRAPPINGS: Final = tuple(_WRAPPINGS.values())
 
 
 def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
@@ -68,7 +90,8 @@ def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
 
 _OPENING: Final = _any_of(_OPENINGS)
 _CLOSING: Final = _any_of(_CLOSINGS)
-_CLOSING_OF: Final = {opening: _any_of((closing,)) for opening, closing in _TAGS.items()}
+_MAY_TAG: Final = re.compile(f"[{re.escape(''.join(sorted({closing[0] for closing in _CLOSINGS})))}]")
+_CLOSING_OF: Final = {opening: _any_of((closing,)) for opening, closing in {**_TAGS, **_WRAPPINGS}.items()}
 _END_OF_MESSAGE: Final = _any_of(_ENDS_OF_MESSAGES)
 _SPACE: Final = re.compile(r"\s*+")
 _REST_OF_LINE: Final = re.compile(rf"[ \t]{{0,{MAX_SPACE}}}+(?:[\r\n]|(\S))")
@@ -114,8 +137,9 @@ def split(text: str, *, inside: bool = False) -> Split:
         text: all that the model wrote.
         inside: the prompt has opened the block: the text begins within it, and a closing tag of any kind ends it.
     """
-    if not inside and _OPENING.match(text.lstrip()) is None and _CLOSING.search(text) is None:
-        return Split("", text.lstrip(), complete=True)
+    said = text.lstrip()
+    if not (inside or _OPENING.match(said) or _BARE.match(said) or _CLOSING.search(text)):
+        return Split("", said, complete=True)
     splitter = Splitter(inside=inside)
     splitter.feed(text)
     splitter.close()
@@ -146,7 +170,7 @@ class Splitter:
         self._step: Callable[[Splitter, bool], bool] = Splitter._inside if inside else Splitter._begin
         self._closing = _CLOSING
         self._had_block, self._had_final, self._to_answer = inside, False, False
-        self._line = _Line()
+        self._line, self._lined = _Line(), 0
         self._reasoning: list[str] = []
         self._answer: list[str] = []
         self._told = (0, 0)
@@ -155,12 +179,15 @@ class Splitter:
     @property
     def complete(self) -> bool:
         """Whether what came so far may be a whole text: no block is open, and a final message has begun."""
-        if self._step in {Splitter._begin, Splitter._answering}:
+        if self._step in {Splitter._begin, Splitter._answering, Splitter._wrapped}:
             return True
         return self._had_final and self._step != Splitter._inside
 
     def feed(self, text: str) -> Piece:
         """What *text*, the next piece of the stream, adds."""
+        if self._at == len(self._held) and self._step is Splitter._answering and _MAY_TAG.search(text) is None:
+            self._say(text)  # as nearly always
+            return Piece("", text)
         self._held, self._at = self._held[self._at :] + text, 0
         return self._run(final=False)
 
@@ -185,22 +212,43 @@ class Splitter:
     def _begin(self, final: bool) -> bool:
         """At the beginning, or behind a block: perhaps another one."""
         self._at = start = self._behind_space()
-        opening = _OPENING.match(self._held, start)
-        if opening is None and not final and _may_begin(self._held, start, _OPENINGS):
+        opening = _OPENING.match(self._held, start) or (None if self._had_block else _BARE.match(self._held, start))
+        if opening is None and not final and self._may_open(start):
             return False
         if opening is None:
             self._step = Splitter._answering
         elif (tag := opening[0].lower()) in _HARMONY:
             self._step = Splitter._header
+        elif tag in _WRAPPINGS:
+            self._at = opening.end()
+            self._at, self._closing, self._step = self._behind_space(), _CLOSING_OF[tag], Splitter._wrapped
         else:
-            self._at, self._closing, self._step = opening.end(), _CLOSING_OF[tag], Splitter._inside
+            self._at, self._closing = opening.end(), _CLOSING_OF.get(tag, _CLOSING_BARE)
+            self._step = Splitter._inside
             self._begin_reasoning()
+        return True
+
+    def _may_open(self, start: int) -> bool:
+        """Whether what is held from *start* on, perhaps nothing, may be the beginning of what opens a block."""
+        if _may_begin(self._held, start, _OPENINGS):
+            return True
+        rest = self._held[start : start + MAX_HEADER]
+        return not self._had_block and (_BARE_BEGINNING.startswith(rest) or _MAY_BE_BARE.fullmatch(rest) is not None)
+
+    def _wrapped(self, final: bool) -> bool:
+        """An answer with a token before it: the one behind it is left out."""
+        closing = self._closing.search(self._held, self._at)
+        if closing is None:
+            self._say(self._take_settled(_ENDS_OF_WRAPPINGS, final))
+            return False
+        self._say(self._take(closing.start()))
+        self._at, self._had_block, self._step = closing.end(), True, Splitter._answering
         return True
 
     def _inside(self, final: bool) -> bool:
         closing = self._closing.search(self._held, self._at)
         if closing is None:
-            self._think(self._take_settled(_CLOSINGS, final))
+            self._think(self._take_settled(_ENDS_OF_BLOCKS, final))
             return False
         self._think(self._take(closing.start()))
         self._at = closing.end()
@@ -217,6 +265,7 @@ class Splitter:
         after = _REST_OF_LINE.match(self._held, closing.end())
         if not final and after is None and len(self._held) - closing.end() <= MAX_SPACE:
             return False  # what follows decides
+        self._read_line()
         if self._line.ends_thought(
             self._held[closing.end() : closing.end() + 1], ends_line=after is None or not after[1]
         ):
@@ -282,7 +331,12 @@ class Splitter:
     def _say(self, text: str) -> None:
         if text:
             self._answer.append(text)
+
+    def _read_line(self) -> None:
+        """Bring the line up to what was said: it is looked at only where a closing tag comes."""
+        for text in self._answer[self._lined :]:
             self._line.add(text)
+        self._lined = len(self._answer)
 
     def _retract(self) -> None:
         self._told, self._retracted = (self._told[1], 0), True
@@ -336,6 +390,8 @@ def _may_begin(text: str, start: int, tags: tuple[str, ...]) -> bool:
     if len(text) - start >= _longest(tags):
         return False
     end = text[start:].lower()
+    if end and end[0] not in _firsts(tags):
+        return False
     return any(tag.startswith(end) for tag in tags)
 
 
@@ -346,5 +402,5 @@ def _longest(tags: tuple[str, ...]) -> int:
 
 @cache
 def _firsts(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The characters that *tags* begin with; none is a letter, so there is no other case of it."""
+    """The characters that *tags* begin with; the only letter is that of a word that has but one case."""
     return tuple({tag[0] for tag in tags})

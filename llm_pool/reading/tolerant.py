@@ -24,6 +24,7 @@ from llm_pool.reading.marks import (
     CLOSE_OBJECT,
     COLONS,
     COMMAS,
+    GUILLEMETS,
     LIST_MARKS,
     OBJECT_MARKS,
     OPEN_LIST,
@@ -248,7 +249,10 @@ def _name(key: str) -> str:
 
 
 def _literal(said: str) -> Json:
-    """The constant or the number that *said* is by itself; else *said*, for the schema to make sense of."""
+    """The constant or the number that *said* is, a comment apart; else *said*, for the schema to make sense of."""
+    if (commented := _COMMENTED.match(said)) is not None:
+        value = _literal(commented[1])
+        return said if isinstance(value, str) else value
     if said in _CONSTANTS:
         return _CONSTANTS[said]
     if _NUMBER.fullmatch(said):
@@ -270,6 +274,7 @@ _PAIRS: Final = (
     ('"', '"'),
     ("'", "'"),
     (SMART_QUOTES, f'{SMART_QUOTES}"'),
+    (GUILLEMETS, f'{GUILLEMETS}"'),
     (SMART_SINGLE_QUOTES, f"{SMART_SINGLE_QUOTES}'"),
 )
 """Quotes that open a string, and those that may close it."""
@@ -311,5 +316,6 @@ _CONSTANTS: Final[dict[str, Json]] = {
     "None": None,
 }
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,299})(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?")
+_COMMENTED: Final = re.compile(r"(\S{1,400})\s+(?://|/\*|#)")
 _ESCAPE_OR_QUOTE: Final = re.compile(r"\\.|\"", re.DOTALL)
 _AS_IN_JSON: Final = {'"': '\\"', "\\'": "'"}

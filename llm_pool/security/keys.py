@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import ConfigError, InvalidRequest
+from llm_pool.core.files import open_regular, whole
 from llm_pool.security.hmac import Slot
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class KeyFile:
             ConfigError: the file is damaged, or others than its owner may read it.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                data = file.read()
+                data = whole(file)
         except FileNotFoundError:
             return {}
         except OSError as error:

@@ -128,7 +128,9 @@ local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
 local per_second, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cost, is_debt = tonumber(ARGV[3]), ARGV[4] == '1'
-local start = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+local kept = redis.pcall('GET', KEYS[1])
+local start = type(kept) == 'string' and tonumber(kept) or now
+if not (start > now and start < math.huge) then start = now end
 local tolerance = burst / per_second
 local after = start + cost / per_second
 local is_there = is_debt or (cost > 0 and after - now <= tolerance + 1e-6) or (cost == 0 and start - now < tolerance)
@@ -143,7 +145,7 @@ end
 local remaining = math.max(0, (tolerance - (after - now)) * per_second)
 return {is_there and 1 or 0, tostring(remaining), tostring(wait), tostring(after - now)}
 """
-"""``take`` and ``charge`` as one step on the server, by the server's clock."""
+"""``take`` and ``charge`` as one step on the server, by the server's clock; what is no number there counts as none."""
 
 
 class RedisLimiter:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.core.errors import ConfigError
+from llm_pool.core.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,9 +75,12 @@ def load(context: ssl.SSLContext, files: TlsFiles) -> None:
     """
     key, path = "server.tls_cert", files.cert
     try:
+        for file in (files.cert, files.key):
+            open_regular(file).close()  # OpenSSL would wait for whoever writes into a pipe
         context.load_cert_chain(files.cert, files.key, password=_no_password)
         if files.client_ca is not None:
             key, path = "server.client_ca", files.client_ca
+            open_regular(path).close()
             context.load_verify_locations(files.client_ca)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)

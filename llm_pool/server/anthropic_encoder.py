@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from llm_pool.server.call_order import CallsInOrder
 from llm_pool.server.chat import decision_details, thinking_of
 from llm_pool.server.sse import CONTENT_TYPE, encode
 from llm_pool.server.status import status_of
@@ -55,8 +56,8 @@ class MessageEncoder:
     def __init__(self, model: str, ignored: Sequence[str]) -> None:
         self._model, self._ignored, self._id = model, ignored, f"msg_{uuid.uuid4().hex}"
         self._index, self._open = -1, ""
-        self._told: int | None = None  # characters of the first call's arguments, once it is begun
-        self._late: list[str] = []  # text that came after that: blocks come one after the other
+        self._calls = CallsInOrder()
+        self._late: list[str] = []  # text that came after a call was begun: blocks come one after the other
 
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
@@ -74,26 +75,20 @@ class MessageEncoder:
 
     def piece(self, text: str) -> bytes:
         """A piece of text, in a block of its own kind."""
-        if self._told is not None:
+        if self._calls.began:
             self._late.append(text)
             return b""
         return self._in_block({"type": "text", "text": ""}) + self._delta({"type": "text_delta", "text": text})
 
     def thought(self, text: str) -> bytes:
         """A piece of thought, likewise; none after a call."""
-        if self._told is not None:
+        if self._calls.began:
             return b""
         return self._in_block(_thinking("")) + self._delta({"type": "thinking_delta", "thinking": text})
 
     def called(self, piece: ToolCallDelta) -> bytes:
-        """A piece of the first call. The others wait for its end, as blocks come one after the other."""
-        if piece.index:
-            return b""
-        output = b""
-        if self._told is None:
-            self._told, output = 0, self._call(piece.id, piece.name)
-        self._told += len(piece.arguments)
-        return output + self._arguments(piece.arguments)
+        """A piece of a call, in a block of its own."""
+        return b"".join(map(self._call, self._calls.feed(piece)))
 
     def heartbeat(self) -> bytes:
         """A ping, as Anthropic sends them."""
@@ -102,11 +97,7 @@ class MessageEncoder:
     def ending(self, end: StreamEnd) -> bytes:
         """The rest of the text, the calls, why the message ends and what it took."""
         output = self.piece(end.rest) if end.rest else b""
-        for at, call in enumerate(end.answer.tool_calls):
-            told = None if at else self._told
-            if told is None:
-                output += self._call(call.id, call.name)
-            output += self._arguments(call.arguments[told:])
+        output += b"".join(map(self._call, self._calls.rest(end.answer.tool_calls)))
         if self._late:
             output += self._in_block({"type": "text", "text": ""})
             output += self._delta({"type": "text_delta", "text": "".join(self._late)})
@@ -119,12 +110,10 @@ class MessageEncoder:
         """An error; nothing comes after it."""
         return encode("error", error_shape(status_of(error).http, error_json(error)))
 
-    def _call(self, call_id: str, name: str) -> bytes:
-        """The begin of a call."""
-        return self._close() + self._in_block(_tool_use(call_id, name, {}))
-
-    def _arguments(self, text: str) -> bytes:
-        return self._delta({"type": "input_json_delta", "partial_json": text}) if text else b""
+    def _call(self, piece: ToolCallDelta) -> bytes:
+        output = self._close() + self._in_block(_tool_use(piece.id, piece.name, {})) if piece.name else b""
+        written = {"type": "input_json_delta", "partial_json": piece.arguments}
+        return output + (self._delta(written) if piece.arguments else b"")
 
     def _in_block(self, block: dict[str, Json]) -> bytes:
         """The begin of *block*, and the end of another before it; nothing where one of its kind is open."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,9 +20,11 @@ from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query
 from llm_pool.server.chat import decision_details, finish, reject_unsupported
 from llm_pool.server.chat_route import add_chat_route
+from llm_pool.server.logprobs import check_alone, token_logprobs
 from llm_pool.server.openai_words import StreamOptions, error_shape, project_of, stop_texts, usage
 from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import whole
+from llm_pool.server.samples import samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
 from llm_pool.wire.json import error_json
@@ -29,23 +32,21 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/completions"
 UNSUPPORTED = {
     "suffix": "the pool completes no text in its middle",
     "echo": "the prompt is not repeated",
-    "logprobs": "ask /v1/chat/completions for them, of one provider",
     "logit_bias": "the models of a pool have no tokens in common",
 }
 """Fields that ask for what cannot be had, and why."""
-FIELDS = {"strategy": "model", "task": "model", "project_id": "OpenAI-Project"}
+FIELDS = {"strategy": "model", "task": "model", "project_id": "OpenAI-Project", "top_logprobs": "logprobs"}
 """Where the fields of a query stand in a body, where it has another name for them."""
 
 
@@ -68,8 +69,8 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, Any] | None = None
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the route to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *routes*."""
     operation = ForeignOperation(
         path=PATH,
         summary="A prompt, answered, in OpenAI's older shape.",
@@ -79,15 +80,22 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
         query_of=lambda body, model, scope: query_from(body, model, project_of(scope)),
         encoder_of=lambda body, ignored, _: _Encoder(body, ignored),
+        samples_of=_encoders,
         error_shape=error_shape,
         fields=FIELDS,
     )
+
+
+def _encoders(body: CompletionBody, ignored: Sequence[str]) -> list[_Encoder]:
+    """One for each answer, where there are several."""
+    count, answer_id = samples(body.n), _new_id()
+    return [_Encoder(body, ignored, index, answer_id) for index in range(count)] if count > 1 else []
 
 
 def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
@@ -97,10 +105,11 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
-    for field in ("n", "best_of"):
-        if getattr(body, field) not in {None, 1}:
-            raise InvalidRequest(field, f"the pool gives one answer, not {getattr(body, field)}")
+    reject_unsupported(body, UNSUPPORTED)
+    if body.best_of not in {None, 1, samples(body.n)}:
+        raise InvalidRequest("best_of", "no answers are made that are not given; expected as many as n")
+    if body.logprobs is not None:
+        check_alone(model)
     return Query(
         prompt=_prompt(body.prompt),
         task=model.task,
@@ -111,6 +120,8 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
         temperature=body.temperature,
         seed=body.seed,
         stop=stop_texts(body.stop),
+        top_logprobs=body.logprobs,
+        no_cache=body.logprobs is not None,
     )
 
 
@@ -130,9 +141,9 @@ class _Encoder:
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, body: CompletionBody, ignored: Sequence[str]) -> None:
-        self._ignored = ignored
-        self._body, self._id, self._made = body, f"cmpl-{uuid.uuid4().hex}", int(time.time())
+    def __init__(self, body: CompletionBody, ignored: Sequence[str], index: int = 0, answer_id: str = "") -> None:
+        self._ignored, self._index = ignored, index
+        self._body, self._id, self._made = body, answer_id or _new_id(), int(time.time())
         self._counts = body.stream_options is not None and bool(body.stream_options.include_usage)
 
     def whole(self, answer: Answer) -> dict[str, Json]:
@@ -160,18 +171,41 @@ class _Encoder:
         return PING
 
     def ending(self, end: StreamEnd) -> bytes:
-        """The rest of the text with the reason for the end, the counts if they were asked for, and the mark."""
-        output = data(self._told(end.rest, finish(end.answer), end.answer))
-        if self._counts:
-            output += data({**self._told(""), "choices": [], "usage": usage(end.answer)})
-        return output + b"data: [DONE]\n\n"
+        """The end of the answer and of the stream."""
+        return self.last(end) + self.closing([end.answer])
+
+    def last(self, end: StreamEnd) -> bytes:
+        """The rest of the text with the reason for the end."""
+        return data(self._told(end.rest, finish(end.answer), end.answer))
+
+    def closing(self, answers: Sequence[Answer]) -> bytes:
+        """The counts of all *answers*, if they were asked for, and the mark."""
+        counts = {**self._told(""), "choices": [], "usage": usage(*answers)}
+        return (data(counts) if self._counts else b"") + b"data: [DONE]\n\n"
 
     def failed(self, error: LlmPoolError) -> bytes:
         """An error in a chunk's place; there is no mark after it."""
         return data(error_shape(status_of(error).http, error_json(error)))
 
     def _told(self, text: str, reason: str | None = None, answer: Answer | None = None) -> dict[str, Json]:
-        choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": reason}
+        weighed = None if answer is None or self._body.logprobs is None else _logprobs(answer, self._body.logprobs)
+        choice = {"text": text, "index": self._index, "logprobs": weighed, "finish_reason": reason}
         head = {"id": self._id, "object": "text_completion", "created": self._made, "model": self._body.model}
         ours = {} if answer is None else {"llm_pool": decision_details(answer, self._ignored)}
         return {**head, "choices": [choice], **ours}
+
+
+def _logprobs(answer: Answer, top: int) -> dict[str, Json]:
+    """How probable each token was; in a stream all of it is at the end."""
+    tokens = token_logprobs(answer)
+    ends = list(accumulate(len(token.token) for token in tokens))
+    return {
+        "tokens": [token.token for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": [dict(token.top[:top]) for token in tokens],
+        "text_offset": [0, *ends][: len(tokens)],
+    }
+
+
+def _new_id() -> str:
+    return f"cmpl-{uuid.uuid4().hex}"

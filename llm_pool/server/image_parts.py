@@ -14,11 +14,13 @@ MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 def image_from(data: str, place: str) -> Image:
     """
-    The picture in *data*, base64 alone; what it is, its first bytes say.
+    The picture in *data*, base64 alone, in lines or not; what it is, its first bytes say.
 
     Raises:
         InvalidRequest: it is no base64, or no picture of a kind in ``MEDIA_TYPES``; *place* names it.
     """
+    if "\n" in data:
+        data = data.replace("\r", "").replace("\n", "")
     try:
         head = base64.b64decode(data[:32], validate=True)
         base64.b64decode(data, validate=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llm_pool.core.errors import InvalidRequest
+from llm_pool.server.result_pictures import with_pictures_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +29,17 @@ def last_word(turns: Sequence[Turn], field: str) -> LastWord:
     """
     What the user asks last, or what stands at the end in its place, and all the other turns that say something.
 
-    Where there are system texts alone, the last of them is asked: many chat templates want a user.
+    Where there are system texts alone, the last of them is asked: many chat templates want a user. Pictures in results
+    of tools are shown by the user.
 
     Raises:
         InvalidRequest: nobody says anything; *field* is where the turns come from.
     """
-    said = [turn for turn in turns if turn.text.strip() or turn.tool_calls or turn.tool_call_id or turn.images]
+    said = [
+        turn
+        for turn in with_pictures_shown(turns)
+        if turn.text.strip() or turn.tool_calls or turn.tool_call_id or turn.images
+    ]
     last = next((at for at in reversed(range(len(said))) if said[at].role != "system"), None)
     if not said:
         raise InvalidRequest(field, "nobody says anything", hint="end with what the user says")

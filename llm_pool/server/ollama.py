@@ -12,11 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
@@ -24,19 +22,24 @@ from llm_pool.engine import ANY_OBJECT, NO_LIMIT
 from llm_pool.server.chat import (
     capabilities,
     decision_details,
+    find_model,
     finish,
+    instant,
     model_named,
     models,
     reject_unsupported,
     respond,
     thinking_of,
 )
+from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
+from llm_pool.server.middleware import send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
-from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation
 from llm_pool.server.queries import decode, think_of, type_error, whole
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
 from llm_pool.wire.json import error_json
@@ -44,17 +47,14 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, Tool, ToolCall, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 UNSUPPORTED = {
-    "logprobs": "an ensemble's answer has no log probabilities",
-    "top_logprobs": "an ensemble's answer has no log probabilities",
     "suffix": "the pool completes no text in its middle",
     "raw": "each model has a template of its own",
     "template": "each model has a template of its own",
@@ -71,9 +71,13 @@ ARCHITECTURE = "llm-pool"
 """What stands for a model's architecture; names of its facts begin with it."""
 DEFAULT_CONTEXT = 4096
 """Tokens of context that Ollama gives a model, unless it is told otherwise."""
-MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+LONGEST_THINKING = "high"
+"""What its newest word for how long to think, ``max``, is here."""
+MANAGING = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/{digest}")
 MANAGED = "models are installed and removed by whoever runs the pool, not through this API"
+REFUSED = "Refused: models are managed by whoever runs the pool."
 CLIENT_FIELDS = {
+    "turns": "messages",
     "max_tokens": "options.num_predict",
     "temperature": "options.temperature",
     "seed": "options.seed",
@@ -136,13 +140,12 @@ class _Show(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
-    app.router.routes.extend(Ollama(manager, access).routes())
-    app.state.error_shapes["/api/"] = error_shape
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
+    routes.add(*Ollama(manager, access).routes())
+    routes.error_shapes["/api/"] = error_shape
     source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path="/api/chat",
             summary="A conversation, answered, in Ollama's shape.",
@@ -165,6 +168,8 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         ForeignOperation(path="/api/tags", summary="Every model there is.", source=source, method="get"),
         ForeignOperation(path="/api/ps", summary="The models in memory.", source=source, method="get"),
         ForeignOperation(path="/api/version", summary="The version.", source=source, method="get"),
+        ForeignOperation(path="/api/delete", summary=REFUSED, source=source, method="delete", refuses=501),
+        *(ForeignOperation(path=path, summary=REFUSED, source=source, refuses=501) for path in MANAGING),
     )
 
 
@@ -183,14 +188,14 @@ class Ollama:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/api/chat", Asgi(self._chat), methods=["POST"]),
-            Route("/api/generate", Asgi(self._generate), methods=["POST"]),
-            Route("/api/tags", Asgi(self._tags), methods=["GET"]),
-            Route("/api/ps", Asgi(self._ps), methods=["GET"]),
-            Route("/api/show", Asgi(self._show), methods=["POST"]),
-            Route("/api/version", Asgi(self._version), methods=["GET"]),
-            Route("/api/delete", Asgi(self._managed), methods=["DELETE"]),
-            *(Route(path, Asgi(self._managed), methods=["POST"]) for path in MANAGING),
+            Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/generate", self._generate, methods=["POST"]),
+            Route("/api/tags", self._tags, methods=["GET"]),
+            Route("/api/ps", self._ps, methods=["GET"]),
+            Route("/api/show", self._show, methods=["POST"]),
+            Route("/api/version", self._version, methods=["GET"]),
+            Route("/api/delete", self._managed, methods=["DELETE"]),
+            *(Route(path, self._managed, methods=["POST"]) for path in MANAGING),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -249,21 +254,21 @@ class Ollama:
         await send_json(send, encoder.loaded())
 
     async def _tags(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        known = await models(self._manager)
+        known = await listed_models(self._manager)
         await send_json(send, {"models": [self._listed(model) for model in known.values()]})
 
     async def _ps(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         healthy = {state.name for state in (await self._manager.health()).states if state.condition == "healthy"}
         known = (await models(self._manager)).values()
         ready = [model for model in known if (healthy.issuperset(model.providers) if model.providers else healthy)]
-        expires = _instant(time.time() + 86_400)
+        expires = instant(time.time() + 86_400)
         in_memory = {"expires_at": expires, "size_vram": 0}
         listed = [{**self._listed(model), **in_memory, "context_length": await self._context(model)} for model in ready]
         await send_json(send, {"models": listed})
 
     async def _show(self, _scope: Scope, receive: Receive, send: Send) -> None:
         body: _Show = decode((await receive())["body"], _Show)
-        model = await model_named(body.model or body.name, self._manager)
+        model = find_model(body.model or body.name, await listed_models(self._manager))
         details = {
             "modelfile": "",
             "parameters": "",
@@ -275,7 +280,7 @@ class Ollama:
                 f"{ARCHITECTURE}.context_length": await self._context(model),
             },
             "capabilities": await capabilities(model, self._manager),
-            "modified_at": _instant(self._manager.last_reload.at),
+            "modified_at": instant(self._manager.last_reload.at),
         }
         await send_json(send, details)
 
@@ -298,7 +303,7 @@ class Ollama:
         return {
             "name": tagged,
             "model": tagged,
-            "modified_at": _instant(self._manager.last_reload.at),
+            "modified_at": instant(self._manager.last_reload.at),
             "size": 0,
             "digest": hashlib.sha256(tagged.encode()).hexdigest(),
             "details": DETAILS,
@@ -312,7 +317,9 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
+    if body.logprobs:
+        check_alone(model)
     options = _options(body)
     asked = last_word(turns, "messages")
     length = whole(options.num_predict, "options.num_predict")
@@ -329,7 +336,9 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
         seed=options.seed,
         stop=tuple(filter(None, [options.stop] if isinstance(options.stop, str) else options.stop or ())),
         output_schema=_schema(body.format),
-        think=think_of(body.think),
+        think=think_of(LONGEST_THINKING if body.think == "max" else body.think),
+        top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        no_cache=bool(body.logprobs),
     )
 
 
@@ -363,7 +372,7 @@ class _Encoder:
     def whole(self, answer: Answer) -> dict[str, Json]:
         """The answer in one piece."""
         line = self._line(answer.content, thinking_of(answer), answer.tool_calls)
-        return {**line, "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        return {**line, "done": True, **_end(answer), **self._beside(answer)}
 
     def loaded(self) -> dict[str, Json]:
         """The answer to no question."""
@@ -395,7 +404,7 @@ class _Encoder:
         output = self.piece(end.rest) if end.rest else b""
         if answer.tool_calls:
             output += _encoded({**self._line("", calls=answer.tool_calls), "done": False})
-        last = {**self._line(""), "done": True, **_end(answer), "llm_pool": self._decision_details(answer)}
+        last = {**self._line(""), "done": True, **_end(answer), **self._beside(answer)}
         return output + _encoded(last)
 
     def failed(self, error: LlmPoolError) -> bytes:
@@ -404,10 +413,15 @@ class _Encoder:
 
     def _line(self, text: str, thinking: str = "", calls: Sequence[ToolCall] = ()) -> dict[str, Json]:
         said = self.text_field(text, thinking, calls)
-        return {"model": self.body.model, "created_at": _instant(time.time()), **said}
+        return {"model": self.body.model, "created_at": instant(time.time()), **said}
 
-    def _decision_details(self, answer: Answer) -> dict[str, Json]:
-        return decision_details(answer, self._ignored)
+    def _beside(self, answer: Answer) -> dict[str, Json]:
+        """The decision, and how probable each token was, where that was asked for; in a stream at its end."""
+        ours: dict[str, Json] = {"llm_pool": decision_details(answer, self._ignored)}
+        if not self.body.logprobs:
+            return ours
+        top = self.body.top_logprobs or 0
+        return {"logprobs": [token_json(token, top) for token in token_logprobs(answer)], **ours}
 
 
 class _ChatEncoder(_Encoder):
@@ -448,11 +462,6 @@ def _end(answer: Answer) -> dict[str, Json]:
 
 def _nanoseconds(seconds: float) -> int:
     return round(seconds * 1e9)
-
-
-def _instant(unix: float) -> str:
-    """As Go writes it: ``2026-11-23T11:17:01.011926Z``."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _encoded(line: Json) -> bytes:

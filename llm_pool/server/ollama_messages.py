@@ -26,7 +26,7 @@ class Function(msgspec.Struct, frozen=True):
     """The function that is called."""
 
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class MessageCall(msgspec.Struct, frozen=True):
@@ -81,7 +81,8 @@ def turns_of(messages: Sequence[Message]) -> list[Turn]:
 
 
 def _called(call: MessageCall, at: int, number: int) -> ToolCall:
-    arguments = msgspec.json.encode(call.function.arguments or {}).decode()
+    given = call.function.arguments or {}
+    arguments = given if isinstance(given, str) else msgspec.json.encode(given).decode()
     return ToolCall(call.id or f"call_{at}_{number}", call.function.name, arguments)
 
 

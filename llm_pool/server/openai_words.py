@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -50,12 +50,20 @@ def project_of(scope: Scope) -> str:
 
 
 def think_of_effort(effort: str | None, field: str) -> Think | None:
-    """Our word for OpenAI's *effort*; raises InvalidRequest, which names *field*."""
-    if effort is None:
+    """Our word for OpenAI's *effort*; None where it leaves that open. Raises InvalidRequest, which names *field*."""
+    if effort in {None, "", "auto", "default"}:
         return None
     if effort not in EFFORTS:
         raise InvalidRequest(field, f"expected one of {', '.join(EFFORTS)}, got '{effort[:40]}'")
     return EFFORTS[effort]
+
+
+def meta_of(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """*metadata* as a query has it: what is no text is written as JSON."""
+    said = metadata or {}
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in said.items()
+    }
 
 
 def stop_texts(stop: str | list[str] | None) -> tuple[str, ...]:

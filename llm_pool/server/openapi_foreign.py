@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from fastapi import FastAPI
 
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
@@ -27,30 +26,22 @@ class ForeignOperation(msgspec.Struct, frozen=True, kw_only=True):
     One operation of another's API.
 
     Attributes:
-        path: with ``{name}`` for a part that varies.
+        path: with ``{part}`` for each that varies.
         source: where its maker describes it.
         body: the struct that is read; None where nothing is.
         example: a body that works with any configuration.
         streamed: the content type of its answer as a stream; empty where there is none.
+        refuses: the status that it always has; 0 where it can succeed.
     """
 
     path: str
     summary: str
     source: str
-    method: Literal["get", "post"] = "post"
+    method: Literal["get", "post", "delete"] = "post"
     body: type | None = None
     example: dict[str, Any] = {}
     streamed: str = ""
-
-
-def document_operations(app: FastAPI, *operations: ForeignOperation) -> None:
-    """Have the document of *app* tell of *operations*."""
-    app.state.foreign_operations = (*operations_of(app), *operations)
-
-
-def operations_of(app: FastAPI) -> tuple[ForeignOperation, ...]:
-    """Those it tells of."""
-    return getattr(app.state, "foreign_operations", ())
+    refuses: int = 0
 
 
 def foreign_paths(
@@ -71,7 +62,7 @@ def _operation(one: ForeignOperation, references: Mapping[type, Any], reasons: M
     anything = {"schema": {"type": "object"}}
     streams = {one.streamed: {"schema": STREAMS[one.streamed]}} if one.streamed else {}
     content = {"application/json": anything, **streams}
-    answers: dict[str, Any] = {"200": {"description": one.summary, "content": content}}
+    answers: dict[str, Any] = {str(one.refuses or 200): {"description": one.summary, "content": content}}
     for status in ERRORS:
         answers[str(status)] = {"description": reasons[status], "content": {"application/json": anything}}
     operation: dict[str, Any] = {
@@ -80,8 +71,9 @@ def _operation(one: ForeignOperation, references: Mapping[type, Any], reasons: M
         "externalDocs": {"url": one.source},
         "responses": answers,
     }
-    if "{name}" in one.path:
-        operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if parts := re.findall(r"{(\w+)}", one.path):
+        text = {"type": "string"}
+        operation["parameters"] = [{"name": part, "in": "path", "required": True, "schema": text} for part in parts]
     if one.body is not None:
         reads = {"schema": references[one.body], "examples": {"plain": {"value": one.example}}}
         operation["requestBody"] = {"required": True, "content": {"application/json": reads}}

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from llm_pool.server.chat import Model
 
 
+MAX_NAME = 100
+"""Characters of a field's name that is told as ignored."""
+
+
 class Unserved(NamedTuple):
     """Fields that go on to the provider, and names of those that go nowhere."""
 
@@ -35,4 +39,4 @@ def unserved(beyond: Mapping[str, Json], model: Model, config: Config) -> Unserv
     drivers = {settings.name: settings.driver for settings in config.active_providers}
     takes = TAKEN.get(drivers[model.providers[0]], {}) if len(model.providers) == 1 else {}
     passed = {name: value for name, value in beyond.items() if name in takes}
-    return Unserved(passed, [name for name in beyond if name not in passed])
+    return Unserved(passed, [name[:MAX_NAME] for name in beyond if name not in passed])

@@ -10,6 +10,7 @@ import msgspec
 
 from llm_pool.config.problem import nearest
 from llm_pool.core.errors import ConfigError, InvalidRequest
+from llm_pool.core.files import read_bounded
 from llm_pool.core.messages import Task
 from llm_pool.tasks.frontmatter import FENCE, FrontMatter, split
 from llm_pool.tasks.rendering import INPUT, USER
@@ -120,7 +121,7 @@ def _variants(name: str, folders: Sequence[Path]) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bounded(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
             path=path, key="", got=f"byte {error.start}, which is not UTF-8", want="UTF-8 text"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llm_pool.cli.console import Console
-from llm_pool.cli.explain import explain
+from llm_pool.cli.explain import explain, explain_failure
 from llm_pool.core.messages import Attempt, Reading, Usage
 from llm_pool.testing import an_answer
 
@@ -60,3 +60,28 @@ def test_a_confidence_stands_beside_the_agreement_where_there_is_one() -> None:
     """One clause, and none where too few answers are labelled."""
     assert head(0.934) == "ask · FASTEST · 500 ms · agreement 0.67 · confidence 0.93"
     assert head(None) == "ask · FASTEST · 500 ms · agreement 0.67"
+
+
+def test_a_failure_is_drawn_too() -> None:
+    """Each attempt with what became of it; nobody won."""
+    log = io.StringIO()
+    failed = Attempt(
+        provider="phi3", model="m", outcome="failed", started=0.0, duration=0.2, why="primary", error="out of memory"
+    )
+    late = Attempt(
+        provider="gemma2",
+        model="m",
+        outcome="timed_out",
+        started=0.2,
+        duration=0.8,
+        why="failover",
+        error="no answer within 0.80 s",
+        reasoning="Hm.",
+    )
+
+    explain_failure([failed, late], "ask", Console(stderr=log))
+
+    drawn = log.getvalue()
+    assert drawn.startswith("ask · no answer\n  phi3   primary  ░")
+    assert all(word in drawn for word in ("out of memory", "\n  gemma2 failover ", "timed out", "gemma2 thought:"))
+    assert "★" not in drawn

@@ -357,6 +357,20 @@ def test_the_drawing_says_it_in_its_own_line(llm_pool: Run) -> None:
     ]
 
 
+def test_explain_draws_a_failure_before_it_is_told(llm_pool: Run, tmp_path: Path) -> None:
+    file = tmp_path / "down.toml"
+    provider = '[[providers]]\nname = "p"\ndriver = "ollama"\nbase_url = "http://127.0.0.1:1"\nmodel = "m"\n'
+    file.write_text(provider, encoding="utf-8")
+
+    done = llm_pool("infer", "hello", "--explain", "--config", str(file))
+    as_json = llm_pool("infer", "hello", "--explain", "--json", "--config", str(file))
+
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith("ask · no answer\n  p primary")
+    assert "\nerror: no provider could answer task 'ask'\n" in done.stderr
+    assert json.loads(as_json.stderr)["error"]["attempts"][0]["provider"] == "p"
+
+
 @pytest.mark.usefixtures("degrading")
 @pytest.mark.parametrize("words", [[], ["-q"], ["--explain"], ["--exit-status"]])
 def test_strict_prints_no_degraded_answer(words: list[str], llm_pool: Run) -> None:

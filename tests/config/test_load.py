@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -615,3 +616,34 @@ def test_the_search_for_mistakes_agrees_with_msgspec(changes: list[tuple[tuple[A
         accepted = False
 
     assert accepted == (not list(type_errors(raw)))
+
+
+@pytest.mark.parametrize("text", ["[{}]", "[[{}]]", "{} = 1", "x = {{ {} = 1 }}", "x = 1\n  {} = 1"])
+@pytest.mark.parametrize("unit", ["a.", '"a" . ', "'a'.", "a-1\t.\t"])
+def test_a_key_of_very_many_parts_is_refused_quickly(text: str, unit: str) -> None:
+    """Reading one takes the square of its parts: 32 KB took five seconds."""
+    began = time.process_time()
+
+    with pytest.raises(ConfigError, match="a key of more than 32 parts") as caught:
+        parse(text.format(unit * 16_000 + "a"), Path("llm-pool.toml"), {})
+
+    assert caught.value.line == text.count("\n") + 1
+    assert time.process_time() - began < 0.2
+
+
+def test_texts_with_many_dots_are_no_keys() -> None:
+    told = parse_fails('[qos]\nx = "' + "a." * 100 + 'b"\n# ' + "a." * 100)
+
+    assert "unknown key x" in told
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 4000, "0o" + "7" * 9000, "0b" + "1" * 20_000, "-0x1"])
+def test_a_number_of_any_length_is_told(number: str) -> None:
+    """In hexadecimal any number can be read, and Python prints none of more than 4,300 digits."""
+    assert "configuration" not in parse_fails(f"[breaker]\nopen_cooldown_ms = {number}\n")
+
+
+def parse_fails(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, Path("llm-pool.toml"), {})
+    return str(caught.value)

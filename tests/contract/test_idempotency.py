@@ -151,3 +151,31 @@ async def test_while_redis_is_frozen_each_process_keeps_its_own(redis_server: Re
     assert work.runs == 2
     assert [answer.content for answer in answers] == ["run 1", "run 2", "run 1", "run 2"]
     assert took < 2
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        ("SET", "{key}", "rubbish"),
+        ("LPUSH", "{key}", "a"),
+        ("HSET", "{key}", "answer", "rubbish"),
+        ("HSET", "{key}", "answer", "[" * 5000),
+        ("HSET", "{key}", "answer", "[1,5]"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-1][:8]}",
+)
+async def test_an_entry_that_nobody_can_read_is_as_none(redis_server: RedisServer, spoiled: tuple[str, ...]) -> None:
+    """Two processes run once, and the answer is kept in its place."""
+    async with processes(redis_server, 2) as (one, other):
+        key, first, second = f"{PREFIX}t:spoiled", Work(), Work()
+        redis_server.ask("DEL", key)
+        if spoiled[0] == "HSET":
+            await ask(one, Work(0.0), "spoiled")
+            one = RedisIdempotency(IdempotencyStore(SystemClock(), ttl=60), one._redis, SystemClock(), ttl=60)  # noqa: PLW2901  # another process
+        redis_server.ask(*(word.format(key=key) for word in spoiled))
+
+        answers = await asyncio.gather(ask(one, first, "spoiled"), ask(other, second, "spoiled"))
+
+    assert first.runs + second.runs == 1
+    assert {answer.content for answer in answers} == {"run 1"}
+    assert redis_server.ask("TYPE", key) == b"+hash\r\n"

@@ -150,3 +150,17 @@ async def test_a_frozen_redis_costs_a_request_its_budget_once(redis_server: Redi
     assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
     assert took < 3 * MAX_WAIT
     await redis.aclose()
+
+
+@pytest.mark.parametrize("kept", [("LPUSH", "a"), ("SET", "rubbish"), ("SET", "nan"), ("SET", "inf"), ("SET", "-1")])
+async def test_what_is_no_time_counts_as_none(redis_server: RedisServer, kept: tuple[str, str]) -> None:
+    """And is written anew, so that the rate is counted in Redis again."""
+    redis, sender, rate = BudgetedRedis(redis_server.url, SystemClock(), key="k"), next(NAMES), Rate(0.01, 2)
+    await redis.client.ping()
+    redis_server.ask(kept[0], f"llm-pool:rate:{{{sender}}}", kept[1])
+
+    one, other = (RedisLimiter(redis, SystemClock()) for _ in range(2))
+    verdicts = [await limiter.take(sender, rate) for limiter in (one, other, one)]
+
+    assert [verdict.allowed for verdict in verdicts] == [True, True, False]
+    await redis.aclose()

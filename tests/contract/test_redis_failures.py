@@ -118,6 +118,19 @@ async def test_bytes_of_another_version_are_a_miss(cache: RedisCache, redis_serv
         assert redis_server.ask("EXISTS", f"{PREFIX}k") == b":0\r\n"
 
 
+async def test_a_value_of_another_kind_is_a_miss_and_removed(cache: RedisCache, redis_server: RedisServer) -> None:
+    """It stops nobody: the next key is read at once."""
+    await cache.put("other", an_answer("red"), 60.0)
+    redis_server.ask("DEL", f"{PREFIX}k")
+    redis_server.ask("LPUSH", f"{PREFIX}k", "a")
+
+    assert await cache.get("k") is None
+    assert redis_server.ask("EXISTS", f"{PREFIX}k") == b":0\r\n"
+    kept = await cache.get("other")
+    assert kept is not None
+    assert kept.content == "red"
+
+
 async def test_a_wrong_password_is_a_miss_and_stays_ours(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,6 +136,8 @@ async def test_a_word_that_could_not_be_learned_may_be_said_again(redis_server: 
 async def test_rubbish_in_redis_is_not_known(redis_server: RedisServer, tmp_path: Path) -> None:
     async with processes(redis_server, tmp_path) as (one, _):
         await one.redis.client.set(f"{PREFIX}\x1fr7", b"\xc1")
+        await one.redis.client.lpush(f"{PREFIX}\x1fr8", b"x")
 
-        with pytest.raises(InvalidRequest, match="r7"):
-            await one.learner.feedback("r7", "", good=True)
+        for request_id in ("r7", "r8"):
+            with pytest.raises(InvalidRequest, match=request_id):
+                await one.learner.feedback(request_id, "", good=True)

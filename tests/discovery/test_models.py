@@ -43,13 +43,22 @@ def test_the_lineage_is_in_the_name(name: str, lineage: str) -> None:
         "intfloat/e5-large",
         "all-minilm:33m",
         "whisper-large-v3",
+        "emb-bge",
+        "cross-encoder/ms-marco",
+        "rhasspy/piper",
+        "silero-vad",
+        "gpt-image-1",
+        "llama-guard-3:8b",
+        "koboldcpp/no-model",
     ],
 )
 def test_names_of_other_work_do_not_chat(name: str) -> None:
     assert not may_chat(ModelFacts(name=name))
 
 
-@pytest.mark.parametrize("name", ["qwen3:4b", "gemma3:4b", "phi3:mini", "gpt-oss:20b", "default", "deepseek-r1:8b"])
+@pytest.mark.parametrize(
+    "name", ["qwen3:4b", "gemma3:4b", "phi3:mini", "gpt-oss:20b", "default", "deepseek-r1:8b", "piperita", "imagine-7b"]
+)
 def test_other_names_do(name: str) -> None:
     assert may_chat(ModelFacts(name=name))
 

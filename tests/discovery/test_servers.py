@@ -24,6 +24,8 @@ from llm_pool.discovery.servers import DEFAULT_PORTS, is_loopback, ollama_addres
         ("0.0.0.0:11500", "http://127.0.0.1:11500"),
         ("http://0.0.0.0:11500", "http://127.0.0.1:11500"),
         (":11500", "http://127.0.0.1:11500"),
+        ("11500", "http://127.0.0.1:11500"),
+        ("ollama.com", "https://ollama.com:443"),
         ("::", "http://127.0.0.1:11434"),
         ("[::]:11500", "http://127.0.0.1:11500"),
         ("::1", "http://[::1]:11434"),

@@ -97,6 +97,22 @@ def test_with_ollama_elsewhere_the_trio_at_home_is_missing(builtin: Config) -> N
     ]
 
 
+@pytest.mark.parametrize("found", [(), ("phi3:mini", "llama3.1:8b", "gemma2:9b")])
+def test_the_trio_is_asked_where_ollama_is(builtin: Config, found: tuple[str, ...]) -> None:
+    """Also where nothing was found there: it may only have been slow to tell."""
+    servers = servers_to_ask({"OLLAMA_HOST": "gpu-box"})
+    models = [
+        FoundModel(name=name, server="x", driver=Driver.OLLAMA, url="http://gpu-box:11434", size=2) for name in found
+    ]
+
+    finding = standing_in(builtin, models, servers)
+
+    trio = [provider for provider in finding.config.providers if provider.driver is Driver.OLLAMA]
+    assert {provider.base_url for provider in trio} == {"http://gpu-box:11434"}
+    assert [provider.model for provider in trio] == ["phi3:mini", "llama3.1:8b", "gemma2:9b"]
+    assert finding.note == ""
+
+
 def test_providers_on_other_machines_are_nobodys_business() -> None:
     """Nor are those at ports that no server has by default."""
     text = "".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,11 +15,13 @@ from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import AllProvidersFailed, BreakerOpen, Failed, Unreachable
 from llm_pool.core.events import TextArrived
 from llm_pool.core.interfaces import Member
-from llm_pool.core.messages import Call, Prompt, Task
+from llm_pool.core.messages import Call, Delta, Prompt, Task
 from llm_pool.ensemble.fastest import LOOKS, Fastest, by_readiness, shared_reserve
 from llm_pool.testing import FakeProvider, RecordingObserver, Reply, ScriptedProvider, a_call, a_panel, scripted
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from llm_pool.core.messages import Decision
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +40,13 @@ class FixedBudget:
         return self.left >= 0
 
 
-def fastest(*, budget: int = 10, hedge_after: float | None = 0.3, room: bool = True) -> Fastest:
+def fastest(*, budget: int = 10, hedge_after: float | None = 0.3, room: bool = True, doubtful: str = "") -> Fastest:
     return Fastest(
-        SystemClock(), FixedBudget(budget), hedge_after=lambda member, call: hedge_after, has_room=lambda member: room
+        SystemClock(),
+        FixedBudget(budget),
+        hedge_after=lambda member, call: hedge_after,
+        has_room=lambda member: room,
+        is_doubtful=lambda member, call: member.name == doubtful,
     )
 
 
@@ -223,6 +230,76 @@ async def test_without_hedging_a_late_first_is_waited_for() -> None:
     decision = await race(fastest(hedge_after=None), first, ScriptedProvider("second", Reply("b")))
 
     assert decision.winner == "first"
+
+
+async def read_along(strategy: Fastest, *providers: FakeProvider) -> tuple[str, Decision]:
+    """What the asker of a stream has read, and the decision."""
+    seen = RecordingObserver()
+    decision = await strategy.run(a_call(stream=True), a_panel(*providers), seen.on)
+    return "".join(event.text for event in seen.of(TextArrived) if event.committed), decision
+
+
+class Pieces(FakeProvider):
+    """Writes these pieces, a tenth of a second each; a *stuck* one never ends."""
+
+    def __init__(self, *pieces: str, stuck: bool = False) -> None:
+        super().__init__("first", "first:mini")
+        self._pieces, self._stuck = pieces, stuck
+
+    async def _generate(self, _call: Call) -> AsyncGenerator[Delta]:
+        for piece in self._pieces:
+            await asyncio.sleep(0.1)
+            yield Delta(piece)
+        await asyncio.sleep(math.inf if self._stuck else 0.0)
+        yield Delta(final=True, finish="stop")
+
+
+STUCK = Reply("one two three", ttft=0.1, duration=100_000.0)
+
+
+async def test_white_space_is_nobodys_answer() -> None:
+    """Who writes that and no more has lost nothing that was read."""
+    text, decision = await read_along(fastest(), Pieces("\n\n", stuck=True), ScriptedProvider("second", Reply("b c")))
+
+    assert (text, decision.winner) == ("b c", "second")
+
+
+async def test_the_white_space_before_an_answer_is_read_with_it() -> None:
+    text, _ = await read_along(fastest(), Pieces("\n", " ", "a", " b"))
+
+    assert text == "\n a b"
+
+
+async def test_one_that_was_late_before_is_read_from_its_second_piece_on() -> None:
+    """It stops after the first again, and another answers; one that goes on is read from its beginning."""
+    first, second = ScriptedProvider("first", STUCK), ScriptedProvider("second", Reply("b c", ttft=0.1))
+    text, decision = await read_along(fastest(doubtful="first"), first, second)
+    well = ScriptedProvider("first", Reply("one two three", ttft=0.1, duration=0.5))
+    whole, _ = await read_along(fastest(doubtful="first"), well, second)
+
+    assert (text, decision.winner) == ("b c", "second")
+    assert whole == "one two three"
+
+
+async def test_a_single_piece_is_an_answer_once_it_ends() -> None:
+    first, second = ScriptedProvider("first", Reply("one", ttft=0.1, duration=0.2)), ScriptedProvider("second", STUCK)
+
+    text, decision = await read_along(fastest(doubtful="first"), first, second)
+
+    assert (text, decision.winner) == ("one", "first")
+
+
+async def test_where_nobody_else_could_be_asked_the_first_piece_is_read() -> None:
+    """Doubts help nobody then."""
+    seen = RecordingObserver()
+    task = asyncio.create_task(
+        fastest(doubtful="first").run(a_call(stream=True), a_panel(ScriptedProvider("first", STUCK)), seen.on)
+    )
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert [event.committed for event in seen.of(TextArrived)] == [True]
 
 
 async def test_a_stream_belongs_to_the_first_who_writes() -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.core.errors import DeadlineExceeded, Failed, LlmPoolError
+from llm_pool.core.events import TextArrived
 from llm_pool.core.messages import Query, StrategyName
 from llm_pool.testing import Reply
 from llm_pool.testing.upstream import Upstream
 from llm_pool.testing.upstream.machine import Model
 
 if TYPE_CHECKING:
+    from llm_pool.core.events import Event
     from llm_pool.core.messages import Answer
     from llm_pool.engine.composition import App
 
@@ -68,6 +70,39 @@ async def test_nor_where_many_ask_at_once(
         assert [answer.winner for answer in warm_up if answer] == ["p0"] * len(warm_up)
         lost = sum(answer is None for answer in answers)
         assert lost <= MAY_LOSE + trials(app, ill_from) + (at_once if silent is SILENT["slow"] else 0)
+        assert sum(model.in_flight for model in models) == 0
+
+
+@pytest.mark.parametrize("deadline", [1.5, 10.0])
+@pytest.mark.parametrize("groups", [(), ("box",) * 3], ids=["machines", "one"])
+async def test_of_streams_that_are_read_along_one_is_lost(on_virtual_time: Any, deadline: float, groups: Any) -> None:
+    """Its first word has been read; after that the first word of the provider is not shown before the second."""
+    scripts = SILENT["stall"], QUICK, QUICK
+    async with on_virtual_time(*scripts, groups=groups, slots=1) as (app, models):
+        answers = [await read_along(app, number, deadline) for number in range(REQUESTS)]
+
+        lost = sum(answer is None or answer.finish != "stop" for answer in answers)
+        assert lost <= 1
+        assert sum(model.in_flight for model in models) == 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["after answers", "from the start"])
+@pytest.mark.parametrize("silent", ["hang", "stall", "trickle"])
+@pytest.mark.parametrize(("at_once", "deadline"), [(4, 0.3), (8, 0.6), (8, 1.0), (16, 1.5)])
+async def test_nor_on_one_machine_with_one_slot(
+    on_virtual_time: Any, silent: str, at_once: int, deadline: float, known: bool
+) -> None:
+    """The hung call holds the slot once, until it is late; after that nobody waits behind one of its kind."""
+    ill_from = math.inf
+    first = lambda _: SILENT[silent] if asyncio.get_running_loop().time() >= ill_from else QUICK  # noqa: E731
+    async with on_virtual_time(first, QUICK, QUICK, groups=("box",) * 3, slots=1) as (app, models):
+        for number in range(40 if known else 0):
+            await ask(app, number, 5.0)
+        ill_from = asyncio.get_running_loop().time()
+        rounds = [several(app, number, deadline, times=REQUESTS // at_once) for number in range(at_once)]
+        answers = [answer for each in await asyncio.gather(*rounds) for answer in each]
+
+        assert sum(answer is None for answer in answers) <= MAY_LOSE + trials(app, ill_from)
         assert sum(model.in_flight for model in models) == 0
 
 
@@ -166,6 +201,22 @@ async def ask(app: App, number: int, deadline: float, **query: Any) -> Answer | 
         return await app.orchestrator.infer(Query(prompt=f"{number}?", deadline=deadline, **query))
     except LlmPoolError:
         return None
+
+
+async def read_along(app: App, number: int, deadline: float) -> Answer | None:
+    """A streamed answer; what was read of it is its text."""
+    read = list[str]()
+
+    def on(event: Event) -> None:
+        if isinstance(event, TextArrived) and event.committed:
+            read.append(event.text)
+
+    try:
+        answer = await app.orchestrator.infer(Query(prompt=f"{number}?", deadline=deadline), on)
+    except LlmPoolError:
+        return None
+    assert "".join(read) == answer.content
+    return answer
 
 
 async def several(app: App, number: int, deadline: float, *, times: int) -> list[Answer | None]:

@@ -31,6 +31,8 @@ def _choice(**fields: Any) -> dict[str, Any]:
         (_choice(delta={"reasoning": "hm"}), Chunk(reasoning="hm")),
         (_choice(delta={"reasoning": "hm", "reasoning_content": "hm"}), Chunk(reasoning="hm")),
         (_choice(delta={}, finish_reason="stop"), Chunk(finish="stop")),
+        (_choice(delta={}, finish_reason=None, finishReason="stop"), Chunk(finish="stop")),
+        (_choice(delta={"content": "a"}, index="0"), Chunk(text="a")),
         (_choice(text="a", finish_reason=None), Chunk(text="a")),
         (_choice(message={"content": "a"}, finish_reason=None), Chunk(text="a", done=True)),
         (
@@ -77,6 +79,7 @@ def test_ollamas_words(value: Any, chunk: Chunk) -> None:
         {"detail": "out of memory"},
         {"errors": ["out of memory"]},
         {"message": "out of memory", "code": 507},
+        {"text": "**NETWORK ERROR** (out of memory)", "error_code": 50002},
     ],
 )
 def test_an_error_in_any_shape_is_one(read: Any, error: Any) -> None:

@@ -98,6 +98,7 @@ async def of_ollama(serving: Any, transport: Transport, body: bytes) -> Answered
         (YES + event("stop") + DONE).replace(b"\n", b"\r\n").replace(b"data: ", b"data:"),
         b"\xef\xbb\xbf: hello\n\nretry: 5\n" + YES + event("stop") + b"data:[DONE]",
         event(content="Yes") + b"data: null\n\ndata:\n\nevent: ping\ndata: still here\n\n" + event("stop", content="."),
+        YES + b"data: ping\n\nevent: heartbeat\ndata: 3\n\ndata: keep-alive\n\n" + event("stop"),
         b"".join(event(content=part) for part in ([{"type": "text", "text": "Yes"}], ["."])) + event("eos"),
         YES + b'data: {"choices": null, "usage": {"completion_tokens": 2.0}}\n\n' + event("STOP"),
         json.dumps(WHOLE).encode(),
@@ -171,6 +172,15 @@ async def test_a_compressed_answer_is_unpacked(serving: Any, transport: Transpor
     assert (await of_openai(serving, transport, packed, "Content-Encoding: gzip")).text == "Yes."
     with pytest.raises(BadReply, match="compressed with 'br'"):
         await of_openai(serving, transport, b"?", "Content-Encoding: br")
+
+
+async def test_an_error_that_cannot_be_unpacked_is_told_by_its_status(serving: Any, transport: Transport) -> None:
+    async def serve(visit: Any) -> None:
+        visit.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\n?")
+
+    async with serving(serve).listening() as server:
+        with pytest.raises(Failed, match="status 502"):
+            await answered(OpenAIProvider(name="p", base_url=server.url, model="m", transport=transport))
 
 
 async def test_half_characters_and_bytes_that_are_none_take_nothing_else(serving: Any, transport: Transport) -> None:

@@ -34,7 +34,16 @@ def test_a_filter_is_told_from_a_fault(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [("stop", "stop"), ({"type": "length", "length": 5}, "length"), (None, ""), (7, ""), ([], ""), ({}, "")],
+    [
+        ("stop", "stop"),
+        ({"type": "length", "length": 5}, "length"),
+        ("None", ""),
+        ("null", ""),
+        (None, ""),
+        (7, ""),
+        ([], ""),
+        ({}, ""),
+    ],
 )
 def test_the_word_is_found_where_servers_put_it(value: object, word: str) -> None:
     assert word_of(value) == word

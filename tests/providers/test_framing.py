@@ -84,6 +84,40 @@ def test_text_that_is_no_stream_is_quoted() -> None:
         splitter.finish()
 
 
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [
+                b"data: a\n\n",
+                b"data:b\n\n",
+                b"data: \n\n",
+                b"event: e\n",
+                b"data: c\n",
+                b"\n",
+                b": ping\n\n",
+                b"data: d\r\n\r\n",
+                b"{}\n",
+            ]
+        ),
+        max_size=8,
+    ),
+    cuts=st.lists(st.integers(1, 30), max_size=8),
+)
+def test_events_are_the_same_however_they_are_cut(parts: list[bytes], cuts: list[int]) -> None:
+    """Whole events at once, or a byte at a time."""
+    stream, splitter, records = b"".join(parts), Events(), list[Record]()
+    bytewise = Events()
+
+    rest = stream
+    for cut in cuts:
+        records += splitter.feed(rest[:cut])
+        rest = rest[cut:]
+    records += splitter.feed(rest) + splitter.finish()
+    one_by_one = [r for at in range(len(stream)) for r in bytewise.feed(stream[at : at + 1])] + bytewise.finish()
+
+    assert records == one_by_one
+
+
 def test_only_one_space_after_the_colon_is_dropped() -> None:
     assert fed(Events(), b"data:  a\ndata:b\n\n", []) == [b" a\nb"]
 

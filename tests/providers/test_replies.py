@@ -114,6 +114,11 @@ def test_what_is_not_of_the_shape_is_a_bad_reply(raw: bytes) -> None:
         decode(BACKEND, raw, dict[str, int])
 
 
+def test_a_page_in_the_place_of_a_list_is_named() -> None:
+    with pytest.raises(BadReply, match="it answers with an HTML page titled 'Sign in'"):
+        decode(BACKEND, b"<!doctype html><title>Sign in</title>", dict[str, int])
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("error", "condition", "hint"),

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def call() -> Call:
     return msgspec.structs.replace(
-        a_call(max_tokens=7, temperature=0.5, schema={"type": "object"}), prompt=Prompt("S", "U")
+        a_call(max_tokens=7, temperature=0.5, schema={"type": "object"}),
+        prompt=Prompt("S", "U"),
+        stop=("x", '"y'),
     )
 
 
@@ -27,6 +29,10 @@ async def call() -> Call:
         ({"n": "at most {max_tokens}"}, {"n": "at most 7"}),
         ({"schema": "{schema}", "seed": "{seed}"}, {"schema": {"type": "object"}}),
         ({"s": "seed {seed}."}, {"s": "seed ."}),
+        (
+            {"s": "schema={schema} stop={stop} think={think} t={temperature} to {max_tokens}"},
+            {"s": 'schema={"type":"object"} stop=["x","\\"y"] think= t=0.5 to 7'},
+        ),
         ("{prompt}", "S\n\nU"),
         (["{system}", "{prompt}"], ["S", "U"]),
         (["{system}", "{user}"], ["S", "U"]),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.core.messages import Image, Prompt, Tool, ToolCall, Turn
+from llm_pool.core.messages import Image, Prompt, Tool, ToolCall, ToolCallDelta, Turn
 from llm_pool.providers.chunks import ollama_chunk, openai_chunk
 from llm_pool.providers.messages import folded, merged, ollama_messages, openai_messages
 from llm_pool.providers.refusals import is_lasting, left_out, refuses_tools
@@ -76,6 +76,20 @@ def test_calls_of_one_index_are_told_apart_by_id_and_name(index: dict[str, int])
     )
 
     assert [one[:2] for one in read(chunk)] == [("a", "now"), ("b", "now")]
+
+
+def test_a_call_has_its_number_once_its_name_is_known() -> None:
+    """So that nobody hears of a second call before the first."""
+    stream = ToolCallStream()
+    pieces = [
+        CallPiece(0, "a", arguments="{"),
+        CallPiece(1, "b", "later", "{}"),
+        CallPiece(0, name="now", arguments="}"),
+    ]
+
+    told = [delta for piece in pieces if (delta := stream.feed(piece)) is not None]
+
+    assert told == [ToolCallDelta(0, "b", "later", "{}"), ToolCallDelta(1, "a", "now", "{}")]
 
 
 def test_an_id_that_is_missing_or_there_twice_is_made_up() -> None:

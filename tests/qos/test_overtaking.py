@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llm_pool.core.clock import SystemClock
+from llm_pool.core.errors import QueueFull
 from llm_pool.qos.concurrency_limit import ConcurrencyLimited
 from llm_pool.qos.gate import Gate
 from llm_pool.qos.latency import Latencies
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from llm_pool.core.messages import Call
+    from llm_pool.testing.scripted import Script
 
 pytestmark = pytest.mark.anyio
 
 LATE = 0.4
+QUICK = Reply("blue", ttft=0.05, duration=0.1)
 
 
 class Machine:
     """One slot, three models of which A hangs; a silence is late after four tenths of a second, as what is usual."""
 
     def __init__(
-        self, loaded: tuple[str, ...] = ("A", "B", "C"), *, load_time: float | None = None, **replies: Reply
+        self, loaded: tuple[str, ...] = ("A", "B", "C"), *, load_time: float | None = None, **replies: Script
     ) -> None:
         clock, in_memory = SystemClock(), list(loaded)
 
@@ -47,10 +50,9 @@ class Machine:
             self.gate.add_loader("C", load)
         patience = Patience(Latencies(), clock, hedge_after=LATE)
         patience.before_overtaking = lambda _provider, _call: LATE  # type: ignore[method-assign]
-        quick = Reply("blue", ttft=0.05, duration=0.1)
         self.models = {
             name: ScriptedProvider(name, reply)
-            for name, reply in {"A": Reply.hanging(), "B": quick, "C": quick, **replies}.items()
+            for name, reply in {"A": Reply.hanging(), "B": QUICK, "C": QUICK, **replies}.items()
         }
         self.providers = {
             name: ConcurrencyLimited(model, self.gate, name, lambda _: None, patience=patience)
@@ -67,8 +69,8 @@ class Machine:
         return loop.time() - began
 
 
-async def hanging(machine: Machine, name: str = "A", **call: Any) -> asyncio.Task[float]:
-    task = asyncio.create_task(machine.ask(name, a_call(**call)))
+async def hanging(machine: Machine, name: str = "A", prompt: str = "which colour?", **call: Any) -> asyncio.Task[float]:
+    task = asyncio.create_task(machine.ask(name, a_call(prompt, **call)))
     await asyncio.sleep(0.01)
     return task
 
@@ -195,3 +197,32 @@ async def test_two_that_hang_let_the_third_through(tidy: list[asyncio.Task[float
     seconds = await machine.ask("C")
 
     assert seconds == pytest.approx(2 * LATE - 0.02 + 0.1)
+
+
+async def test_who_overtakes_is_not_refused_for_those_that_wait_behind_the_silent(
+    tidy: list[asyncio.Task[float]],
+) -> None:
+    """Eight answers of A would take longer than the deadline; none of them stands before B."""
+    machine = Machine(A=lambda call: Reply.hanging() if call.input == "hang" else QUICK)
+    await machine.ask("A")
+    await machine.ask("B")
+    tidy += [await hanging(machine, prompt="hang")] + [await hanging(machine) for _ in range(8)]
+    await asyncio.sleep(LATE)
+    now = asyncio.get_running_loop().time()
+
+    seconds = await machine.ask("B", a_call(deadline=now + 0.3))
+
+    assert seconds == pytest.approx(0.1)
+
+
+async def test_who_overtakes_is_refused_for_those_that_overtake_too(tidy: list[asyncio.Task[float]]) -> None:
+    """They have the one slot there is."""
+    machine = Machine()
+    await machine.ask("B")
+    tidy.append(await hanging(machine))
+    await asyncio.sleep(LATE)
+    deadline = asyncio.get_running_loop().time() + 0.3
+    tidy += [await hanging(machine, "B", deadline=deadline) for _ in range(4)]
+
+    with pytest.raises(QueueFull, match="before the deadline"):
+        await machine.ask("B", a_call(deadline=deadline + 0.01))

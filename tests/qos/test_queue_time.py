@@ -71,13 +71,14 @@ async def test_several_waits_add_up_and_one_that_goes_on_counts() -> None:
     now = asyncio.get_running_loop().time
     queued = queue_time.QueueTime(now)
 
-    for _ in range(2):
+    with queued:
+        for _ in range(2):
+            with queue_time.waiting():
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(5.0)
         with queue_time.waiting():
-            await asyncio.sleep(1.0)
-        await asyncio.sleep(5.0)
-    with queue_time.waiting():
-        await asyncio.sleep(0.5)
-        assert queued.total == pytest.approx(2.5)
+            await asyncio.sleep(0.5)
+            assert queued.total == pytest.approx(2.5)
 
     assert queued.total == pytest.approx(2.5)
 

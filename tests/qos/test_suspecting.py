@@ -127,7 +127,7 @@ async def test_one_that_is_always_slow_is_not_held_to_another_s_pace(ask: Ask) -
 
 async def test_what_is_being_loaded_is_not_silent(ask: Ask) -> None:
     """Neither late nor not done."""
-    case = Case(Reply.hanging(), is_loading=lambda: True)
+    case = Case(Reply.hanging(), is_excused=lambda _: True)
     await case.ask(ask, 1.5, times=5)
 
     assert case.suspicions.is_clear("phi3", within(1.5))

@@ -324,6 +324,12 @@ class TestAnyJson:
 
         assert read(text, schema=ANY_OBJECT).value == value
 
+    @pytest.mark.parametrize("comment", ["// how many", "/* how many */", "# how many"])
+    def test_a_comment_behind_the_last_value_is_none_of_it(self, comment: str) -> None:
+        schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+
+        assert read(f'{{"n": 7 {comment}\n}}', schema=schema).value == {"n": 7}
+
     @given(st.dictionaries(st.text("abc,: é", max_size=30), st.lists(st.integers()) | st.booleans(), min_size=1))
     def test_trailing_commas_change_nothing(self, value: Any) -> None:
         text = re.sub(r"(?<=[\d\]e])([\]}])", r",\1", json.dumps(value))

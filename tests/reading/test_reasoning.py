@@ -18,14 +18,22 @@ BLOCKS = [
     ("<THINK>", "</Think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
+    ("<reason>", "</reason>"),
     ("<reasoning>", "</reasoning>"),
     ("<reflection>", "</reflection>"),
     ("<seed:think>", "</seed:think>"),
+    ("<longcat_think>", "</longcat_think>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<unused94>", "<unused95>"),
     ("<|channel>thought", "<channel|>"),
+]
+WRAPPINGS = [
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|START_TEXT|>", "<|END_TEXT|>"),
+    ("<|begin_of_box|>", "<|end_of_box|>"),
 ]
 DRAFT = "<|channel|>analysis<|message|>6 or 7?<|end|>"
 FINAL = "<|channel|>final<|message|>7"
@@ -113,8 +121,40 @@ class TestMessages:
         assert split("<|start|>" + "x" * 2 * MAX_HEADER).complete is False
 
 
+class TestMessagesWithoutTheirTokens:
+    """As servers leave them that take the tokens of the harmony format away."""
+
+    @pytest.mark.parametrize("thought", ["We need 6 or 7.", "用户 asks"])
+    def test_the_text_behind_the_final_word_is_the_answer(self, thought: str) -> None:
+        text = f"analysis{thought}assistantfinal7"
+
+        assert streamed(list(text))[2] == split(text) == Split(thought, "7", complete=True)
+
+    def test_without_it_there_is_no_answer(self) -> None:
+        assert split("analysisWe need 6 or 7.").complete is False
+
+    @pytest.mark.parametrize("text", ["analysis", "analysis of it", "analysisResult", "analysisResult.", "Analysis: 7"])
+    def test_the_word_alone_is_an_answer(self, text: str) -> None:
+        assert streamed(list(text))[2] == split(text) == Split("", text, complete=True)
+
+
+class TestTokensAroundAnAnswer:
+    @pytest.mark.parametrize(("opening", "closing"), WRAPPINGS)
+    @pytest.mark.parametrize("before", ["", "<think>6?</think>\n"])
+    def test_are_left_out(self, before: str, opening: str, closing: str) -> None:
+        assert split(f"{before}{opening}7{closing}").answer == "7"
+        assert split(f"{before}{opening} 7{closing} or 8").answer == "7 or 8"
+        assert split(f"{before}{opening}7").answer == "7"
+
+    @pytest.mark.parametrize("text", ["<answer>7</answer>", "It is <|begin_of_box|>7<|end_of_box|>"])
+    def test_what_the_prompt_may_have_asked_for_stays(self, text: str) -> None:
+        assert split(f"<think>6?</think>{text}").answer == text
+
+
 tags = st.sampled_from(
-    [tag for pair in BLOCKS for tag in pair] + ["<|channel|>", "<|message|>", "<|end|>", "<|start|>"]
+    [tag for pair in BLOCKS for tag in pair]
+    + ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|START_TEXT|>", "<|end_text|>"]
+    + ["analysisWe ", "analysis", "assistantfinal"]
 )
 texts = st.lists(tags | st.text('a7 \n.`"<|>[/', max_size=6) | st.sampled_from(["analysis", "final", "```\n"])).map(
     "".join

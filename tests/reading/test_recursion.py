@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llm_pool.reading import Unreadable, read
 from llm_pool.reading.schemas import complaint_about
-from llm_pool.reading.schemas.recursion import checks, fan
+from llm_pool.reading.schemas.recursion import checks, extent
 
 TREE: dict[str, Any] = {
     "type": "object",
@@ -66,7 +66,7 @@ DOUBLING: dict[str, Any] = {"type": "object", "properties": {"a": {"allOf": [{"$
 def test_it_is_taken_where_each_reference_leads_further_down(schema: dict[str, Any], times: int) -> None:
     """And it is known how many references apply to one part."""
     assert complaint_about(schema) == ""
-    assert fan(schema) == times
+    assert extent(schema).fan == times
 
 
 @pytest.mark.parametrize(

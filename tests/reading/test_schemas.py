@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_pool.reading import Unreadable, read
-from llm_pool.reading.schemas import compiled, fault, forget, validator
+from llm_pool.reading.schemas import compiled, fault, forget, is_too_much, validator
 from llm_pool.reading.schemas.compiled import MAX_KEPT_BYTES
-from llm_pool.reading.schemas.patterns import MAX_COST, cost
+from llm_pool.reading.schemas.patterns import MAX_COST, cost, effort
 from llm_pool.reading.schemas.strangers import MAX_CHARACTERS, MAX_ENTRIES, complaint_about
 
 if TYPE_CHECKING:
@@ -54,6 +55,25 @@ def seconds(action: Callable[[], object]) -> float:
         return time.process_time() - began
 
     return min(once() for _ in range(3))
+
+
+DEAR_TO_MATCH = {
+    "ambiguous": "[ab]*a[ab]{1000}[cd]",
+    "alternatives": "(?:[ab]*a[ab]{400}c|[ab]*b[ab]{401}d)",
+    "looks ahead": "(?=[ab]*a[ab]{1000}[cd])x",
+    "looks ahead often": "(?=[a-z]*[0-9]|)" * 100 + "x",
+    "looks within looks": "(?=(?:(?=[ab]*c)|[ab])*x)",
+    "looks back": "(?<=[ab]{900}a)c",
+    "refers back": r"([ab]+)\1{3}z",
+}
+
+
+def again(schema: dict[str, Any], depth: int, within: str) -> dict[str, Any]:
+    """*schema* inside of *depth* others that let nothing pass that it does not name."""
+    for _ in range(depth):
+        inner = {"properties": {"c": schema}} if within == "properties" else schema
+        schema = {"anyOf": [inner], "unevaluatedProperties": False}
+    return {"type": "object", **schema}
 
 
 class TestStrangers:
@@ -114,6 +134,90 @@ class TestStrangers:
             read(json.dumps(f"[{'1,' * 5000}1]"), schema=schema)
 
         assert read("[1, 2]", schema=schema).value == [1, 2]
+
+    @pytest.mark.parametrize("pattern", DEAR_TO_MATCH.values(), ids=DEAR_TO_MATCH)
+    def test_a_pattern_that_is_dear_to_match_meets_no_long_text(self, pattern: str) -> None:
+        """At twice the length again and again: it is refused, or checked quickly."""
+        schema = patterned(pattern, 1) | {"propertyNames": {"maxLength": 9}}
+        assert complaint_about(schema) == ""
+        rng = random.Random(1)
+        for length in (250, 500, 1000, 2000, 4000, 64_000):
+            value: dict[str, Any] = {"a0": "".join(rng.choice("ab") for _ in range(length)) + "d"}
+            if not is_too_much(schema, value, length):
+                assert seconds(lambda value=value: fault(schema, value)) < 0.05
+        assert is_too_much(schema, value, length)
+
+    @pytest.mark.parametrize("keyword", ["patternProperties", "propertyNames"])
+    def test_names_are_texts_that_patterns_meet(self, keyword: str) -> None:
+        pattern = DEAR_TO_MATCH["ambiguous"]
+        inner = {pattern: {}} if keyword == "patternProperties" else {"pattern": pattern}
+        schema: dict[str, Any] = {"type": "object", keyword: inner}
+        assert complaint_about(schema) == ""
+
+        assert is_too_much(schema, {"ab" * 2000: 1}, 4000)
+        assert not is_too_much(schema, {"ab" * 20: 1}, 40)
+
+    def test_a_dear_pattern_is_no_matter_where_it_does_not_apply(self) -> None:
+        """The text is long, and another field's."""
+        schema = patterned(DEAR_TO_MATCH["looks ahead"], 1)
+        schema["properties"]["text"] = {"type": "string"}
+
+        assert not is_too_much(schema, {"text": "ab" * 20_000, "a0": "x"}, 40_000)
+
+    @pytest.mark.parametrize(
+        "pattern",
+        ["^.{1,1000}$", r"^(?=.*[A-Z])(?=.*\d).{8,}$", r"^(?!.*(foo|bar)).*$", r"^\S+@\S+\.\S+$", "^[a-z0-9-]{1,64}$"],
+    )
+    def test_a_pattern_of_every_day_meets_a_paragraph(self, pattern: str) -> None:
+        assert not is_too_much(patterned(pattern, 1), {"a0": "x" * 900}, 900)
+
+    @pytest.mark.parametrize("within", ["anyOf", "properties"])
+    def test_what_is_checked_again_and_again_is_refused(self, within: str) -> None:
+        """Each level checks all below once more: 20 of them took minutes."""
+        refused = 0
+        for depth in range(1, 16):
+            schema = again({}, depth, within)
+            complaint = complaint_about(schema)
+            if complaint:
+                refused += 1
+                assert "unevaluatedProperties" in complaint
+            else:
+                assert seconds(lambda schema=schema: fault(schema, {"c": {"c": {"c": {}}}})) < 0.02
+        assert refused > 8
+        assert seconds(lambda: complaint_about(again({}, 15, within))) < 0.05
+
+    def test_objects_that_are_closed_within_each_other_are_taken(self) -> None:
+        """As generators of schemas write them: what is beside ``properties`` only is checked once."""
+        schema: dict[str, Any] = {"type": "string"}
+        for _ in range(20):
+            schema = {"type": "object", "properties": {"c": schema}, "unevaluatedProperties": False}
+
+        assert complaint_about(schema) == ""
+
+    def test_long_numbers_count(self) -> None:
+        schema: dict[str, Any] = {"type": "object", "properties": {"a": {"items": {"multipleOf": 1e-300}}}}
+
+        assert is_too_much(schema, {"a": [10**300] * 1000}, 300_000)
+        assert not is_too_much(schema, {"a": [10**18] * 1000}, 20_000)
+
+
+class TestEffort:
+    @pytest.mark.parametrize(
+        ("pattern", "checks"),
+        [("abc", 3), ("^.{1,9}$", 11), (r"\p{L}{9}", 9), (r"^(?=.*\d)(?!a(b|c)).*$", 11), ("[(?=]a", 2)],
+    )
+    def test_is_the_number_of_atoms(self, pattern: str, checks: int) -> None:
+        assert effort(pattern) == pytest.approx(checks, abs=2)
+
+    @pytest.mark.parametrize(
+        "pattern", ["(?=a)b", r"(a)\1", r"\bfoo", "^(?:(?!a).)*$", "^(?=(?=a))b", "^(?=a)+b", "(?<=a)b"]
+    )
+    def test_looking_around_and_back_goes_through_the_text_for_each_step(self, pattern: str) -> None:
+        assert effort(pattern) > 300
+
+    @given(st.text("ab(){}[]\\p,0129*+?|^.=!<:", max_size=40))
+    def test_knows_any_text(self, pattern: str) -> None:
+        assert effort(pattern) >= 0
 
 
 class TestCost:

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llm_pool.reading import Unreadable, read
 from llm_pool.reading.blanks import is_blank
+from llm_pool.reading.marks import SMART_QUOTES
 from llm_pool.reading.numerals import numeral
 
 
@@ -106,6 +107,7 @@ class TestHalfAValue:
     ) -> None:
         """Whatever quotes it uses: cut anywhere, it says what the whole says or nothing."""
         close = "”" if quote == "“" else quote
+        assume(not quote or not set(said) & set(f'{SMART_QUOTES}"' if quote != "'" else "'"))  # else it is closed twice
         whole = f'{{{quote}answer{close}: {quote}{said}{close}, "reasoning": {json.dumps(why)}}}'
         try:
             meant = answer(whole, "string")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,8 +16,9 @@ from llm_pool.core.errors import ConfigError
 from llm_pool.security.hmac import sign
 from llm_pool.security.keys import KeyFile, Kind
 from llm_pool.server.access_control import BAD_CREDENTIALS, OPEN, REQUIRED_SCOPES, declared_scope
-from llm_pool.server.components import build_components, check_addresses
+from llm_pool.server.components import build_components
 from llm_pool.server.http import create_app
+from llm_pool.server.sockets import check_addresses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -220,9 +222,10 @@ async def test_every_route_has_a_decision(guarded: Any, config_for: Callable[...
     components = build_components(config_for("http://127.0.0.1:9", TWO))
     async with guarded() as daemon:
         middleware: Any = create_app(daemon.manager, components.access, components.extensions)
-        paths = {getattr(route, "path", None) for route in middleware._inner.routes}
+        paths = {route.path for route in middleware._inner.routes.all} | {"/openapi.json"}
 
-    examples = {path.replace("{number}", "7").replace("{name:path}", "a/b") for path in paths}
+    parts = {"{number}": "7", "{name:path}": "a/b", "{digest}": "sha256:aa"}
+    examples = {reduce(lambda path, part: path.replace(*part), parts.items(), path) for path in paths}
     undecided = {path for path in examples if path.encode() not in OPEN and declared_scope(path.encode()) is None}
     assert not undecided
     assert not any("{" in path for path in examples)

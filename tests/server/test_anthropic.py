@@ -17,6 +17,7 @@ from llm_pool.server import anthropic as api
 from llm_pool.server.anthropic_encoder import MessageEncoder
 from llm_pool.server.chat import Model, StreamEnd
 from llm_pool.server.daemon import Components
+from llm_pool.server.result_pictures import SHOWN
 from llm_pool.testing import an_answer
 from llm_pool.testing.upstream.answers import ScriptedAnswer, ScriptedCall
 
@@ -256,7 +257,65 @@ def test_pictures_are_read_from_their_bytes_only() -> None:
             query(messages=[{"role": "user", "content": [{"type": "image", "source": wrong}, text]}])
 
 
-@pytest.mark.parametrize("kind", ["document", "server_tool_use", "x" * 99])
+def test_what_tools_gave_is_read_whatever_it_is() -> None:
+    """Text, pictures, documents of text, results of searches; that a tool failed is said in words."""
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    found = {"type": "search_result", "title": "Rome", "source": "https://a.example", "content": [text("a city")]}
+    results: list[Any] = [
+        {"tool_use_id": "call_1", "content": [text("seen"), {"type": "image", "source": source}]},
+        {"tool_use_id": "call_2", "content": "no such city", "is_error": True},
+        {"tool_use_id": "call_3", "content": [document("text", data="a note"), found]},
+        {"tool_use_id": "call_4"},
+    ]
+    calls = [{"type": "tool_use", "id": one["tool_use_id"], "name": "get_weather", "input": {}} for one in results]
+    blocks = [{"type": "tool_result", **one} for one in results]
+
+    asked = query(messages=[*HELLO, {"role": "assistant", "content": calls}, {"role": "user", "content": blocks}])
+
+    assert asked.turns[2:] == (
+        Turn("tool", "seen", tool_call_id="call_1"),
+        Turn("tool", "Error: no such city", tool_call_id="call_2"),
+        Turn("tool", "note.txt\na note\nRome\nhttps://a.example\na city", tool_call_id="call_3"),
+        Turn("tool", "", tool_call_id="call_4"),
+    )
+    assert (asked.prompt, asked.images) == (SHOWN, (Image("image/png", PNG),))
+
+
+def text(said: str) -> dict[str, Any]:
+    return {"type": "text", "text": said}
+
+
+def document(kind: str, **source: Any) -> dict[str, Any]:
+    return {"type": "document", "title": "note.txt", "source": {"type": kind, **source}}
+
+
+def test_documents_are_read_where_they_are_text() -> None:
+    """Theirs or in blocks; no PDF is."""
+    blocks = [document("text", media_type="text/plain", data="one"), document("content", content=[text("two")])]
+    assert query(messages=[{"role": "user", "content": [*blocks, text("So?")]}]).prompt == (
+        "note.txt\none\nnote.txt\ntwo\nSo?"
+    )
+
+    with pytest.raises(InvalidRequest, match=r"messages\[0\]\.content\[0\]\.source"):
+        query(messages=[{"role": "user", "content": [document("base64", data="JVBERi0=")]}])
+
+
+def test_what_anthropics_own_tools_did_is_left_out_and_told() -> None:
+    """A conversation that was begun there goes on here."""
+    blocks = [
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "Rome"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"type": "web_search_result", "url": "x"}]},
+        {"type": "redacted_thinking", "data": "x"},
+        text("A city."),
+    ]
+    messages = [*HELLO, {"role": "assistant", "content": blocks}, *HELLO]
+
+    assert query(messages=messages).turns == (Turn("user", "hello"), Turn("assistant", "A city."))
+    body = msgspec.convert({"model": "m", "messages": messages}, api.MessagesBody)
+    assert body.left_out == ["messages.server_tool_use", "messages.web_search_tool_result"]
+
+
+@pytest.mark.parametrize("kind", ["audio", "server_tool_use", "x" * 99])
 def test_blocks_that_nobody_reads_are_named(kind: str) -> None:
     """With their place."""
     with pytest.raises(InvalidRequest, match=r"messages\[0\]\.content\[0\]\.type"):
@@ -299,15 +358,16 @@ def test_calls_are_blocks_of_their_own(text: str) -> None:
     assert "".join(parts) == CALL.arguments * 2
 
 
-def test_the_first_call_is_told_while_it_is_written() -> None:
-    """The others, and text that comes late, wait for its end: blocks come one after the other."""
-    second = msgspec.structs.replace(CALL, id="call_2", arguments="{}")
+def test_each_call_is_told_while_it_is_written() -> None:
+    """In a block of its own, one after the other; text that comes late waits for the end."""
+    second = msgspec.structs.replace(CALL, id="call_2", arguments='{"city":"Oslo"}')
     answer = an_answer("so", tool_calls=(CALL, second), finish="tool_calls")
     encoder = MessageEncoder("pool", ())
     pieces = [
         ToolCallDelta(0, "call_1", "get_weather", '{"ci'),
-        ToolCallDelta(1, "call_2", "get_weather"),
         ToolCallDelta(0, arguments='ty":"Rome"}'),
+        ToolCallDelta(1, "call_2", "get_weather", '{"city"'),
+        ToolCallDelta(1, arguments=':"Oslo"}'),
     ]
 
     stream = b"".join([encoder.opening(), *map(encoder.called, pieces), encoder.piece("so"), encoder.thought("hm")])
@@ -318,7 +378,8 @@ def test_the_first_call_is_told_while_it_is_written() -> None:
     assert [(index, delta.get("partial_json", delta.get("text"))) for index, delta in told] == [
         (0, '{"ci'),
         (0, 'ty":"Rome"}'),
-        (1, "{}"),
+        (1, '{"city"'),
+        (1, ':"Oslo"}'),
         (2, "so"),
     ]
 
@@ -346,8 +407,27 @@ async def test_tools_go_there_and_back(daemons: Any, model: str) -> None:
     assert second.content[0].model_dump()["text"] == "It is sunny."
 
 
+@pytest.mark.anyio
+@pytest.mark.real_loop
+@pytest.mark.parametrize("model", ["phi3", "pool/voting"])
+async def test_calls_at_once_are_blocks_that_the_client_puts_together(daemons: Any, model: str) -> None:
+    """Each with its own arguments."""
+    tools: Any = [{"name": "get_weather", "input_schema": {"type": "object"}}]
+    asked: Any = [{"role": "user", "content": "two cities"}]
+    async with (
+        daemons(components=Components(extensions=(api.add_routes,)), answer=called) as pool,
+        anthropic.AsyncAnthropic(base_url=pool.url, api_key="none", max_retries=0) as client,
+        client.messages.stream(model=model, max_tokens=99, messages=asked, tools=tools) as stream,
+    ):
+        message = await stream.get_final_message()
+
+    assert [block.model_dump()["input"] for block in message.content] == [{"city": "Rome"}, {"city": "Oslo"}]
+    assert len({block.model_dump()["id"] for block in message.content}) == 2
+
+
 def called(asked: Any) -> Any:
-    """A call, until there is a result."""
+    """A call or two, until there is a result."""
     if asked.results:
         return f"It is {asked.results[-1]}."
-    return ScriptedAnswer("", calls=(ScriptedCall("get_weather", '{"city":"Rome"}'),))
+    cities = ["Rome", "Oslo"] if "two" in asked.user else ["Rome"]
+    return ScriptedAnswer("", calls=tuple(ScriptedCall("get_weather", f'{{"city":"{city}"}}') for city in cities))

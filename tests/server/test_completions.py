@@ -90,14 +90,58 @@ async def test_a_votes_stream_comes_in_one_piece(pool: Any, ask: Callable[..., A
     assert (chunk["choices"][0]["text"], chunk["choices"][0]["finish_reason"]) == ("the sky is blue", "stop")
 
 
+@pytest.mark.parametrize("more", [{}, {"best_of": 3}])
+async def test_several_answers_are_calls_of_their_own(
+    pool: Any, client: openai.AsyncOpenAI, more: dict[str, Any]
+) -> None:
+    """Whole and streamed side by side; what all of them spent is their sum."""
+    asked: dict[str, Any] = {"model": "phi3", "prompt": "hello", "n": 3, "seed": 5, **more}
+
+    whole = await client.completions.create(**asked)
+    asked_of = [entry.body for entry in pool.upstream.journal.entries if entry.path == "/api/chat"]
+    seeds = {body["options"]["seed"] for body in asked_of}
+    stream = await client.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    chunks = [chunk async for chunk in stream]
+
+    assert [(choice.index, choice.text, choice.finish_reason) for choice in whole.choices] == [
+        (index, "the sky is blue", "stop") for index in range(3)
+    ]
+    assert seeds == {5, 4, 3}
+    texts = dict.fromkeys(range(3), "")
+    for choice in (choice for chunk in chunks for choice in chunk.choices):
+        texts[choice.index] += choice.text
+    assert texts == dict.fromkeys(range(3), "the sky is blue")
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert whole.usage is not None
+    assert chunks[-1].usage == whole.usage
+
+
+@pytest.mark.parametrize("top", [0, 2])
+async def test_one_providers_answer_has_its_log_probabilities(client: openai.AsyncOpenAI, top: int) -> None:
+    """In the older shape, with each token's place in the text; in a stream at its end."""
+    whole = await client.completions.create(model="phi3", prompt="hello", logprobs=top)
+    stream = await client.completions.create(model="phi3", prompt="hello", logprobs=top, stream=True)
+    chunks = [chunk async for chunk in stream]
+
+    for choice in (whole.choices[0], chunks[-1].choices[0]):
+        assert choice.logprobs is not None
+        tokens, places = choice.logprobs.tokens or [], choice.logprobs.text_offset or []
+        assert "".join(tokens) == "the sky is blue"
+        assert all("the sky is blue".startswith(token, at) for token, at in zip(tokens, places, strict=True))
+        assert set(choice.logprobs.token_logprobs or []) == {-0.05}
+        assert {len(others) for others in choice.logprobs.top_logprobs or []} == {top}
+
+
 @pytest.mark.parametrize(
     ("change", "param", "status"),
     [
         ({"suffix": "the end"}, "suffix", 400),
         ({"echo": True}, "echo", 400),
         ({"logprobs": 3}, "logprobs", 400),
-        ({"n": 2}, "n", 400),
-        ({"best_of": 2}, "best_of", 400),
+        ({"model": "phi3", "logprobs": 21}, "logprobs", 400),
+        ({"n": 0}, "n", 400),
+        ({"n": 9}, "n", 400),
+        ({"n": 2, "best_of": 3}, "best_of", 400),
         ({"prompt": ["one", "two"]}, "prompt", 400),
         ({"prompt": [1, 2]}, "prompt", 400),
         ({"prompt": ""}, "prompt", 400),

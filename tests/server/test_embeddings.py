@@ -92,7 +92,8 @@ async def test_a_large_batch_is_asked_for_in_pieces(pool: Any, upstream: Upstrea
 
     made = await client.embeddings.create(model="bge", input=texts)
 
-    assert [len(entry.body["input"]) for entry in upstream.journal.entries if entry.path == "/api/embed"] == [32, 32, 6]
+    asked = [len(entry.body["input"]) for entry in upstream.journal.entries if entry.path == "/api/embed"]
+    assert [size for size in asked if size] == [32, 32, 6]  # one of none only loads the model
     assert made.data[69].embedding == pytest.approx(vector("bge-m3:latest", "text 69"), abs=1e-6)
     assert made.usage.prompt_tokens == sum(1 + len(text) // 4 for text in texts)
 
@@ -106,7 +107,8 @@ async def test_ollamas_client_reads_both_ways(pool: Any, upstream: Upstream) -> 
 
     assert [list(found) for found in many.embeddings] == [vector(MODELS[0], text) for text in ("sky", "sea")]
     assert (many.prompt_eval_count, list(one.embedding)) == (2, vector(MODELS[1], "sky"))
-    cut = [entry.body["truncate"] for entry in upstream.journal.entries if entry.path == "/api/embed"]
+    asked = [entry.body for entry in upstream.journal.entries if entry.path == "/api/embed"]
+    cut = [body["truncate"] for body in asked if body["input"]]  # one of none only loads the model
     assert cut == [True, True, False]
 
 
@@ -163,6 +165,42 @@ async def test_what_cannot_be_served_is_refused_by_name(
 
     assert (raised.value.status_code, raised.value.param) == (status, param)
     assert not upstream.counts.requests
+
+
+@pytest.mark.parametrize("name", ["text-embedding-3-small", "text-embedding-3-small:latest", "old"])
+async def test_an_alias_of_an_embedding_model_is_asked_as_what_it_stands_for(
+    daemons: Any, upstream: Upstream, ask: Any, name: str
+) -> None:
+    """For clients that insist on a name of their own, and for a provider that was renamed; on both APIs."""
+    extra = '[qos]\nmax_deadline_ms = 5000\n[models]\nold = "bge"\n"text-embedding-3-small" = "old"\n'
+    async with (
+        daemons(providers=providers(upstream.url), extra=extra, components=APIS) as pool,
+        openai.AsyncOpenAI(base_url=f"{pool.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        made = await client.embeddings.create(model=name, input="sky")
+        reply = await ask(pool.url, "POST", "/api/embed", {"model": name, "input": "sky"})
+
+    assert made.model == name
+    assert made.data[0].embedding == pytest.approx(vector("bge-m3:latest", "sky"), abs=1e-6)
+    assert reply.json["embeddings"][0] == vector("bge-m3:latest", "sky")
+
+
+async def test_those_that_embed_are_listed_with_what_they_can_do(daemons: Any, upstream: Upstream, ask: Any) -> None:
+    """By provider, by model and by alias, on both APIs, as Ollama lists its own; who answers comes first."""
+    extra = '[qos]\nmax_deadline_ms = 5000\n[models]\nold = "bge"\n'
+    async with daemons(providers=providers(upstream.url), extra=extra, components=APIS) as pool:
+        listed = (await ask(pool.url, "GET", "/v1/models")).json["data"]
+        tags = (await ask(pool.url, "GET", "/api/tags")).json["models"]
+        one = await ask(pool.url, "GET", "/v1/models/nomic-embed-text")
+        shown = await ask(pool.url, "POST", "/api/show", {"model": "old:latest"})
+
+    able = {model["id"]: model["capabilities"] for model in listed}
+    embedding = ["here", "there", "bge", "nomic-embed-text", "bge-m3", "old"]
+    assert list(able)[-6:] == embedding
+    assert [able[name] for name in embedding] == [["embedding"]] * 6
+    assert "completion" in able["phi3"]
+    assert {f"{name}:latest" for name in embedding} <= {model["model"] for model in tags}
+    assert (one.status, one.json["id"], shown.json["capabilities"]) == (200, "nomic-embed-text", ["embedding"])
 
 
 async def test_one_that_only_embeds_is_no_chat_model(pool: Any, client: openai.AsyncOpenAI) -> None:

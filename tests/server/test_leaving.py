@@ -28,6 +28,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "hello"},
     "/v1/messages": {"messages": SAID, "max_tokens": 999},
     "/api/chat": {"messages": SAID},
+    "/api/generate": {"prompt": "hello"},
 }
 
 

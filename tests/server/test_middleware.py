@@ -79,3 +79,29 @@ async def test_what_is_tidied_up_after_the_answer_is_not_cancelled(daemons: Any,
 
         async with asyncio.timeout(2):
             await access.tidied.wait()
+
+
+async def test_the_deadline_holds_in_the_door(daemons: Any, ask: Any) -> None:
+    """An issuer of tokens that hangs costs the time that its asker gave, on every route, and what is left is less."""
+
+    class Slow(Strict):
+        wait = 30.0
+
+        async def authenticate(self, *request: object) -> Anonymous:
+            await asyncio.sleep(self.wait)
+            return await super().authenticate(*request)
+
+    access, clock = Slow(), asyncio.get_running_loop()
+    async with daemons(components=Components(access=access)) as running:
+        for method, path, body in (("POST", "/v1/infer", ASKED), ("GET", "/health", None)):
+            began = clock.time()
+            reply = await ask(running.url, method, path, body, X_Deadline_Ms="200")
+            assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+            assert clock.time() - began < 1.0
+
+        access.wait = 0.3
+        late = await ask(running.url, "POST", "/v1/infer", ASKED, X_Deadline_Ms="301")
+        good = await ask(running.url, "POST", "/v1/infer", ASKED, X_Deadline_Ms="5000")
+
+    assert late.status in {503, 504}
+    assert good.status == 200

@@ -160,7 +160,7 @@ async def test_a_model_tells_how_much_context_it_has(daemons: Any, ask: Callable
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/api/push"), ("POST", "/api/copy")],
+    [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/api/push"), ("POST", "/api/blobs/sha256:a")],
 )
 async def test_models_are_not_managed_here(pool: Any, ask: Callable[..., Any], method: str, path: str) -> None:
     """One sentence says so, and nothing is done."""
@@ -185,6 +185,7 @@ async def test_a_format_shapes_the_answer(client: ollama.AsyncClient, wanted: An
         ({"tools": [{"type": "web_search"}]}, 400, "tools[0].type: "),
         ({"tools": [{"type": "function", "function": {"name": "two words"}}]}, 400, "tools[0].name: "),
         ({"logprobs": True}, 400, "logprobs: "),
+        ({"model": "phi3", "logprobs": True, "top_logprobs": 21}, 400, "top_logprobs: "),
         ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, 400, "messages[0].images[0]: "),
         ({"format": "yaml"}, 400, "format: "),
         ({"options": {"temperature": "hot"}}, 400, "options.temperature: "),
@@ -200,6 +201,22 @@ async def test_what_cannot_be_served_is_refused_in_ollamas_words(
     assert reply.status == status
     assert list(reply.json) == ["error"]
     assert reply.json["error"].startswith(says)
+
+
+@pytest.mark.parametrize("top", [None, 2])
+async def test_one_providers_answer_has_its_log_probabilities(client: ollama.AsyncClient, top: int | None) -> None:
+    """Token by token, in both ways of asking; in a stream at its end."""
+    asked: dict[str, Any] = {"model": "phi3", "logprobs": True, "top_logprobs": top}
+
+    chat = await client.chat(messages=HELLO, **asked)
+    said = await client.generate(prompt="hello", **asked)
+    lines = [line async for line in await client.chat(messages=HELLO, stream=True, **asked)]
+
+    for text, logprobs in ((chat.message.content, chat.logprobs), (said.response, said.logprobs)):
+        assert "".join(token.token for token in logprobs or ()) == text
+        assert {len(token.top_logprobs or ()) for token in logprobs or ()} == {top or 0}
+    assert lines[-1].logprobs == chat.logprobs
+    assert {token.logprob for token in chat.logprobs or ()} == {-0.05}
 
 
 async def test_a_stream_that_breaks_off_ends_in_an_error(pool: Any, client: ollama.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llm_pool.server import middleware, request_limits
+from llm_pool.server import connection, middleware, request_limits
 from llm_pool.server.body_limit import SMALLEST
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
@@ -96,19 +96,57 @@ async def test_chunks_over_the_limit_end_the_connection(url: str) -> None:
     assert said.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_who_sends_too_much_at_once_reads_why(url: str) -> None:
-    """The rest of the body is read and dropped: closed before, the connection would be reset, and the answer lost."""
+LONG = 24 << 20
+LENGTH = b"Content-Length: %d\r\n" % LONG
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "says"),
+    [
+        (post(HOST + LENGTH), 413, b"body_too_large"),
+        (post(HOST + b"Content-Encoding: gzip\r\n" + LENGTH), 415, b"unsupported_encoding"),
+        (post(HOST + LENGTH, target=b"/" + b"a" * 9_000), 414, b"the target is over"),
+        (post(HOST + LENGTH + b"X: a\r\n" * 65), 431, b"the head is over"),
+        (b"POST /v1/infer HTTP/1.1\r\n" + HOST + b"X: a", 431, b"the head is over"),
+        (post(HOST + HOST + LENGTH), 400, b"host may be given once"),
+        (post(HOST + b"Transfer-Encoding: chunked\r\n", b"zz\r\n"), 400, b"not HTTP"),
+    ],
+)
+async def test_who_sends_too_much_at_once_reads_why(url: str, head: bytes, status: int, says: bytes) -> None:
+    """The rest is read and dropped: closed before, the connection would be reset, and the answer lost."""
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
-    size = 24 << 20
-    writer.write(post(HOST + b"Content-Length: %d\r\n" % size))
-    for _ in range(size >> 16):
+    writer.write(head)
+    for _ in range(LONG >> 16):
         writer.write(b" " * (1 << 16))
         await writer.drain()
     said = await reader.read()
     writer.close()
 
-    assert said.startswith(b"HTTP/1.1 413 ")
-    assert b"body_too_large" in said
+    assert said.startswith(b"HTTP/1.1 %d " % status)
+    assert says in said
+    assert said.count(b"HTTP/1.1") == 1
+
+
+async def send_on(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b" " * 1000)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def test_who_goes_on_after_a_refusal_is_left(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a while, not before: nobody holds a connection by what is not read."""
+    monkeypatch.setattr(request_limits, "LINGER", 0.2)
+    reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+    writer.write(post(HOST + HOST))
+    await reader.read()
+    began = time.monotonic()
+
+    with pytest.raises(ConnectionError):
+        await send_on(writer)
+
+    assert 0.1 < time.monotonic() - began < 5
+    writer.close()
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz?deep=1"])
@@ -167,7 +205,8 @@ async def test_slow_clients_are_closed(
 ) -> None:
     """Whatever they say slowly; the limits are made short here."""
     monkeypatch.setattr(request_limits, "HEAD_TIME", 0.3)
-    monkeypatch.setattr(middleware, "BODY_TIME", 0.6)
+    monkeypatch.setattr(connection, "BODY_TIME", 0.6)
+    monkeypatch.setattr(middleware, "LINGER", 0.2)
     began = time.monotonic()
 
     async with asyncio.timeout(5):

@@ -17,6 +17,7 @@ from llm_pool.server import responses as api
 from llm_pool.server.chat import Model, StreamEnd
 from llm_pool.server.daemon import Components
 from llm_pool.server.responses_encoder import ResponseEncoder
+from llm_pool.server.result_pictures import SHOWN
 from llm_pool.testing import an_answer
 from llm_pool.testing.upstream.answers import ScriptedAnswer, ScriptedCall
 
@@ -180,7 +181,7 @@ async def test_a_parsed_answer_is_an_object_of_the_callers_class(pool: Any, clie
 @pytest.mark.anyio
 @pytest.mark.real_loop
 async def test_what_codex_sends_is_answered(pool: Any, client: openai.AsyncOpenAI) -> None:
-    """Its tools of other types than function are told, and its question answered."""
+    """Tools that OpenAI would run are told, and its question answered."""
     tools: Any = [
         {"type": "local_shell"},
         {"type": "web_search"},
@@ -209,7 +210,6 @@ async def test_what_codex_sends_is_answered(pool: Any, client: openai.AsyncOpenA
         "prompt_cache_key",
         "tools.local_shell",
         "tools.web_search",
-        "tools.custom",
         "text.verbosity",
     ]
 
@@ -226,7 +226,7 @@ async def test_what_codex_sends_is_answered(pool: Any, client: openai.AsyncOpenA
         ({"model": "gpt-4o"}, "model", 404),
         ({"input": []}, "input", 400),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", 400),
-        ({"input": [{"type": "computer_call", "id": "x"}]}, "input[0].type", 400),
+        ({"input": [{"type": "computer_call", "id": "x"}]}, "input", 400),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role", 400),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice.type", 400),
         ({"tool_choice": "perhaps"}, "tool_choice", 400),
@@ -296,7 +296,7 @@ def test_calls_and_their_results_become_turns() -> None:
     ],
 )
 def test_tools_are_offered_with_their_choice(choice: Any, wanted: str, offered: list[str]) -> None:
-    """Those of type function."""
+    """But for those that OpenAI runs."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     tools = [{"type": "function", "name": name, "parameters": schema, "strict": True} for name in ("a", "b")]
 
@@ -306,6 +306,133 @@ def test_tools_are_offered_with_their_choice(choice: Any, wanted: str, offered: 
     assert (asked.tool_choice, asked.parallel_tool_calls) == (wanted, False)
 
 
+APPLY_PATCH: Any = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Changes files.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
+}
+
+
+def test_a_tool_that_takes_text_is_one_with_a_single_argument() -> None:
+    """Its grammar is told in words; it can be the choice."""
+    asked = query(tools=[APPLY_PATCH], tool_choice={"type": "custom", "name": "apply_patch"})
+
+    (tool,) = asked.tools
+    assert (tool.name, asked.tool_choice) == ("apply_patch", "apply_patch")
+    assert tool.description == "Changes files.\n\nThe input must match this grammar (lark):\nstart: /.+/"
+    assert (list(tool.parameters["properties"]), tool.parameters["required"]) == (["input"], ["input"])
+
+
+def test_tools_of_a_namespace_are_called_by_both_names() -> None:
+    """Those that an item adds too; by one name alone they could be mistaken for others'."""
+    inner = {"type": "function", "name": "read", "parameters": {"type": "object"}}
+    spaces = [{"type": "namespace", "name": name, "description": "", "tools": [inner]} for name in ("a", "mcp__b__")]
+    added = {"type": "additional_tools", "role": "developer", "tools": spaces[1:]}
+
+    asked = query(input=[added, {"role": "user", "content": "hello"}], tools=[*spaces[:1], inner])
+
+    assert [tool.name for tool in asked.tools] == ["a__read", "read", "mcp__b__read"]
+
+
+def test_what_other_tools_did_is_told_as_calls() -> None:
+    """A conversation begun elsewhere goes on here; what says nothing to another model is left out, and told."""
+    action = {"type": "exec", "command": ["ls"], "env": {}}
+    items = [
+        {"role": "user", "content": "hello"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "local_shell_call", "id": "ls_1", "call_id": "c1", "action": action, "status": "completed"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "apply_patch", "input": "*** Begin"},
+        {"type": "function_call", "call_id": "c3", "name": "read", "namespace": "mcp__b__", "arguments": ""},
+        {"type": "local_shell_call_output", "call_id": "c1", "output": "a.txt"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "done"}]},
+        {"type": "shell_call_output", "call_id": "c3", "output": [{"stdout": "x", "outcome": {"type": "timeout"}}]},
+    ]
+
+    asked = query(input=items)
+
+    calls = (
+        ToolCall("c1", "local_shell", '{"type":"exec","command":["ls"],"env":{}}'),
+        ToolCall("c2", "apply_patch", '{"input":"*** Begin"}'),
+        ToolCall("c3", "mcp__b__read", "{}"),
+    )
+    assert asked.turns == (
+        Turn("user", "hello"),
+        Turn("assistant", "", calls),
+        Turn("tool", "a.txt", tool_call_id="c1"),
+        Turn("tool", "done", tool_call_id="c2"),
+        Turn("tool", '[{"stdout":"x","outcome":{"type":"timeout"}}]', tool_call_id="c3"),
+    )
+    body = msgspec.convert({"model": "pool", "input": items}, api.ResponsesBody)
+    assert body.left_out == ["input.web_search_call"]
+
+
+@pytest.mark.anyio
+@pytest.mark.real_loop
+@pytest.mark.parametrize("model", ["phi3", "pool/voting"])
+async def test_calls_of_any_kind_go_there_and_back(daemons: Any, model: str) -> None:
+    """A function's, a namespace's and one that takes text, all from one answer; by the client's own accumulator."""
+    inner: Any = {"type": "function", "name": "read", "parameters": {"type": "object"}}
+    tools: Any = [
+        {"type": "function", "name": "get_weather", "parameters": WEATHER},
+        APPLY_PATCH,
+        {"type": "namespace", "name": "files", "description": "", "tools": [inner]},
+    ]
+    items: list[Any] = [{"role": "user", "content": "three"}]
+    async with (
+        daemons(components=Components(extensions=(api.add_routes,)), answer=called_thrice) as pool,
+        openai.AsyncOpenAI(base_url=f"{pool.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        async with client.responses.stream(model=model, input=items, tools=tools) as stream:
+            events = [event async for event in stream]
+            first = await stream.get_final_response()
+        whole = await client.responses.create(model=model, input=items, tools=tools)
+        calls = [call.model_dump(exclude_none=True) for call in first.output]
+        results = [{"type": f"{call['type']}_output", "call_id": call["call_id"], "output": "sunny"} for call in calls]
+        second = await client.responses.create(model=model, input=[*items, *calls, *results], tools=tools)
+
+    told = [
+        (call["type"], call["name"], call.get("namespace"), call.get("arguments", call.get("input"))) for call in calls
+    ]
+    assert told == [
+        ("function_call", "get_weather", None, '{"city":"Rome"}'),
+        ("custom_tool_call", "apply_patch", None, "*** Begin Patch"),
+        ("function_call", "read", "files", "{}"),
+    ]
+    assert [item.type for item in whole.output] == [call["type"] for call in calls]
+    assert (
+        "".join(event.delta for event in events if event.type == "response.custom_tool_call_input.delta") == told[1][3]
+    )
+    assert second.output_text == "It is sunny."
+
+
+def called_thrice(asked: Any) -> Any:
+    """Three calls, until there is a result."""
+    if asked.results:
+        return f"It is {asked.results[-1]}."
+    calls = (
+        ScriptedCall("get_weather", '{"city":"Rome"}'),
+        ScriptedCall("apply_patch", '{"input":"*** Begin Patch"}'),
+        ScriptedCall("files__read"),
+    )
+    return ScriptedAnswer("", calls=calls)
+
+
+def test_pictures_of_results_follow_them() -> None:
+    """In a turn of the user, as a picture is nobody else's to show."""
+    picture = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
+    items = [
+        {"role": "user", "content": "hello"},
+        {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city":"Rome"}'},
+        {"type": "function_call_output", "call_id": "call_1", "output": [picture]},
+    ]
+
+    asked = query(input=items)
+
+    assert asked.turns[-1] == Turn("tool", "", tool_call_id="call_1")
+    assert (asked.prompt, asked.images) == (SHOWN, (Image("image/png", PNG),))
+
+
 def test_pictures_are_read_from_their_bytes_only() -> None:
     """No address is fetched."""
 
@@ -313,8 +440,9 @@ def test_pictures_are_read_from_their_bytes_only() -> None:
         parts = [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": url}]
         return [{"role": "user", "content": parts}]
 
-    asked = query(input=shown(f"data:image/png;base64,{PNG}"))
-    assert (asked.prompt, asked.images) == ("What is this?", (Image("image/png", PNG),))
+    for data in (PNG, f"{PNG[:9]}\r\n{PNG[9:]}\n"):
+        asked = query(input=shown(f"data:image/png;base64,{data}"))
+        assert (asked.prompt, asked.images) == ("What is this?", (Image("image/png", PNG),))
 
     for wrong in ("https://a.example/x.png", "data:image/png;base64,%", f"data:text/html;base64,{PNG[9:]}"):
         with pytest.raises(InvalidRequest, match=r"input\[0\]\.content"):
@@ -337,26 +465,28 @@ def test_calls_are_items_of_their_own(text: str) -> None:
     assert [event.type for event in events] == [*BEGUN, *TEXT * bool(text), *CALLED, "response.completed"]
 
 
-def test_the_first_call_is_told_while_it_is_written() -> None:
-    """The others, and text that comes late, wait for its end: items come one after the other."""
-    second = msgspec.structs.replace(CALL, id="call_2", arguments="{}")
+def test_each_call_is_told_while_it_is_written() -> None:
+    """In an item of its own, one after the other; text that comes late waits for the end."""
+    second = msgspec.structs.replace(CALL, id="call_2", arguments='{"city":"Oslo"}')
     answer = an_answer("so", tool_calls=(CALL, second), finish="tool_calls")
     encoder = ResponseEncoder("pool", (), {})
     pieces = [
         ToolCallDelta(0, "call_1", "get_weather", '{"ci'),
-        ToolCallDelta(1, "call_2", "get_weather"),
         ToolCallDelta(0, arguments='ty":"Rome"}'),
+        ToolCallDelta(1, "call_2", "get_weather", '{"city"'),
+        ToolCallDelta(1, arguments=':"Oslo"}'),
     ]
 
     stream = b"".join([encoder.opening(), *map(encoder.called, pieces), encoder.piece("so"), encoder.thought("hm")])
+    told = [event.delta for event in read(stream) if event.type == CALLED[1]]
     events = read(stream + encoder.ending(StreamEnd(answer, "")))
 
+    assert told == ['{"ci', 'ty":"Rome"}', '{"city"', ':"Oslo"}']
     assert squeezed([event.type for event in events]) == [*BEGUN, *CALLED, *CALLED, *TEXT, "response.completed"]
-    assert [event.delta for event in events if event.type == CALLED[1]] == ['{"ci', 'ty":"Rome"}', "{}"]
     output = events[-1].response.output
     assert [(item.type, getattr(item, "arguments", "")) for item in output] == [
         ("function_call", CALL.arguments),
-        ("function_call", "{}"),
+        ("function_call", second.arguments),
         ("message", ""),
     ]
     places = [event.output_index for event in events if event.type == "response.output_item.added"]

@@ -49,13 +49,19 @@ OPERATIONS = {
     "GET /api/tags": 3,
     "GET /api/ps": 3,
     "GET /api/version": 3,
+    "DELETE /api/delete": 3,
+    "POST /api/pull": 3,
+    "POST /api/push": 3,
+    "POST /api/create": 3,
+    "POST /api/copy": 3,
+    "POST /api/blobs/{digest}": 3,
 }
 """How many requests are made up for each, of those that fit the document and of those that do not."""
 
 
 def no_failure_but_lateness(_context: Any, response: Any, _case: Any) -> None:
-    """A deadline of a few milliseconds may be missed; nothing else goes wrong here."""
-    assert response.status_code < 500 or response.json()["error"]["code"] == "deadline_exceeded"
+    """A deadline of a few milliseconds may be missed, and what is never done is refused; nothing else goes wrong."""
+    assert response.status_code in {*range(500), 501} or response.json()["error"]["code"] == "deadline_exceeded"
 
 
 PROMISES = [

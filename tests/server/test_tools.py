@@ -213,7 +213,8 @@ async def test_tools_are_part_of_what_is_remembered(pool: Any, client: openai.As
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "get_weather"}}}, "tool_choice.type"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].name"),
         ({"tools": [*TOOLS, *TOOLS]}, "tools"),
         (
@@ -232,9 +233,12 @@ async def test_tools_are_part_of_what_is_remembered(pool: Any, client: openai.As
                     *ASKED,
                 ]
             },
-            "turns[1].tool_calls[0].arguments",
+            "messages",
         ),
-        ({"functions": [FUNCTION]}, "functions"),
+        ({"functions": [FUNCTION], "tools": TOOLS}, "functions"),
+        ({"functions": [FUNCTION], "function_call": "required"}, "function_call"),
+        ({"functions": [FUNCTION], "function_call": {"name": "other"}}, "function_call"),
+        ({"functions": [{"name": "a b"}]}, "functions"),
     ],
 )
 async def test_what_is_wrong_with_tools_is_named(client: openai.AsyncOpenAI, change: Any, param: str) -> None:
@@ -242,6 +246,110 @@ async def test_what_is_wrong_with_tools_is_named(client: openai.AsyncOpenAI, cha
         await client.chat.completions.create(**{"model": "pool", "messages": ASKED, **change})
 
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize("model", ["phi3", "pool/voting"])
+async def test_functions_as_they_were_first_offered_are_called_so(client: openai.AsyncOpenAI, model: str) -> None:
+    """One call, by the older name for it; whole, streamed, and with its result."""
+    legacy: Any = {"model": model, "functions": [FUNCTION], "function_call": "auto"}
+
+    first = await client.chat.completions.create(messages=ASKED, **legacy)
+    stream = await client.chat.completions.create(messages=ASKED, stream=True, **legacy)
+    choices = [chunk.choices[0] async for chunk in stream]
+    message: Any = first.choices[0].message
+    result = {"role": "function", "name": "get_weather", "content": "18 degrees"}
+    last = await client.chat.completions.create(messages=[*ASKED, message.model_dump(), result], **legacy)
+
+    assert (first.choices[0].finish_reason, message.content, message.tool_calls) == ("function_call", None, None)
+    assert (message.function_call.name, message.function_call.arguments) == ("get_weather", '{"city":"Rome"}')
+    pieces = [choice.delta.function_call for choice in choices if choice.delta.function_call]
+    assert pieces[0].name == "get_weather"
+    assert "".join(piece.arguments or "" for piece in pieces) == '{"city":"Rome"}'
+    assert choices[-1].finish_reason == "function_call"
+    assert last.choices[0].message.content == "It is 18 degrees."
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered", "must"),
+    [
+        ({"mode": "auto", "tools": [{"type": "function", "function": {"name": "other"}}]}, ["other"], False),
+        ({"mode": "required", "tools": [TOOLS[0]]}, ["get_weather"], True),
+    ],
+)
+async def test_tools_that_are_allowed_are_the_only_ones(
+    daemons: Any, choice: Any, offered: list[str], must: bool
+) -> None:
+    """The others are not shown."""
+    seen: list[TextRequest] = []
+
+    def answer(asked: TextRequest) -> ScriptedAnswer | str:
+        seen.append(asked)
+        return ScriptedAnswer("", calls=(ScriptedCall("get_weather", '{"city":"Rome"}'),)) if must else "the sky"
+
+    tools = [*TOOLS, {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}]
+    wanted: Any = {"type": "allowed_tools", "allowed_tools": choice}
+    async with (
+        daemons(components=APIS, answer=answer, flavor="llama-server", providers=OPENAI_PROVIDER) as pool,
+        client_of(pool) as client,
+    ):
+        await client.chat.completions.create(model="llama", messages=ASKED, tools=tools, tool_choice=wanted)
+
+    assert [[tool["name"] for tool in asked.tools] for asked in seen] == [offered]
+    assert seen[0].must_call is must
+
+
+async def test_a_tool_that_is_named_is_the_one_that_is_called(daemons: Any) -> None:
+    """Its server is told so."""
+    tools = [*TOOLS, {"type": "function", "function": {"name": "other", "parameters": {"type": "object"}}}]
+    named: Any = {"type": "function", "function": {"name": "other"}}
+    async with (
+        daemons(components=APIS, flavor="llama-server", providers=OPENAI_PROVIDER) as pool,
+        client_of(pool) as client,
+    ):
+        chat = await client.chat.completions.create(model="llama", messages=ASKED, tools=tools, tool_choice=named)
+
+    (called,) = chat.choices[0].message.tool_calls or ()
+    assert (called.type, called.function.name) == ("function", "other")
+
+
+async def test_tools_that_others_run_are_left_out_and_told(client: openai.AsyncOpenAI) -> None:
+    """A client that always offers some is answered without."""
+    tools: Any = [{"type": "web_search"}, *TOOLS, {"type": "builtin_function", "function": {"name": "$web_search"}}]
+
+    chat = await client.chat.completions.create(model="pool", messages=ASKED, tools=tools)
+
+    assert chat.choices[0].finish_reason == "tool_calls"
+    ours = (chat.model_extra or {})["llm_pool"]
+    assert ours["ignored"] == ["tools.web_search", "tools.builtin_function"]
+
+
+async def test_every_call_of_an_answer_is_checked(daemons: Any) -> None:
+    """The second as the first: one that does not fit its schema spoils the answer, and the next model is asked."""
+
+    def answer(asked: TextRequest) -> ScriptedAnswer:
+        second = call(7) if asked.model == "phi3:mini" else call("Oslo")
+        return ScriptedAnswer("", calls=(call("Rome"), second))
+
+    async with daemons(components=APIS, answer=answer) as pool, client_of(pool) as client:
+        chat = await client.chat.completions.create(model="pool/fastest", messages=ASKED, tools=TOOLS)
+
+    ours = (chat.model_extra or {})["llm_pool"]
+    outcomes = {one["provider"]: one["outcome"] for one in ours["decision"]["attempts"]}
+    assert outcomes["phi3"] == "invalid"
+    calls: Any = chat.choices[0].message.tool_calls
+    assert [one.function.arguments for one in calls] == ['{"city":"Rome"}', '{"city":"Oslo"}']
+
+
+async def test_a_picture_in_a_result_reaches_the_model(daemons: Any) -> None:
+    """In a turn of the user, since models are shown pictures by nobody else."""
+    picture = {"type": "image_url", "image_url": f"data:image/png;base64,{PIXEL}"}
+    messages = [*ANSWERED[:2], {"role": "tool", "tool_call_id": "c1", "content": [picture]}]
+    seeing = dict.fromkeys(("phi3:mini", "llama3.1:8b", "gemma2:9b"), ("completion", "tools", "vision"))
+    async with daemons(components=APIS, answer=said, capabilities=seeing) as pool, client_of(pool) as client:
+        await client.chat.completions.create(model="phi3", messages=messages, tools=TOOLS)
+        (asked,) = [one.body for one in pool.upstream.journal.entries if one.path == "/api/chat"]
+
+    assert [(one["role"], one.get("images")) for one in asked["messages"][2:]] == [("tool", None), ("user", [PIXEL])]
 
 
 async def test_models_without_tools_are_not_asked(daemons: Any) -> None:
@@ -286,7 +394,7 @@ async def test_a_picture_goes_to_those_who_see(daemons: Any) -> None:
     assert chat.model_extra["llm_pool"]["winner"] == "gemma2"
     (asked,) = [one.body for one in pool.upstream.journal.entries if one.path == "/api/chat"]
     assert asked["messages"] == [{"role": "user", "content": "What is this?", "images": [PIXEL]}]
-    assert raised.value.param == "images"
+    assert raised.value.param == "messages"
 
 
 async def test_leaving_while_a_call_is_written_stops_the_model(daemons: Any) -> None:

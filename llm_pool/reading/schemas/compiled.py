@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llm_pool.reading.schemas.patterns import BYTES_PER_UNIT, cost
-from llm_pool.reading.schemas.recursion import checks, fan
+from llm_pool.reading.schemas.patterns import BYTES_PER_UNIT, MAX_STEPS, cost, effort
+from llm_pool.reading.schemas.recursion import MAX_AGAIN, Extent, checks, extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 64
 """Levels of nesting of a value or a schema that strangers send."""
-MAX_STEPS: Final = 1_000
-"""Steps back of a pattern that looks around or back; others need none."""
 MAX_PATTERN_BYTES: Final = 1 << 20
 """Memory of one compiled pattern."""
 MAX_KEPT_BYTES: Final = 16 << 20
@@ -33,9 +31,9 @@ _LONG: Final = 64
 class _Compiled(NamedTuple):
     schema: dict[str, Json]  # kept, so that no other gets its identity
     validator: jsonschema_rs.Validator
-    parts: int
+    extent: Extent
+    effort: int  # of its heaviest pattern
     size: int
-    fan: int
 
 
 class _Kept:
@@ -94,16 +92,18 @@ def check(schema: dict[str, Json]) -> None:
     Raises:
         jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError: it is no JSON Schema.
     """
-    _compile(schema)
+    _built(schema)
 
 
 def is_too_much(schema: dict[str, Json], value: Json, length: int) -> bool:
     """Whether checking *value*, read from *length* characters, could hold up the event loop: over MAX_CHECKS."""
     kept = _kept.get(schema)
-    most = MAX_CHECKS // kept.parts
-    if kept.fan > 1:
-        return checks(schema, value, MAX_CHECKS) > MAX_CHECKS
-    return length > most and any(count > most for count, _ in enumerate(_values(value)))
+    parts, fan, again = kept.extent
+    again = min(again, MAX_AGAIN)  # of an operator's own schema it may be more
+    most = MAX_CHECKS // (parts * again)
+    if length > most and any(count > most for count, _ in enumerate(_values(value))):
+        return True
+    return (fan > 1 or kept.effort * length > MAX_CHECKS) and checks(schema, value, MAX_CHECKS) * again > MAX_CHECKS
 
 
 def is_deep(value: Json) -> bool:
@@ -171,20 +171,26 @@ def shortened(message: str) -> str:
     return message if len(message) <= 160 else f"{message[:90]} … {message[-60:]}"
 
 
-def _compile(schema: dict[str, Json]) -> _Compiled:
+def _built(schema: dict[str, Json]) -> jsonschema_rs.Validator:
     import jsonschema_rs
 
     patterns = jsonschema_rs.FancyRegexOptions(
         backtrack_limit=MAX_STEPS, size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
     )
-    compiled = jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
-    parts, size = 1, 0
+    return jsonschema_rs.validator_for(schema, offline=True, pattern_options=patterns)
+
+
+def _compile(schema: dict[str, Json]) -> _Compiled:
+    found = extent(schema)
+    parts, size, heaviest = 1, 0, 0
     for value in _values(schema):
         parts += 1
         size += _BYTES_PER_PART
         if isinstance(value, dict):
-            size += BYTES_PER_UNIT * sum(cost(pattern) for pattern in patterns_in(value))
-    return _Compiled(schema, compiled, parts, size, fan(schema))
+            texts = list(patterns_in(value))
+            size += BYTES_PER_UNIT * sum(map(cost, texts))
+            heaviest = max(heaviest, *map(effort, texts), 0)
+    return _Compiled(schema, _built(schema), found._replace(parts=max(parts, found.parts)), heaviest, size)
 
 
 def patterns_in(part: dict[str, Json]) -> Iterator[str]:
@@ -197,13 +203,16 @@ def patterns_in(part: dict[str, Json]) -> Iterator[str]:
 
 
 def _values(value: Json) -> Iterator[Json]:
-    """*value* and all in it; a long text comes once for each part of it."""
+    """*value* and all in it; a long text comes once for each part of it, a long number once for each of its squared."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
         yield value
         if isinstance(value, str):
             for _ in range(len(value) // _LONG):
+                yield None
+        elif isinstance(value, int):
+            for _ in range((value.bit_length() // _LONG) ** 2):
                 yield None
         else:
             waiting.extend(children(value))

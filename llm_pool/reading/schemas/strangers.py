@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_pool.reading.schemas.compiled import MAX_DEPTH, check, is_deep, patterns_in, shortened
 from llm_pool.reading.schemas.patterns import MAX_COST, cost
-from llm_pool.reading.schemas.recursion import EndlessReference, fan, pointed
+from llm_pool.reading.schemas.recursion import MAX_AGAIN, EndlessReference, extent, pointed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +38,11 @@ def complaint_about(schema: dict[str, Json]) -> str:
     if complaint:
         return complaint
     try:
-        fan(schema)
+        again = extent(schema).again
     except EndlessReference as error:
         return f"$ref {str(error)[:60]}: it refers to itself with nothing in between"
+    if again > MAX_AGAIN:
+        return f"unevaluatedProperties: too many within each other; a part would be checked {again} times"
     try:
         check(schema)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:

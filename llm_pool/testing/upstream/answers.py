@@ -25,8 +25,9 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         top_logprobs: alternatives asked for per token; None asks for no logprobs.
         thinks: False where the request switches reasoning off.
         tools: the functions that are offered, as the request has them.
-        must_call: a call is asked for.
+        must_call: a call is asked for, of *named_tool* where that is not empty.
         results: what tools gave, where the conversation ends with that.
+        images: pictures that the last turn shows, as base64.
     """
 
     model: str
@@ -39,7 +40,9 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool = True
     tools: tuple[dict[str, Any], ...] = ()
     must_call: bool = False
+    named_tool: str = ""
     results: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 class ScriptedCall(msgspec.Struct, frozen=True):
@@ -106,12 +109,13 @@ class Recordings:
 
 def generated(text_request: TextRequest) -> ScriptedAnswer:
     """
-    Something sensible: a call of the first tool, where one must be; an instance of the schema if there is one; a
-    letter, by a clear margin, where one token is asked for with its alternatives, as a judge does; else a sentence that
-    repeats the question.
+    Something sensible: a call of the tool that must be called, the first where any may be; an instance of the schema if
+    there is one; a letter, by a clear margin, where one token is asked for with its alternatives, as a judge does; else
+    a sentence that repeats the question.
     """
     if text_request.must_call:
-        tool = text_request.tools[0]
+        named = (tool for tool in text_request.tools if tool["name"] == text_request.named_tool)
+        tool = next(named, text_request.tools[0])
         arguments = instance(tool.get("parameters") or {"type": "object"})
         return ScriptedAnswer("", calls=(ScriptedCall(tool["name"], msgspec.json.encode(arguments).decode()),))
     if text_request.schema is not None:

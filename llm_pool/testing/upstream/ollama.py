@@ -134,6 +134,7 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         thinks=body.get("think") is not False,
         tools=tuple(tool["function"] for tool in body.get("tools") or ()),
         results=tuple(str(message["content"]) for message in results_of(messages)),
+        images=tuple((messages or [body])[-1].get("images") or ()),
     )
 
 

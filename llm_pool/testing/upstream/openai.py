@@ -12,7 +12,7 @@ from llm_pool.testing.upstream.instances import TYPES
 from llm_pool.testing.upstream.ollama import Refused, results_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from llm_pool.testing.upstream.generation import CallToken, Generation, Token
     from llm_pool.testing.upstream.http import Headers
@@ -186,9 +186,22 @@ def read_text_request(body: dict[str, Any]) -> TextRequest:
         thinks=(body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
         and body.get("reasoning_effort") != "none",
         tools=tuple(tool["function"] for tool in body.get("tools") or ()),
-        must_call=body.get("tool_choice", "auto") not in {"auto", "none"},
+        must_call=(body.get("tool_choice") or "auto") not in ("auto", "none"),
+        named_tool=_named(body.get("tool_choice")),
         results=tuple(str(message["content"]) for message in results_of(body["messages"])),
+        images=tuple(_images(body["messages"][-1].get("content")) if body["messages"] else ()),
     )
+
+
+def _images(content: Any) -> Iterator[str]:
+    for part in content if isinstance(content, list) else ():
+        if part.get("type") == "image_url":
+            yield part["image_url"]["url"].partition("base64,")[2]
+
+
+def _named(choice: Any) -> str:
+    """The tool that *choice* names; empty where it is a word."""
+    return str(choice["function"]["name"]) if isinstance(choice, dict) else ""
 
 
 def _call(call: CallToken) -> dict[str, Any]:
