@@ -16,7 +16,7 @@ TARGET = Path(__file__).parents[1] / "sdk" / "openapi.json"
 def text() -> str:
     """The document, without the APIs of others."""
     app = FastAPI(title="llm-pool", version=__version__)
-    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document(app, ()), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
