@@ -115,6 +115,7 @@ async def serve(options: ServeOptions, console: Console) -> int:
     """Listen until a signal says stop; a second one says at once. Raises ConfigError where it cannot begin."""
     from llm_pool.server.components import build_components
     from llm_pool.server.daemon import open_daemon
+    from llm_pool.server.garbage import settle
     from llm_pool.server.preloading import preload
 
     stops, worker = _StopSignals(), options.worker
@@ -122,6 +123,7 @@ async def serve(options: ServeOptions, console: Console) -> int:
     await asyncio.to_thread(preload)
     async with open_daemon(config, build_components(config, worker)) as daemon:
         async with _reloading(daemon, options):
+            settle()
             if worker is None:
                 _announce(config, daemon.urls, options, console)
             else:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from llm_pool.client.credentials import Tls
-from llm_pool.core.errors import DeadlineExceeded, InvalidRequest, LlmPoolError, Overloaded, RateLimited, Unreachable
+from llm_pool.client.retry import Retry
+from llm_pool.core.errors import DeadlineExceeded, InvalidRequest, LlmPoolError
 from llm_pool.core.messages import Answer, Query
 from llm_pool.qos.budget import Budget
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from llm_pool.client.transport import Health, Transport
     from llm_pool.wire.json import StreamEvent
 
-INITIAL_BACKOFF = 0.1
-"""Seconds before the first retry at most; each further one waits up to twice as long."""
-MAX_BACKOFF = 5.0
 BUDGET = Budget(ratio=0.1, floor=0.5)
 """What all clients of a process may spend on retries."""
 
@@ -71,12 +69,12 @@ class AsyncClient:
         Raises:
             LlmPoolError: what the server raised; Unreachable where it did not answer at all.
         """
-        retry_state = self._retry_state(_query(query, fields))
+        attempts = self._attempts(_query(query, fields))
         while True:
             try:
-                return await self._transport.infer(retry_state.query, retry_state.remaining())
+                return await self._transport.infer(attempts.query, attempts.remaining())
             except LlmPoolError as error:
-                await retry_state.back_off(error)
+                await attempts.back_off(error)
 
     async def stream(self, query: Query | str, **fields: Any) -> AsyncGenerator[StreamEvent]:
         """
@@ -84,18 +82,18 @@ class AsyncClient:
 
         Nothing is sent again once something was heard.
         """
-        retry_state = self._retry_state(_query(query, fields))
+        attempts = self._attempts(_query(query, fields))
         while True:
             has_begun = False
             try:
-                async with aclosing(self._transport.stream(retry_state.query, retry_state.remaining())) as events:
+                async with aclosing(self._transport.stream(attempts.query, attempts.remaining())) as events:
                     async for event in events:
                         has_begun = True
                         yield event
             except LlmPoolError as error:
                 if has_begun:
                     raise
-                await retry_state.back_off(error)
+                await attempts.back_off(error)
             else:
                 return
 
@@ -119,18 +117,18 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
-    def _retry_state(self, query: Query) -> _RetryState:
+    def _attempts(self, query: Query) -> _Attempts:
         self._budget.note_request(asyncio.get_running_loop().time())
-        return _RetryState(query, self._retries, self._budget, self._rng)
+        return _Attempts(query, self._retries, self._budget, self._rng)
 
 
-class _RetryState:
-    """One query's attempts."""
+class _Attempts:
+    """One query's attempts, on the loop's clock."""
 
     def __init__(self, query: Query, retries: int, budget: Budget, rng: SystemRandom) -> None:
-        self.query, self._retries_left, self._budget, self._rng = query, retries, budget, rng
-        self._backoff = INITIAL_BACKOFF
+        self.query, self._rng = query, rng
         self._deadline = None if query.deadline is None else asyncio.get_running_loop().time() + query.deadline
+        self._retry = Retry(retries, budget, self._deadline)
 
     def remaining(self) -> float | None:
         """Seconds until the query's deadline; raises DeadlineExceeded."""
@@ -143,15 +141,9 @@ class _RetryState:
 
     async def back_off(self, error: LlmPoolError) -> None:
         """Wait until another attempt makes sense; raise *error* where none does."""
-        if not isinstance(error, Overloaded | RateLimited | Unreachable) or not self._retries_left:
+        wait = self._retry.wait(error, now=asyncio.get_running_loop().time(), draw=self._rng.random())
+        if wait is None:
             raise error
-        wait = max(getattr(error, "retry_after", None) or 0.0, self._rng.uniform(0, self._backoff))
-        remaining = self.remaining()
-        if wait > MAX_BACKOFF or (remaining is not None and wait >= remaining):
-            raise error
-        if not self._budget.spend(asyncio.get_running_loop().time()):
-            raise error
-        self._retries_left, self._backoff = self._retries_left - 1, self._backoff * 2
         await asyncio.sleep(wait)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+from llm_pool.client.events import SseDecoder
 from llm_pool.client.transport import CONNECT, Health, unreachable
 from llm_pool.core.errors import DeadlineExceeded, LlmPoolError, Unreachable
 from llm_pool.wire.json import EventDecoder, answer_from, error_from, state_from
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from llm_pool.client.credentials import Credentials, Tls
-    from llm_pool.core.messages import Answer, Json, Query
+    from llm_pool.client.events import ServerEvent
+    from llm_pool.core.messages import Answer, Json, Query, Turn
     from llm_pool.wire.json import StreamEvent
 
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, StopIteration)
@@ -27,6 +30,10 @@ _SHOWN = 120
 """Characters of an address in an error."""
 GRACE = 1.0
 """Seconds beyond its deadline that a server gets to say that it passed."""
+DEFAULT_TASK = "ask"
+"""What a query without a task is; ours is left out, as the server knows it."""
+MAX_DEADLINE = 999_999_999
+"""Milliseconds that the header can say, as a signature covers nine digits; the body has the query's own deadline."""
 
 
 class HttpTransport:
@@ -47,24 +54,24 @@ class HttpTransport:
 
     async def infer(self, query: Query, remaining: float | None) -> Answer:
         """The answer."""
-        response = await self._ask("POST", "/v1/infer", _body(query), remaining)
+        response = await self._ask("POST", "/v1/infer", body_of(query), remaining)
         with _expecting("an answer", response):
             return answer_from(_json(response))
 
     async def stream(self, query: Query, remaining: float | None) -> AsyncGenerator[StreamEvent]:
         """What happens, last the answer."""
         decoder, kind = EventDecoder(query.request_id), ""
-        request = self._request("POST", "/v1/infer", _body(query, stream=True), remaining)
+        request = self._request("POST", "/v1/infer", body_of(query, stream=True), remaining)
+        until = _until(remaining)
         try:
-            response = await self._http.send(request, stream=True)
+            async with asyncio.timeout_at(until):
+                response = await self._http.send(request, stream=True)
             try:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _error(response)
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    await response.aread()
-                    raise _foreign(response, "events")
-                async for kind, text in _events(response):
+                if not _is_stream(response):
+                    async with asyncio.timeout_at(until):
+                        await response.aread()
+                    raise _error(response) if response.status_code != 200 else _foreign(response, "events")
+                async for kind, text in _events(response, until):
                     with _expecting("an event", response):
                         data = msgspec.json.decode(text, type=dict[str, Any])
                         error = error_from(data) if kind == "error" else None
@@ -77,7 +84,7 @@ class HttpTransport:
                     raise unreachable(self._url, "it closed the connection in the middle of an answer")
             finally:
                 await response.aclose()
-        except httpx2.TimeoutException as error:
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
@@ -108,8 +115,9 @@ class HttpTransport:
         self, method: str, path: str, body: bytes, remaining: float | None, *, accept: tuple[int, ...] = (200,)
     ) -> httpx2.Response:
         try:
-            response = await self._http.send(self._request(method, path, body, remaining))
-        except httpx2.TimeoutException as error:
+            async with asyncio.timeout_at(_until(remaining)):
+                response = await self._http.send(self._request(method, path, body, remaining))
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._late(error, remaining) from error
         except httpx2.HTTPError as error:
             raise self._gone(error) from error
@@ -120,13 +128,12 @@ class HttpTransport:
     def _request(self, method: str, path: str, body: bytes, remaining: float | None) -> httpx2.Request:
         headers: dict[str, str] = {"content-type": "application/json"} if body else {}
         if remaining is not None:
-            headers["x-deadline-ms"] = str(max(1, int(remaining * 1000)))
+            headers["x-deadline-ms"] = deadline_header(remaining)
         if self._credentials is not None:
             headers |= self._credentials.headers(method, self._prefix + path, headers, body)
-        timeout = httpx2.Timeout(None if remaining is None else remaining + GRACE, connect=CONNECT)
-        return self._http.build_request(method, self._url + path, content=body, headers=headers, timeout=timeout)
+        return self._http.build_request(method, self._url + path, content=body, headers=headers)
 
-    def _late(self, error: httpx2.TimeoutException, remaining: float | None) -> LlmPoolError:
+    def _late(self, error: Exception, remaining: float | None) -> LlmPoolError:
         if remaining is None or isinstance(error, httpx2.ConnectTimeout):
             return unreachable(self._url, "it takes too long to connect")
         return DeadlineExceeded(remaining)
@@ -135,9 +142,15 @@ class HttpTransport:
         return unreachable(self._url, str(error) or type(error).__name__)
 
 
-def _body(query: Query, *, stream: bool = False) -> bytes:
+def deadline_header(remaining: float) -> str:
+    """The value of ``X-Deadline-Ms`` where *remaining* seconds are left: whole milliseconds, at least one."""
+    return str(min(max(1, int(remaining * 1000)), MAX_DEADLINE))
+
+
+def body_of(query: Query, *, stream: bool = False) -> bytes:
+    """*query* as ``/v1/infer`` takes it; what says nothing is left out."""
     fields: Mapping[str, Json] = {
-        "task": query.task,
+        "task": "" if query.task == DEFAULT_TASK else query.task,
         "request_id": query.request_id,
         "tenant_id": query.tenant_id,
         "project_id": query.project_id,
@@ -146,7 +159,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "strategy": query.strategy,
         "meta": query.meta,
         "no_cache": query.no_cache,
-        "turns": query.turns,
+        "turns": [_turn(turn) for turn in query.turns],
         "output_schema": query.output_schema,
         "stop": query.stop,
         "providers": query.providers,
@@ -155,7 +168,7 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
         "tool_choice": "" if query.tool_choice == "auto" else query.tool_choice,
         "images": query.images,
     }
-    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), False)}
+    given = {name: value for name, value in fields.items() if value not in (None, "", {}, (), [], False)}
     chosen = {"think": query.think, "temperature": query.temperature, "seed": query.seed}  # false and 0 say something
     given |= {name: value for name, value in chosen.items() if value is not None}
     if not query.parallel_tool_calls:
@@ -163,15 +176,33 @@ def _body(query: Query, *, stream: bool = False) -> bytes:
     return msgspec.json.encode({"prompt": query.prompt, **given})
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[tuple[str, str]]:
-    """Server-sent events: type and data. Ours have one data line each."""
-    kind = ""
-    async for line in response.aiter_lines():
-        name, _, value = line.partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            yield kind, value
+def _turn(turn: Turn) -> dict[str, Json]:
+    given = {name: value for name, value in msgspec.structs.asdict(turn).items() if value}
+    return {"role": turn.role, "text": turn.text, **given}
+
+
+def _until(remaining: float | None) -> float | None:
+    """The instant at which a reply that is not whole yet comes too late, where *remaining* seconds are left."""
+    return None if remaining is None else asyncio.get_running_loop().time() + remaining + GRACE
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return response.status_code == 200 and kind.startswith("text/event-stream")
+
+
+async def _events(response: httpx2.Response, until: float | None) -> AsyncGenerator[ServerEvent]:
+    """The events of *response*; raises TimeoutError at *until*, an instant, however much of it has come."""
+    decoder, pieces = SseDecoder(), response.aiter_bytes()
+    while True:
+        async with asyncio.timeout_at(until):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        with _expecting("an event", response):
+            events = decoder.feed(piece)
+        for event in events:
+            yield event
 
 
 def _error(response: httpx2.Response) -> LlmPoolError:

@@ -204,6 +204,7 @@ def sign(
     query: str = "",
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
+    nonce: str | None = None,
 ) -> dict[str, str]:
     """
     The headers that a client adds to a request.
@@ -218,11 +219,12 @@ def sign(
         query: as it goes on the wire, without the question mark.
         headers: those that are sent besides; the covered ones among them are signed.
         body: as it goes on the wire.
+        nonce: unique among the key's requests, 22 to 64 letters, digits, ``-``, ``_``; None makes one.
 
     Raises:
         ValueError: a part cannot be signed.
     """
-    own = {"x-api-key": key, "x-timestamp": f"{wall:010.0f}", "x-nonce": secrets.token_urlsafe(24)}
+    own = {"x-api-key": key, "x-timestamp": f"{wall:010.0f}", "x-nonce": nonce or secrets.token_urlsafe(24)}
     sent = {name.lower().encode(): value.encode() for name, value in {**(headers or {}), **own}.items()}
     signed_headers = {name: value for name, value in sent.items() if name in SIGNED_HEADERS}
     digest = hashlib.sha256(body).digest()

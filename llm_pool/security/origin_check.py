@@ -9,7 +9,7 @@ say in ``Origin`` and ``Sec-Fetch-Site`` whose page it is, and in ``Host`` by wh
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_pool.core.errors import PermissionDenied
 from llm_pool.security.tenants import requires_authentication
@@ -19,47 +19,93 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
 
-_SINGLE = (b"host", b"origin", b"sec-fetch-site")
+    Headers = Sequence[tuple[bytes, bytes]]
+
+REMEMBERED = 256
+_SINGLE = frozenset({b"host", b"origin", b"sec-fetch-site"})
 HINT = "a proxy's name goes into server.hosts, the origin of a page or an app of your own into server.origins"
 
 
-def check_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> None:
+class OriginCheck:
     """
-    Raise PermissionDenied where a web page of somebody else's may have sent these *headers*.
+    The rule of one configuration.
 
-    Over TLS any ``Host`` is good: a name that leads here for deception has no certificate that fits it.
+    A browser, a program, a proxy says the same of itself with each request: verdicts are remembered by what was said,
+    ``REMEMBERED`` of them.
+
+    Args:
+        config: whose names and origins count.
     """
-    found = dict(headers)
-    if any(sum(name == one for one, _ in headers) > 1 for name in _SINGLE):
-        raise PermissionDenied("a header that says whose page this is came twice")
-    host, origin = found.get(b"host", b""), found.get(b"origin")
-    if config.server.tls_cert is None and not _is_ours(host, config):
-        raise PermissionDenied("the Host is no name of this machine's own", hint=HINT)
-    if origin is None:
-        is_foreign = found.get(b"sec-fetch-site") == b"cross-site"
-    else:
-        page = origin.partition(b"://")[2]
-        is_foreign = page != host and not _may_read(origin, config)
-    if is_foreign:
-        raise PermissionDenied("web pages of other sites may not ask here", hint=HINT)
 
+    def __init__(self, config: Config) -> None:
+        self._config, self._asks_nobody = config, not requires_authentication(config)
+        self._refusals: dict[_Said, str] = {}
 
-def reading_origin(headers: Sequence[tuple[bytes, bytes]], config: Config) -> bytes | None:
-    """
-    The origin in *headers* of a web page that may read the answer by CORS; None where none may.
+    def check(self, headers: Headers) -> None:
+        """
+        Raise PermissionDenied where a web page of somebody else's may have sent these *headers*.
 
-    Pages of this machine, of ``server.hosts`` and of ``server.origins`` may. Where nobody has to prove who they are,
-    the whole of ``check_origin`` must let the request in: by a name that leads here for deception nobody reads.
-    """
-    sent = [value for name, value in headers if name == b"origin"]
-    if len(sent) != 1 or not _may_read(sent[0], config):
-        return None
-    if not requires_authentication(config):
-        try:
-            check_origin(headers, config)
-        except PermissionDenied:
+        Over TLS any ``Host`` is good: a name that leads here for deception has no certificate that fits it.
+        """
+        said = _said(headers)
+        refusal = self._refusals.get(said)
+        if refusal is None:
+            refusal = _refusal(said, self._config)
+            if len(self._refusals) >= REMEMBERED:
+                self._refusals.clear()
+            self._refusals[said] = refusal
+        if refusal:
+            raise PermissionDenied(refusal, hint=HINT)
+
+    def reading_origin(self, headers: Headers) -> bytes | None:
+        """
+        The origin in *headers* of a web page that may read the answer by CORS; None where none may.
+
+        Pages of this machine, of ``server.hosts`` and of ``server.origins`` may. Where nobody has to prove who they
+        are, the whole of ``check`` must let the request in: by a name that leads here for deception nobody reads.
+        """
+        sent = [value for name, value in headers if name == b"origin"]
+        if len(sent) != 1 or not _may_read(sent[0], self._config):
             return None
-    return sent[0]
+        if self._asks_nobody:
+            try:
+                self.check(headers)
+            except PermissionDenied:
+                return None
+        return sent[0]
+
+
+class _Said(NamedTuple):
+    """What a request says of whence it comes; *twice*: it says one of it twice."""
+
+    host: bytes
+    origin: bytes | None
+    site: bytes | None
+    twice: bool
+
+
+def _said(headers: Headers) -> _Said:
+    found: dict[bytes, bytes] = {}
+    twice = False
+    for name, value in headers:
+        if name in _SINGLE:
+            twice = twice or name in found
+            found[name] = value
+    return _Said(found.get(b"host", b""), found.get(b"origin"), found.get(b"sec-fetch-site"), twice)
+
+
+def _refusal(said: _Said, config: Config) -> str:
+    """Why a request that says so is refused; empty where it is not."""
+    if said.twice:
+        return "a header that says whose page this is came twice"
+    if config.server.tls_cert is None and not _is_ours(said.host, config):
+        return "the Host is no name of this machine's own"
+    if said.origin is None:
+        is_foreign = said.site == b"cross-site"
+    else:
+        page = said.origin.partition(b"://")[2]
+        is_foreign = page != said.host and not _may_read(said.origin, config)
+    return "web pages of other sites may not ask here" if is_foreign else ""
 
 
 def _may_read(origin: bytes, config: Config) -> bool:

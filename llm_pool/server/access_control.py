@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from llm_pool.security.hmac import KEY, NONCE, SIGNATURE, TIMESTAMP, parse_signe
 from llm_pool.security.jwt import FetchedKeys, Issuer, Jwks, claims_of, from_file
 from llm_pool.security.keys import KeyFile
 from llm_pool.security.nonces import MemoryNonces, RedisNonces
-from llm_pool.security.origin_check import check_origin, reading_origin
+from llm_pool.security.origin_check import OriginCheck
 from llm_pool.security.ratelimit import MemoryLimiter, Rate, RedisLimiter
 from llm_pool.security.tenants import Tenants, requires_authentication
 from llm_pool.server.middleware import OPEN as OPEN_PATHS
@@ -42,6 +42,7 @@ from llm_pool.server.paths import meant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from llm_pool.config import Config
     from llm_pool.config.models import JwtSettings
@@ -118,13 +119,23 @@ _log = logging.getLogger("llm_pool.security")
 
 def required_scope(path: bytes) -> Scope:
     """The scope that the route needs which *path* means."""
-    return declared_scope(meant(path.decode("ascii", "replace")).encode()) or Scope.OPERATE
+    return _declared_scope(meant(path.decode("ascii", "replace"))) or Scope.OPERATE
 
 
 def declared_scope(path: bytes) -> Scope | None:
     """What ``REQUIRED_SCOPES`` says of a path; None where nobody made a decision."""
-    segments = path.decode("ascii", "replace").split("/")
-    return next((scope for pattern, scope in REQUIRED_SCOPES.items() if _matches(pattern.split("/"), segments)), None)
+    return _declared_scope(path.decode("ascii", "replace"))
+
+
+def _declared_scope(path: str) -> Scope | None:
+    if (scope := _EXACT.get(path)) is not None:
+        return scope
+    segments = path.split("/")
+    return next((scope for pattern, scope in _PATTERNS if _matches(pattern, segments)), None)
+
+
+_EXACT = {path: scope for path, scope in REQUIRED_SCOPES.items() if "*" not in path}
+_PATTERNS = [(path.split("/"), scope) for path, scope in REQUIRED_SCOPES.items() if "*" in path]
 
 
 def _matches(pattern: list[str], segments: list[str]) -> bool:
@@ -134,12 +145,25 @@ def _matches(pattern: list[str], segments: list[str]) -> bool:
 
 
 class _ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What one configuration says of clients."""
+    """What one configuration says of clients; *authenticates*: they have to prove who they are."""
 
     config: Config
     keys: Mapping[str, Key]
     tenants: Tenants
     issuers: Mapping[str, Issuer]
+    origins: OriginCheck
+    authenticates: bool
+
+
+def _client_config(config: Config, keys: Mapping[str, Key], issuers: Mapping[str, Issuer]) -> _ClientConfig:
+    return _ClientConfig(
+        config=config,
+        keys=keys,
+        tenants=Tenants(config.tenancy, keys),
+        issuers=issuers,
+        origins=OriginCheck(config),
+        authenticates=requires_authentication(config),
+    )
 
 
 class _Stores(msgspec.Struct, frozen=True):
@@ -167,7 +191,7 @@ class TenantAccessControl:
         self._clock, self._emit = clock, emit
         self._transport = Transport()
         self._stores, self._retired = _stores_for(config, clock), AsyncExitStack()
-        self._clients = _ClientConfig(config=config, keys={}, tenants=Tenants(config.tenancy, {}), issuers={})
+        self._clients = _client_config(config, {}, {})
         self._stamp: object = None
         self._keys_checked_at = float("-inf")
         self._keys_lock = asyncio.Lock()
@@ -195,7 +219,7 @@ class TenantAccessControl:
         """
         stamp, keys = await asyncio.to_thread(_read_keys, config)
         issuers = self._issuers(config)
-        clients = _ClientConfig(config=config, keys=keys, tenants=Tenants(config.tenancy, keys), issuers=issuers)
+        clients = _client_config(config, keys, issuers)
         is_same = self._stores.source == _store_source(config)
         stores = self._stores if is_same else _stores_for(config, self._clock)
 
@@ -251,16 +275,19 @@ class TenantAccessControl:
         await self._check_rate(principal)
         return principal
 
-    @asynccontextmanager
-    async def authorize(self, principal: AnyPrincipal, query: Query) -> AsyncIterator[Query]:
+    def authorize(self, principal: AnyPrincipal, query: Query) -> AbstractAsyncContextManager[Query]:
         """
         *query* as *principal*, from ``authenticate``, may ask it, which counts as in flight while the block runs.
 
-        Raises:
+        Raises, once the block begins:
             PermissionDenied: it is for another tenant or project, or for a task or strategy not theirs.
             RateLimited: their tokens of the day are used up, or too many of their requests are in flight.
         """
         assert isinstance(principal, Principal)
+        return nullcontext(query) if principal.is_anonymous else self._granted(principal, query)
+
+    @asynccontextmanager
+    async def _granted(self, principal: Principal, query: Query) -> AsyncIterator[Query]:
         try:
             query = authorized_query(principal, query, self._clients.config.strategy_for)
         except PermissionDenied:
@@ -281,7 +308,7 @@ class TenantAccessControl:
 
     def readable_by(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
         """The origin of the web page that sent *headers*, if it may read the answer."""
-        return reading_origin(headers, self._clients.config)
+        return self._clients.origins.reading_origin(headers)
 
     def on(self, event: Event) -> None:
         """Book the tokens of an attempt to the tenant it was made for."""
@@ -298,9 +325,9 @@ class TenantAccessControl:
     async def _identify(
         self, headers: Sequence[tuple[bytes, bytes]], method: str, path: bytes, query: bytes, body: bytes
     ) -> Principal:
-        if not requires_authentication(self._clients.config):
+        if not self._clients.authenticates:
             if method != "GRPC":  # browsers do not speak it
-                check_origin(headers, self._clients.config)
+                self._clients.origins.check(headers)
             return ANONYMOUS
         await self._reload_keys(POLL_INTERVAL)
         if method == "GRPC":  # the library keeps its content type to itself
@@ -409,8 +436,10 @@ def _check_route(principal: Principal, headers: Sequence[tuple[bytes, bytes]], p
     scope = required_scope(path)
     if scope not in principal.scopes:
         raise PermissionDenied(f"this needs the scope '{scope}'")
+    if principal.is_anonymous:
+        return
     spoken_for = next((value for name, value in headers if name == b"x-tenant"), b"").decode("latin-1")
-    if not principal.is_anonymous and spoken_for not in {"", principal.tenant_id}:
+    if spoken_for not in {"", principal.tenant_id}:
         raise PermissionDenied("X-Tenant: it is not yours")
 
 

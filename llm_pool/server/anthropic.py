@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, Tool, Turn
@@ -19,19 +18,18 @@ from llm_pool.server.anthropic_encoder import MessageEncoder, error_shape
 from llm_pool.server.anthropic_messages import Block, Message, left_out, text_of, turns_of
 from llm_pool.server.chat_route import add_chat_route
 from llm_pool.server.last_word import last_word
-from llm_pool.server.middleware import Asgi
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import whole
+from llm_pool.server.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from fastapi import FastAPI
 
     from llm_pool.core.messages import Json, Think
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/messages"
 FIELDS = {
@@ -102,8 +100,8 @@ class MessagesBody(msgspec.Struct, frozen=True, kw_only=True):
         return [*told, "output_config.effort"] if effort else told
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
     source = "https://docs.anthropic.com/en/api/messages"
     operation = ForeignOperation(
         path=PATH,
@@ -114,7 +112,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
@@ -127,9 +125,8 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
     async def count(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise InvalidRequest("model", "nobody counts tokens ahead: the models of a pool share no tokens")
 
-    app.router.routes.append(Route(f"{PATH}/count_tokens", Asgi(count), methods=["POST"]))
-    document_operations(
-        app,
+    routes.add(Route(f"{PATH}/count_tokens", count, methods=["POST"]))
+    routes.document(
         ForeignOperation(path=f"{PATH}/count_tokens", summary="Refused: nobody counts tokens ahead.", source=source),
     )
 

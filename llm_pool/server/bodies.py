@@ -144,8 +144,13 @@ class EventBody(msgspec.Struct, frozen=True):
     data: Annotated[
         str,
         msgspec.Meta(
-            description="JSON with the event's fields; in the last one those of AnswerBody or ErrorBody.",
-            extra_json_schema={"contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+            description="JSON: a StreamEvent, or an ErrorBody where the event's name is error.",
+            extra_json_schema={
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "anyOf": [{"$ref": "#/components/schemas/StreamEvent"}, {"$ref": "#/components/schemas/ErrorBody"}]
+                },
+            },
         ),
     ]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -18,26 +16,28 @@ from llm_pool.config.values import POOL
 from llm_pool.core.errors import AllProvidersFailed, InvalidRequest, LlmPoolError, UnknownModel
 from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived, ToolCallArrived
 from llm_pool.core.messages import Query, StrategyName, ToolCall, Turn
+from llm_pool.server.exchange import EXCHANGE
 from llm_pool.server.middleware import send_json
 from llm_pool.server.request_context import authorized
+from llm_pool.server.stream import Stream
 from llm_pool.wire.json import answer_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
+    from llm_pool.server.exchange import Exchange
     from llm_pool.server.middleware import AccessControl, Scope, Send
 
 ASK = "ask"
 """The task of a question that names none."""
-PING_EVERY = 15.0
-"""Seconds of silence after which a stream shows that it lives."""
 MAX_KEPT = 64 * 1024
 """Characters of a model's thoughts that are kept until it is known whether the answer is its own."""
 DECISION_HEADER = b"x-llm-pool-decision"
+T = TypeVar("T")
 
 _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
@@ -62,10 +62,10 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class TextDelta(NamedTuple):
-    """A piece of the answer, from *provider*; empty after a long silence."""
+    """A piece of the answer, from *provider*."""
 
     text: str
-    provider: str = ""
+    provider: str
 
 
 class ThinkingDelta(NamedTuple):
@@ -124,13 +124,26 @@ class ChatEncoder(Protocol):
         """The end of a stream that broke off."""
 
 
-async def models(manager: PoolManager) -> dict[str, Model]:
+_listed = WeakKeyDictionary["PoolManager", tuple[int, dict[str, Model]]]()
+"""The models of each pool, and the generation that they are of."""
+
+
+async def models(manager: PoolManager) -> Mapping[str, Model]:
     """
-    Every model there is to choose, by name.
+    Every model there is to choose, by name; listed once for each generation, as the prompt files are looked for.
 
     ``pool``; ``pool/voting`` and the like, where the strategy is not switched off; ``pool/task/NAME``, where the task
     is not; each provider alone; and the names that ``[models]`` gives to any of these.
     """
+    generation, known = _listed.get(manager, (0, {}))
+    if generation != manager.generation:
+        generation = manager.generation
+        known = await _models(manager)
+        _listed[manager] = generation, known
+    return known
+
+
+async def _models(manager: PoolManager) -> dict[str, Model]:
     config = manager.config
     found = [Model(POOL)]
     found += [Model(f"{POOL}/{name.lower()}", strategy=name) for name in StrategyName if _is_on(name, config)]
@@ -210,149 +223,148 @@ async def respond(
     """
     async with authorized(access, scope, as_conversation(query), fields) as allowed:
         if stream:
-            await stream_answer(manager, allowed, encoder, send)
+            await stream_answer(manager, allowed, encoder, scope[EXCHANGE])
         else:
             answer = await manager.infer(allowed)
             await send_json(send, encoder.whole(answer), headers=[decision_header(answer)])
 
 
-async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder, send: Send) -> None:
+async def stream_answer(manager: PoolManager, query: Query, encoder: ChatEncoder, exchange: Exchange) -> None:
     """
     Stream the answer to *query* in *encoder*.
 
     Raises:
         LlmPoolError: before anything was sent, so that its status still can be; later ones end the stream.
     """
-    out = _ResponseStream(encoder, send)
-    try:
-        async with aclosing(stream_text(manager, query)) as pieces:
-            async for said in pieces:
-                match said:
-                    case StreamEnd():
-                        await out.send(partial(encoder.ending, said), decision_header(said.answer))
-                    case TextDelta(""):
-                        await out.send(encoder.heartbeat)
-                    case TextDelta():
-                        await out.send(partial(encoder.piece, said.text), early_header(said.provider))
-                    case ThinkingDelta():
-                        await out.send(partial(encoder.thought, said.text), early_header(said.provider))
-                    case CallDelta():
-                        await out.send(partial(encoder.called, said.piece), early_header(said.provider))
-    except LlmPoolError as error:
-        if not out.began:
-            raise
-        await out.send(partial(encoder.failed, error))
-    await send({"type": "http.response.body", "body": b""})
+    telling, told = Telling(encoder, exchange, encoder.ending), b""
+    with Stream(exchange, telling.told, telling.heartbeat) as stream:
+        telling.wake = stream.wake
+        try:
+            answer = await manager.infer(query, telling.on)
+            told = telling.told()
+            told += telling.ending(answer)
+        except LlmPoolError as error:
+            told = told or telling.told()
+            if not (told or exchange.has_begun):
+                raise
+            told += encoder.failed(error)
+    await exchange.end(told)
 
 
-async def stream_text(manager: PoolManager, query: Query) -> AsyncGenerator[Heard | StreamEnd]:
+class Telling:
     """
-    The answer to *query* as it is decided: what its model thinks, its text, its calls of tools, last its end.
+    An answer as it is decided, in the words of *encoder*: what its model thinks, its text, its calls, last its end.
 
     Only what is the answer's own is spoken, since these APIs cannot take anything back: token by token where
     the first to write owns the answer (FASTEST, free text or calls), else all of it as soon as it is decided.
     Thoughts are told as they come while one model alone is asked; where there are several, the winner's before its
     text.
 
-    Raises:
-        LlmPoolError: no answer came of it, or the one that was being spoken broke off.
+    Args:
+        encoder: how it is told.
+        exchange: begins with the first that is told.
+
+    Attributes:
+        wake: called when there is something to tell.
     """
-    heard = _Heard()
-    inference = asyncio.create_task(manager.infer(query, heard.on))
-    inference.add_done_callback(lambda _: heard.end())
-    try:
-        while not inference.done() or heard.has_more:
-            for piece in await heard.next():
-                yield piece
-        answer = await inference
-        for last in heard.rest_of(answer):
-            yield last
-    finally:
-        inference.cancel()
-        await asyncio.wait([inference])
 
+    def __init__(self, encoder: ChatEncoder, exchange: Exchange, end: Callable[[StreamEnd], bytes]) -> None:
+        self._encoder, self._exchange, self._end, self._heard = encoder, exchange, end, _Heard()
+        self._opening = encoder.opening()
+        self.wake: Callable[[], None] = lambda: None
 
-class _ResponseStream:
-    """The way out of a stream; *began*: its status is sent."""
+    def on(self, event: Event) -> None:
+        """Hear *event*."""
+        if self._heard.on(event):
+            self.wake()
 
-    def __init__(self, encoder: ChatEncoder, send: Send) -> None:
-        self._encoder, self._send, self.began = encoder, send, False
-        self._opening: bytes | None = None
+    def told(self) -> bytes:
+        """What was heard since, and belongs to the answer."""
+        return b"".join(
+            self._begun(self._encoded(piece), early_header, piece.provider) for piece in self._heard.taken()
+        )
 
-    async def send(self, encode: Callable[[], bytes], *headers: tuple[bytes, bytes]) -> None:
-        """Send what *encode* gives, if that is anything; before it, the first time, headers and the opening."""
-        if self._opening is None:
-            self._opening = self._encoder.opening()
-        if not (data := encode()):
-            return
-        if not self.began:
-            self.began = True
+    def heartbeat(self) -> bytes:
+        """Something that says nothing."""
+        return self._begun(self._encoder.heartbeat(), early_header, "")
+
+    def ending(self, answer: Answer) -> bytes:
+        """What was not told yet of *answer*, and its end; raises AllProvidersFailed where another was being told."""
+        thought, end = self._heard.rest_of(answer)
+        told = b"" if thought is None else self._begun(self._encoded(thought), early_header, thought.provider)
+        return told + self._begun(self._end(end), decision_header, answer)
+
+    def _begun(self, told: bytes, header: Callable[[T], tuple[bytes, bytes]], subject: T) -> bytes:
+        """*told*, with the opening before the first of all, whose head has *header* of *subject*."""
+        if not told:
+            return b""
+        if not self._exchange.has_head:
             own = [(b"content-type", self._encoder.content_type), (b"x-accel-buffering", b"no")]
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
+            self._exchange.begin([*own, header(subject)])
         opening, self._opening = self._opening, b""
-        await self._send({"type": "http.response.body", "body": opening + data, "more_body": True})
+        return opening + told
+
+    def _encoded(self, piece: Heard) -> bytes:
+        match piece:
+            case TextDelta():
+                return self._encoder.piece(piece.text)
+            case ThinkingDelta():
+                return self._encoder.thought(piece.text)
+            case CallDelta():
+                return self._encoder.called(piece.piece)
 
 
 class _Heard:
     """Hears what belongs to the answer: its text, its calls, and what its model thinks."""
 
     def __init__(self) -> None:
-        self._pieces: asyncio.Queue[Heard | None] = asyncio.Queue()
+        self._pieces: list[Heard] = []
         self._thoughts = _Thoughts()
-        self._owner, self._sent = "", ""
+        self._owner = ""
+        self._sent: list[str] = []
         self._calls: list[ToolCall] = []
 
-    @property
-    def has_more(self) -> bool:
-        """Whether something was heard that ``next`` has not given yet."""
-        return not self._pieces.empty()
-
-    def on(self, event: Event) -> None:
+    def on(self, event: Event) -> bool:
+        """Hear *event*; whether ``taken`` may give something now."""
         match event:
             case TextArrived(committed=True) if self._owner in {"", event.provider}:
                 self._own(event.provider)
-                self._pieces.put_nowait(TextDelta(event.text, event.provider))
+                self._pieces.append(TextDelta(event.text, event.provider))
             case ToolCallArrived(committed=True) if self._owner in {"", event.provider}:
                 self._own(event.provider)
-                self._pieces.put_nowait(CallDelta(event.piece, event.provider))
+                self._pieces.append(CallDelta(event.piece, event.provider))
             case ReasoningArrived() if self._owner in {"", event.provider}:
                 self._tell(self._thoughts.heard(event))
             case AttemptStarted():
                 self._thoughts.note_asked()
-            case _:
-                pass
+        return bool(self._pieces)
 
-    def end(self) -> None:
-        """Nothing more comes."""
-        self._pieces.put_nowait(None)
-
-    async def next(self) -> list[Heard]:
-        """What was heard meanwhile, pieces of one kind joined; an empty text after a long silence."""
-        try:
-            async with asyncio.timeout(PING_EVERY):
-                pieces = [await self._pieces.get()]
-        except TimeoutError:
-            return [TextDelta("")]
-        while not self._pieces.empty():
-            pieces.append(self._pieces.get_nowait())
+    def taken(self) -> list[Heard]:
+        """What was heard meanwhile, pieces of one kind joined."""
         joined: list[Heard] = []
-        for piece in pieces:
+        for piece in self._pieces:
             if isinstance(piece, CallDelta):
                 self._note_call(piece.piece)
                 joined.append(piece)
-            elif piece is not None and (told := self._told(piece)).text:
+            elif (told := self._told(piece)).text:
                 _join(joined, told)
+        self._pieces.clear()
         return joined
 
-    def rest_of(self, answer: Answer) -> list[ThinkingDelta | StreamEnd]:
-        """What of *answer* was not told yet, last its end; raises AllProvidersFailed where another was being told."""
-        text_differs = self._sent and self._sent.rstrip() != answer.content
+    def rest_of(self, answer: Answer) -> tuple[ThinkingDelta | None, StreamEnd]:
+        """
+        What was not told yet of *answer*: what its model thought, if anything, and its end.
+
+        Raises:
+            AllProvidersFailed: another was being told.
+        """
+        sent = "".join(self._sent)
+        text_differs = sent and sent.rstrip() != answer.content
         if text_differs or (self._calls and tuple(self._calls) != answer.tool_calls):
             raise AllProvidersFailed(answer.task, answer.decision.attempts)
-        rest = "" if self._sent else answer.content
-        thought = "" if self._sent else self._thoughts.of_winner(answer.winner, thinking_of(answer))
-        said: list[ThinkingDelta | StreamEnd] = [ThinkingDelta(thought, answer.winner)] if thought else []
-        return [*said, StreamEnd(answer, rest, () if self._calls else answer.tool_calls)]
+        thought = "" if sent else self._thoughts.of_winner(answer.winner, thinking_of(answer))
+        end = StreamEnd(answer, "" if sent else answer.content, () if self._calls else answer.tool_calls)
+        return ThinkingDelta(thought, answer.winner) if thought else None, end
 
     def _own(self, provider: str) -> None:
         """The answer is *provider*'s from now on."""
@@ -368,13 +380,14 @@ class _Heard:
 
     def _tell(self, thought: ThinkingDelta) -> None:
         if thought.text:
-            self._pieces.put_nowait(thought)
+            self._pieces.append(thought)
 
     def _told(self, piece: TextDelta | ThinkingDelta) -> TextDelta | ThinkingDelta:
         if isinstance(piece, TextDelta):
             if not self._sent:
                 piece = piece._replace(text=piece.text.lstrip())  # as answers that come in one piece
-            self._sent += piece.text
+            if piece.text:
+                self._sent.append(piece.text)
         return piece
 
 
@@ -469,10 +482,10 @@ def early_header(provider: str) -> tuple[bytes, bytes]:
     return DECISION_HEADER, f"winner={quote(provider)}".encode()
 
 
-def reject_unsupported(said: Mapping[str, Any], refused: Mapping[str, str]) -> None:
-    """Raise InvalidRequest for the first field of *said* that asks for what *refused* says is not to be had."""
+def reject_unsupported(body: msgspec.Struct, refused: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for the first field that *body* has and *refused* says is not to be had."""
     for field, reason in refused.items():
-        if said.get(field):
+        if getattr(body, field, None):
             raise InvalidRequest(field, reason)
 
 

@@ -5,30 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.server.chat import model_named, respond
-from llm_pool.server.middleware import Asgi
-from llm_pool.server.openapi_foreign import document_operations
 from llm_pool.server.queries import decode
+from llm_pool.server.routing import Route
 from llm_pool.server.samples import respond_samples
 from llm_pool.server.unserved_fields import fields_beyond, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.messages import Query
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import ChatEncoder, Model
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
     from llm_pool.server.openapi_foreign import ForeignOperation
+    from llm_pool.server.routing import Routes
     from llm_pool.server.samples import SampleEncoder
 
 
 def add_chat_route(
-    app: FastAPI,
+    routes: Routes,
     manager: PoolManager,
     access: AccessControl,
     operation: ForeignOperation,
@@ -40,10 +37,10 @@ def add_chat_route(
     samples_of: Callable[[Any, Sequence[str]], Sequence[SampleEncoder]] = lambda _body, _ignored: (),
 ) -> None:
     """
-    Add the route of *operation* to *app*, and to its document.
+    Add the route of *operation* to *routes*, and to its document.
 
     Args:
-        app: the daemon's.
+        routes: the daemon's.
         manager: the pool that is asked.
         access: says what its sender may ask.
         operation: its body is a struct with ``model`` and ``stream``; fields beyond it are not served.
@@ -69,6 +66,6 @@ def add_chat_route(
         encoder = encoder_of(body, beyond.ignored, sent)
         await respond(manager, access, scope, query, encoder, send, stream=stream, fields=fields)
 
-    app.router.routes.append(Route(operation.path, Asgi(ask), methods=["POST"]))
-    app.state.error_shapes[operation.path] = error_shape
-    document_operations(app, operation)
+    routes.add(Route(operation.path, ask, methods=["POST"]))
+    routes.error_shapes[operation.path] = error_shape
+    routes.document(operation)

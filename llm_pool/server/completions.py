@@ -32,13 +32,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/completions"
 UNSUPPORTED = {
@@ -70,8 +69,8 @@ class CompletionBody(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, Any] | None = None
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the route to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *routes*."""
     operation = ForeignOperation(
         path=PATH,
         summary="A prompt, answered, in OpenAI's older shape.",
@@ -81,7 +80,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
@@ -106,7 +105,7 @@ def query_from(body: CompletionBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     if body.best_of not in {None, 1, samples(body.n)}:
         raise InvalidRequest("best_of", "no answers are made that are not given; expected as many as n")
     if body.logprobs is not None:

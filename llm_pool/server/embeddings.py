@@ -17,7 +17,6 @@ from array import array
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.config.models import EMBED
 from llm_pool.config.problem import nearest
@@ -26,21 +25,21 @@ from llm_pool.core.errors import InvalidRequest, UnknownModel
 from llm_pool.core.messages import EmbeddingInput
 from llm_pool.engine import embedding_query
 from llm_pool.server.chat import Model, decision_details, decision_header, models
-from llm_pool.server.middleware import Asgi, send_body
+from llm_pool.server.middleware import send_body
 from llm_pool.server.openai_words import error_shape, project_of
-from llm_pool.server.openapi_foreign import ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import ForeignOperation
 from llm_pool.server.queries import decode
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from fastapi import FastAPI
 
     from llm_pool.config import Config
     from llm_pool.core.messages import Answer, Json, Vector
     from llm_pool.engine import PoolManager
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/embeddings"
 TOKENS = "expected text: the models share no tokens"
@@ -73,13 +72,12 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str = ""
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
-    app.router.routes.extend(EmbeddingRoutes(manager, access).routes())
-    app.state.error_shapes[PATH] = error_shape
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
+    routes.add(*EmbeddingRoutes(manager, access).routes())
+    routes.error_shapes[PATH] = error_shape
     ollama = "https://github.com/ollama/ollama/blob/main/docs/api.md"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path=PATH,
             summary="Vectors of texts, in OpenAI's shape.",
@@ -113,9 +111,9 @@ class EmbeddingRoutes:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route(PATH, Asgi(self._openai), methods=["POST"]),
-            Route("/api/embed", Asgi(self._ollama), methods=["POST"]),
-            Route("/api/embeddings", Asgi(self._ollama_one), methods=["POST"]),
+            Route(PATH, self._openai, methods=["POST"]),
+            Route("/api/embed", self._ollama, methods=["POST"]),
+            Route("/api/embeddings", self._ollama_one, methods=["POST"]),
         ]
 
     async def _openai(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,7 +179,7 @@ def embedding_models(config: Config) -> dict[str, tuple[str, ...]]:
 
 async def listed_models(manager: PoolManager) -> dict[str, Model]:
     """Every model that a client may name: those that answer, and behind them those that only make embeddings."""
-    known, config = await models(manager), manager.config
+    known, config = {**await models(manager)}, manager.config
     embedding = embedding_models(config)
     for name in (*embedding, *config.models):
         providers = embedding.get(name) or embedding.get(config.model_named_by(name))

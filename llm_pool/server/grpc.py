@@ -29,7 +29,7 @@ from llm_pool.core.messages import Tool
 from llm_pool.server.body_limit import body_limit
 from llm_pool.server.body_values import is_too_much
 from llm_pool.server.queries import query_from, with_cache_control, with_deadline
-from llm_pool.server.request_context import client_fields, header_fields
+from llm_pool.server.request_context import client_fields
 from llm_pool.server.request_headers import correlation_id, identified
 from llm_pool.server.status import status_of
 from llm_pool.telemetry.logs import name_request
@@ -44,7 +44,7 @@ from llm_pool.wire.codec import (
     state_message,
     turns_from,
 )
-from llm_pool.wire.json import EventEncoder, answer_json, error_code, error_json, state_json
+from llm_pool.wire.json import EventEncoder, answer_json, decision_json, error_code, error_json, state_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -159,19 +159,21 @@ class PoolService:
         return handle
 
     async def _infer(self, rpc: _Rpc) -> bytes:
-        with client_fields(header_fields(rpc.headers)):
+        with client_fields(rpc.headers):
             query = rpc.query()
             async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await self._manager.infer(authorized)
-        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
-        return answer_message(answer_json(answer), query.meta).SerializeToString()
+        body = answer_json(answer)
+        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(body["decision"])), rpc.id_trailer))
+        return answer_message(body, query.meta).SerializeToString()
 
     async def _infer_stream(self, rpc: _Rpc) -> bytes:
-        with client_fields(header_fields(rpc.headers)):
+        with client_fields(rpc.headers):
             query = rpc.query()
             async with self._access.authorize(rpc.principal, _as_called(query, rpc)) as authorized:
                 answer = await stream(self._manager, authorized, rpc.context, query.meta)
-        rpc.context.set_trailing_metadata((("llmpool-decision", _decision(answer)), rpc.id_trailer))
+        decision = _decision(decision_json(answer.decision))
+        rpc.context.set_trailing_metadata((("llmpool-decision", decision), rpc.id_trailer))
         return b""
 
     async def _health(self, rpc: _Rpc) -> bytes:
@@ -420,10 +422,9 @@ def _serialised(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-def _decision(answer: Answer) -> str:
-    """The decision as JSON, for a trailer."""
-    decision = _without_reasoning(answer_json(answer)["decision"])
-    return _bounded(decision, ("attempts", "judge", "clusters", "notes", "scores", "reason"))
+def _decision(body: dict[str, Json]) -> str:
+    """A decision as JSON, for a trailer; *body* is of ``wire.decision_json``."""
+    return _bounded(_without_reasoning(body), ("attempts", "judge", "clusters", "notes", "scores", "reason"))
 
 
 def _without_reasoning(body: dict[str, Json]) -> dict[str, Json]:
@@ -435,14 +436,20 @@ def _without_reasoning(body: dict[str, Json]) -> dict[str, Json]:
 
 def _bounded(body: dict[str, Json], expendable: tuple[str, ...]) -> str:
     """*body* as JSON in ASCII of at most ``TRAILER`` bytes: what is expendable goes, one after the other."""
-    text = json.dumps(body)
+    text = _ascii(body)
     for name in expendable:
         if len(text) > TRAILER and name in body:
             body = {key: value for key, value in body.items() if key != name} | {"shortened": True}
-            text = json.dumps(body)
+            text = _ascii(body)
     if len(text) > TRAILER:
-        text = json.dumps({name: value for name, value in body.items() if len(str(value)) < 500})
+        text = _ascii({name: value for name, value in body.items() if len(str(value)) < 500})
     return text
+
+
+def _ascii(body: dict[str, Json]) -> str:
+    """*body* as JSON in ASCII, with escapes where it has other letters."""
+    text = msgspec.json.encode(body)
+    return text.decode() if text.isascii() else json.dumps(body)
 
 
 def _left(context: Context) -> float | None:
@@ -465,7 +472,7 @@ def _decoded(kind: Any, body: bytes) -> Any:
 
 def _task(request: pb.Query) -> str:
     """The task's name, from its number or from the name itself."""
-    if request.task not in {*TASKS, pb.TASK_UNSPECIFIED}:
+    if request.task != pb.TASK_UNSPECIFIED and request.task not in TASKS:
         raise InvalidRequest("task", f"there is no number {request.task}", hint="task_name takes any task by its name")
     numbered = TASKS.get(request.task, "")
     if numbered and request.task_name not in {"", numbered}:
@@ -475,7 +482,10 @@ def _task(request: pb.Query) -> str:
 
 def _strategy(number: int) -> str:
     """A strategy's name; for an unknown number, the number, which ``query_from`` refuses."""
-    return "" if not number else pb.Strategy.Name(number) if number in pb.Strategy.values() else str(number)
+    return _STRATEGIES.get(number, str(number))
+
+
+_STRATEGIES = {number: name for name, number in pb.Strategy.items()} | {pb.STRATEGY_UNSPECIFIED: ""}
 
 
 def _bytes(value: str | bytes) -> bytes:

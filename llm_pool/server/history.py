@@ -7,8 +7,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from llm_pool.core.events import AttemptEnded, RequestAnswered, RequestFailed
+from llm_pool.core.messages import Answer, Json, Reading
 from llm_pool.telemetry.redaction import attempt_error, redacted, redacted_message
 from llm_pool.wire.json import answer_json, error_json
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Attempt, Json, Query
+    from llm_pool.core.messages import Attempt, Query
 
 STATS_WINDOW = 100
 """Calls to a provider that its pace is told from."""
@@ -24,14 +26,32 @@ MAX_NAME = 200
 """Characters of an id or a name that a client sent."""
 MAX_TEXT = 4000
 """Characters of a prompt or an answer that are kept, where they are."""
+_NO_VERDICT = frozenset({"cancelled", "refused"})
+"""Outcomes that say nothing of a provider."""
+_NO_READING = Reading("", None)
+_NOTHING: dict[str, Json] = {}
 
 
 class RequestRecord(msgspec.Struct, frozen=True):
-    """A request that ended; *number* grows with each, whoever asked."""
+    """
+    A request that ended.
+
+    Attributes:
+        number: grows with each, whoever asked.
+        about: the request, as JSON.
+        answer: without its texts; None where *body* says how the request ended.
+    """
 
     number: int
     tenant_id: str
-    as_json: dict[str, Json]
+    about: dict[str, Json]
+    answer: Answer | None = None
+    body: dict[str, Json] = {}
+
+    @property
+    def as_json(self) -> dict[str, Json]:
+        """The request and its end, as JSON."""
+        return (self.body if self.answer is None else redacted(answer_json(self.answer))) | self.about
 
 
 class History:
@@ -64,11 +84,12 @@ class History:
             case AttemptEnded():
                 self.stats(event.attempt.provider).note(event.attempt)
             case RequestAnswered():
-                as_json = answer_json(event.answer)
-                as_json = as_json | _texts(event.answer) if self.captures else redacted(as_json)
-                self._remember(event.query, as_json)
+                if self.captures:
+                    self._remember(event.query, body=answer_json(event.answer) | _texts(event.answer))
+                else:
+                    self._remember(event.query, answer=_without_texts(event.answer))
             case RequestFailed():
-                self._remember(event.query, self._refused(event))
+                self._remember(event.query, body=self._refused(event))
             case _:
                 pass
 
@@ -87,7 +108,10 @@ class History:
 
     def stats(self, provider: str) -> ProviderStats:
         """How fast *provider* has been."""
-        return self._stats.setdefault(provider, ProviderStats())
+        known = self._stats.get(provider)
+        if known is None:
+            known = self._stats[provider] = ProviderStats()
+        return known
 
     def _refused(self, event: RequestFailed) -> dict[str, Json]:
         as_json = error_json(event.error)
@@ -97,7 +121,7 @@ class History:
         ended = {"request_id": name_of(event.query), "duration_ms": round(event.duration * 1000, 3)}
         return {**ended, "degraded": False, **as_json}
 
-    def _remember(self, query: Query, as_json: dict[str, Json]) -> None:
+    def _remember(self, query: Query, *, answer: Answer | None = None, body: dict[str, Json] = _NOTHING) -> None:
         self._number = next(self._numbers)
         about: dict[str, Json] = {
             "number": self._number,
@@ -109,12 +133,30 @@ class History:
         }
         if self.captures:
             about["prompt"] = query.prompt[:MAX_TEXT]
-        self._ended.append(RequestRecord(self._number, query.tenant_id[:MAX_NAME], as_json | about))
+        self._ended.append(RequestRecord(self._number, query.tenant_id[:MAX_NAME], about, answer, body))
 
 
 def name_of(query: Query) -> str:
     """The id of *query*, cut where it is too long to be one."""
     return (query.request_id or query.correlation_id)[:MAX_NAME]
+
+
+def _without_texts(answer: Answer) -> Answer:
+    """
+    *answer* without what models said, which may be long: as JSON it is the same, once redacted.
+
+    That JSON is made when somebody looks: most of what is remembered is forgotten before anybody does.
+    """
+    decision = answer.decision
+    attempts = tuple(map(_without_text, decision.attempts))
+    decision = replace(decision, reading=_NO_READING, judge=None, attempts=attempts)
+    return replace(answer, content="", json=None, decision=decision)
+
+
+def _without_text(attempt: Attempt) -> Attempt:
+    if attempt.reading is None:
+        return attempt if not attempt.cut else replace(attempt, cut="")
+    return replace(attempt, reading=Reading("", None, attempt.reading.repair), cut="", logprobs=())
 
 
 def _texts(answer: Answer) -> dict[str, Json]:
@@ -136,16 +178,17 @@ class ProviderStats:
     def note(self, attempt: Attempt) -> None:
         """Take in a call that ended."""
         self._queued.append(attempt.queued)
-        if attempt.first_token is not None:
-            self._first_tokens.append(attempt.first_token)
-            tokens, writing = attempt.usage.completion_tokens, attempt.writing
+        outcome, writing = attempt.outcome, attempt.writing
+        if writing is not None:
+            self._first_tokens.append(attempt.first_token or 0.0)
+            tokens = attempt.usage.completion_tokens
             if tokens is not None and tokens > 1 and writing:
                 self._rates.append((tokens - 1) / writing)
-        if attempt.outcome == "ok" and attempt.writing is not None:
-            self._writing.append(attempt.writing)
-        if attempt.outcome not in {"cancelled", "refused"}:
-            self._oks.append(attempt.outcome == "ok")
-        if attempt.error and attempt.outcome != "refused":
+            if outcome == "ok":
+                self._writing.append(writing)
+        if outcome not in _NO_VERDICT:
+            self._oks.append(outcome == "ok")
+        if attempt.error and outcome != "refused":
             self.last_error = attempt_error(attempt)[:200]
 
     def as_json(self) -> dict[str, Json]:

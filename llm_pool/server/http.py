@@ -7,76 +7,63 @@ Hot routes are plain ASGI: msgspec reads and writes, pydantic is not on the way.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from llm_pool import __version__
 from llm_pool.core.errors import LlmPoolError
 from llm_pool.core.events import TextArrived, ToolCallArrived
 from llm_pool.server import sse
 from llm_pool.server.body_limit import body_limit
-from llm_pool.server.middleware import (
-    BUG,
-    PRINCIPAL,
-    Asgi,
-    GatewayMiddleware,
-    error_response,
-    format_error,
-    problem,
-    send_json,
-)
-from llm_pool.server.openapi import document
+from llm_pool.server.exchange import EXCHANGE
+from llm_pool.server.middleware import PRINCIPAL, GatewayMiddleware, send_json
 from llm_pool.server.queries import FeedbackBody, decode, decode_infer
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route, Router, Routes
+from llm_pool.server.stream import Stream
 from llm_pool.wire.json import answer_json, error_json, state_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from fastapi import FastAPI
 
-    from llm_pool.core.events import Event
-    from llm_pool.core.messages import Answer, Json, Query, Task
+    from llm_pool.core.messages import Json, Query, Task
     from llm_pool.engine import PoolManager, ReloadResult
+    from llm_pool.server.exchange import Exchange
     from llm_pool.server.middleware import AccessControl, Application, Receive, Scope, Send
+    from llm_pool.wire.json import StreamEvent
 
-    Extension = Callable[[FastAPI, PoolManager, AccessControl], None]
+    Extension = Callable[[Routes, PoolManager, AccessControl], None]
 
 PROBE_METHODS = ["GET", "OPTIONS"]
 """HAProxy's ``option httpchk /livez`` asks with OPTIONS."""
-PING_EVERY = 15.0
-"""Seconds of silence after which a stream gets a comment."""
 STATUS_WAIT = 1.0
 """Seconds that a stream's status waits for the first text: until then, that nobody can answer is an error's status."""
 
 
-def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence[Extension] = ()) -> Application:
+def create_app(manager: PoolManager, access: AccessControl, extensions: Sequence[Extension] = ()) -> GatewayMiddleware:
     """
     The HTTP application.
 
     Args:
         manager: answers.
         access: decides who may ask for what.
-        extensions: each adds its routes to the application (other APIs, metrics, the page), and to
-            ``app.state.error_shapes`` how its errors look under which paths.
+        extensions: each adds its routes (other APIs, metrics, the page), and how its errors look under which paths.
     """
-    app = FastAPI(title="llm-pool", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    app.exception_handler(HTTPException)(_http_problem)
-    app.state.error_shapes = {}
-    app.exception_handler(LlmPoolError)(_pool_problem)
-    app.exception_handler(Exception)(_bug)
-    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-    own = PoolRoutes(manager, access)
-    app.router.routes.extend(own.routes())
+    routes = Routes()
+    routes.add(*PoolRoutes(manager, access).routes())
     for extension in extensions:
-        extension(app, manager, access)
-    return GatewayMiddleware(app, access, app.state.error_shapes, body_limit=lambda: body_limit(manager.config))
+        extension(routes, manager, access)
+    application: Application = Router(routes, _framework)
+    for wrap in routes.wrappers:
+        application = wrap(application)
+    return GatewayMiddleware(application, access, routes.error_shapes, body_limit=lambda: body_limit(manager.config))
+
+
+def _framework(routes: Routes) -> FastAPI:
+    from llm_pool.server.framework import create_framework
+
+    return create_framework(routes)
 
 
 class PoolRoutes:
@@ -88,12 +75,12 @@ class PoolRoutes:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/v1/infer", Asgi(self._infer), methods=["POST"]),
-            Route("/v1/feedback", Asgi(self._feedback), methods=["POST"]),
-            Route("/v1/tasks", Asgi(self._tasks), methods=["GET"]),
-            Route("/health", Asgi(self._health), methods=["GET"]),
-            Route("/livez", Asgi(self._livez), methods=PROBE_METHODS),
-            Route("/readyz", Asgi(self._readyz), methods=PROBE_METHODS),
+            Route("/v1/infer", self._infer, methods=["POST"]),
+            Route("/v1/feedback", self._feedback, methods=["POST"]),
+            Route("/v1/tasks", self._tasks, methods=["GET"]),
+            Route("/health", self._health, methods=["GET"]),
+            Route("/livez", self._livez, methods=PROBE_METHODS),
+            Route("/readyz", self._readyz, methods=PROBE_METHODS),
         ]
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +88,7 @@ class PoolRoutes:
         request = decode_infer((await receive())["body"])
         async with authorized(self._access, scope, request.query) as query:
             if request.stream or b"text/event-stream" in headers.get(b"accept", b""):
-                await stream(self._manager, query, send)
+                await stream(self._manager, query, scope[EXCHANGE])
             else:
                 await send_json(send, answer_json(await self._manager.infer(query)))
 
@@ -147,7 +134,7 @@ class PoolRoutes:
         }
 
 
-async def stream(manager: PoolManager, query: Query, send: Send) -> None:
+async def stream(manager: PoolManager, query: Query, exchange: Exchange) -> None:
     """
     Answer *query* with server-sent events.
 
@@ -155,77 +142,59 @@ async def stream(manager: PoolManager, query: Query, send: Send) -> None:
         LlmPoolError: before the first text, within ``STATUS_WAIT`` seconds, so that its status can still be sent; later
             ones become an event.
     """
-    encoder, queue, begun = sse.SseEncoder(), asyncio.Queue[bytes](), asyncio.Event()
-
-    def hear(event: Event) -> None:
-        queue.put_nowait(encoder.event(event))
-        if isinstance(event, TextArrived | ToolCallArrived):
-            begun.set()
-
-    def ended(_: asyncio.Task[Answer]) -> None:
-        queue.put_nowait(b"")
-        begun.set()
-
-    inference = asyncio.create_task(manager.infer(query, hear))
-    inference.add_done_callback(ended)
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STATUS_WAIT):
-                await begun.wait()
-        if inference.done():
-            inference.result()  # raises, if nobody answered: the status can still say so
-        first = await queue.get()
-        headers = [(b"content-type", sse.CONTENT_TYPE), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await _pump(first, queue, inference, send)
-        await send({"type": "http.response.body", "body": await _last(encoder, inference)})
-    finally:
-        inference.cancel()
-        await asyncio.wait([inference])
-
-
-async def _pump(first: bytes, queue: asyncio.Queue[bytes], inference: asyncio.Task[Answer], send: Send) -> None:
-    """Send what comes, as soon as it comes, until all is sent and *inference* is done."""
-    piece = first
-    while True:
-        while not queue.empty():
-            piece += queue.get_nowait()
-        if piece:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if inference.done() and queue.empty():
-            return
+    events = _Events(exchange)
+    with Stream(exchange, events.told, lambda: sse.PING) as out:
+        events.wake = out.wake
+        waiting = asyncio.get_running_loop().call_later(STATUS_WAIT, events.begin)
         try:
-            async with asyncio.timeout(PING_EVERY):
-                piece = await queue.get()
-        except TimeoutError:
-            piece = sse.PING
+            events.hear(await manager.infer(query, events.hear))
+        except LlmPoolError as error:
+            if not exchange.has_begun:
+                raise
+            events.add(sse.error(error))
+        finally:
+            waiting.cancel()
+        events.begin()
+        rest = events.told()
+    await exchange.end(rest)
 
 
-async def _last(encoder: sse.SseEncoder, inference: asyncio.Task[Answer]) -> bytes:
-    try:
-        return encoder.event(await inference)
-    except LlmPoolError as error:
-        return sse.error(error)
+class _Events:
+    """The events of one request, kept until its status is known; *wake* is called when there are some to tell."""
 
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self._encoder = exchange, sse.SseEncoder()
+        self._waiting: list[bytes] = []
+        self._has_begun = False
+        self.wake: Callable[[], None] = lambda: None
 
-async def _http_problem(request: Request, error: Any) -> Response:
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return _json_error(request, error.status_code, problem(code, str(error.detail)), error.headers)
+    def hear(self, event: StreamEvent) -> None:
+        """Tell *event*, if clients are told of its kind."""
+        self.add(self._encoder.event(event))
+        if isinstance(event, TextArrived | ToolCallArrived):
+            self.begin()
 
+    def add(self, event: bytes) -> None:
+        """Tell *event*, if there is any."""
+        if event:
+            self._waiting.append(event)
+            if self._has_begun:
+                self.wake()
 
-async def _pool_problem(request: Request, error: Any) -> Response:
-    return _json_error(request, *error_response(error))
+    def begin(self) -> None:
+        """The status is 200."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._exchange.begin([(b"content-type", sse.CONTENT_TYPE), (b"x-accel-buffering", b"no")])
+            self.wake()
 
-
-async def _bug(request: Request, _error: Exception) -> Response:
-    return _json_error(request, 500, BUG)
-
-
-def _json_error(
-    request: Request, status: int, body: dict[str, Json], headers: Mapping[str, str] | None = None
-) -> Response:
-    shapes = request.app.state.error_shapes
-    return JSONResponse(format_error(shapes, request.url.path, status, body), status_code=status, headers=headers)
+    def told(self) -> bytes:
+        """What is to be told now."""
+        if not self._has_begun:
+            return b""
+        told = b"".join(self._waiting)
+        self._waiting.clear()
+        return told
 
 
 def _reload_json(reload: ReloadResult) -> dict[str, Json]:

@@ -1,10 +1,10 @@
 """
-The middleware around the HTTP application: body limits, access control, client disconnects, errors.
+The middleware around the HTTP application: which pages may read, access control, errors.
 
 ::
 
-    receive ─▶ whole body, bounded ─▶ access control ─▶ [application, cancelled when the client leaves] ─▶ send
-                                          └─ LlmPoolError, from here or from within ─▶ its status and body
+    Exchange ─▶ access control ─▶ [application, cancelled when the client leaves] ─▶ send
+                  └─ LlmPoolError, from here or from within ─▶ its status and body
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from llm_pool.core.errors import InvalidRequest, LlmPoolError, Overloaded, Stopp
 from llm_pool.core.shortage import lacking
 from llm_pool.server import cors, page
 from llm_pool.server.body_limit import SMALLEST
+from llm_pool.server.exchange import EXCHANGE, REQUEST_ID
 from llm_pool.server.paths import meant
 from llm_pool.server.queries import deadline_header
-from llm_pool.server.request_headers import correlation_id, only
+from llm_pool.server.request_headers import only
 from llm_pool.server.status import retry_after, status_of
 from llm_pool.telemetry.logs import name_request
 from llm_pool.wire.json import error_json
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from llm_pool.core.messages import Query
+    from llm_pool.server.exchange import Exchange
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -47,28 +49,20 @@ OPEN = frozenset({b"/livez", b"/readyz", *(path.encode() for path in page.FILES)
 Public paths, the empty shell of the page among them; every other path, present and future, goes through access
 control.
 """
-BODY_TIME = 15.0
-"""Seconds a body may take to arrive."""
 SHORTAGE_RETRY_AFTER = 1.0
 """Seconds after which file descriptors, or what else ran out, may be back."""
-HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
-"""On every answer that says nothing else of its caching."""
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
 ARRIVED = "llm_pool.arrived"
 """Where in the scope the instant is at which the request was whole."""
 CHECK_RETRY_AFTER = 1.0
 """Seconds after which an issuer of tokens may be back."""
-REQUEST_ID = "llm_pool.request_id"
-"""Where in the scope the id is that the answer goes out under."""
 LINGER = 2.0
 """Seconds that a client may still send a request which is refused, so that it gets to read why."""
+LINGERING = frozenset({408, 413, 415})
+"""Statuses of such a refusal, where the rest of a body is yet to come."""
 
 _log = logging.getLogger("llm_pool.server")
-
-
-class ClientGone(Exception):
-    """The client closed the connection: there is nobody to tell."""
 
 
 class Principal(Protocol):
@@ -119,7 +113,7 @@ class AllowAll:
 
 class GatewayMiddleware:
     """
-    An ASGI application around another.
+    An ASGI application around another, for requests of a ``Connection``.
 
     Args:
         inner: the application, behind access control.
@@ -136,69 +130,41 @@ class GatewayMiddleware:
         *,
         body_limit: Callable[[], int] = lambda: SMALLEST,
     ) -> None:
-        self._inner, self._access, self._shapes, self._body_limit = inner, access, shapes or {}, body_limit
+        self._inner, self._access, self._shapes, self.body_limit = inner, access, shapes or {}, body_limit
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; anything else but the lifespan is refused."""
-        if scope["type"] == "lifespan":
-            await self._inner(scope, receive, send)
-            return
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Serve one HTTP request."""
+        exchange: Exchange = scope[EXCHANGE]
         scope["path"] = meant(scope["path"])
-        scope[REQUEST_ID] = correlation_id(scope["headers"])
         name_request(scope[REQUEST_ID])
-        reader = self._access.readable_by(scope["headers"])
-        response = _ResponseSender(send, scope, partial(format_error, self._shapes, scope["path"]), reader)
-        if reader is not None and cors.is_preflight(scope["method"], scope["headers"]):
-            await response.allow(cors.preflight_headers(scope["headers"]))
-            return
         try:
-            async with asyncio.timeout(None) as cancel_scope:
-                await self._serve(scope, receive, response, cancel_scope)
+            await self._serve(scope, exchange)
         except LlmPoolError as error:
-            await response.fail(*error_response(error))
-        except ClientGone:
-            pass
-        except TimeoutError:
-            if not cancel_scope.expired():
-                raise
+            await self._fail(exchange, *error_response(error))
         except RecursionError:
-            await response.fail(*error_response(InvalidRequest("body", "nested too deeply")))
+            await self._fail(exchange, *error_response(InvalidRequest("body", "nested too deeply")))
         except Exception as error:  # noqa: BLE001  # the client gets an answer, the log gets the traceback
             if (what := lacking(error)) is not None:
                 _log.warning("no more %s, while serving %s", what, scope["path"])
-                await response.fail(*error_response(Overloaded("llm-pool", SHORTAGE_RETRY_AFTER)))
+                await self._fail(exchange, *error_response(Overloaded("llm-pool", SHORTAGE_RETRY_AFTER)))
                 return
             _log.exception("a bug in llm-pool, while serving %s", scope["path"])
-            await response.fail(500, BUG)
+            await self._fail(exchange, 500, BUG)
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, response: _ResponseSender, cancel_scope: asyncio.Timeout
-    ) -> None:
-        headers = dict(scope["headers"])
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            why = problem("unsupported_encoding", "send the body as it is, without encoding")
-            await response.fail(415, why, unread=receive)
+    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
+        headers, access = scope["headers"], self._access
+        exchange.reader = access.readable_by(headers)
+        if exchange.reader is not None and cors.is_preflight(scope["method"], headers):
+            await _allow(exchange, cors.preflight_headers(headers))
             return
-        limit = self._body_limit()
-        try:
-            async with asyncio.timeout(BODY_TIME):
-                body = await _body(receive, headers, limit)
-        except TimeoutError:
-            why = problem("slow_body", f"the body did not arrive within {BODY_TIME:g} s")
-            await response.fail(408, why, unread=receive)
+        if exchange.problem is not None:
+            status, code, message = exchange.problem
+            await self._fail(exchange, status, problem(code, message), {"connection": "close"})
             return
-        if body is None:
-            why = problem("body_too_large", f"the body is over the limit of {limit} bytes")
-            await response.fail(413, why, unread=receive)
-            return
-        scope[ARRIVED] = asyncio.get_running_loop().time()
-        watcher = asyncio.create_task(_watch_disconnect(receive, response, cancel_scope))
-        try:
-            if scope["raw_path"] not in OPEN:
-                scope[PRINCIPAL] = await self._authenticated(scope, body)
-            await self._inner(scope, _replay(body), response.send)
-        finally:
-            watcher.cancel()
+        if scope["raw_path"] not in OPEN:
+            scope[ARRIVED] = asyncio.get_running_loop().time()
+            scope[PRINCIPAL] = await self._authenticated(scope, exchange.body)
+        await self._inner(scope, exchange.receive, exchange.send)
 
     async def _authenticated(self, scope: Scope, body: bytes) -> Principal:
         """Who sent this; raises Overloaded where that cannot be told by the deadline in its header."""
@@ -215,86 +181,45 @@ class GatewayMiddleware:
         except TimeoutError:
             raise Overloaded("the check of credentials", CHECK_RETRY_AFTER) from None
 
-
-class _ResponseSender:
-    """
-    The way out: adds the headers of every answer, and knows how far it is; *is_over* once all of it is sent.
-
-    *scope* has the id that the answer goes out under, *reader* is the origin of the page that may read it.
-    """
-
-    def __init__(self, send: Send, scope: Scope, shape: ErrorShape, reader: bytes | None) -> None:
-        self._send, self._scope, self._shape, self._began = send, scope, shape, False
-        self._cors = cors.answer_headers(reader)
-        self.is_over = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._began = True
-            present = {name for name, _ in message.get("headers", ())}
-            extra = [header for header in HEADERS if header[0] not in present]
-            extra += [(b"x-request-id", self._scope[REQUEST_ID].encode()), *self._cors]
-            message = {**message, "headers": [*message.get("headers", ()), *extra]}
-        else:
-            self.is_over = not message.get("more_body", False)
-        await self._send(message)
-
-    async def allow(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answer a preflight."""
-        await self.send({"type": "http.response.start", "status": 204, "headers": [*headers]})
-        await self.send({"type": "http.response.body", "body": b""})
-
-    async def fail(
-        self,
-        status: int,
-        body: Mapping[str, Any],
-        headers: Mapping[str, str] | None = None,
-        *,
-        unread: Receive | None = None,
+    async def _fail(
+        self, exchange: Exchange, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> None:
         """
-        Answer with an error; in the middle of an answer do nothing, and the server cuts the connection.
+        Answer with an error; in the middle of an answer do nothing, and the connection is cut.
 
-        *unread* gives the rest of a body that is not taken. It is read and dropped for ``LINGER`` seconds before the
-        connection is closed: a reset for what is still on its way would take the answer with it (RFC 9112, 9.6).
+        The rest of a body that is not taken is read and dropped for ``LINGER`` seconds before the connection is closed:
+        a reset for what is still on its way would take the answer with it (RFC 9112, 9.6).
         """
-        if self._began:
+        if exchange.has_begun:
             return
         own = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-        if status in {408, 413, 415}:  # the rest of the body is still to come
-            own.append((b"connection", b"close"))
-        send = self.send if unread is None else partial(_send_lingering, self.send, unread)
-        await send_json(send, self._shape(status, body), status=status, headers=own)
+        shaped = format_error(self._shapes, exchange.scope["path"], status, body)
+        send = exchange.send if status not in LINGERING else partial(_send_lingering, exchange)
+        await send_json(send, shaped, status=status, headers=own)
 
 
-async def _send_lingering(send: Send, unread: Receive, message: Message) -> None:
-    """Send a message of an answer, and hear *unread* out before the last of it."""
+async def _allow(exchange: Exchange, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Answer a preflight."""
+    await exchange.send({"type": "http.response.start", "status": 204, "headers": headers})
+    await exchange.send({"type": "http.response.body", "body": b""})
+
+
+async def _send_lingering(exchange: Exchange, message: Message) -> None:
+    """Send a message of an answer, and hear the request out before the last of it."""
     if message["type"] == "http.response.start":
-        await send(message)
+        await exchange.send(message)
         return
-    await send({**message, "more_body": True})
+    await exchange.send({**message, "more_body": True})
     with suppress(TimeoutError):
         async with asyncio.timeout(LINGER):
-            while (await unread()).get("more_body", False):
-                pass
-    await send({"type": "http.response.body", "body": b""})
+            await exchange.heard_out()
+    await exchange.send({"type": "http.response.body", "body": b""})
 
 
 def format_error(shapes: Mapping[str, ErrorShape], path: str, status: int, body: Mapping[str, Any]) -> Any:
     """*body*, an error of ours, in the shape that clients of *path* expect."""
     shape = next((shape for begin, shape in shapes.items() if path.startswith(begin)), None)
     return body if shape is None else shape(status, body)
-
-
-class Asgi:
-    """An ASGI callable that Starlette's Route takes as it is; it wraps plain functions otherwise."""
-
-    def __init__(self, call: Application) -> None:
-        self._call = call
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        await self._call(scope, receive, send)
 
 
 class ErrorResponse(NamedTuple):
@@ -335,44 +260,3 @@ def problem(code: str, message: str) -> dict[str, Any]:
 
 
 BUG = problem("internal", "a bug in llm-pool; its log has the details")
-
-
-async def _body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes | None:
-    """The whole body; None where it is over *limit* bytes."""
-    if int(headers.get(b"content-length", b"0")) > limit:
-        return None
-    pieces, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > limit:
-            return None
-        more = message.get("more_body", False)
-    return b"".join(pieces)
-
-
-async def _watch_disconnect(receive: Receive, response: _ResponseSender, cancel_scope: asyncio.Timeout) -> None:
-    """
-    Cancel the request when the client has gone: after the body, that is the only message left.
-
-    It also comes when the whole answer was sent; what the application then still has to tidy up is not cancelled.
-    """
-    await receive()
-    if not response.is_over:
-        cancel_scope.reschedule(asyncio.get_running_loop().time())
-
-
-def _replay(body: bytes) -> Receive:
-    """Gives *body* once. The client's leaving is not told, it cancels."""
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await asyncio.Event().wait()
-        raise ClientGone
-
-    return receive

@@ -15,8 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from starlette.routing import Route
-
 from llm_pool.config.show import as_toml
 from llm_pool.config.values import Scope
 from llm_pool.core.clock import SystemClock
@@ -24,7 +22,8 @@ from llm_pool.core.errors import InvalidRequest
 from llm_pool.server import page
 from llm_pool.server.history import History
 from llm_pool.server.merging import merged_hours, merged_page, merged_status
-from llm_pool.server.middleware import PRINCIPAL, Anonymous, Asgi, problem, send_json
+from llm_pool.server.middleware import PRINCIPAL, Anonymous, problem, send_json
+from llm_pool.server.routing import Route
 from llm_pool.server.siblings import Siblings, first_number, record_numbers
 from llm_pool.server.snapshot import running_json, snapshot, summary
 from llm_pool.telemetry import logs
@@ -34,8 +33,6 @@ from llm_pool.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from fastapi import FastAPI
-
     from llm_pool.config import Config
     from llm_pool.core.interfaces import Observer
     from llm_pool.core.messages import Json
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
     from llm_pool.security import Principal
     from llm_pool.server.middleware import AccessControl, Application, Receive, Send
     from llm_pool.server.middleware import Scope as Connection
+    from llm_pool.server.routing import Routes
     from llm_pool.server.siblings import Handler
     from llm_pool.telemetry.tracing import Tracing
 
@@ -88,24 +86,24 @@ class Monitoring:
             async with self._siblings.opened():
                 yield
         finally:
-            undo()
+            await asyncio.to_thread(undo)
             if self._tracing is not None:
                 await asyncio.to_thread(self._tracing.aclose)
 
-    def add_routes(self, app: FastAPI, manager: PoolManager, _access: AccessControl) -> None:
+    def add_routes(self, routes: Routes, manager: PoolManager, _access: AccessControl) -> None:
         """Add the routes."""
         if self._tracing is not None:
-            app.add_middleware(_TraceContext)
-        routes = Routes(manager, self.metrics, self.history, self.last_hour, self._began, self._siblings)
-        routes.answer_siblings()
-        app.router.routes.extend(routes.api())
+            routes.wrappers.append(_TraceContext)
+        own = MonitoringRoutes(manager, self.metrics, self.history, self.last_hour, self._began, self._siblings)
+        own.answer_siblings()
+        routes.add(*own.api())
         if self._settings.metrics:
-            app.router.routes.append(routes.metrics())
+            routes.add(own.metrics())
         if self._settings.page:
-            app.router.routes.extend(routes.page())
+            routes.add(*own.page())
 
 
-class Routes:
+class MonitoringRoutes:
     """
     What is shown of *manager*, and of *siblings* where there are any.
 
@@ -140,19 +138,19 @@ class Routes:
     def api(self) -> list[Route]:
         """The JSON behind the page."""
         return [
-            Route("/v1/status", Asgi(self._status), methods=["GET"]),
-            Route("/v1/hour", Asgi(self._hour), methods=["GET"]),
-            Route("/v1/config", Asgi(self._config), methods=["GET"]),
-            Route("/v1/requests/{number}", Asgi(self._cancel), methods=["DELETE"]),
+            Route("/v1/status", self._status, methods=["GET"]),
+            Route("/v1/hour", self._hour, methods=["GET"]),
+            Route("/v1/config", self._config, methods=["GET"]),
+            Route("/v1/requests/{number}", self._cancel, methods=["DELETE"]),
         ]
 
     def metrics(self) -> Route:
         """Prometheus's."""
-        return Route("/metrics", Asgi(self._metrics_page), methods=["GET"])
+        return Route("/metrics", self._metrics_page, methods=["GET"])
 
     def page(self) -> list[Route]:
         """The page's files: nothing in them is secret, so that a browser can load them before it has a key."""
-        return [Route(path, Asgi(self._file), methods=["GET"]) for path in page.FILES]
+        return [Route(path, self._file, methods=["GET"]) for path in page.FILES]
 
     async def _status(self, scope: Connection, _receive: Receive, send: Send) -> None:
         principal = scope[PRINCIPAL]
@@ -287,13 +285,12 @@ def _tracing(config: Config) -> Tracing | None:
 class _TraceContext:
     """Notes each request's trace context before it is served."""
 
-    def __init__(self, app: Application) -> None:
-        self._app = app
+    def __init__(self, inner: Application) -> None:
+        self._inner = inner
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one request."""
         from llm_pool.telemetry.tracing import set_trace_context
 
-        if scope["type"] == "http":
-            set_trace_context(scope["headers"])
-        await self._app(scope, receive, send)
+        set_trace_context(scope["headers"])
+        await self._inner(scope, receive, send)

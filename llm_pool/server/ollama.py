@@ -15,7 +15,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import DeadlineExceeded, InvalidRequest
 from llm_pool.core.messages import Query, Turn
@@ -35,11 +34,12 @@ from llm_pool.server.chat import (
 from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
 from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
-from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.middleware import send_json
 from llm_pool.server.ollama_messages import Message, ToolBody, images_of, tools_of, turns_of
-from llm_pool.server.openapi_foreign import LINES, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import LINES, ForeignOperation
 from llm_pool.server.queries import decode, think_of, type_error, whole
 from llm_pool.server.request_context import authorized
+from llm_pool.server.routing import Route
 from llm_pool.server.status import status_of
 from llm_pool.server.unserved_fields import Unserved, fields_beyond, unserved
 from llm_pool.wire.json import error_json
@@ -47,13 +47,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, Tool, ToolCall, ToolCallDelta
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 UNSUPPORTED = {
     "suffix": "the pool completes no text in its middle",
@@ -141,13 +140,12 @@ class _Show(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
-    app.router.routes.extend(Ollama(manager, access).routes())
-    app.state.error_shapes["/api/"] = error_shape
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
+    routes.add(*Ollama(manager, access).routes())
+    routes.error_shapes["/api/"] = error_shape
     source = "https://github.com/ollama/ollama/blob/main/docs/api.md"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path="/api/chat",
             summary="A conversation, answered, in Ollama's shape.",
@@ -190,14 +188,14 @@ class Ollama:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/api/chat", Asgi(self._chat), methods=["POST"]),
-            Route("/api/generate", Asgi(self._generate), methods=["POST"]),
-            Route("/api/tags", Asgi(self._tags), methods=["GET"]),
-            Route("/api/ps", Asgi(self._ps), methods=["GET"]),
-            Route("/api/show", Asgi(self._show), methods=["POST"]),
-            Route("/api/version", Asgi(self._version), methods=["GET"]),
-            Route("/api/delete", Asgi(self._managed), methods=["DELETE"]),
-            *(Route(path, Asgi(self._managed), methods=["POST"]) for path in MANAGING),
+            Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/generate", self._generate, methods=["POST"]),
+            Route("/api/tags", self._tags, methods=["GET"]),
+            Route("/api/ps", self._ps, methods=["GET"]),
+            Route("/api/show", self._show, methods=["POST"]),
+            Route("/api/version", self._version, methods=["GET"]),
+            Route("/api/delete", self._managed, methods=["DELETE"]),
+            *(Route(path, self._managed, methods=["POST"]) for path in MANAGING),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -319,7 +317,7 @@ def query_from(body: _BaseBody, model: Model, turns: list[Turn], tools: tuple[To
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     if body.logprobs:
         check_alone(model)
     options = _options(body)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import Route
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.messages import Query, ToolCallDelta
@@ -34,7 +34,7 @@ from llm_pool.server.chat import (
 from llm_pool.server.embeddings import listed_models
 from llm_pool.server.last_word import last_word
 from llm_pool.server.logprobs import check_alone, token_json, token_logprobs
-from llm_pool.server.middleware import Asgi, send_json
+from llm_pool.server.middleware import send_json
 from llm_pool.server.openai_messages import (
     ChoiceBody,
     Function,
@@ -57,8 +57,9 @@ from llm_pool.server.openai_words import (
     think_of_effort,
     usage,
 )
-from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation, document_operations
+from llm_pool.server.openapi_foreign import EVENTS, ForeignOperation
 from llm_pool.server.queries import decode, whole
+from llm_pool.server.routing import Route
 from llm_pool.server.samples import respond_samples, samples
 from llm_pool.server.sse import CONTENT_TYPE, PING, data
 from llm_pool.server.status import status_of
@@ -68,13 +69,12 @@ from llm_pool.wire.json import error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.errors import LlmPoolError
     from llm_pool.core.messages import Answer, Json, Think, Tool, ToolCall
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model, StreamEnd
     from llm_pool.server.middleware import AccessControl, Receive, Scope, Send
+    from llm_pool.server.routing import Routes
 
 UNSUPPORTED = {
     "logit_bias": "the models of a pool have no tokens in common",
@@ -135,15 +135,14 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
 SERVED = frozenset(ChatBody.__struct_fields__) - {*IGNORED}
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the routes to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the routes to *routes*."""
     api = OpenAI(manager, access)
-    app.router.routes.extend(api.routes())
+    routes.add(*api.routes())
     for place in ("/v1/chat", "/v1/models"):
-        app.state.error_shapes[place] = error_shape
+        routes.error_shapes[place] = error_shape
     models = "https://platform.openai.com/docs/api-reference/models"
-    document_operations(
-        app,
+    routes.document(
         ForeignOperation(
             path="/v1/chat/completions",
             summary="A conversation, answered, in OpenAI's chat shape.",
@@ -166,9 +165,9 @@ class OpenAI:
     def routes(self) -> list[Route]:
         """One for each path."""
         return [
-            Route("/v1/chat/completions", Asgi(self._chat), methods=["POST"]),
-            Route("/v1/models", Asgi(self._models), methods=["GET"]),
-            Route("/v1/models/{name:path}", Asgi(self._model), methods=["GET"]),
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/models", self._models, methods=["GET"]),
+            Route("/v1/models/{name:path}", self._model, methods=["GET"]),
         ]
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,7 +210,7 @@ def query_from(body: ChatBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     samples(body.n)
     if body.modalities not in (None, ["text"]):
         raise InvalidRequest("modalities", "only text is supported")
@@ -332,7 +331,14 @@ class _ChatEncoder:
 
     def piece(self, text: str) -> bytes:
         """A chunk of text."""
-        return self._chunk({"content": text})
+        before, after = self._around
+        return b"%b%b%b" % (before, msgspec.json.encode(text), after)
+
+    @cached_property
+    def _around(self) -> tuple[bytes, bytes]:
+        """What stands around the text in each chunk of it."""
+        before, _, after = self._chunk({"content": ""}).rpartition(b'""')
+        return before, after
 
     def thought(self, text: str) -> bytes:
         """A chunk of thought."""

@@ -8,11 +8,16 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 
 from llm_pool.server import bodies
-from llm_pool.server.openapi_foreign import foreign_paths, operations_of
+from llm_pool.server.event_bodies import StreamEvent
+from llm_pool.server.openapi_foreign import foreign_paths
 from llm_pool.server.queries import FeedbackBody, InferBody
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
+
+    from llm_pool.server.openapi_foreign import ForeignOperation
 
 _REF = "#/components/schemas/{name}"
 _WHY = {
@@ -37,15 +42,14 @@ _INFER_EXAMPLES = {
 }
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The document of *app*."""
+def document(app: FastAPI, operations: Sequence[ForeignOperation]) -> dict[str, Any]:
+    """The document of *app*, which serves *operations* in the shapes of others too."""
     found = get_openapi(title=app.title, version=app.version, summary=_SUMMARY, routes=app.routes)
-    operations = operations_of(app)
     structs = [*_STRUCTS, *dict.fromkeys(one.body for one in operations if one.body is not None)]
-    references, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
+    (*references, events), schemas = msgspec.json.schema_components([*structs, StreamEvent], ref_template=_REF)
     foreign = foreign_paths(operations, dict(zip(structs, references, strict=True)), _WHY)
     components = found.setdefault("components", {})
-    components["schemas"] = {**components.get("schemas", {}), **schemas}
+    components["schemas"] = {**components.get("schemas", {}), **schemas, "StreamEvent": events}
     found["paths"] = {**PATHS, **foreign, **found["paths"]}
     return found
 

@@ -10,8 +10,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fastapi import FastAPI
-
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 STREAMS: dict[str, Any] = {
@@ -44,16 +42,6 @@ class ForeignOperation(msgspec.Struct, frozen=True, kw_only=True):
     example: dict[str, Any] = {}
     streamed: str = ""
     refuses: int = 0
-
-
-def document_operations(app: FastAPI, *operations: ForeignOperation) -> None:
-    """Have the document of *app* tell of *operations*."""
-    app.state.foreign_operations = (*operations_of(app), *operations)
-
-
-def operations_of(app: FastAPI) -> tuple[ForeignOperation, ...]:
-    """Those it tells of."""
-    return getattr(app.state, "foreign_operations", ())
 
 
 def foreign_paths(

@@ -8,6 +8,7 @@ nobody knows is an error: a typing mistake shall not become another question.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -218,7 +219,10 @@ def with_cache_control(query: Query, headers: Iterable[tuple[bytes, bytes]]) -> 
 
     Source: RFC 9111, 5.2.1.4 and 5.2.1.5.
     """
-    said = ",".join(value.decode("latin-1") for name, value in headers if name == b"cache-control")
+    values = [value.decode("latin-1") for name, value in headers if name == b"cache-control"]
+    if not values:
+        return query
+    said = ",".join(values)
     directives = {part.partition("=")[0].strip().lower() for part in said.split(",")}
     return query if directives.isdisjoint(NO_CACHE) else msgspec.structs.replace(query, no_cache=True)
 
@@ -267,13 +271,13 @@ def type_error(decoded: str, kind: Any, within: str = "") -> InvalidRequest:
     reason, _, place = decoded.partition(" - at `$")
     field = f"{within}{place.rstrip('`')}".replace("[...]", "").strip(".") or "body"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", reason, re.DOTALL):
-        return InvalidRequest(
-            match[1][:64], "no such field", hint=nearest(match[1][:64], kind.__struct_fields__) or _known(kind)
-        )
+        return InvalidRequest(match[1][:64], "no such field", hint=_hint(match[1][:64], kind))
     if match := re.fullmatch(r"Object missing required field `(.*)`", reason):
         return InvalidRequest(match[1] if field == "body" else f"{field}.{match[1]}", "it is missing")
     return InvalidRequest(field, reason[:1].lower() + reason[1:].replace("`", "").replace(" | null", ""))
 
 
-def _known(kind: Any) -> str:
-    return f"fields are {', '.join(kind.__struct_fields__)}"
+@lru_cache(maxsize=256)
+def _hint(name: str, kind: Any) -> str:
+    """What *name*, no field of *kind*, may have meant: a client makes its mistake with each of its requests."""
+    return nearest(name, kind.__struct_fields__) or f"fields are {', '.join(kind.__struct_fields__)}"

@@ -11,8 +11,8 @@ Sources: draft-ietf-httpapi-idempotency-key-header-07; https://www.w3.org/TR/tra
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,7 +36,7 @@ _TRACESTATE = re.compile(r"[ -~]{1,512}")
 
 def correlation_id(headers: Headers) -> str:
     """What the request is called: its ``X-Request-Id`` where that is one valid id, else a new one."""
-    return _sent_id(headers) or uuid.uuid4().hex
+    return _sent_id(headers) or os.urandom(16).hex()
 
 
 def identified(query: Query, headers: Headers, correlation: str) -> Query:
@@ -59,22 +59,25 @@ def identified(query: Query, headers: Headers, correlation: str) -> Query:
 
 
 def _sent_id(headers: Headers) -> str:
-    sent = [value.decode("latin-1") for name, value in headers if name == REQUEST_ID_HEADER]
-    return sent[0] if len(sent) == 1 and _ID.fullmatch(sent[0]) else ""
+    sent = [value for name, value in headers if name == REQUEST_ID_HEADER]
+    if len(sent) != 1:
+        return ""
+    name = sent[0].decode("latin-1")
+    return name if _ID.fullmatch(name) else ""
 
 
 def only(headers: Headers, name: bytes) -> str | None:
     """The value of a header that comes once at most: ``request_limits`` and gRPC's metadata are held to that."""
-    values = [value.decode("latin-1") for key, value in headers if key == name]
+    values = [value for key, value in headers if key == name]
     if len(values) > 1:
         raise InvalidRequest(name.decode().title(), "it came twice")
-    return values[0] if values else None
+    return values[0].decode("latin-1") if values else None
 
 
 def _trace_context(headers: Headers) -> dict[str, str]:
     """The W3C trace context; empty where it is none, and without a state that is too long to be passed on."""
     parents = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
-    state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
     if len(parents) != 1 or not _TRACEPARENT.fullmatch(parents[0]):
         return {}
+    state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
     return {"traceparent": parents[0]} | ({"tracestate": state} if _TRACESTATE.fullmatch(state) else {})

@@ -4,9 +4,7 @@ What a stranger may send before anybody looks at it: limits on time, size and sh
 uvicorn's httptools protocol refuses what is ambiguous in the framing (both lengths, bare line feeds, folded
 headers). This adds what it lets pass: silence, endless heads, any number of hosts, doubled credentials, paths that
 two parsers read differently. A refused request closes its connection, once its sender had time to read why;
-``middleware`` limits the body.
-
-It subclasses a class of uvicorn that is not quite public; ``tests/server/test_request_limits.py`` checks it.
+``exchange`` limits the body.
 """
 
 from __future__ import annotations
@@ -24,8 +22,6 @@ from llm_pool.server.upgrades import OfferDecliningProtocol
 
 if TYPE_CHECKING:
     import asyncio
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 HEAD_TIME = 5.0
 """Seconds a head may take to arrive, from the connection or from its first byte on one that was kept."""
@@ -75,24 +71,17 @@ class LimitedHttpProtocol(OfferDecliningProtocol):
     _in_head = False
     _in_body = False
     _lingers = False  # a request was refused: what still comes is dropped
-    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its head must follow."""
-        self._idle_since = self.loop.time()
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it: a stream's transport
         self._arm()
 
     @property
     def idle_since(self) -> float | None:
         """The instant since which nothing is asked over this connection; None while something is."""
-        is_idle = self._lingers or (self._is_idle() and not self._in_head and not self._in_body)
+        is_idle = self._lingers or not (self._line or self._in_head or self._in_body)
         return self._idle_since if is_idle else None
-
-    def on_response_complete(self) -> None:
-        """An answer is sent."""
-        self._idle_since = self.loop.time()
-        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
@@ -103,15 +92,13 @@ class LimitedHttpProtocol(OfferDecliningProtocol):
         """Read on, within the limits."""
         if self._lingers:
             return
-        if self._is_idle():
-            self._arm()
-        all_head = self._in_head or (self._is_idle() and not self._in_body)
+        all_head = self._in_head or not (self._line or self._in_body)
         super().data_received(data)
         if self._lingers:
             return
         if self._in_head and all_head:
             self._unparsed += len(data)
-        if self._in_head:  # also one that was pipelined behind a request that is being answered
+        if self._in_head or not self._line:  # also a head behind a request that is being answered, or empty lines
             self._arm()
         if self._in_head and self._unparsed > HEAD_LIMIT and not self.transport.is_closing():
             self._refusal = (431, f"the head is over {HEAD_LIMIT} bytes")
@@ -178,8 +165,8 @@ class LimitedHttpProtocol(OfferDecliningProtocol):
     def _check_headers(self) -> None:
         names = [name for name, _ in self.headers]
         for name in names:
-            plain = name.replace(b"_", b"-")
-            if plain in SINGLE_HEADERS and (plain != name or names.count(name) > 1):
+            plain = name.replace(b"_", b"-") if b"_" in name else name
+            if plain in SINGLE_HEADERS and (plain is not name or names.count(name) > 1):
                 self._refuse(400, f"{plain.decode()} may be given once, spelled so")
         hosts = [value for name, value in self.headers if name == b"host"]
         is_probe = self.parser.get_http_version() == "1.0" and self.url.partition(b"?")[0] in PROBES
@@ -193,15 +180,10 @@ class LimitedHttpProtocol(OfferDecliningProtocol):
         self._refusal = (status, reason)
         raise HttpParserError(reason)
 
-    def _is_idle(self) -> bool:
-        """Whether nothing is being answered."""
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation leaves None out
-        return cycle is None or cycle.response_complete
-
     def _may_answer(self) -> bool:
         if self._in_body:
-            return not self.cycle.response_started and not self.pipeline
-        return self._is_idle()
+            return len(self._line) == 1 and not self._line[0].has_begun
+        return not self._line
 
     def _arm(self) -> None:
         if self._timer is None:
@@ -216,7 +198,7 @@ class LimitedHttpProtocol(OfferDecliningProtocol):
         self._timer = None
         if self._in_body:
             return
-        if self._is_idle():
+        if not self._line:
             self.transport.close()
         elif self._in_head:  # the answer before it has the connection: look again once it may be over
             self._arm()

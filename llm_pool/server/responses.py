@@ -30,12 +30,11 @@ from llm_pool.server.responses_tools import ChoiceBody, ToolBody, foreign_types,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import FastAPI
-
     from llm_pool.core.messages import Json
     from llm_pool.engine import PoolManager
     from llm_pool.server.chat import Model
     from llm_pool.server.middleware import AccessControl
+    from llm_pool.server.routing import Routes
 
 PATH = "/v1/responses"
 UNSUPPORTED = {
@@ -111,8 +110,8 @@ class ResponsesBody(msgspec.Struct, frozen=True, kw_only=True):
         return ["prompt", *told] if self.prompt else told
 
 
-def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> None:
-    """Add the route to *app*."""
+def add_routes(routes: Routes, manager: PoolManager, access: AccessControl) -> None:
+    """Add the route to *routes*."""
     operation = ForeignOperation(
         path=PATH,
         summary="A conversation, answered, in OpenAI's Responses shape, without state.",
@@ -122,7 +121,7 @@ def add_routes(app: FastAPI, manager: PoolManager, access: AccessControl) -> Non
         streamed=EVENTS,
     )
     add_chat_route(
-        app,
+        routes,
         manager,
         access,
         operation,
@@ -145,7 +144,7 @@ def query_from(body: ResponsesBody, model: Model, project: str = "") -> Query:
     Raises:
         InvalidRequest: it asks for what the pool cannot do; the field says what.
     """
-    reject_unsupported(msgspec.structs.asdict(body), UNSUPPORTED)
+    reject_unsupported(body, UNSUPPORTED)
     if isinstance(body.prompt, dict):
         raise InvalidRequest("prompt", "no prompts are kept; send the text")
     turns = [Turn("system", body.instructions)] if body.instructions else []

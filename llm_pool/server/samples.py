@@ -9,40 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from llm_pool.core.errors import InvalidRequest, LlmPoolError
-from llm_pool.server.chat import (
-    CallDelta,
-    ChatEncoder,
-    StreamEnd,
-    TextDelta,
-    ThinkingDelta,
-    as_conversation,
-    decision_header,
-    early_header,
-    stream_text,
-)
+from llm_pool.server.chat import ChatEncoder, StreamEnd, Telling, as_conversation, decision_header
+from llm_pool.server.exchange import EXCHANGE
 from llm_pool.server.middleware import send_json
 from llm_pool.server.request_context import authorized
+from llm_pool.server.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from llm_pool.core.messages import Answer, Json, Query
     from llm_pool.engine import PoolManager
-    from llm_pool.server.chat import Heard
+    from llm_pool.server.exchange import Exchange
     from llm_pool.server.middleware import AccessControl, Scope, Send
-
-    Piece: TypeAlias = "tuple[int, Heard | StreamEnd]"
 
 MAX_SAMPLES = 8
 """Answers to one question."""
-_AHEAD = 64
-"""Pieces that may wait for a client who reads slowly."""
 
 
 class SampleEncoder(ChatEncoder, Protocol):
@@ -84,9 +71,9 @@ async def respond_samples(
     async with authorized(access, scope, as_conversation(query), fields) as allowed:
         queries = _apart(allowed, len(encoders))
         if stream:
-            await _stream(manager, queries, encoders, send)
+            await _stream(manager, queries, encoders, scope[EXCHANGE])
             return
-        answers = await _all(manager, queries)
+        answers = await _together([manager.infer(query) for query in queries])
         await send_json(send, _merged(answers, encoders), headers=[decision_header(answers[0])])
 
 
@@ -107,15 +94,6 @@ def _seed(seed: int | None, at: int) -> int | None:
     return None if seed is None else seed - at if seed > 0 else seed + at
 
 
-async def _all(manager: PoolManager, queries: Sequence[Query]) -> list[Answer]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(manager.infer(query)) for query in queries]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in running]
-
-
 def _merged(answers: Sequence[Answer], encoders: Sequence[SampleEncoder]) -> dict[str, Json]:
     """One body with a choice for each answer, and what all of them spent."""
     bodies = [encoder.whole(answer) for encoder, answer in zip(encoders, answers, strict=True)]
@@ -124,70 +102,43 @@ def _merged(answers: Sequence[Answer], encoders: Sequence[SampleEncoder]) -> dic
 
 
 async def _stream(
-    manager: PoolManager, queries: Sequence[Query], encoders: Sequence[SampleEncoder], send: Send
+    manager: PoolManager, queries: Sequence[Query], encoders: Sequence[SampleEncoder], exchange: Exchange
 ) -> None:
     """Every answer's pieces as they come."""
-    pieces: asyncio.Queue[Piece] = asyncio.Queue(_AHEAD)
-    out = _Way(send, encoders[0].content_type)
+    tellings = [Telling(encoder, exchange, encoder.last) for encoder in encoders]
+    ended: list[bytes] = []
 
-    async def read(at: int) -> None:
-        async with aclosing(stream_text(manager, queries[at])) as heard:
-            async for piece in heard:
-                await pieces.put((at, piece))
+    def told() -> bytes:
+        pieces = b"".join([telling.told() for telling in tellings])
+        pieces += b"".join(ended)
+        ended.clear()
+        return pieces
 
-    async def write() -> None:
-        answers: dict[int, Answer] = {}
-        begun: set[int] = set()
-        while len(answers) < len(encoders):
-            at, piece = await pieces.get()
-            if isinstance(piece, StreamEnd):
-                answers[at] = piece.answer
-            opening = b"" if at in begun else encoders[at].opening()
-            if told := _encoded(encoders[at], piece):
-                begun.add(at)
-                await out.send(opening + told, _header(piece))
-        await out.send(encoders[0].closing([answers[at] for at in range(len(encoders))]))
+    async def answer(query: Query, telling: Telling) -> Answer:
+        found = await manager.infer(query, telling.on)
+        ended.append(telling.told() + telling.ending(found))
+        telling.wake()
+        return found
 
+    with Stream(exchange, told, tellings[0].heartbeat) as stream:
+        for telling in tellings:
+            telling.wake = stream.wake
+        try:
+            answers = await _together([answer(query, one) for query, one in zip(queries, tellings, strict=True)])
+            rest = told() + encoders[0].closing(answers)
+        except LlmPoolError as error:
+            rest = told()
+            if not (rest or exchange.has_begun):
+                raise
+            rest += encoders[0].failed(error)
+    await exchange.end(rest)
+
+
+async def _together(answering: Sequence[Coroutine[None, None, Answer]]) -> list[Answer]:
+    """Every answer; the first error ends them all."""
     try:
         async with asyncio.TaskGroup() as group:
-            for at in range(len(encoders)):
-                group.create_task(read(at))
-            group.create_task(write())
+            running = [group.create_task(one) for one in answering]
     except ExceptionGroup as failures:
-        error = failures.exceptions[0]
-        if not isinstance(error, LlmPoolError) or not out.began:
-            raise error from None
-        await out.send(encoders[0].failed(error))
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _encoded(encoder: SampleEncoder, piece: Heard | StreamEnd) -> bytes:
-    match piece:
-        case StreamEnd():
-            return encoder.last(piece)
-        case TextDelta(""):
-            return encoder.heartbeat()
-        case TextDelta():
-            return encoder.piece(piece.text)
-        case ThinkingDelta():
-            return encoder.thought(piece.text)
-        case CallDelta():
-            return encoder.called(piece.piece)
-
-
-def _header(piece: Heard | StreamEnd) -> tuple[bytes, bytes]:
-    return decision_header(piece.answer) if isinstance(piece, StreamEnd) else early_header(piece.provider)
-
-
-class _Way:
-    """The way out; *began*: its status is sent."""
-
-    def __init__(self, send: Send, content_type: bytes) -> None:
-        self._send, self._content_type, self.began = send, content_type, False
-
-    async def send(self, data: bytes, *headers: tuple[bytes, bytes]) -> None:
-        if not self.began:
-            self.began = True
-            own = [(b"content-type", self._content_type), (b"x-accel-buffering", b"no")]
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        raise failures.exceptions[0] from None
+    return [task.result() for task in running]

@@ -42,7 +42,13 @@ STATUSES: dict[type[LlmPoolError], Status] = {
 
 def status_of(error: LlmPoolError) -> Status:
     """The row of *error*."""
-    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    kind = type(error)
+    if kind not in _rows:
+        _rows[kind] = next(STATUSES[one] for one in kind.__mro__ if one in STATUSES)
+    return _rows[kind]
+
+
+_rows: dict[type[LlmPoolError], Status] = {}
 
 
 def retry_after(error: LlmPoolError) -> str | None:

@@ -4,26 +4,20 @@ Offers to go on in another protocol, declined: a request that makes one is answe
 Java's HTTP client, and so IntelliJ, Spring and DBeaver, offers HTTP/2 with every request over plain TCP. llhttp takes
 the end of such a head for the end of HTTP and drops the body, as if the offer were taken. So a parser of its own reads
 the request once more, without the offer.
-
-It subclasses a class of uvicorn that is not quite public; ``tests/server/test_upgrades.py`` checks it.
 """
 
 from __future__ import annotations
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from llm_pool.server.connection import Connection
 
 OFFERS = frozenset({b"upgrade", b"http2-settings"})
 """Headers that are the offer."""
 
 
-class OfferDecliningProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, for which there is no other."""
-
-    def data_received(self, data: bytes) -> None:
-        """Read on."""
-        self._unset_keepalive_if_required()
-        self._feed(data)
+class OfferDecliningProtocol(Connection):
+    """A connection for which there is no other protocol."""
 
     def on_headers_complete(self) -> None:
         """A head is whole; one with an offer is yet to be read without."""
@@ -37,9 +31,7 @@ class OfferDecliningProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.send_400_response("")
+            super()._feed(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
 

@@ -1,13 +1,14 @@
 """
 What Prometheus is told. ``docs/observability.md`` lists every metric; a test compares.
 
-Counters and histograms are written as events come, on children that are looked up once; gauges are made when
-somebody scrapes. Each server has a registry of its own.
+Counters and histograms are written as events come; the rest, and the page, is made when somebody scrapes. Each server
+has a registry of its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.core.events import (
@@ -25,15 +26,18 @@ from llm_pool.core.events import (
 )
 from llm_pool.telemetry.deduplication import DecisionDeduplicator
 from llm_pool.telemetry.labels import NONE, OTHER, BoundedLabels, SeriesBudget
+from llm_pool.telemetry.series import Counters, Histograms
 from llm_pool.wire.json import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
     from llm_pool.core.events import Event
     from llm_pool.core.messages import Answer, Attempt, Query
+    from llm_pool.telemetry.series import Histogram
     from llm_pool.telemetry.snapshot import PoolSnapshot
 
 NAMES = 64
@@ -44,10 +48,6 @@ Time series of all counters and histograms; half of them are for the request his
 
 What comes when they are spent counts under labels that are all ``other``, one child for each metric.
 """
-DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-HISTOGRAM_SERIES = len(DURATIONS) + 4
-"""Of one child: its buckets, the last of which is +Inf, its sum, its count, and in OpenMetrics when it began."""
-COUNTER_SERIES = 2
 BREAKER_STATES = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
 
 
@@ -55,12 +55,8 @@ class Metrics:
     """An observer that counts; ``page`` is what it counted."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-
-        self._registry = CollectorRegistry(auto_describe=False)
         self._gauges = _Gauges()
-        self._registry.register(self._gauges)
-        ProcessCollector(registry=self._registry)
+        self._families: list[Counters | Histograms] = []
         self._tenants, self._projects, self._keys = BoundedLabels(NAMES), BoundedLabels(NAMES), BoundedLabels(NAMES)
         self._reasons = BoundedLabels(NAMES)
         self._wins = dict[tuple[str, str], _Wins]()
@@ -69,16 +65,19 @@ class Metrics:
 
         asked, rest = SeriesBudget(MAX_SERIES // 2), SeriesBudget(MAX_SERIES // 2)
 
-        def counter(name: str, about: str, *labels: str) -> _Children:
-            metric = Counter(f"llmpool_{name}", about, labels, registry=self._registry)
-            return _Children(metric, len(labels), rest, COUNTER_SERIES)
+        def counter(name: str, about: str, *labels: str) -> Counters:
+            self._families.append(made := Counters(name, about, labels, rest))
+            return made
 
-        def histogram(name: str, about: str, *labels: str, budget: SeriesBudget = rest) -> _Children:
-            metric = Histogram(f"llmpool_{name}", about, labels, registry=self._registry, buckets=DURATIONS)
-            return _Children(metric, len(labels), budget, HISTOGRAM_SERIES)
+        def histogram(name: str, about: str, *labels: str, budget: SeriesBudget = rest) -> Histograms:
+            self._families.append(made := Histograms(name, about, labels, budget))
+            return made
 
         self._durations = histogram(
-            "infer_duration_seconds", "Requests, from admission to their end.", *_Request._fields, budget=asked
+            "infer_duration_seconds",
+            "Requests, from admission to their end.",
+            *("tenant", "project", "task", "strategy", "provider"),
+            budget=asked,
         )
         self._requests = counter("requests", "Requests that ended.", "task", "outcome")
         self._decisions = counter("ensemble_decision", "Decisions, by the strategy that made them.", "strategy")
@@ -157,32 +156,47 @@ class Metrics:
         Returns:
             Makes the page and its content type; takes milliseconds and may run on another thread.
         """
+        self._gauges.families = [*_snapshot_gauges(snapshot), *self._ratios()]
+        return lambda: self._made(accept)
+
+    def _made(self, accept: str) -> tuple[bytes, str]:
         from prometheus_client.exposition import choose_encoder
 
         encode, content_type = choose_encoder(accept)
-        self._gauges.families = [*_snapshot_gauges(snapshot), *self._ratios()]
-        return lambda: (encode(self._registry), content_type)
+        return encode(self._registry), content_type
+
+    @cached_property
+    def _registry(self) -> CollectorRegistry:
+        """What is on the page; Prometheus's own library is needed by those only who are scraped."""
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self._gauges)
+        ProcessCollector(registry=registry)
+        for family in self._families:
+            registry.register(family)
+        return registry
 
     def _attempt(self, task: str, attempt: Attempt) -> None:
-        provider = attempt.provider
-        self._attempts.of(provider, task, attempt.outcome).inc()
+        provider, outcome, usage = attempt.provider, attempt.outcome, attempt.usage
+        self._attempts.of(provider, task, outcome).inc()
+        self._queued.of(provider, task).observe(attempt.queued)
+        if (first_token := attempt.first_token) is not None:
+            self._ttft.of(provider, task).observe(first_token)
+        if outcome == "ok":
+            self._spans.of(provider, task).observe(attempt.duration)
+            if (writing := attempt.writing) is not None:
+                self._writing.of(provider, task).observe(writing)
+        elif outcome == "timed_out":
+            self._timeouts.of(provider, task).inc()
         if attempt.error_kind:
             self._failures.of(provider, task, attempt.error_kind).inc()
-        if attempt.outcome == "timed_out":
-            self._timeouts.of(provider, task).inc()
         if attempt.why == "hedge":
             self._hedges.of(provider, task).inc()
-        self._queued.of(provider, task).observe(attempt.queued)
-        if attempt.first_token is not None:
-            self._ttft.of(provider, task).observe(attempt.first_token)
-        if attempt.outcome == "ok" and attempt.writing is not None:
-            self._writing.of(provider, task).observe(attempt.writing)
-        if attempt.outcome == "ok":
-            self._spans.of(provider, task).observe(attempt.duration)
-        if attempt.usage.prompt_tokens:
-            self._tokens.of(provider, task, "prompt").inc(attempt.usage.prompt_tokens)
-        if attempt.usage.completion_tokens:
-            self._tokens.of(provider, task, "completion").inc(attempt.usage.completion_tokens)
+        if usage.prompt_tokens:
+            self._tokens.of(provider, task, "prompt").inc(usage.prompt_tokens)
+        if usage.completion_tokens:
+            self._tokens.of(provider, task, "completion").inc(usage.completion_tokens)
 
     def _answered(self, query: Query, answer: Answer) -> None:
         strategy = answer.strategy_used.value
@@ -217,9 +231,9 @@ class Metrics:
         self._requests.of(task, error_code(error)).inc()
         self._durations_of(query, task, NONE if strategy is None else strategy.value, NONE).observe(event.duration)
 
-    def _durations_of(self, query: Query, task: str, strategy: str, provider: str) -> Any:
+    def _durations_of(self, query: Query, task: str, strategy: str, provider: str) -> Histogram:
         tenant, project = self._tenants.name(query.tenant_id), self._projects.name(query.project_id)
-        return self._durations.of(*_Request(tenant, project, task, strategy, provider))
+        return self._durations.of(tenant, project, task, strategy, provider)
 
     def _ratios(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -233,16 +247,6 @@ class Metrics:
         yield GaugeMetricFamily("llmpool_cache_hit_ratio", "Answers that came from the cache.", value=self.hit_ratio)
 
 
-class _Request(NamedTuple):
-    """The labels of the request histogram."""
-
-    tenant: str
-    project: str
-    task: str
-    strategy: str
-    provider: str
-
-
 class _Wins:
     """Decisions that a provider gave an answer in, and those it won."""
 
@@ -250,33 +254,6 @@ class _Wins:
 
     def __init__(self) -> None:
         self.answered = self.won = 0
-
-
-class _Children:
-    """
-    The children of a metric, each looked up once: ``labels()`` takes a lock and makes a tuple every time.
-
-    Args:
-        metric: whose.
-        labels: how many it has.
-        budget: room for time series.
-        series: that one child is.
-    """
-
-    def __init__(self, metric: Any, labels: int, budget: SeriesBudget, series: int) -> None:
-        self._metric, self._known = metric, dict[tuple[str, ...], Any]()
-        self._others, self._budget, self._series = (OTHER,) * labels, budget, series
-
-    def of(self, *labels: str) -> Any:
-        """The child for *labels*, in the metric's order; the one for all others where there is no room for it."""
-        child = self._known.get(labels)
-        if child is not None:
-            return child
-        if not self._budget.take(self._series):
-            labels = self._others
-        if labels not in self._known:
-            self._known[labels] = self._metric.labels(*labels)
-        return self._known[labels]
 
 
 class _Gauges:

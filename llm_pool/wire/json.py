@@ -411,7 +411,12 @@ def _kinds() -> dict[str, type[LlmPoolError]]:
 
 
 def _code(kind: type[LlmPoolError]) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    if kind not in _codes:
+        _codes[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return _codes[kind]
+
+
+_codes: dict[type[LlmPoolError], str] = {}
 
 
 def _event(kind: str, body: dict[str, Json]) -> dict[str, Json]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from llm_pool.client import AsyncClient
-from llm_pool.core.errors import Unreachable
+from llm_pool.core.errors import DeadlineExceeded, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,3 +69,37 @@ async def test_somebody_else_answers(data: bytes, told: str) -> None:
             await client.health()
         with pytest.raises(Unreachable, match=told):
             _ = [event async for event in client.stream("hi")]
+
+
+@asynccontextmanager
+async def trickling(head: bytes, piece: bytes) -> AsyncIterator[str]:
+    """A server that says *piece* again and again, and never comes to an end."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        with suppress(OSError):
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+
+
+async def test_a_deadline_holds_however_slowly_the_reply_comes() -> None:
+    """A second later the client itself ends it, whole replies and streams."""
+    loop = asyncio.get_running_loop()
+    body, events = (b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n\r\n" % kind for kind in (JSON, SSE))
+    async with trickling(body, b" ") as url, AsyncClient(url) as client:
+        began = loop.time()
+        with pytest.raises(DeadlineExceeded):
+            await client.infer("hi", deadline=0.1)
+        assert 1.0 < loop.time() - began < 3.0
+    async with trickling(events, b": ping\n\n") as url, AsyncClient(url) as client:
+        began = loop.time()
+        with pytest.raises(DeadlineExceeded):
+            _ = [event async for event in client.stream("hi", deadline=0.1)]
+        assert 1.0 < loop.time() - began < 3.0

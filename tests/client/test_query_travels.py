@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_pool.client.http_transport import _body
+from llm_pool.client.http_transport import body_of
 from llm_pool.core.messages import Query, StrategyName, Turn
 from llm_pool.server import grpc, queries
 from llm_pool.wire.codec import query_message
@@ -39,7 +39,7 @@ QUERIES = st.builds(
 @given(QUERIES)
 def test_over_http(query: Query) -> None:
     """All that a client may say; an empty schema is as good as none."""
-    assert queries.decode_infer(_body(query)).query == _expected(query)
+    assert queries.decode_infer(body_of(query)).query == _expected(query)
 
 
 @given(QUERIES)

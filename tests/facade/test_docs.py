@@ -29,7 +29,8 @@ def test_its_examples_run(
     monkeypatch.setenv("OLLAMA_HOST", upstream)
     scope: dict[str, Any] = {"URL": daemon["http"]}
 
-    for example in re.findall(r"```python\n(.*?)```", PAGE + README, re.DOTALL):
+    pages = (PAGE + README).replace("http://127.0.0.1:7071", daemon["http"])
+    for example in re.findall(r"```python\n(.*?)```", pages, re.DOTALL):
         exec(compile(example, "docs/library.md", "exec", dont_inherit=True), scope)
 
     out = capsys.readouterr().out

@@ -127,6 +127,7 @@ async def test_asked_to_stop_it_ends_what_it_began(tmp_path: Path) -> None:
     assert b'"stopping"' in new[1]
     assert [status for status, _ in answers] == [200] * 20
     assert all(body.endswith(b"0\r\n\r\n") and b"event: answer" in body for _, body in answers[::2])
+    assert sum('"message":"answered"' in line for line in daemon.said) == 20
     assert code == 0
 
 

@@ -11,16 +11,20 @@ import msgspec
 import pytest
 
 from llm_pool.config import parse
+from llm_pool.core.messages import Query
+from llm_pool.server.chat import stream_answer
 from llm_pool.server.daemon import Components, open_daemon
 from llm_pool.testing.upstream import Model, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from llm_pool.config import Config
+    from llm_pool.core.messages import Answer
     from llm_pool.engine.generations import PoolManager
+    from llm_pool.server.chat import StreamEnd
 
 MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
 
@@ -156,3 +160,88 @@ def read_reply(said: bytes) -> Reply:
             size, _, rest = rest.partition(b"\r\n")
             body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
     return Reply(int(first.split()[1]) if first else 0, headers, body)
+
+
+Told = list[tuple[str, str]]
+"""Pieces in their order: what they are, and their text."""
+
+
+@pytest.fixture
+def told() -> Callable[..., Awaitable[Told]]:
+    """What a client of a chat API is told while a pool does what the argument says; that is given what takes events."""
+    return _told
+
+
+async def _told(tell: Callable[[Any], Awaitable[Answer]], exchange: FakeExchange | None = None) -> Told:
+    encoder: Any = Recorder()
+    exchange = exchange or FakeExchange()
+    manager: Any = TellingPool(tell)
+    out: Any = exchange
+    await stream_answer(manager, Query(prompt="p"), encoder, out)
+    assert len(exchange.heads) == 1
+    return [(kind, text) for kind, _, text in (line.partition(":") for line in exchange.text.split("|")[:-1])]
+
+
+class TellingPool:
+    """A pool that tells what a test gives it."""
+
+    def __init__(self, tell: Callable[[Any], Awaitable[Answer]]) -> None:
+        self._tell = tell
+
+    async def infer(self, _query: Query, emit: Any) -> Answer:
+        return await self._tell(emit)
+
+
+class Recorder:
+    """An encoder of pieces as ``kind:text|``."""
+
+    content_type = b"text/plain"
+
+    def opening(self) -> bytes:
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        return f"text:{text}|".encode()
+
+    def thought(self, text: str) -> bytes:
+        return f"thought:{text}|".encode()
+
+    def heartbeat(self) -> bytes:
+        return b"heartbeat:|"
+
+    def ending(self, end: StreamEnd) -> bytes:
+        return f"rest:{end.rest}|".encode()
+
+    def failed(self, error: Exception) -> bytes:
+        return f"failed:{type(error).__name__}|".encode()
+
+
+class FakeExchange:
+    """Keeps what is written; *is_writable*: the client reads."""
+
+    def __init__(self) -> None:
+        self.heads: list[Sequence[tuple[bytes, bytes]]] = []
+        self.writes: list[bytes] = []
+        self.is_writable = True
+        self.on_writable: Callable[[], None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.writes)
+
+    @property
+    def has_head(self) -> bool:
+        return bool(self.heads)
+
+    @property
+    def text(self) -> str:
+        return b"".join(self.writes).decode()
+
+    def begin(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.heads.append(headers)
+
+    def write(self, piece: bytes) -> None:
+        self.writes.append(piece)
+
+    async def end(self, rest: bytes) -> None:
+        self.writes.append(rest)

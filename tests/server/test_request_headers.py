@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,17 @@ async def pool(daemons: Any, config_for: Callable[..., Config]) -> AsyncIterator
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What is logged."""
+def logged() -> Iterator[Callable[[], str]]:
+    """What is logged, once it is written; waits for that."""
     out = io.StringIO()
     undo = set_up(LogFormat.JSON, out)
-    yield out
+
+    def read() -> str:
+        for handler in logging.getLogger("llm_pool").handlers:
+            handler.flush()
+        return out.getvalue()
+
+    yield read
     undo()
 
 
@@ -109,19 +116,20 @@ async def test_the_id_of_the_body_names_the_answer(pool: Any, ask: Any) -> None:
     assert (both.headers["x-request-id"], both.json["request_id"]) == ("corr-1", "mine")
 
 
-async def test_the_lines_of_failures_name_the_request(daemons: Any, ask: Any, log: io.StringIO) -> None:
+async def test_the_lines_of_failures_name_the_request(daemons: Any, ask: Any, logged: Callable[[], str]) -> None:
     """Those of the request, and what else is logged while it is served."""
     async with daemons(components=Components(observers=(RequestLog(),)), deadline_ms=200) as running:
         running.upstream.set_mode("*", "hang")
         await ask(running.url, "POST", "/v1/infer", {"prompt": "hi"}, X_Request_Id="corr-1")
         await ask(running.url, "POST", "/v1/infer", {"prompt": "hi", "request_id": "m"}, X_Request_Id="corr-2")
 
-    lines = [line for text in log.getvalue().splitlines() if (line := json.loads(text))["message"] == "refused"]
+    told = await asyncio.to_thread(logged)
+    lines = [line for text in told.splitlines() if (line := json.loads(text))["message"] == "refused"]
     assert [(line["request_id"], line.get("correlation_id")) for line in lines] == [("corr-1", None), ("m", "corr-2")]
 
 
 async def test_refusals_at_the_door_name_the_request(
-    daemons: Any, config_for: Callable[..., Config], ask: Any, log: io.StringIO
+    daemons: Any, config_for: Callable[..., Config], ask: Any, logged: Callable[[], str]
 ) -> None:
     extra = '[server]\nhttp_addr = "127.0.0.1:0"\n[tenancy.acme]\napi_key = "acme-secret-of-the-tests"\n'
     components = msgspec.structs.replace(
@@ -131,7 +139,8 @@ async def test_refusals_at_the_door_name_the_request(
     async with daemons(extra, components=observed) as running:
         assert (await ask(running.url, "POST", "/v1/infer", {"prompt": "hi"}, X_Request_Id="corr-3")).status == 401
 
-    denied = [line for text in log.getvalue().splitlines() if (line := json.loads(text))["message"] == "access denied"]
+    told = await asyncio.to_thread(logged)
+    denied = [line for text in told.splitlines() if (line := json.loads(text))["message"] == "access denied"]
     assert [line["request_id"] for line in denied] == ["corr-3"]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llm_pool.server import middleware, request_limits
+from llm_pool.server import connection, middleware, request_limits
 from llm_pool.server.body_limit import SMALLEST
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_loop]
@@ -205,7 +205,7 @@ async def test_slow_clients_are_closed(
 ) -> None:
     """Whatever they say slowly; the limits are made short here."""
     monkeypatch.setattr(request_limits, "HEAD_TIME", 0.3)
-    monkeypatch.setattr(middleware, "BODY_TIME", 0.6)
+    monkeypatch.setattr(connection, "BODY_TIME", 0.6)
     monkeypatch.setattr(middleware, "LINGER", 0.2)
     began = time.monotonic()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,16 +11,15 @@ import openai
 import pytest
 
 from llm_pool.core.events import AttemptStarted, ReasoningArrived, TextArrived
-from llm_pool.core.messages import Query
 from llm_pool.server import ollama as ollama_api
 from llm_pool.server import openai as openai_api
-from llm_pool.server.chat import MAX_KEPT, StreamEnd, TextDelta, ThinkingDelta, stream_text
+from llm_pool.server.chat import MAX_KEPT
 from llm_pool.server.daemon import Components
 from llm_pool.testing import an_answer
 from llm_pool.testing.upstream.answers import ScriptedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from llm_pool.core.messages import Answer
 
@@ -80,27 +78,6 @@ async def test_ollamas_clients_find_it_in_thinking(pool: Any) -> None:
     assert silent.message.thinking is None
 
 
-class Telling:
-    """A pool that tells what a test gives it."""
-
-    def __init__(self, tell: Callable[[Any], Awaitable[Answer]]) -> None:
-        self._tell = tell
-
-    async def infer(self, _query: Query, emit: Any) -> Answer:
-        return await self._tell(emit)
-
-
-async def heard(tell: Callable[[Any], Awaitable[Answer]]) -> list[tuple[str, str]]:
-    """Thoughts and texts, each with its first letter's kind."""
-    manager: Any = Telling(tell)
-    async with aclosing(stream_text(manager, Query(prompt="p"))) as pieces:
-        found = [piece async for piece in pieces]
-    kinds = {ThinkingDelta: "thought", TextDelta: "text"}
-    said = [(kinds[type(piece)], piece.text) for piece in found if not isinstance(piece, StreamEnd)]
-    assert isinstance(found[-1], StreamEnd)
-    return [*said, ("rest", found[-1].rest)]
-
-
 def asks(emit: Any, *providers: str) -> None:
     for provider in providers:
         emit(AttemptStarted("r1", provider, provider, "primary", 0.0))
@@ -114,7 +91,7 @@ def decided(winner: str, thinking: str, content: str = "blue") -> Answer:
 
 
 @pytest.mark.anyio
-async def test_one_models_thoughts_are_told_at_once() -> None:
+async def test_one_models_thoughts_are_told_at_once(told: Any) -> None:
     """Nobody else is asked: they are its answer's, if any."""
 
     async def tell(emit: Any) -> Answer:
@@ -126,11 +103,11 @@ async def test_one_models_thoughts_are_told_at_once() -> None:
         emit(TextArrived("r1", "a", "blue", committed=True))
         return decided("a", "hm, so")
 
-    assert await heard(tell) == [("thought", "hm"), ("thought", ", so"), ("text", "blue"), ("rest", "")]
+    assert await told(tell) == [("thought", "hm"), ("thought", ", so"), ("text", "blue"), ("rest", "")]
 
 
 @pytest.mark.anyio
-async def test_of_several_only_the_winners_thoughts_are_told() -> None:
+async def test_of_several_only_the_winners_thoughts_are_told(told: Any) -> None:
     """They wait until somebody owns the answer."""
 
     async def tell(emit: Any) -> Answer:
@@ -142,11 +119,11 @@ async def test_of_several_only_the_winners_thoughts_are_told() -> None:
         emit(ReasoningArrived("r1", "a", "never told"))
         return decided("b", "day?")
 
-    assert await heard(tell) == [("thought", "day?"), ("text", "blue"), ("rest", "")]
+    assert await told(tell) == [("thought", "day?"), ("text", "blue"), ("rest", "")]
 
 
 @pytest.mark.anyio
-async def test_who_thought_aloud_and_lost_is_parted_from_the_winner() -> None:
+async def test_who_thought_aloud_and_lost_is_parted_from_the_winner(told: Any) -> None:
     """What was told cannot be taken back."""
 
     async def tell(emit: Any) -> Answer:
@@ -158,11 +135,11 @@ async def test_who_thought_aloud_and_lost_is_parted_from_the_winner() -> None:
         emit(TextArrived("r1", "b", "blue", committed=True))
         return decided("b", "day?")
 
-    assert await heard(tell) == [("thought", "night?"), ("thought", "\n\nday?"), ("text", "blue"), ("rest", "")]
+    assert await told(tell) == [("thought", "night?"), ("thought", "\n\nday?"), ("text", "blue"), ("rest", "")]
 
 
 @pytest.mark.anyio
-async def test_a_vote_tells_the_winners_thoughts_at_its_end() -> None:
+async def test_a_vote_tells_the_winners_thoughts_at_its_end(told: Any) -> None:
     """Whoever thought most, or first."""
 
     async def tell(emit: Any) -> Answer:
@@ -170,11 +147,11 @@ async def test_a_vote_tells_the_winners_thoughts_at_its_end() -> None:
         emit(ReasoningArrived("r1", "a", "night?"))
         return decided("b", "day?")
 
-    assert await heard(tell) == [("thought", "day?"), ("rest", "blue")]
+    assert await told(tell) == [("thought", "day?"), ("rest", "blue")]
 
 
 @pytest.mark.anyio
-async def test_thoughts_that_nobody_may_see_yet_are_kept_within_bounds() -> None:
+async def test_thoughts_that_nobody_may_see_yet_are_kept_within_bounds(told: Any) -> None:
     """The beginning of each model's."""
 
     async def tell(emit: Any) -> Answer:
@@ -184,6 +161,6 @@ async def test_thoughts_that_nobody_may_see_yet_are_kept_within_bounds() -> None
         emit(TextArrived("r1", "b", "blue", committed=True))
         return decided("b", "x")
 
-    thought, *_ = await heard(tell)
+    thought, *_ = await told(tell)
 
     assert thought == ("thought", "x" * MAX_KEPT)

@@ -35,6 +35,8 @@ def lines() -> Iterator[Callable[..., list[str]]]:
         log = RequestLog(prompts=prompts)
         for event in events:
             log.on(event)
+        for handler in logging.getLogger("llm_pool").handlers:
+            handler.flush()
         return out.getvalue().splitlines()
 
     yield written
