@@ -22,6 +22,8 @@ PORT = 10000
 ADMIN_PORT = 9901
 RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
 CHECK = {"interval": "0.25s", "timeout": "0.5s", "unhealthy_threshold": 2, "healthy_threshold": 1}
+MAX_RETRIES = 1000
+"""At once; by default Envoy gives up where three are under way, and a replica that dies has more requests than that."""
 TYPES = "type.googleapis.com/envoy.extensions"
 
 
@@ -84,6 +86,7 @@ def configuration(replicas: list[Host], port: int, deadline: float) -> dict[str,
         "name": "replicas",
         "type": "STATIC",
         "connect_timeout": "0.5s",
+        "circuit_breakers": {"thresholds": [{"max_retries": MAX_RETRIES}]},
         "health_checks": [{**CHECK, "http_health_check": {"path": "/readyz"}}],
         "load_assignment": {
             "cluster_name": "replicas",
