@@ -11,11 +11,10 @@ Three replicas behind a balancer, on one Redis, under load while one fault follo
 
 Real processes: ``llm-pool serve`` three times and redis-server, each in a network namespace of its own, on one bridge;
 a real Envoy that retries a request once, on another replica, where it gets none or 503 or nothing for half of the
-deadline, and checks ``/readyz``. Requests come at a steady rate
-whatever becomes of those before (open loop), over all five strategies; each has an id, and one in eleven is sent twice at
-once. Meanwhile, in turn and again while there is time: a replica is killed, one is cut off from Redis, one from
-everything, Redis is stopped and comes back empty, the replicas are restarted one by one, and their configuration is
-swapped as a ConfigMap is.
+deadline, and checks ``/readyz``. Requests come at a steady rate whatever becomes of those before (open loop), over all
+five strategies; each has an id, and one in eleven is sent twice at once. Meanwhile, in turn and again while there is
+time: a replica is killed, one is cut off from Redis, one from everything, Redis is stopped and comes back empty, the
+replicas are restarted one by one, and their configuration is swapped as a ConfigMap is.
 
 The goals, each of which decides the exit status:
 
