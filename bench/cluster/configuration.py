@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.cluster.network import Host
 
 KEY = "lpsk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-SLOTS = 4
+SLOTS = 8
 """Calls that each machine takes at once."""
 MODELS = ("phi3:mini", "llama3.1:8b", "gemma2:9b")
 ARBITER = "arbiter"
