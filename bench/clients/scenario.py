@@ -123,7 +123,10 @@ def _text(asked: TextRequest) -> ScriptedAnswer | None:
     for words, said in (
         ("endless", ENDLESS),
         ("Why is", _spoken(WHY, THOUGHT)),
-        ("Tell me of the sea", _spoken(SEA)),
+        (
+            "Tell me of the sea",
+            ScriptedAnswer(SEA, duration=0.8),
+        ),  # a busy machine joins what comes in quick succession
         ("note.txt to say", _spoken(f"note.txt\n```\n{EDITED}\n```\n")),
         ("What colour is the sky", _spoken(SKY)),
     ):

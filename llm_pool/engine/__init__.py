@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_pool.engine.admission import ANY_OBJECT, NO_LIMIT, TOKEN_LIMIT, parse_strategy, parse_think
+    from llm_pool.engine.assembly import is_used_by_others
     from llm_pool.engine.composition import App, emit_to, open_app
     from llm_pool.engine.configuration import EffectiveConfig, effective_config
     from llm_pool.engine.embedding import embedding_query
@@ -38,6 +39,7 @@ _MODULES = {
     "embedding_query": "embedding",
     "emit_to": "composition",
     "ended_unexpectedly": "reload",
+    "is_used_by_others": "assembly",
     "open_app": "composition",
     "parse_strategy": "admission",
     "parse_think": "admission",
@@ -61,6 +63,7 @@ __all__ = [
     "embedding_query",
     "emit_to",
     "ended_unexpectedly",
+    "is_used_by_others",
     "open_app",
     "parse_strategy",
     "parse_think",

@@ -250,7 +250,7 @@ def with_policies(
     )
     suspecting = Suspecting(timed, shared.suspicions, shared.clock, patience, is_excused=is_excused)
     asked: Provider = Breaking(suspecting, shared.breakers, has_alternative, is_backend_fault=timed.is_backend_fault)
-    if shared.shared_slots is not None and _is_used_by_others(settings, shared.config):
+    if shared.shared_slots is not None and is_used_by_others(settings, shared.config):
         from llm_pool.qos.shared_slots import SharedSlotLimited
 
         asked = SharedSlotLimited(asked, shared.shared_slots, gate.group, lambda: gate.slots, shared.clock)
@@ -261,7 +261,7 @@ def with_policies(
     return provider if settings.prompt_variant is None else PromptVariant(provider, settings.prompt_variant)
 
 
-def _is_used_by_others(settings: ProviderSettings, config: Config) -> bool:
+def is_used_by_others(settings: ProviderSettings, config: Config) -> bool:
     """Whether other processes ask the provider's machine too: as its group says, else unless it is this very one."""
     if (shared := config.group(settings.machine).shared) is not None:
         return shared

@@ -29,7 +29,7 @@ from llm_pool.engine.health import Health
 from llm_pool.engine.state import PoolState
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from llm_pool.config import Config
     from llm_pool.core.interfaces import Emit, Observer
@@ -88,6 +88,7 @@ class PoolManager:
         last_reload: how the last swap went; the start counts as one.
         loaded_at: Unix seconds since which the present configuration serves.
         is_draining: no new work is taken.
+        before_feedback: has other processes keep what they learned, so that their answers are found too.
     """
 
     def __init__(self, first: _Generation, emit: Emit, observers: Sequence[Observer]) -> None:
@@ -100,6 +101,7 @@ class PoolManager:
         saving = asyncio.create_task(self._save_learned(), name="save what was learned")
         self._background: set[asyncio.Task[Any]] = {saving}
         self.is_draining = False
+        self.before_feedback: Callable[[], Awaitable[object]] | None = None
         self._record_reload(None)
         self._warm(first)
 
@@ -184,6 +186,8 @@ class PoolManager:
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
         """Take a person's word on an answer, as ``App.feedback`` does; raises InvalidRequest."""
+        if self.before_feedback is not None:
+            await self.before_feedback()
         return await self.app.feedback(request_id, tenant_id, good=good)
 
     async def states(self) -> list[ProviderState]:
@@ -248,6 +252,7 @@ class PoolManager:
                 raise
             self._generations.add(new)
             self._current = new
+            pool_state.share()
             self._record_reload(None)
             self._warm(new)
             self._start_background(self._retire(old))

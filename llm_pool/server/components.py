@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from llm_pool.server import anthropic, completions, embeddings, ollama, openai, 
 from llm_pool.server.access_control import TenantAccessControl
 from llm_pool.server.daemon import Components
 from llm_pool.server.monitoring import Monitoring
+from llm_pool.server.siblings import Siblings
+from llm_pool.server.sockets import LOOPBACK, check_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,22 +25,23 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.security.tls import TlsFiles
     from llm_pool.server.daemon import Server
+    from llm_pool.server.worker import Worker
 
 APIS = (openai, completions, embeddings, responses, anthropic, ollama)
 """The APIs of others that are served."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def build_components(config: Config) -> Components:
+def build_components(config: Config, worker: Worker | None = None) -> Components:
     """
-    The parts of a daemon for *config*.
+    The parts of a daemon for *config*, or of *worker*, which is one of several.
 
     Raises:
         ConfigError: others than this machine could connect, and nobody would be asked who they are; or the
             certificate cannot be used.
     """
     check_addresses(config)
-    monitoring = Monitoring(config)
+    siblings = Siblings(worker)
+    monitoring = Monitoring(config, siblings)
     observers = monitoring.observers
     access = TenantAccessControl(config, SystemClock(), emit_to(observers))
     observers.append(access)
@@ -49,8 +53,9 @@ def build_components(config: Config) -> Components:
     return Components(
         access=access,
         observers=observers,
-        servers=_servers(config, files),
+        servers=_servers(config, files, shares=worker is not None),
         extensions=(monitoring.add_routes, *(api.add_routes for api in APIS)),
+        listener=None if worker is None or worker.http_fd is None else socket.socket(fileno=worker.http_fd),
         tls=tls,
         prepare_hooks=(access.prepare,),
         lifespans=lifespans,
@@ -58,13 +63,14 @@ def build_components(config: Config) -> Components:
     )
 
 
-def _servers(config: Config, files: TlsFiles | None) -> list[Server]:
-    """Those that listen beside HTTP."""
+def _servers(config: Config, files: TlsFiles | None, *, shares: bool) -> list[Server]:
+    """Those that listen beside HTTP; *shares*: at addresses where other workers do too."""
     if not config.server.enable_grpc:
         return []
     from llm_pool.server.grpc import grpc_server
 
-    return [grpc_server(config.server.grpc_addr, None if files is None else grpc_credentials(files))]
+    credentials = None if files is None else grpc_credentials(files)
+    return [grpc_server(config.server.grpc_addr, credentials, shares=shares)]
 
 
 def check_listeners(config: Config, urls: Sequence[str], *, has_client_ca: bool) -> None:
@@ -89,22 +95,4 @@ def check_listeners(config: Config, urls: Sequence[str], *, has_client_ca: bool)
                 got=f"nobody to authenticate while the daemon listens at {address}",
                 want="clients that prove who they are",
                 hint="addresses are bound at the start: restart llm-pool serve to listen elsewhere",
-            )
-
-
-def check_addresses(config: Config) -> None:
-    """Raise ConfigError where strangers could connect, and nobody would ask who they are."""
-    server = config.server
-    if requires_authentication(config) or server.client_ca:
-        return
-    http = ("http_addr", server.http_addr, server.enable_http)
-    grpc = ("grpc_addr", server.grpc_addr, server.enable_grpc)
-    for key, addr, enabled in (http, grpc):
-        if enabled and addr.rpartition(":")[0] not in LOOPBACK:
-            raise ConfigError(
-                path=None,
-                key=f"server.{key}",
-                got=f"{addr}, where everybody could come in",
-                want="127.0.0.1, or clients that prove who they are",
-                hint="llm-pool keys create NAME  makes the first client; docs/security.md says more",
             )

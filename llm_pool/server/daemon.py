@@ -10,7 +10,6 @@ The daemon put together: one pool manager, and every server that asks it.
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -24,8 +23,10 @@ from llm_pool.server.accepting import Acceptor
 from llm_pool.server.http import create_app
 from llm_pool.server.middleware import AllowAll
 from llm_pool.server.request_limits import LimitedHttpProtocol
+from llm_pool.server.sockets import address_of, bind_socket
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
@@ -53,6 +54,7 @@ class Components(msgspec.Struct, frozen=True, kw_only=True):
         observers: told of every event.
         extensions: add their routes to the HTTP application.
         servers: listen beside HTTP.
+        listener: the socket that HTTP listens on, where somebody else has bound it; None binds ``server.http_addr``.
         tls: the certificate of the HTTP server, and whether clients have to show theirs; None is plain HTTP.
         prepare_hooks: each readies something for a new configuration, or raises ConfigError, and gives what makes
             it count once the pool serves that configuration.
@@ -64,6 +66,7 @@ class Components(msgspec.Struct, frozen=True, kw_only=True):
     observers: Sequence[Observer] = ()
     extensions: Sequence[Extension] = ()
     servers: Sequence[Server] = ()
+    listener: socket.socket | None = None
     tls: ssl.SSLContext | None = None
     prepare_hooks: Sequence[Callable[[Config], Awaitable[Callable[[], None]]]] = ()
     lifespans: Sequence[Callable[[], AbstractAsyncContextManager[object]]] = ()
@@ -101,7 +104,7 @@ async def open_daemon(config: Config, components: Components) -> AsyncIterator[D
     async with AsyncExitStack() as stack:
         servers = list(components.servers)
         if config.server.enable_http:  # bound before anything says that it serves
-            listener = bind_socket(config.server.http_addr, "server.http_addr")
+            listener = components.listener or bind_socket(config.server.http_addr, "server.http_addr")
             stack.callback(listener.close)
             servers.insert(0, http_server(listener, components.extensions, components.tls))
         for lifespans in components.lifespans:
@@ -126,30 +129,6 @@ def http_server(
             yield f"http{'s' if tls else ''}://{address_of(listener)}"
 
     return serve
-
-
-def bind_socket(addr: str, key: str) -> socket.socket:
-    """A socket bound to *addr*, ``host:port`` or ``[host]:port``; raises ConfigError, which names *key*."""
-    host, _, port = addr.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, int(port)), family=family, backlog=1024)
-    except (OSError, OverflowError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).partition(" (")[0].lower()
-        raise ConfigError(
-            path=None,
-            key=key,
-            got=f"{addr} ({reason})",
-            want="an address that is free",
-            hint="another llm-pool may be running there; port 0 takes any free port",
-        ) from None
-
-
-def address_of(listener: socket.socket) -> str:
-    """``host:port`` as it goes into a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @asynccontextmanager

@@ -70,7 +70,6 @@ WATCH_EVERY = 1.0
 """Seconds between two looks for those who watch the health."""
 
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # an address that is taken is an error, not a second server on it
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 256),
@@ -87,12 +86,16 @@ OPTIONS = (
 _log = logging.getLogger("llm_pool.server")
 
 
-def grpc_server(addr: str, credentials: grpc.ServerCredentials | None = None) -> Server:
-    """A gRPC server at *addr*, ``host:port``; port 0 takes a free one. With *credentials*, over TLS."""
+def grpc_server(addr: str, credentials: grpc.ServerCredentials | None = None, *, shares: bool = False) -> Server:
+    """
+    A gRPC server at *addr*, ``host:port``; port 0 takes a free one. With *credentials*, over TLS.
+
+    *shares*: others may listen there too, and each gets some of the connections.
+    """
 
     @asynccontextmanager
     async def serve(manager: PoolManager, access: AccessControl) -> AsyncIterator[str]:
-        server = create_server(manager, access)
+        server = create_server(manager, access, shares=shares)
         port = _bound(server, addr, credentials)
         await server.start()
         try:
@@ -103,17 +106,19 @@ def grpc_server(addr: str, credentials: grpc.ServerCredentials | None = None) ->
     return serve
 
 
-def create_server(manager: PoolManager, access: AccessControl) -> grpc.aio.Server:
+def create_server(manager: PoolManager, access: AccessControl, *, shares: bool = False) -> grpc.aio.Server:
     """
     The gRPC server, bound to no address yet.
 
     Args:
         manager: answers.
         access: decides who may ask for what.
+        shares: its address may be that of others too; else one that is taken is an error, not a second server on it.
     """
     enter_aio()
     limit = ("grpc.max_receive_message_length", body_limit(manager.config))  # that of the start: gRPC takes no other
-    server = grpc.aio.server(options=(*OPTIONS, limit))
+    reuse = ("grpc.so_reuseport", int(shares))
+    server = grpc.aio.server(options=(*OPTIONS, limit, reuse))
     own, health, reflection = PoolService(manager, access), HealthService(manager), Reflection(access)
     server.add_generic_rpc_handlers((_Table({**own.handlers(), **health.handlers(), **reflection.handlers()}),))
     return server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,7 +37,7 @@ class RequestRecord(msgspec.Struct, frozen=True):
     A request that ended.
 
     Attributes:
-        number: grows by one with each, whoever asked.
+        number: grows with each, whoever asked.
         about: the request, as JSON.
         answer: without its texts; None where *body* says how the request ended.
     """
@@ -61,12 +62,20 @@ class History:
         recent: how many.
         capture: whether prompts and answers are kept too.
         wall: Unix seconds.
+        numbers: the numbers of records, each higher than the one before; None counts from 1.
     """
 
-    def __init__(self, recent: int, wall: Callable[[], float], *, capture: bool = False) -> None:
+    def __init__(
+        self,
+        recent: int,
+        wall: Callable[[], float],
+        *,
+        capture: bool = False,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._ended = deque[RequestRecord](maxlen=recent)
         self._wall, self.captures = wall, capture
-        self._number = 0
+        self._number, self._numbers = 0, numbers or count(1)
         self._stats: dict[str, ProviderStats] = {}
 
     def on(self, event: Event) -> None:
@@ -113,7 +122,7 @@ class History:
         return {**ended, "degraded": False, **as_json}
 
     def _remember(self, query: Query, *, answer: Answer | None = None, body: dict[str, Json] = _NOTHING) -> None:
-        self._number += 1
+        self._number = next(self._numbers)
         about: dict[str, Json] = {
             "number": self._number,
             "at": self._wall(),

@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import re
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -20,8 +21,10 @@ from llm_pool.core.clock import SystemClock
 from llm_pool.core.errors import InvalidRequest
 from llm_pool.server import page
 from llm_pool.server.history import History
+from llm_pool.server.merging import merged_hours, merged_page, merged_status
 from llm_pool.server.middleware import PRINCIPAL, Anonymous, problem, send_json
 from llm_pool.server.routing import Route
+from llm_pool.server.siblings import Siblings, first_number, record_numbers
 from llm_pool.server.snapshot import running_json, snapshot, summary
 from llm_pool.telemetry import logs
 from llm_pool.telemetry.last_hour import LastHour
@@ -32,11 +35,13 @@ if TYPE_CHECKING:
 
     from llm_pool.config import Config
     from llm_pool.core.interfaces import Observer
+    from llm_pool.core.messages import Json
     from llm_pool.engine import PoolManager
     from llm_pool.security import Principal
     from llm_pool.server.middleware import AccessControl, Application, Receive, Send
     from llm_pool.server.middleware import Scope as Connection
     from llm_pool.server.routing import Routes
+    from llm_pool.server.siblings import Handler
     from llm_pool.telemetry.tracing import Tracing
 
 MAX_DIGITS = 15
@@ -49,16 +54,19 @@ class Monitoring:
 
     Args:
         config: the first one; ``[telemetry]`` counts from the start of the daemon to its end.
+        siblings: the other workers, for whom it speaks too.
 
     Raises:
         ConfigError: traces are wanted, and OpenTelemetry is not installed.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, siblings: Siblings | None = None) -> None:
+        self._siblings = siblings or Siblings()
         self._settings = config.telemetry
         clock = SystemClock()
         self.metrics = Metrics()
-        self.history = History(self._settings.recent, clock.wall, capture=self._settings.capture)
+        numbers = None if self._siblings.count == 1 else record_numbers(clock.wall, self._siblings.index)
+        self.history = History(self._settings.recent, clock.wall, capture=self._settings.capture, numbers=numbers)
         self.last_hour = LastHour(clock.wall)
         self._began = clock.wall()
         self._tracing = _tracing(config)
@@ -75,7 +83,8 @@ class Monitoring:
         """Log lines go to stderr while the block runs; traces are sent when it ends."""
         undo = logs.set_up(self._settings.log_format)
         try:
-            yield
+            async with self._siblings.opened():
+                yield
         finally:
             await asyncio.to_thread(undo)
             if self._tracing is not None:
@@ -85,7 +94,8 @@ class Monitoring:
         """Add the routes."""
         if self._tracing is not None:
             routes.wrappers.append(_TraceContext)
-        own = MonitoringRoutes(manager, self.metrics, self.history, self.last_hour, self._began)
+        own = MonitoringRoutes(manager, self.metrics, self.history, self.last_hour, self._began, self._siblings)
+        own.answer_siblings()
         routes.add(*own.api())
         if self._settings.metrics:
             routes.add(own.metrics())
@@ -94,13 +104,36 @@ class Monitoring:
 
 
 class MonitoringRoutes:
-    """What is shown of *manager*; *began*: Unix seconds of the daemon's start."""
+    """
+    What is shown of *manager*, and of *siblings* where there are any.
+
+    *began*: Unix seconds of the daemon's start. A request in flight is told by its number, its worker in it.
+    """
 
     def __init__(
-        self, manager: PoolManager, metrics: Metrics, history: History, last_hour: LastHour, began: float
+        self,
+        manager: PoolManager,
+        metrics: Metrics,
+        history: History,
+        last_hour: LastHour,
+        began: float,
+        siblings: Siblings,
     ) -> None:
         self._manager, self._metrics, self._history, self._began = manager, metrics, history, began
-        self._last_hour = last_hour
+        self._last_hour, self._siblings = last_hour, siblings
+
+    def answer_siblings(self) -> None:
+        """Speak for this worker when another is asked."""
+        answers: dict[str, Handler] = {
+            "status": lambda asked: self._own_status(asked["tenant"], asked["since"]),
+            "hour": self._own_hour,
+            "metrics": self._own_metrics,
+            "cancel": lambda asked: self._cancel_own(asked["number"], asked["tenant"]),
+            "flush": self._flush,
+        }
+        for name, handler in answers.items():
+            self._siblings.answer(name, handler)
+        self._manager.before_feedback = partial(self._siblings.ask, "flush")
 
     def api(self) -> list[Route]:
         """The JSON behind the page."""
@@ -120,21 +153,37 @@ class MonitoringRoutes:
         return [Route(path, self._file, methods=["GET"]) for path in page.FILES]
 
     async def _status(self, scope: Connection, _receive: Receive, send: Send) -> None:
-        principal, manager = scope[PRINCIPAL], self._manager
-        tenant = None if has_scope(principal, Scope.OBSERVE) else principal.tenant_id
-        body = await summary(manager, self._history, self._metrics, self._began)
+        principal = scope[PRINCIPAL]
+        tenant, since = None if has_scope(principal, Scope.OBSERVE) else principal.tenant_id, _since(scope)
+        own = await self._own_status(tenant, since)
+        others = await self._siblings.ask("status", {"tenant": tenant, "since": since})
+        await send_json(send, own if self._siblings.count == 1 else merged_status([own, *others], self._shared))
+
+    @property
+    def _shared(self) -> set[str]:
+        """The groups of which each worker may use all slots, as they are counted in Redis."""
+        return {name for name, group in self._manager.config.groups.items() if group.shared}
+
+    async def _own_status(self, tenant: str | None, since: int) -> dict[str, Json]:
+        """Of this worker, what *tenant* may see; all where it is None."""
+        manager, history = self._manager, self._history
+        body = await summary(manager, history, self._metrics, self._began)
         now = asyncio.get_running_loop().time()
         running = [r for r in manager.running() if tenant is None or r.query.tenant_id == tenant]
-        body |= {
-            "requests": [running_json(r, now, captures=self._history.captures) for r in running],
-            "recent": [ended.as_json for ended in self._history.since(_since(scope), tenant)],
-            "latest": self._history.latest,
+        shown = [running_json(r, now, captures=history.captures) for r in running]
+        return body | {
+            "requests": [each | {"number": self._siblings.public(each["number"])} for each in shown],
+            "recent": [ended.as_json for ended in history.since(since, tenant)],
+            "latest": history.latest if self._siblings.count == 1 else first_number(body["now"]),
             "sees_all": tenant is None,
         }
-        await send_json(send, body)
 
     async def _hour(self, _scope: Connection, _receive: Receive, send: Send) -> None:
-        await send_json(send, self._last_hour.as_json())
+        own, others = self._last_hour.as_json(), await self._siblings.ask("hour")
+        await send_json(send, merged_hours([own, *others]) if others else own)
+
+    async def _own_hour(self, _: None) -> dict[str, Json]:
+        return self._last_hour.as_json()
 
     async def _config(self, _scope: Connection, _receive: Receive, send: Send) -> None:
         config = self._manager.config
@@ -143,22 +192,47 @@ class MonitoringRoutes:
     async def _cancel(self, scope: Connection, _receive: Receive, send: Send) -> None:
         principal, text = scope[PRINCIPAL], scope["path_params"]["number"]
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else -1  # -1: nobody's
-        own = has_scope(principal, Scope.OPERATE) or any(
-            r.number == number and r.query.tenant_id == principal.tenant_id for r in self._manager.running()
-        )
-        if own and self._manager.cancel(number):
+        index, own = self._siblings.private(number)
+        tenant = None if has_scope(principal, Scope.OPERATE) else principal.tenant_id
+        if index == self._siblings.index:
+            cancelled = await self._cancel_own(own, tenant)
+        else:
+            cancelled = await self._siblings.ask_one(index, "cancel", {"number": own, "tenant": tenant})
+        if cancelled:
             await send_json(send, {"cancelled": True})
         else:  # another's request is as good as none
             await send_json(send, problem("not_found", f"no request {text[:MAX_DIGITS]} is in flight"), status=404)
 
+    async def _cancel_own(self, number: int, tenant: str | None) -> bool:
+        """Cancel request *number* of this worker, if it is *tenant*'s, or anybody's where that is None."""
+        running = self._manager.running()
+        allowed = tenant is None or any(r.number == number and r.query.tenant_id == tenant for r in running)
+        return allowed and self._manager.cancel(number)
+
+    async def _flush(self, _: None) -> bool:
+        """Keep what was learned, so that another worker finds it."""
+        if (learning := self._manager.app.learning) is not None:
+            await learning.flush()
+        return True
+
     async def _metrics_page(self, scope: Connection, _receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        make = self._metrics.page(snapshot(self._manager), headers.get(b"accept", b"").decode("latin-1"))
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        others = await self._siblings.ask("metrics")
+        make = self._metrics.page(snapshot(self._manager), accept)
+        if others:
+            own = await self._own_metrics(None)
+            make = lambda: merged_page([own, *others], accept, self._shared)  # noqa: E731  # as the one before
         packs = takes_gzip(headers.get(b"accept-encoding", b""))
         body, content_type = await asyncio.to_thread(_packed if packs else _plain, make)
         coding = [(b"content-encoding", b"gzip")] if packs else []
         more = [(b"content-type", content_type.encode()), (b"vary", b"accept-encoding"), *coding]
         await _send(send, body, more)
+
+    async def _own_metrics(self, _: None) -> str:
+        """In Prometheus's text format."""
+        page, _kind = await asyncio.to_thread(self._metrics.page(snapshot(self._manager), ""))
+        return page.decode()
 
     async def _file(self, scope: Connection, _receive: Receive, send: Send) -> None:
         await _send(send, *await asyncio.to_thread(page.read, scope["path"]))

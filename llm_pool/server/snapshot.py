@@ -60,6 +60,7 @@ async def summary(manager: PoolManager, history: History, metrics: Metrics, bega
         "last_reload": _reload(manager),
         "budget_left": round(pool_state.budget.left(pool_state.clock.now()), 1),
         "cache_hit_ratio": metrics.hit_ratio,
+        "answers": metrics.answers,
         "captures": history.captures,
         "providers": providers,
         "strategies": {task: manager.config.strategy_for(task).value for task in manager.config.tasks},

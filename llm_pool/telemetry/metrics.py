@@ -134,6 +134,11 @@ class Metrics:
                 pass
 
     @property
+    def answers(self) -> int:
+        """Answers that were given, those from the cache included."""
+        return self._answers
+
+    @property
     def hit_ratio(self) -> float:
         """Share of the answers that came from the cache; 0 without any."""
         return self._hits / self._answers if self._answers else 0.0

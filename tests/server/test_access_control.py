@@ -16,8 +16,9 @@ from llm_pool.core.errors import ConfigError
 from llm_pool.security.hmac import sign
 from llm_pool.security.keys import KeyFile, Kind
 from llm_pool.server.access_control import BAD_CREDENTIALS, OPEN, REQUIRED_SCOPES, declared_scope
-from llm_pool.server.components import build_components, check_addresses
+from llm_pool.server.components import build_components
 from llm_pool.server.http import create_app
+from llm_pool.server.sockets import check_addresses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -15,7 +15,8 @@ import pytest
 from llm_pool.config import parse
 from llm_pool.core.errors import ConfigError
 from llm_pool.security.tls import context_for, reload_certificates, tls_files
-from llm_pool.server.components import build_components, check_addresses
+from llm_pool.server.components import build_components
+from llm_pool.server.sockets import check_addresses
 from tests.security.certificates import Authority
 
 if TYPE_CHECKING:
