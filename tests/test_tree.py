@@ -67,7 +67,7 @@ def test_the_glossary_is_short() -> None:
 
 def test_tests_mirror_the_package() -> None:
     """A room's tests stand in the folder of its name."""
-    own = {"deploy", "bench", "contract", "examples", "fuzz", "promises", "recordings", "sdk", "tools"}
+    own = {"deploy", "bench", "clients", "contract", "examples", "fuzz", "promises", "recordings", "sdk", "tools"}
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
 
     assert folders - own <= FOLDERS

@@ -7,9 +7,11 @@ One run for one request id among all processes that share a Redis server: a clai
         ├──▶ running elsewhere ─▶ look again until it is done, or its lease ended ─▶ claim
         └──▶ done ─▶ the result
 
-A process that dies leaves a claim that ends with its lease, and another runs. While Redis does not answer, each process
-keeps its own ids, as without Redis: an id may then run once in each. A process that is cut off from Redis for longer
-than ``LEASE`` while it runs may be joined by another run elsewhere.
+A process that dies leaves a claim that ends with its lease, and another runs: soon enough for who sends a request of
+some seconds again. While Redis does not answer, each process keeps its own ids, as without Redis: an id may then run
+once in each. One whose claim was only slow to come still has it; one that cannot tell its result goes on trying for as
+long as its claim lasts. A process that is cut off from Redis for longer than ``LEASE`` while it runs may be joined by
+another run elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from llm_pool.core.errors import DeadlineExceeded
 from llm_pool.qos.redis import RedisUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from llm_pool.cache.idempotency import IdempotencyStore
     from llm_pool.core.interfaces import Clock
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from llm_pool.qos.redis import BudgetedRedis
 
 PREFIX = "llm-pool:once:"
-LEASE = 10.0
+LEASE = 3.0
 """Seconds that a claim lasts without being renewed."""
 POLL = 0.05
 """Seconds between two looks for a run that goes on elsewhere."""
 MAX_WAIT = 0.25
 """Seconds that a request waits for Redis."""
+RETELL = 0.25
+"""Seconds between two attempts to tell a result that Redis did not take."""
 
 CLAIM = """
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -77,7 +81,7 @@ class RedisIdempotency:
     def __init__(self, local: IdempotencyStore, redis: BudgetedRedis, clock: Clock, *, ttl: float) -> None:
         self._local, self._redis, self._clock, self._ttl = local, redis, clock, ttl
         self._scripts = {text: redis.client.register_script(text) for text in (CLAIM, RENEW, FINISH, RELEASE)}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._behind: set[asyncio.Task[None]] = set()
 
     async def run(
         self,
@@ -100,8 +104,8 @@ class RedisIdempotency:
         return RedisIdempotency(self._local.with_ttl(ttl), self._redis, self._clock, ttl=ttl)
 
     async def aclose(self) -> None:
-        """Wait until claims are given back; who gave the Redis closes it. Idempotent."""
-        await asyncio.gather(*self._releasing, return_exceptions=True)
+        """Wait until claims are given back and results told; who gave the Redis closes it. Idempotent."""
+        await asyncio.gather(*self._behind, return_exceptions=True)
 
     async def _claimed(
         self, owner: str, request_id: str, fingerprint: str, make: Callable[[], Awaitable[Answer]], deadline: float
@@ -111,7 +115,7 @@ class RedisIdempotency:
             try:
                 state, *packed = await self._ask(CLAIM, key, fingerprint, token, int(LEASE * 1000))
             except RedisUnavailable:
-                return await make()
+                return await self._run(key, token, make)  # what was asked goes on, and may win yet
             match state:
                 case b"won":
                     return await self._run(key, token, make)
@@ -140,9 +144,23 @@ class RedisIdempotency:
             self._release(key, token)
             raise
         packed = pack(answer.without_reasoning(), made=self._clock.wall())
-        with suppress(RedisUnavailable):
-            await self._ask(FINISH, key, token, packed, int(self._ttl * 1000))
+        try:
+            await self._finish(key, token, packed)
+        except RedisUnavailable:
+            self._start_behind(self._finish_later(key, token, packed), "tell a result")
         return answer
+
+    async def _finish(self, key: str, token: str, packed: bytes) -> None:
+        await self._ask(FINISH, key, token, packed, int(self._ttl * 1000))
+
+    async def _finish_later(self, key: str, token: str, packed: bytes) -> None:
+        """Until the claim has ended: who waits for it elsewhere would run again."""
+        until = self._clock.now() + LEASE
+        while self._clock.now() < until:
+            await asyncio.sleep(RETELL)
+            with suppress(RedisUnavailable):
+                await self._finish(key, token, packed)
+                return
 
     @asynccontextmanager
     async def _renewing(self, key: str, token: str) -> AsyncIterator[None]:
@@ -166,9 +184,12 @@ class RedisIdempotency:
             with suppress(RedisUnavailable):
                 await self._ask(RELEASE, key, token)
 
-        task = asyncio.create_task(release(), name="release a claim")
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
+        self._start_behind(release(), "release a claim")
+
+    def _start_behind(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
 
     async def _ask(self, script: str, key: str, *arguments: str | bytes | int) -> Any:
         return await self._redis.ask(lambda: self._scripts[script](keys=[key], args=list(arguments)), max_wait=MAX_WAIT)

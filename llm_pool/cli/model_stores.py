@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from llm_pool.config import Driver
-from llm_pool.core.errors import InvalidRequest, ProviderError
+from llm_pool.core.errors import InvalidRequest, ProviderError, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 SOURCES = ("hf:", "http://", "https://")
 """What a model begins with that is fetched into the folder of the embedded engine."""
+
+PATIENCE = 10.0
+"""Seconds that a server may take to say what it has."""
 
 
 class StoreTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,24 @@ class StoreTarget(msgspec.Struct, frozen=True, kw_only=True):
         if any(info.any_name for info in here):
             return []
         return [model for model in self.models if self.same_name(model) not in names]
+
+    async def listed(self) -> Sequence[ModelInfo]:
+        """What is there; raises ProviderError, also where nothing is said for PATIENCE seconds."""
+        async with self._patience():
+            return await self.store.models()
+
+    async def shown(self, model: str) -> ModelInfo:
+        """What is known of *model*; raises as ``listed``."""
+        async with self._patience():
+            return await self.store.show(model)
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                yield
+        except TimeoutError:
+            raise TimedOut(self.place, f"{self.place} says nothing for {PATIENCE:g} s") from None
 
     def same_name(self, model: str) -> str:
         """*model* as this store lists it."""
@@ -104,7 +126,7 @@ async def locate(targets: Sequence[StoreTarget], model: str, provider: str | Non
         return belongs
     for target in (belongs, *(target for target in targets if target is not belongs)):
         with suppress(ProviderError):
-            if target.same_name(model) in [target.same_name(info.name) for info in await target.store.models()]:
+            if target.same_name(model) in [target.same_name(info.name) for info in await target.listed()]:
                 return target
     return belongs
 
@@ -116,7 +138,7 @@ async def nearest_name(targets: Sequence[StoreTarget], model: str, provider: str
     names: list[str] = []
     for target in targets if provider is None else [_of_provider(targets, provider)]:
         with suppress(ProviderError):
-            here = await target.store.models()
+            here = await target.listed()
             if target.same_name(model) in {target.same_name(info.name) for info in here}:
                 return ""
             names += [info.name for info in here]

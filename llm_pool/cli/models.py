@@ -83,7 +83,7 @@ async def remove_model(
 ) -> int:
     """Delete *model*, once a person has said yes; raises InvalidRequest where nobody can, ProviderError if it fails."""
     target = await locate(targets, model, provider)
-    listed = {target.same_name(info.name): info for info in await target.store.models()}
+    listed = {target.same_name(info.name): info for info in await target.listed()}
     info = listed.get(target.same_name(model)) or await _shown(target, targets, model, provider)
     if not yes and not await asyncio.to_thread(_confirm, f"remove {info.name} ({_size(info)}) from {info.place}?"):
         console.say("nothing removed")
@@ -97,7 +97,7 @@ async def remove_model(
 
 async def _contents(target: StoreTarget) -> Sequence[ModelInfo] | ProviderError:
     try:
-        return await target.store.models()
+        return await target.listed()
     except ProviderError as error:
         return error
 
@@ -105,7 +105,7 @@ async def _contents(target: StoreTarget) -> Sequence[ModelInfo] | ProviderError:
 async def _shown(target: StoreTarget, targets: Sequence[StoreTarget], model: str, provider: str | None) -> ModelInfo:
     """What *target* knows of *model*; raises ProviderError with the nearest name if it is not there."""
     try:
-        return await target.store.show(model)
+        return await target.shown(model)
     except Rejected as error:
         near = await nearest_name(targets, model, provider)
         raise Rejected(error.provider, error.reason, hint=near or error.hint) from error

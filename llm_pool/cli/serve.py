@@ -136,8 +136,9 @@ async def serve(options: ServeOptions, console: Console) -> int:
         await asyncio.wait({draining, forcing}, return_when=asyncio.FIRST_COMPLETED)
         forcing.cancel()
         await daemon.manager.drain(0.0)
-        if not await draining:
-            console.say("some requests were cut")
+        all_ended = await draining
+    if not all_ended:  # said once the log lines of those are written
+        console.say("some requests were cut")
     if worker is None:
         console.say("stopped")
     return ExitCode.OK

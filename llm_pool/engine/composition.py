@@ -339,6 +339,7 @@ def _learner(
     """Learns from decisions; what it learned is kept when the pool closes."""
     if not config.trust.enabled:
         return None
-    learning = TrustLearner(pool_state.trust, trust_store(), decision_log_path(), task_registry.loaded_task)
+    exchange = pool_state.shared_decisions
+    learning = TrustLearner(pool_state.trust, trust_store(), decision_log_path(), task_registry.loaded_task, exchange)
     stack.push_async_callback(learning.flush)
     return learning

@@ -252,6 +252,7 @@ class PoolManager:
                 raise
             self._generations.add(new)
             self._current = new
+            pool_state.share()
             self._record_reload(None)
             self._warm(new)
             self._start_background(self._retire(old))

@@ -59,25 +59,30 @@ class SharedBreakers:
     Args:
         clock: the time.
         hints: gets what the others say: until when, by provider and task.
+
+    Attributes:
+        redis: what they are shared by; None: with nobody.
     """
 
     def __init__(self, clock: Clock, hints: Hints) -> None:
         self._clock, self._hints = clock, hints
         self._name = uuid.uuid4().hex + SEPARATOR
         self._changed: dict[str, float] = {}
-        self._redis: BudgetedRedis | None = None
+        self.redis: BudgetedRedis | None = None
         self._exchanging: asyncio.Task[None] | None = None
 
     def on(self, event: Event) -> None:
         """Note a breaker that opened or closed."""
-        if isinstance(event, BreakerChanged) and self._redis is not None and event.after is not State.HALF_OPEN:
+        if isinstance(event, BreakerChanged) and self.redis is not None and event.after is not State.HALF_OPEN:
             self._changed[f"{event.provider}{SEPARATOR}{event.task}"] = self._clock.now() + event.rest
             while len(self._changed) > MAX_HINTS:
                 del self._changed[next(iter(self._changed))]
 
     def connect(self, redis: BudgetedRedis | None) -> None:
-        """Share by *redis* from now on; None: with nobody."""
-        self._redis = redis
+        """Share by *redis* from now on; None: with nobody. The one that it shares by already changes nothing."""
+        if redis is self.redis:
+            return
+        self.redis = redis
         if self._exchanging is not None:
             self._exchanging.cancel()
         self._exchanging = None if redis is None else asyncio.create_task(self._exchange_always(redis))

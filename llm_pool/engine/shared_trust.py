@@ -82,7 +82,7 @@ class SharedTrust:
 
     Args:
         redis: where the records are.
-        trust: this process's copy; what it learns is heard.
+        trust: this process's copy; what it learns is heard once this was started.
     """
 
     def __init__(self, redis: BudgetedRedis, trust: Trust) -> None:
@@ -92,8 +92,13 @@ class SharedTrust:
         self._step = _Step(0, ())
         self._version: bytes | None = None
         self._add, self._seed = redis.client.register_script(ADD), redis.client.register_script(SEED)
-        trust.tell = self._pending.append
-        self._exchanging = asyncio.create_task(self._exchange_always(), name="share what was learned")
+        self._exchanging: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Listen, and exchange from time to time. Idempotent."""
+        self._trust.tell = self._hear
+        if self._exchanging is None:
+            self._exchanging = asyncio.create_task(self._exchange_always(), name="share what was learned")
 
     async def exchange(self) -> None:
         """Tell what was learned here, and take in what was elsewhere; raises RedisUnavailable."""
@@ -108,12 +113,18 @@ class SharedTrust:
             self._version = version
 
     async def aclose(self) -> None:
-        """Tell what is left to tell. Idempotent."""
-        self._trust.tell = None
+        """Tell what is left to tell. Idempotent; nothing where it was never started."""
+        if self._exchanging is None:
+            return
+        if self._trust.tell == self._hear:  # else another Redis has it by now
+            self._trust.tell = None
         self._exchanging.cancel()
         await asyncio.gather(self._exchanging, return_exceptions=True)
         with suppress(RedisUnavailable):
             await self.exchange()
+
+    def _hear(self, observation: Observation) -> None:
+        self._pending.append(observation)
 
     async def _exchange_always(self) -> None:
         while True:

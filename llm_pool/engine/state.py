@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from llm_pool.qos.breaker import Rules
 from llm_pool.qos.breaking import Breakers
 from llm_pool.qos.budget import Budget
 from llm_pool.qos.latency import Latencies
+from llm_pool.qos.redis import RedisUnavailable
 from llm_pool.qos.suspecting import Suspicions
 from llm_pool.trust.learning import trust_store
 from llm_pool.trust.model import Trust
@@ -28,10 +30,14 @@ if TYPE_CHECKING:
     from llm_pool.config import Config
     from llm_pool.core.events import Event
     from llm_pool.core.interfaces import Cache, Clock, Emit
+    from llm_pool.engine.shared_decisions import SharedDecisions
     from llm_pool.engine.shared_trust import SharedTrust
     from llm_pool.qos.redis import BudgetedRedis
     from llm_pool.qos.shared_slots import SharedSlots
     from llm_pool.qos.suspecting import Hints
+
+CONNECT_WAIT = 1.0
+"""Seconds that a pool which begins waits for Redis."""
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         shared_slots: of the machines that they use too; None without *redis*.
         shared_breakers: tells them of *breakers*, and *suspicions* of theirs.
         shared_trust: keeps *trust* the same as theirs; likewise.
+        shared_decisions: those that feedback may name at each of them; likewise.
         emit: told of the breakers' moves.
     """
 
@@ -60,6 +67,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     shared_slots: SharedSlots | None
     shared_breakers: SharedBreakers
     shared_trust: SharedTrust | None
+    shared_decisions: SharedDecisions | None
     idempotency: Idempotency
     emit: Emit
 
@@ -68,15 +76,17 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
         """The memory of a pool that just begins; trust is what the state folder holds."""
         clock = SystemClock()
         redis, trust = _redis(config, clock), await _trust(config)
+        if redis is not None:  # connected before the first request, which would not wait so long
+            with suppress(RedisUnavailable):
+                await redis.ask(redis.client.ping, max_wait=CONNECT_WAIT)
         hints: Hints = {}
         shared_breakers = SharedBreakers(clock, hints)
-        shared_breakers.connect(redis)
 
         def tell(event: Event) -> None:
             shared_breakers.on(event)
             emit(event)
 
-        return cls(
+        state = cls(
             clock=clock,
             breakers=_breakers(config, clock, tell),
             latencies=Latencies(),
@@ -88,22 +98,30 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             shared_slots=_shared_slots(redis, clock),
             shared_breakers=shared_breakers,
             shared_trust=_shared_trust(redis, trust, config),
+            shared_decisions=_shared_decisions(redis),
             idempotency=_idempotency(config, clock, redis),
             emit=tell,
         )
+        state.share()
+        return state
+
+    def share(self) -> None:
+        """Learn with the processes on this memory's Redis from now on, and not on the one before. Idempotent."""
+        self.shared_breakers.connect(self.redis)
+        if self.shared_trust is not None:
+            self.shared_trust.start()
 
     async def carry_over(self, old: Config, new: Config) -> PoolState:
         """
         The memory for *new*, of a pool built from *old*.
 
         A provider whose section changed starts anew. So do breakers, budget and cache as a whole where their own
-        rules changed. Answers by request id stay whatever changed: they were given.
+        rules changed. Answers by request id stay whatever changed: they were given. What is learned goes to the old
+        Redis until ``share`` is called, so that a configuration that cannot be built changes nothing.
         """
         names = _unchanged(old, new)
         same_redis = old.shared_redis == new.shared_redis
         redis = self.redis if same_redis else _redis(new, self.clock)
-        if not same_redis:
-            self.shared_breakers.connect(redis)
         trust = self.trust if old.trust == new.trust else await _trust(new)
         same_budget = (old.qos.budget_ratio, old.qos.budget_floor) == (new.qos.budget_ratio, new.qos.budget_floor)
         return PoolState(
@@ -122,6 +140,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             shared_trust=(
                 self.shared_trust if same_redis and trust is self.trust else _shared_trust(redis, trust, new)
             ),
+            shared_decisions=self.shared_decisions if same_redis else _shared_decisions(redis),
             idempotency=(
                 self.idempotency.with_ttl(new.idempotency.ttl) if same_redis else _idempotency(new, self.clock, redis)
             ),
@@ -142,6 +161,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
             await self.idempotency.aclose()
             if self.shared_slots is not None:
                 await self.shared_slots.aclose()
+            if self.shared_decisions is not None:
+                await self.shared_decisions.aclose()
             await self.redis.aclose()
 
 
@@ -206,6 +227,14 @@ def _shared_trust(redis: BudgetedRedis | None, trust: Trust, config: Config) -> 
     from llm_pool.engine.shared_trust import SharedTrust
 
     return SharedTrust(redis, trust)
+
+
+def _shared_decisions(redis: BudgetedRedis | None) -> SharedDecisions | None:
+    if redis is None:
+        return None
+    from llm_pool.engine.shared_decisions import SharedDecisions
+
+    return SharedDecisions(redis)
 
 
 def _redis(config: Config, clock: Clock) -> BudgetedRedis | None:

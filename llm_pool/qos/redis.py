@@ -69,13 +69,21 @@ class BudgetedRedis:
         result: Result = "neutral"
         task = self._start(operation)
         try:
-            done, _ = await asyncio.wait([task], timeout=max_wait)
-            result = "ok" if done and not task.cancelled() and task.exception() is None else "failed"
+            await self._wait(task, max_wait)
+            result = "ok" if task.done() and not task.cancelled() and task.exception() is None else "failed"
         finally:
             self._breaker.record(permit, result, self._clock.now())
         if result != "ok":
             raise RedisUnavailable
         return task.result()
+
+    async def _wait(self, task: asyncio.Future[T], max_wait: float) -> None:
+        """*max_wait* seconds at most; those that the event loop stood still are none of Redis's doing."""
+        began = self._clock.now()
+        await asyncio.wait([task], timeout=max_wait)
+        stood_still = self._clock.now() - began - max_wait
+        if not task.done() and stood_still > 0:
+            await asyncio.wait([task], timeout=min(stood_still, max_wait))
 
     async def aclose(self) -> None:
         """Close the connections; what Redis holds stays there. Idempotent."""

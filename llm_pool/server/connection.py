@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from llm_pool.server.exchange import EXCHANGE, REQUEST_ID, BodyProblem, Exchange
+from llm_pool.server.exchange import ARRIVED, EXCHANGE, REQUEST_ID, BodyProblem, Exchange
 from llm_pool.server.request_headers import correlation_id
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Connection(HttpToolsProtocol):
             if self._body_timer is not None:
                 self._body_timer.cancel()
                 self._body_timer = None
+            first.scope[ARRIVED] = self.loop.time()
             first.task = self.loop.create_task(first.run(self.app))
             self.tasks.add(first.task)
             return

@@ -179,7 +179,7 @@ def embedding_models(config: Config) -> dict[str, tuple[str, ...]]:
 
 async def listed_models(manager: PoolManager) -> dict[str, Model]:
     """Every model that a client may name: those that answer, and behind them those that only make embeddings."""
-    known, config = {**await models(manager)}, manager.config
+    known, config = dict(await models(manager)), manager.config
     embedding = embedding_models(config)
     for name in (*embedding, *config.models):
         providers = embedding.get(name) or embedding.get(config.model_named_by(name))

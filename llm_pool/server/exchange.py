@@ -31,6 +31,8 @@ EXCHANGE = "llm_pool.exchange"
 """Where in the scope the exchange itself is."""
 REQUEST_ID = "llm_pool.request_id"
 """Where in the scope the id is that the answer goes out under."""
+ARRIVED = "llm_pool.arrived"
+"""Where in the scope the instant is at which the request was whole."""
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 """On every answer that says nothing else of its caching."""
 BODILESS = frozenset({204, 304})

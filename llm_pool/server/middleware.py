@@ -53,8 +53,6 @@ SHORTAGE_RETRY_AFTER = 1.0
 """Seconds after which file descriptors, or what else ran out, may be back."""
 PRINCIPAL = "llm_pool.principal"
 """Where in the scope an application finds who asks."""
-ARRIVED = "llm_pool.arrived"
-"""Where in the scope the instant is at which the request was whole."""
 CHECK_RETRY_AFTER = 1.0
 """Seconds after which an issuer of tokens may be back."""
 LINGER = 2.0
@@ -162,7 +160,6 @@ class GatewayMiddleware:
             await self._fail(exchange, status, problem(code, message), {"connection": "close"})
             return
         if scope["raw_path"] not in OPEN:
-            scope[ARRIVED] = asyncio.get_running_loop().time()
             scope[PRINCIPAL] = await self._authenticated(scope, exchange.body)
         await self._inner(scope, exchange.receive, exchange.send)
 

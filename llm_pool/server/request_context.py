@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llm_pool.core.errors import InvalidRequest
-from llm_pool.server.exchange import REQUEST_ID
-from llm_pool.server.middleware import ARRIVED, PRINCIPAL
+from llm_pool.server.exchange import ARRIVED, REQUEST_ID
+from llm_pool.server.middleware import PRINCIPAL
 from llm_pool.server.queries import deadline_header, with_cache_control, with_deadline
 from llm_pool.server.request_headers import IDEMPOTENCY_KEY, identified, only
 from llm_pool.telemetry.logs import name_request

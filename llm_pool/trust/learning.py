@@ -6,7 +6,8 @@ A decision that divided the panel teaches. It is taken in when the pool closes a
 finds it later, in another process. Lessons hold names and clusters, never a prompt or an answer.
 
 The first word on an answer counts, and no other: a line in the same file says that it was heard. A tenant's decisions
-and its feedback teach its own trust only.
+and its feedback teach its own trust only. Where processes share decisions (``DecisionExchange``), feedback is taken by
+each of them, whoever answered.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import logging
 import os
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -66,6 +68,23 @@ class Heard(msgspec.Struct, frozen=True):
     tenant_id: str = ""
 
 
+class AlreadyHeard(Exception):
+    """Somebody said before how good the answer was."""
+
+
+class DecisionExchange(Protocol):
+    """Decisions that other processes take feedback on too."""
+
+    def keep(self, stored: StoredDecision) -> None:
+        """Let them know it."""
+
+    async def take(self, request_id: str, tenant_id: str) -> StoredDecision | None:
+        """The decision, for the first word on it; None where it is not known. Raises AlreadyHeard."""
+
+    async def give_back(self, stored: StoredDecision) -> None:
+        """The word that took it was not learned after all."""
+
+
 def state_folder() -> Path:
     """``LLM_POOL_STATE``, or ``llm-pool`` in the user's state folder. It need not exist."""
     if folder := os.environ.get("LLM_POOL_STATE"):
@@ -94,10 +113,19 @@ class TrustLearner:
         store: the file behind it.
         decision_log: the file of decisions by request id.
         load_task: a task by its name.
+        exchange: the decisions of other processes; None where there are none.
     """
 
-    def __init__(self, trust: Trust, store: TrustStore, decision_log: Path, load_task: Callable[[str], Task]) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        store: TrustStore,
+        decision_log: Path,
+        load_task: Callable[[str], Task],
+        exchange: DecisionExchange | None = None,
+    ) -> None:
         self._trust, self._store, self._decision_log, self._load_task = trust, store, decision_log, load_task
+        self._exchange = exchange
         self._pending: list[tuple[StoredDecision, Source | None]] = []
         self._already_learned: dict[int, Decision] = {}
         self._keeping = asyncio.Lock()
@@ -115,6 +143,8 @@ class TrustLearner:
         if source is not None:
             self._trust.of(stored.tenant_id).learn(stored.panel_outcome, source)
         self._pending.append((stored, source))
+        if self._exchange is not None:
+            self._exchange.keep(stored)
 
     def _source(self, decision: Decision) -> Source | None:
         """What *decision* teaches as; None if it taught already: many requests may share one run."""
@@ -137,9 +167,19 @@ class TrustLearner:
                     _log.warning("what was learned could not be kept: %s", error)
 
     async def feedback(self, request_id: str, tenant_id: str, *, good: bool) -> bool:
-        """As ``take_feedback``, of a tenant's own requests, and learn it at once."""
+        """As ``take_feedback``, of a tenant's own requests and those of other processes, and learn it at once."""
         await self.flush()
-        stored = await asyncio.to_thread(_take, request_id, tenant_id, self._store, self._decision_log, good=good)
+        try:
+            shared = None if self._exchange is None else await self._exchange.take(request_id, tenant_id)
+        except AlreadyHeard:
+            return False
+        take = partial(_take, request_id, tenant_id, self._store, self._decision_log, good=good, shared=shared)
+        try:
+            stored = await asyncio.to_thread(take)
+        except InvalidRequest:
+            if self._exchange is not None and shared is not None:
+                await self._exchange.give_back(shared)
+            raise
         if stored is None:
             return False
         _learn_feedback(stored, self._trust, good=good)
@@ -174,13 +214,19 @@ def take_feedback(request_id: str, store: TrustStore, decision_log: Path, *, goo
 
 
 def _take(
-    request_id: str, tenant_id: str | None, store: TrustStore, decision_log: Path, *, good: bool
+    request_id: str,
+    tenant_id: str | None,
+    store: TrustStore,
+    decision_log: Path,
+    *,
+    good: bool,
+    shared: StoredDecision | None = None,
 ) -> StoredDecision | None:
-    """Keep what the feedback teaches, and that it was heard; None if it was before."""
+    """Keep what the feedback teaches, and that it was heard; None if it was before. *shared* may be known elsewhere."""
     taken: list[StoredDecision] = []
 
     def change(trust: Trust) -> None:  # under the file's lock, so that of several at once one is the first
-        stored, heard = _find(request_id, decision_log, tenant_id)
+        stored, heard = _find(request_id, decision_log, tenant_id, shared)
         if heard:
             return
         _learn_feedback(stored, trust, good=good)
@@ -216,8 +262,10 @@ def _truncate(decision_log: Path) -> None:
     shorter.replace(decision_log)
 
 
-def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> tuple[StoredDecision, bool]:
-    """The latest decision under *request_id*, and whether feedback on it was heard."""
+def _find(
+    request_id: str, decision_log: Path, tenant_id: str | None, shared: StoredDecision | None
+) -> tuple[StoredDecision, bool]:
+    """The latest decision under *request_id*, else *shared*, and whether feedback on it was heard."""
     recent: deque[bytes] = deque(maxlen=MAX_DECISIONS)
     if decision_log.exists():
         with decision_log.open("rb") as file:
@@ -233,6 +281,8 @@ def _find(request_id: str, decision_log: Path, tenant_id: str | None) -> tuple[S
             stored = msgspec.json.decode(line, type=StoredDecision)
             if stored.request_id == request_id and tenant_id in {None, stored.tenant_id}:
                 return stored, stored.tenant_id in heard
+    if shared is not None:
+        return shared, shared.tenant_id in heard
     raise InvalidRequest(
         "request_id",
         f"no decision of several models is remembered under '{request_id}'",

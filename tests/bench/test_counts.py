@@ -35,7 +35,7 @@ def test_a_request_is_within_its_budget() -> None:
     [
         ({}, None),
         ({"calls": 2019}, None),  # one in a hundred, and a few
-        ({"calls": 2023}, "a request: 2023 calls, 23 more than its 2000"),
+        ({"calls": 2024}, "a request: 2024 calls, 24 more than its 2000"),
         ({"tasks": 7}, "a request: 7 tasks, 1 more than its 6"),
         ({"calls": 1810}, None),
         ({"calls": 1500}, "a request: 1500 calls, only 75% of its 2000: good; python -m bench.counts --write"),

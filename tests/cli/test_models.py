@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from llm_pool.cli import model_stores
 from llm_pool.cli.exit_codes import ExitCode
 from llm_pool.cli.main import run
 from llm_pool.providers.gguf import BUNDLED
@@ -99,6 +101,23 @@ def test_pull_of_a_stopped_server_says_how_to_start_it(
         "error: nobody listens at 127.0.0.1:1",
         "hint: ollama serve",
     ]
+
+
+def test_a_server_that_hangs_is_not_waited_for(
+    configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and says nothing: each command says so and ends."""
+    monkeypatch.setattr(model_stores, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        place = f"127.0.0.1:{hole.getsockname()[1]}"
+        configure(f"http://{place}", "phi3:mini")
+
+        assert run(["models", "show", "phi3:mini"]) != ExitCode.OK
+        assert run(["models", "list"]) in {ExitCode.OK, ExitCode.UNAVAILABLE}
+
+    told = capsys.readouterr()
+    assert f"{place} says nothing for 0.2 s" in told.err
+    assert "says nothing for 0.2 s" in told.out
 
 
 def test_show_has_size_and_details(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,33 @@ async def test_a_run_longer_than_its_lease_keeps_it(redis_server: RedisServer, m
     assert {answer.content for answer in answers} == {"run 1"}
 
 
+async def test_a_claim_that_came_slowly_is_still_had(redis_server: RedisServer) -> None:
+    """Redis takes it while its process runs already: the others wait for that run."""
+    work = Work(1.5)
+    async with processes(redis_server, 2) as (one, other):
+        with redis_server.frozen():
+            running = asyncio.create_task(ask(one, work, "i8"))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
+        answer = await ask(other, work, "i8")
+
+        assert (answer.content, (await running).content, work.runs) == ("run 1", "run 1", 1)
+
+
+async def test_a_result_that_redis_did_not_take_is_told_later(redis_server: RedisServer) -> None:
+    """Who waits for it elsewhere gets it, and does not run again."""
+    work = Work(0.3)
+    async with processes(redis_server, 2) as (one, other):
+        running = asyncio.create_task(ask(one, work, "i9"))
+        await asyncio.sleep(0.1)
+        with redis_server.frozen():
+            await running
+            await asyncio.sleep(0.2)
+        answer = await ask(other, work, "i9")
+
+        assert (answer.content, work.runs) == ("run 1", 1)
+
+
 async def test_while_redis_is_frozen_each_process_keeps_its_own(redis_server: RedisServer) -> None:
     """An id runs once in each, and a request waits no longer than the budget."""
     work, loop = Work(0.01), asyncio.get_running_loop()

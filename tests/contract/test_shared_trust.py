@@ -34,6 +34,7 @@ async def process(server: RedisServer, trust: Trust) -> AsyncIterator[SharedTrus
     redis = BudgetedRedis(server.url, SystemClock(), key="cache.url")
     await redis.client.ping()
     shared = SharedTrust(redis, trust)
+    shared.start()
     yield shared
     await shared.aclose()
     await redis.aclose()
@@ -106,6 +107,24 @@ async def test_a_redis_that_comes_back_empty_gets_the_records_again(redis_server
         await first.exchange()
 
     assert records(one) == records(other) == records(alone)
+
+
+async def test_a_change_of_redis_that_succeeds_goes_on_and_one_that_fails_changes_nothing(
+    redis_server: RedisServer,
+) -> None:
+    """As in a reload: the new one is made before the old one ends, and either may be the one that stays."""
+    trust = Trust()
+    async with process(redis_server, trust) as old:
+        refused = SharedTrust(old._redis, trust)
+        await refused.aclose()
+        trust.learn(DIVIDED, "feedback")
+        assert len(old._pending) > 0
+
+        async with process(redis_server, trust) as new:
+            await old.aclose()
+            trust.learn(DIVIDED, "feedback")
+
+            assert len(new._pending) > 0
 
 
 async def test_rubbish_in_redis_is_passed_over(redis_server: RedisServer) -> None:

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = line.add_argument
+    add("--host", default="127.0.0.1", help="the address it listens at")
     add("--port", type=int, default=0, help="0, the default, takes a free one")
     add("--flavor", choices=["ollama", "llama-server"], default="ollama")
     add(
@@ -92,6 +93,7 @@ def _upstream(options: argparse.Namespace) -> Upstream:
         cold=options.cold,
         context=options.context,
         seed=options.seed,
+        host=options.host,
         port=options.port,
     )
 

@@ -71,7 +71,7 @@ async fn errors(url: &str) {
 async fn deadlines(url: &str) {
     let pool = Client::new(url).expect("a client");
 
-    let error = pool.infer(Query { deadline_ms: Some(400.0), ..silent() }).await.expect_err("nobody answers");
+    let error = pool.infer(Query { deadline_ms: Some(1500.0), ..silent() }).await.expect_err("nobody answers");
 
     assert_eq!(*error.code(), Code::DeadlineExceeded, "{error}");
     assert_eq!(error.details()["attempts"].as_array().map(Vec::len), Some(1), "{:?}", error.details());
