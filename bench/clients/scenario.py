@@ -90,7 +90,7 @@ READS_A_FILE: dict[str, Any] = {
 }
 """How a coding agent's own tool reads ``note.txt``, by the tool's name."""
 
-ENDLESS = ScriptedAnswer("word " * 400, duration=40.0)
+ENDLESS = ScriptedAnswer("word " * 4000, duration=400.0)
 
 
 def answer(asked: TextRequest) -> ScriptedAnswer | None:

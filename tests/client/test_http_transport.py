@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,11 +74,13 @@ async def test_somebody_else_answers(data: bytes, told: str) -> None:
 @asynccontextmanager
 async def trickling(head: bytes, piece: bytes) -> AsyncIterator[str]:
     """A server that says *piece* again and again, and never comes to an end."""
+    serving: list[asyncio.Task[None] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(head)
-        with suppress(OSError):
+        serving.append(asyncio.current_task())
+        with suppress(OSError), closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
             while True:
                 writer.write(piece)
                 await writer.drain()
@@ -87,6 +89,7 @@ async def trickling(head: bytes, piece: bytes) -> AsyncIterator[str]:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}"
+        await asyncio.gather(*filter(None, serving))  # they end as their clients have left
 
 
 async def test_a_deadline_holds_however_slowly_the_reply_comes() -> None:

@@ -71,6 +71,12 @@ def error():
 
 
 @cell
+def embeddings():
+    embed = f"llm embed -m ollama/{cells.EMBEDDER} -c"
+    return {"vectors": [json.loads(shell(f"{embed} '{text}'")) for text in ("the sky", "the sea")]}
+
+
+@cell
 def images():
     return {"text": shell(f"llm -m pool -a picture.png '{cells.PICTURE}'")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cells
 from cells import cell
-from commands import events, fails, interrupted, typed, write
+from commands import events, fails, typed, write
 
 CONFIG = """
 // <configured json>
@@ -66,8 +66,3 @@ def error():
         "missing": fails(f"{RUN} -m llm-pool/{cells.MISSING} '{cells.SKY}'"),
         "broken": fails(f"{RUN} -m llm-pool/{cells.BROKEN} '{cells.SKY}'"),
     }
-
-
-@cell
-def leave():
-    return {"left": interrupted(f"{RUN} '{cells.ENDLESS}'", b"step_start", later=1.0)}
