@@ -74,7 +74,12 @@ class _SharedRun:
         self._replay: list[Event] = []
         self._readers: list[Emit | None] = []
         self._task: asyncio.Task[Answer] | None = asyncio.create_task(self._execute(run), name="single flight")
-        self._task.add_done_callback(lambda _: on_closed(self))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._on_closed(self)
+        if not task.cancelled():
+            task.exception()  # its readers may all have left: then nobody else takes it
 
     async def read(self, emit: Emit | None, deadline: float | None) -> Answer:
         if emit is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,3 +169,28 @@ async def test_an_error_reaches_every_reader(joined: bool) -> None:
     results = await asyncio.gather(*readers, return_exceptions=True)
 
     assert all(isinstance(result, NoConsensus) for result in results)
+
+
+async def test_a_run_that_fails_when_its_last_reader_has_left_is_no_error_that_nobody_took() -> None:
+    """The run may end with an error of its own while it is cancelled."""
+    unheard: list[object] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: unheard.append(context))
+
+    async def run(_: Emit) -> Answer:
+        try:
+            await asyncio.sleep(9)
+        finally:
+            raise DeadlineExceeded(1.0)
+
+    reader = asyncio.create_task(SingleFlight().share("k", run, None, deadline=later(9)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reader.cancel()
+    await asyncio.wait([reader])
+    del reader
+    gc.collect()
+    loop.set_exception_handler(before)
+
+    assert unheard == []
