@@ -20,6 +20,9 @@ RESULT = Path(__file__).parents[1] / "results" / "cluster.md"
 OWN_NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 """What is started in them ends with the first process, and the network with the last."""
 
+LOG_SHOWN = 5000
+"""Characters of the replicas' logs that are shown where a goal was missed: from the first traceback if there is one."""
+
 
 def main() -> int:
     """Run, print, and say by the exit status whether every goal was reached."""
@@ -52,7 +55,8 @@ def main() -> int:
         RESULT.write_text(said)
     if all(findings.goals().values()):
         return 0
-    print(observed.logs[-3000:], file=sys.stderr)
+    first = max(0, observed.logs.find("raceback") - 500) or -LOG_SHOWN
+    print(observed.logs[first:][:LOG_SHOWN], file=sys.stderr)
     return 1
 
 

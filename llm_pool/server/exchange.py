@@ -214,7 +214,7 @@ class Exchange:
             body = b""
         if self._head:
             body, self._head, self.has_begun = self._head + body, b"", True
-        if body:
+        if body and not self._connection.transport.is_closing():  # which uvloop would take for a mistake of ours
             self._connection.transport.write(body)
         if not more:
             self.is_over = True
