@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from llm_pool.server.middleware import AccessControl, Scope
     from llm_pool.server.request_headers import Headers
 
+MIN_SPENT = 0.01
+"""Seconds of looking the sender up that are taken off a deadline; less is not, as errors name the deadline asked for."""
+
 
 class authorized:  # noqa: N801  # it is used as the function it was would be
     """
@@ -44,8 +47,8 @@ class authorized:  # noqa: N801  # it is used as the function it was would be
         scope, headers = self._scope, self._scope["headers"]
         try:
             left = deadline_header(only(headers, b"x-deadline-ms"))
-            if left is not None:
-                left -= asyncio.get_running_loop().time() - scope[ARRIVED]
+            if left is not None and (spent := asyncio.get_running_loop().time() - scope[ARRIVED]) > MIN_SPENT:
+                left -= spent
             asked = with_cache_control(with_deadline(self._query, left), headers)
             named = identified(asked, headers, scope[REQUEST_ID])
             scope[REQUEST_ID] = named.correlation_id

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "llm_pool.config": "there already",
     "llm_pool.discovery": "when the configuration is read",
     "llm_pool.discovery.servers": "when the configuration is read",
+    "llm_pool.engine.shared_decisions": "when the pool is built",
     "llm_pool.engine.shared_trust": "when the pool is built",
     "llm_pool.providers.gguf": "by the command line",
     "llm_pool.providers.http": "when the pool is built",
