@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llm_pool.server.request_headers import Headers
 
 MIN_SPENT = 0.01
-"""Seconds of looking the sender up that are taken off a deadline; less is not, as errors name the deadline asked for."""
+"""Seconds in the door that are taken off a deadline; less is not, so that errors name the one that was asked for."""
 
 
 class authorized:  # noqa: N801  # it is used as the function it was would be
