@@ -88,6 +88,8 @@ class Reloader:
                 else:
                     await events.wait(await asyncio.to_thread(folders, self._config), interval)
                 now = await self._signature()
+                if now == before == loaded:  # something else in the folder: a log that grows must not keep us looking
+                    await asyncio.sleep(interval)
                 if now and now != loaded and now == before:
                     await self.reload()
                     loaded = now

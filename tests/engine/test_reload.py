@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_pool.config import load
+from llm_pool.engine import reload
 from llm_pool.engine.reload import Reloader
 
 if TYPE_CHECKING:
@@ -199,6 +200,32 @@ async def test_a_file_that_stays_as_it_is_is_left_alone(tmp_path: Path, taken: T
     assert await reloader.reload() is True
 
     assert taken.latest == 1
+
+
+async def test_a_file_beside_it_that_grows_does_not_keep_it_looking(
+    tmp_path: Path, taken: Taken, watching: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon's own log may stand in the folder: each look reads folders, and is not for nothing all the time."""
+    looks: list[float] = []
+    look = reload.signature
+
+    def counted(config: Config) -> reload.FileSignature:
+        looks.append(0.0)
+        return look(config)
+
+    monkeypatch.setattr(reload, "signature", counted)
+    config = tmp_path / "llm-pool.toml"
+    await asyncio.to_thread(config.write_text, GOOD.format(1), encoding="utf-8")
+    loaded = await asyncio.to_thread(load, config)
+    watch = asyncio.create_task(Reloader(loaded, lambda: loaded, taken.apply, taken.reject).watch(interval=0.5))
+    await asyncio.sleep(0.3)
+    for n in range(30):
+        await asyncio.to_thread((tmp_path / "serve.log").write_text, "x" * n, encoding="utf-8")
+        await asyncio.sleep(0.05)
+    watch.cancel()
+    await asyncio.wait([watch])
+
+    assert len(looks) <= 7  # 1.8 s, at most two looks in each half
 
 
 async def test_a_bug_while_taking_leaves_the_watch_alive(tmp_path: Path, taken: Taken) -> None:
