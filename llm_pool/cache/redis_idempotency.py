@@ -64,6 +64,8 @@ if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return end
 redis.call('HSET', KEYS[1], 'answer', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
+DROP = "if redis.call('HGET', KEYS[1], 'answer') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+"""Of two who read the same spoilt answer, the second must not remove what the first claimed since."""
 RELEASE = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -80,7 +82,7 @@ class RedisIdempotency:
 
     def __init__(self, local: IdempotencyStore, redis: BudgetedRedis, clock: Clock, *, ttl: float) -> None:
         self._local, self._redis, self._clock, self._ttl = local, redis, clock, ttl
-        self._scripts = {text: redis.client.register_script(text) for text in (CLAIM, RENEW, FINISH, RELEASE)}
+        self._scripts = {text: redis.client.register_script(text) for text in (CLAIM, RENEW, FINISH, DROP, RELEASE)}
         self._behind: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -125,16 +127,16 @@ class RedisIdempotency:
                     try:
                         return unpack(packed[0], now=self._clock.wall())
                     except SPOILT:  # as if it were not there
-                        await self._drop(key)
+                        await self._drop(key, packed[0])
                         continue
             if self._clock.now() + POLL >= deadline:
                 raise DeadlineExceeded(deadline - began)
             await asyncio.sleep(POLL)
 
-    async def _drop(self, key: str) -> None:
-        """Remove an entry that nobody can read, so that the next claim wins."""
+    async def _drop(self, key: str, packed: bytes) -> None:
+        """Remove an entry whose answer nobody can read, so that the next claim wins."""
         with suppress(RedisUnavailable):
-            await self._redis.ask(lambda: self._redis.client.delete(key), max_wait=MAX_WAIT)
+            await self._ask(DROP, key, packed)
 
     async def _run(self, key: str, token: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
