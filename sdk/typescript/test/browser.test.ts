@@ -34,16 +34,23 @@ async function onPage(script: string, host?: string): Promise<unknown> {
   const profile = mkdtempSync(`${tmpdir()}/llm-pool-chromium-`);
   const rules = host ? [`--host-resolver-rules=MAP ${host}:80 127.0.0.1:${port}`] : [];
   const url = host ? `http://${host}/` : `http://localhost:${port}/`;
-  const browser = spawn(CHROMIUM as string, [...FLAGS, ...rules, `--user-data-dir=${profile}`, url], { stdio: "ignore" });
+  const browser = spawn(CHROMIUM as string, [...FLAGS, ...rules, `--user-data-dir=${profile}`, url], {
+    stdio: "ignore",
+    detached: true, // a group of its own, so that its children end with it
+  });
   try {
     return await promise;
   } finally {
     const ended = new Promise((exited) => browser.on("exit", exited));
-    browser.kill("SIGKILL");
+    process.kill(-(browser.pid as number), "SIGKILL");
     await ended;
     server.closeAllConnections();
     server.close();
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    try {
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    } catch {
+      // A child that is still ending writes its last: what it leaves is a folder for temporary files.
+    }
   }
 }
 
