@@ -120,7 +120,7 @@ def ours(url: str, connections: int) -> Post:
     """Our transport. How many may call at once is the business of the queue before it; here a semaphore's."""
     from llm_pool.providers.transport import Backend, Transport
 
-    transport, backend, slots = Transport(keep=POOL), Backend("bench", url), asyncio.Semaphore(connections)
+    transport, backend, slots = Transport(max_idle=POOL), Backend("bench", url), asyncio.Semaphore(connections)
 
     async def post(path: str) -> AsyncIterator[Any]:
         async with slots, transport.stream(backend, "POST", path, BODY) as response:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-import selectors
 import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_pool.testing.virtual_time import WrappedSelector
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    import selectors
+    from collections.abc import Callable, Coroutine
     from types import FrameType
 
 WRITES = frozenset({"send", "sendall", "sendmsg", "write", "writev"})
@@ -102,34 +104,20 @@ def _leaves_the_process(written: Any) -> bool:
     return getattr(written, "__name__", "") == "posix"
 
 
-class _TellingSelector(selectors.BaseSelector):
-    """The platform's selector; it says when it sleeps."""
+class _TellingSelector(WrappedSelector):
+    """It says when it sleeps."""
 
     def __init__(self, loop: CountingLoop) -> None:
-        self._loop, self._real = loop, selectors.DefaultSelector()
+        super().__init__()
+        self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = self._real.select(0)
+        ready = self.real.select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
         self._loop.is_idle = True
         try:
-            return self._real.select(timeout)
+            return self.real.select(timeout)
         finally:
             self._loop.is_idle = False
             self._loop.wakes += 1
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._real.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._real.unregister(fileobj)
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._real.modify(fileobj, events, data)
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._real.get_map()
-
-    def close(self) -> None:
-        self._real.close()

@@ -14,6 +14,33 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+class WrappedSelector(selectors.BaseSelector):
+    """The platform's selector, *real*, for a loop that wants to know when it would sleep: ``select`` is its own."""
+
+    def __init__(self) -> None:
+        self.real = selectors.DefaultSelector()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """As the platform's; so are the others."""
+        return self.real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Likewise."""
+        return self.real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Likewise."""
+        return self.real.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Likewise."""
+        return self.real.get_map()
+
+    def close(self) -> None:
+        """Likewise."""
+        self.real.close()
+
+
 class Deadlock(AssertionError):
     """Every task waits for something that nobody will bring; the message lists who waits where."""
 
@@ -97,33 +124,18 @@ class ManualClock:
         self._wall += seconds
 
 
-class _VirtualSelector(selectors.BaseSelector):
-    """The platform's selector; where that one would sleep, it asks the loop."""
+class _VirtualSelector(WrappedSelector):
+    """Where the platform's selector would sleep, it asks the loop."""
 
     def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._real = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = self._real.select(0)
+        events = self.real.select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        return self._loop.idle(self._real, timeout)
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._real.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._real.unregister(fileobj)
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._real.modify(fileobj, events, data)
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._real.get_map()
-
-    def close(self) -> None:
-        self._real.close()
+        return self._loop.idle(self.real, timeout)
 
 
 def _who_waits(loop: asyncio.AbstractEventLoop) -> str:
